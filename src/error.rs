@@ -1,0 +1,107 @@
+//! What failed, why, what to type next, and the exit code that follows from it.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// How the program ended; the same numbers for every command and every output format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The answer is good news.
+    Good,
+    /// The answer is bad news: stuck, or findings at or above `--fail-on`.
+    Bad,
+    /// The command line was wrong.
+    Usage,
+    /// The cluster, or a file given instead of it, could not be read or changed.
+    Cluster,
+    /// Refused, declined, or the world had drifted from what was shown.
+    Refused,
+    /// `--timeout` passed first.
+    TimedOut,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+impl Exit {
+    /// The exit code of the process.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Good => 0,
+            Exit::Bad => 1,
+            Exit::Usage => 2,
+            Exit::Cluster => 3,
+            Exit::Refused => 4,
+            Exit::TimedOut => 124,
+            Exit::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.code())
+    }
+}
+
+/// An error as the user sees it: `error: <what>`, then the causes, then the hint, each on a line of its own.
+#[derive(Debug)]
+pub struct Error {
+    what: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+    exit: Exit,
+}
+
+/// Shorthand for this crate's results.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// The cluster or a file could not be read or changed (exit code 3).
+    pub fn cluster(what: impl Into<String>) -> Error {
+        Error { what: what.into(), causes: Vec::new(), hint: None, exit: Exit::Cluster }
+    }
+
+    /// The command line was wrong (exit code 2).
+    pub fn usage(what: impl Into<String>) -> Error {
+        Error { exit: Exit::Usage, ..Error::cluster(what) }
+    }
+
+    /// Adds why it failed; may be called several times, outermost cause first. Empty and repeated texts are dropped.
+    #[must_use]
+    pub fn because(mut self, cause: impl fmt::Display) -> Error {
+        let cause = cause.to_string();
+        if !cause.is_empty() && !self.what.contains(&cause) && !self.causes.contains(&cause) {
+            self.causes.push(cause);
+        }
+        self
+    }
+
+    /// Says what to type or look at next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// How the process ends because of this error.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.what)?;
+        for cause in &self.causes {
+            write!(f, "\n  because {cause}")?;
+        }
+        if let Some(hint) = &self.hint {
+            for line in hint.lines() {
+                write!(f, "\n  {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
