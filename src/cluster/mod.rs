@@ -1,2 +1,4 @@
 //! The only code that talks to an API server.
 
+pub mod decode;
+pub mod recorded;

@@ -1,0 +1,320 @@
+//! What was observed, as a file, and back: `record` writes it, `--from` reads it and plain `kubectl get` output too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::decode;
+use crate::error::{Error, Result};
+use crate::kinds::*;
+use crate::snapshot::{Observed, Scope, Seen, ServerVersion, Unseen};
+
+const API_VERSION: &str = "kubectl-sts/v1";
+const KIND: &str = "Recording";
+
+/// The file format. Everything but `items` stands first, so that a reader sees what it is, and a file that was cut
+/// off has fewer items than it says.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Recording {
+    api_version: String,
+    kind: String,
+    taken_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    server_version: Option<String>,
+    /// Absent when all namespaces were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    /// Kinds that could not be read, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    not_seen: BTreeMap<String, String>,
+    /// How many objects of each kind follow.
+    counts: BTreeMap<String, usize>,
+    #[serde(default)]
+    items: Vec<Value>,
+}
+
+/// What the absence of a kind in plain files means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// It was not looked at.
+    Unseen,
+    /// There is none.
+    Empty,
+}
+
+/// Calls a macro with every kind's field and type in [`Observed`], apart from the sets.
+macro_rules! for_each_kind {
+    ($each:ident) => {
+        $each!(
+            revisions ControllerRevision, pods Pod, claims PersistentVolumeClaim, volumes PersistentVolume,
+            classes StorageClass, services Service, slices EndpointSlice, budgets PodDisruptionBudget,
+            autoscalers HorizontalPodAutoscaler, quotas ResourceQuota, nodes Node, events Event
+        )
+    };
+}
+
+/// The recording as a value that serialises to YAML or JSON.
+///
+/// # Errors
+/// Never in practice: all types serialise.
+pub fn recording(observed: &Observed) -> Result<impl Serialize + use<>> {
+    let mut items = Vec::new();
+    let mut counts = BTreeMap::new();
+    let mut not_seen = BTreeMap::new();
+    for set in &observed.sets {
+        items.push(written(set)?);
+    }
+    counts.insert(Kind::StatefulSet.name().to_owned(), observed.sets.len());
+    macro_rules! push {
+        ($($field:ident $type:ident),*) => { $(
+            match &observed.$field {
+                Ok(objects) => {
+                    counts.insert(Kind::$type.name().to_owned(), objects.len());
+                    for object in objects {
+                        items.push(written(object)?);
+                    }
+                }
+                Err(unseen) => {
+                    not_seen.insert(Kind::$type.name().to_owned(), unseen.why.clone());
+                }
+            }
+        )* };
+    }
+    for_each_kind!(push);
+    Ok(Recording {
+        api_version: API_VERSION.to_owned(),
+        kind: KIND.to_owned(),
+        taken_at: observed.taken_at,
+        server_version: observed.server.as_ref().map(|server| server.text.clone()),
+        namespace: match &observed.scope {
+            Scope::Namespace(namespace) => Some(namespace.clone()),
+            Scope::All => None,
+        },
+        not_seen,
+        counts,
+        items,
+    })
+}
+
+fn written<T: Object>(object: &T) -> Result<Value> {
+    let mut value = serde_json::to_value(object)
+        .map_err(|error| Error::cluster("could not write the recording").because(error))?;
+    if let Value::Object(members) = &mut value {
+        members.insert("apiVersion".to_owned(), T::KIND.api_version().into());
+        members.insert("kind".to_owned(), T::KIND.name().into());
+    }
+    Ok(value)
+}
+
+/// Reads files: recordings, `kubectl get -o yaml|json` output, manifests; each is a name for messages and its text.
+///
+/// # Errors
+/// When a file is no YAML, is cut off, or holds no StatefulSet.
+pub fn read(files: &[(String, String)], absent: Absent, now: Timestamp) -> Result<Observed> {
+    let mut pile = Pile::default();
+    for (name, text) in files {
+        let before = pile.items;
+        for document in decode::documents(name, text)? {
+            pile.document(name, document)?;
+        }
+        if pile.items == before && pile.recorded.is_none() {
+            return Err(Error::cluster(format!("{name} holds no Kubernetes object this tool reads"))
+                .hint("it takes recordings (kubectl sts record), kubectl get -o yaml|json, and manifests"));
+        }
+    }
+    pile.observed(absent, now)
+}
+
+#[derive(Default)]
+struct Pile {
+    recorded: Option<Recording>,
+    objects: Objects,
+    listed: BTreeSet<Kind>,
+    items: usize,
+    live: bool,
+}
+
+#[derive(Default)]
+struct Objects {
+    sets: Vec<StatefulSet>,
+    revisions: Vec<ControllerRevision>,
+    pods: Vec<Pod>,
+    claims: Vec<PersistentVolumeClaim>,
+    volumes: Vec<PersistentVolume>,
+    classes: Vec<StorageClass>,
+    services: Vec<Service>,
+    slices: Vec<EndpointSlice>,
+    budgets: Vec<PodDisruptionBudget>,
+    autoscalers: Vec<HorizontalPodAutoscaler>,
+    quotas: Vec<ResourceQuota>,
+    nodes: Vec<Node>,
+    events: Vec<Event>,
+}
+
+impl Pile {
+    fn document(&mut self, name: &str, mut document: Value) -> Result<()> {
+        let kind = document["kind"].as_str().unwrap_or_default().to_owned();
+        if kind == KIND && document["apiVersion"] == API_VERSION {
+            return self.recording(name, document);
+        }
+        if let Some(items) =
+            document.get_mut("items").and_then(Value::as_array_mut).filter(|_| kind.ends_with("List"))
+        {
+            let items = std::mem::take(items);
+            let of = kind.strip_suffix("List").unwrap_or_default();
+            self.listed.extend(Kind::ALL.into_iter().find(|kind| kind.name() == of));
+            for mut item in items {
+                if item.get("kind").is_none() && !of.is_empty() {
+                    item["kind"] = of.into();
+                }
+                self.document(name, item)?;
+            }
+            return Ok(());
+        }
+        self.object(name, &kind, document)
+    }
+
+    fn recording(&mut self, name: &str, document: Value) -> Result<()> {
+        let mut recording: Recording = serde_json::from_value(document).map_err(|error| {
+            Error::cluster(format!("{name} is not a whole recording"))
+                .because(error)
+                .hint("make it again with: kubectl sts record > FILE")
+        })?;
+        let promised: usize = recording.counts.values().sum();
+        if promised != recording.items.len() {
+            return Err(Error::cluster(format!(
+                "{name} is only a part of a recording: it holds {} of {promised} objects",
+                recording.items.len()
+            ))
+            .hint("make it again with: kubectl sts record > FILE"));
+        }
+        if self.recorded.is_some() {
+            return Err(Error::usage("only one recording can be read at a time").hint(
+                "give one --from FILE that is a recording; plain kubectl output may come in several files",
+            ));
+        }
+        for item in std::mem::take(&mut recording.items) {
+            let kind = item["kind"].as_str().unwrap_or_default().to_owned();
+            self.object(name, &kind, item)?;
+        }
+        self.recorded = Some(recording);
+        Ok(())
+    }
+
+    fn object(&mut self, name: &str, kind: &str, mut value: Value) -> Result<()> {
+        let Some(kind) = Kind::ALL.into_iter().find(|known| known.name() == kind) else {
+            return Ok(());
+        };
+        if kind != Kind::HorizontalPodAutoscaler
+            && value["apiVersion"].as_str().is_some_and(|v| v != kind.api_version())
+        {
+            // Another group's kind of the same name, such as Knative's Service.
+            return Ok(());
+        }
+        if !value["metadata"].is_object() {
+            value["metadata"] = Value::Object(serde_json::Map::new());
+        }
+        let metadata = &mut value["metadata"];
+        if kind.is_namespaced() && metadata["namespace"].as_str().unwrap_or_default().is_empty() {
+            metadata["namespace"] = "default".into();
+        }
+        self.live |= metadata["uid"].as_str().is_some_and(|uid| !uid.is_empty());
+        self.items += 1;
+        let label = format!("{} {}", kind.name(), metadata["name"].as_str().unwrap_or("without a name"));
+        let failed = |error: serde_json::Error| {
+            Error::cluster(format!("{name}: {label} is not as Kubernetes writes it")).because(error)
+        };
+        let objects = &mut self.objects;
+        macro_rules! push {
+            ($($field:ident $type:ident),*) => {
+                match kind {
+                    Kind::StatefulSet => objects.sets.push(decode::object(value).map_err(failed)?),
+                    $(Kind::$type => objects.$field.push(decode::object(value).map_err(failed)?),)*
+                }
+            };
+        }
+        for_each_kind!(push);
+        Ok(())
+    }
+
+    fn observed(self, absent: Absent, now: Timestamp) -> Result<Observed> {
+        let Pile { recorded, objects, listed, live, .. } = self;
+        if objects.sets.is_empty() && recorded.is_none() {
+            return Err(Error::cluster("there is no StatefulSet in the files given")
+                .hint("add them, for example: kubectl get statefulsets,pods,pvc,services -o yaml > FILE"));
+        }
+        let not_seen = recorded.as_ref().map(|recording| recording.not_seen.clone());
+        let taken_at = match &recorded {
+            Some(recording) => recording.taken_at,
+            None => objects.newest().unwrap_or(now),
+        };
+        let scope = match &recorded {
+            Some(Recording { namespace: Some(namespace), .. }) => Scope::Namespace(namespace.clone()),
+            _ => Scope::All,
+        };
+        let seen = |kind: Kind, empty: bool| -> std::result::Result<(), Unseen> {
+            let unseen = |why: &str| Err(Unseen { kind, why: why.to_owned() });
+            match &not_seen {
+                Some(not_seen) => not_seen.get(kind.name()).map_or(Ok(()), |why| unseen(why)),
+                // Manifests are a whole of their own: a Service they do not bring is not there. What a cluster adds,
+                // such as pods and classes, they cannot tell.
+                None if !empty || absent == Absent::Empty || listed.contains(&kind) => Ok(()),
+                None if kind == Kind::Service && !live => Ok(()),
+                None => unseen("not in the files given"),
+            }
+        };
+        let mut observed = Observed::nothing(taken_at, scope, "");
+        observed.server =
+            recorded.and_then(|recording| recording.server_version).map(|text| ServerVersion { text });
+        observed.sets = objects.sets;
+        macro_rules! fill {
+            ($($field:ident $type:ident),*) => { $(
+                observed.$field = {
+                    let found: Seen<$type> = Ok(objects.$field);
+                    let empty = found.as_ref().is_ok_and(Vec::is_empty);
+                    seen(Kind::$type, empty).and(found)
+                };
+            )* };
+        }
+        for_each_kind!(fill);
+        Ok(observed)
+    }
+}
+
+impl Objects {
+    /// The newest moment anything in the files speaks of, which is when they were written at the earliest.
+    fn newest(&self) -> Option<Timestamp> {
+        let conditions = |conditions: &[Condition]| {
+            conditions.iter().filter_map(|condition| condition.last_transition_time).max()
+        };
+        let states = |pod: &Pod| {
+            pod.status
+                .container_statuses
+                .iter()
+                .chain(&pod.status.init_container_statuses)
+                .flat_map(|status| [&status.state, &status.last_state])
+                .flat_map(|state| {
+                    [
+                        state.running.as_ref().and_then(|running| running.started_at),
+                        state.terminated.as_ref().and_then(|end| end.finished_at),
+                    ]
+                })
+                .flatten()
+                .max()
+        };
+        let pods = self.pods.iter().flat_map(|pod| [conditions(&pod.status.conditions), states(pod)]);
+        let sets = self.sets.iter().map(|set| set.metadata.creation_timestamp);
+        let all = pods
+            .chain(sets)
+            .chain(self.pods.iter().map(|pod| pod.metadata.creation_timestamp))
+            .chain(self.claims.iter().map(|claim| claim.metadata.creation_timestamp))
+            .chain(self.claims.iter().map(|claim| conditions(&claim.status.conditions)))
+            .chain(self.revisions.iter().map(|revision| revision.metadata.creation_timestamp))
+            .chain(self.events.iter().map(Event::last_seen))
+            .chain(self.nodes.iter().map(|node| conditions(&node.status.conditions)));
+        all.flatten().max()
+    }
+}

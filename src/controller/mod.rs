@@ -1,0 +1,103 @@
+//! What the StatefulSet controller will do next, and what it waits for: pure, and per server version.
+//!
+//! Modelled on `pkg/controller/statefulset` of Kubernetes 1.37.1; earlier versions differ where said.
+
+mod next;
+
+use crate::kinds::Strategy;
+use crate::snapshot::{ServerVersion, Snapshot, Unseen};
+
+pub use next::{Action, Blocker, Next, Purpose, Rest, is_current, next};
+
+/// How the server treats `maxUnavailable` (gate MaxUnavailableStatefulSet). Gates are not in the API, so the version
+/// decides: on in 1.35.0 to 1.35.3, off from 1.35.4 to 1.36 (kubernetes/kubernetes#137926, #137904), on again from
+/// 1.37 with the fix for Parallel sets (#137666, #139466).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxUnavailable {
+    /// The field is ignored: one pod at a time.
+    Ignored,
+    /// It counts, and in a Parallel set old broken pods use it up (#137409).
+    Trapping,
+    /// It counts, and a Parallel set replaces its old broken pods first.
+    Counted,
+}
+
+impl MaxUnavailable {
+    /// What this version does; an unknown one is taken for the newest.
+    pub fn of(server: Option<&ServerVersion>) -> MaxUnavailable {
+        match server.and_then(ServerVersion::numbers) {
+            Some((1, 35, 0..=3)) => MaxUnavailable::Trapping,
+            Some((1, minor, _)) if minor < 37 => MaxUnavailable::Ignored,
+            _ => MaxUnavailable::Counted,
+        }
+    }
+}
+
+/// The revision a pod with this ordinal would be made from if it were created now
+/// (`stateful_set_utils.go:newVersionedStatefulSetPod`). Where `rollingUpdate` is absent this follows
+/// `status.currentReplicas`, which moves while pods are deleted: there it is a forecast, and what comes back must be
+/// looked at.
+pub fn would_get<'a>(snapshot: &Snapshot<'a>, ordinal: i32) -> &'a str {
+    let set = snapshot.set;
+    let boundary = match (set.strategy(), set.rolling_update()) {
+        (Strategy::RollingUpdate, Some(rolling)) => rolling.partition,
+        (Strategy::RollingUpdate, None) => set.status.current_replicas,
+        _ => 0,
+    };
+    if i64::from(ordinal) < i64::from(set.start()) + i64::from(boundary) {
+        &set.status.current_revision
+    } else {
+        &set.status.update_revision
+    }
+}
+
+/// A pod that keeps the whole set from going on, and that the controller will never replace by itself, although it
+/// would come back on another revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trap<'a> {
+    /// The pod that has to go.
+    pub ordinal: i32,
+    /// The revision it has.
+    pub has: &'a str,
+    /// The revision its successor gets.
+    pub would_get: &'a str,
+}
+
+/// Whether the set is caught by a pod of an abandoned revision (kubernetes/kubernetes#67250): the controller walks an
+/// ordered set upwards, stops at the first pod that is not available, and so never comes to replacing old pods. Whether
+/// that pod may still become ready by waiting is for the caller to judge.
+///
+/// # Errors
+/// [`Unseen`] when pods could not be read.
+pub fn trap<'a>(snapshot: &Snapshot<'a>) -> Result<Option<Trap<'a>>, Unseen> {
+    let set = snapshot.set;
+    let ordered = !set.is_parallel();
+    let trapping = MaxUnavailable::of(snapshot.server) == MaxUnavailable::Trapping;
+    if set.strategy() != Strategy::RollingUpdate || set.metadata.is_terminating() || !(ordered || trapping) {
+        return Ok(None);
+    }
+    let min_ready = set.spec.min_ready_seconds;
+    let mut blocked = snapshot.replicas()?.iter().filter_map(|replica| {
+        let pod = replica.pod?;
+        let stuck = !pod.metadata.is_terminating()
+            && !pod.is_finished()
+            && !pod.is_available(min_ready, snapshot.taken_at);
+        stuck.then_some((replica.ordinal, pod.revision()))
+    });
+    let trap = |(ordinal, has): (i32, &'a str)| {
+        let would_get = would_get(snapshot, ordinal);
+        (!has.is_empty() && has != would_get).then_some(Trap { ordinal, has, would_get })
+    };
+    if ordered {
+        // Lower replicas that are missing are created first, and a terminating one is waited for.
+        return Ok(match next(snapshot)? {
+            Next::Wait { on, because: Blocker::NotReady | Blocker::NotYetAvailable } => {
+                blocked.find(|(ordinal, _)| *ordinal == on).and_then(trap)
+            }
+            _ => None,
+        });
+    }
+    let all: Vec<_> = blocked.collect();
+    let budget = usize::try_from(next::max_unavailable(snapshot)).unwrap_or(1);
+    Ok(if all.len() >= budget { all.into_iter().filter_map(trap).next_back() } else { None })
+}

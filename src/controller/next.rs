@@ -1,0 +1,306 @@
+//! The controller's next step, in the order of `stateful_set_control.go:updateStatefulSet`.
+
+use super::{MaxUnavailable, would_get};
+use crate::kinds::{Pod, Strategy};
+use crate::snapshot::{Replica, Snapshot, Unseen};
+
+/// What happens next if nobody interferes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The controller writes; several at once only in Parallel sets and with maxUnavailable.
+    Act(Vec<Action>),
+    /// It waits for one replica.
+    Wait {
+        /// The replica's ordinal.
+        on: i32,
+        /// What that replica has yet to do.
+        because: Blocker,
+    },
+    /// It does nothing more.
+    Settled(Rest),
+}
+
+/// One write of the controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Creates the pod, and missing claims before it.
+    Create(i32),
+    /// Deletes the pod.
+    Delete(i32, Purpose),
+}
+
+/// Why a pod is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It is not wanted any more.
+    ScaleDown,
+    /// It comes back on the new revision.
+    Update,
+    /// It has ended (phase Failed or Succeeded) and comes back.
+    Replace,
+}
+
+/// What a replica that is waited for has yet to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocker {
+    /// End.
+    Terminating,
+    /// Become ready.
+    NotReady,
+    /// Stay ready for minReadySeconds.
+    NotYetAvailable,
+    /// Get its name, which a pod of somebody else has.
+    NameTaken,
+}
+
+/// Why nothing more is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// All is as the spec says.
+    Done,
+    /// Replicas below the partition keep the old revision.
+    Partition,
+    /// Old pods are replaced only when somebody deletes them.
+    OnDelete,
+    /// The set is being deleted.
+    Deleting,
+    /// The controller has not looked at the newest spec yet.
+    Unobserved,
+    /// The update strategy is not one this version knows.
+    UnknownStrategy,
+}
+
+/// What the controller does next.
+///
+/// # Errors
+/// [`Unseen`] when pods could not be read.
+pub fn next(snapshot: &Snapshot<'_>) -> Result<Next, Unseen> {
+    let set = snapshot.set;
+    let replicas = snapshot.replicas()?;
+    let condemned = snapshot.condemned()?;
+    if set.metadata.is_terminating() {
+        return Ok(Next::Settled(Rest::Deleting));
+    }
+    if !set.is_observed() {
+        return Ok(Next::Settled(Rest::Unobserved));
+    }
+    let view = View { snapshot, ordered: !set.is_parallel() };
+    if set.strategy() == Strategy::Recreate
+        && let Some(next) = view.recreate(replicas, condemned)
+    {
+        return Ok(next);
+    }
+    if let Some(next) = view.replicas(replicas) {
+        return Ok(next);
+    }
+    if let Some(next) = view.scale_down(replicas, condemned) {
+        return Ok(next);
+    }
+    Ok(match set.strategy() {
+        Strategy::RollingUpdate => view.update(replicas),
+        Strategy::OnDelete if replicas.iter().any(|replica| view.is_stale(replica)) => {
+            Next::Settled(Rest::OnDelete)
+        }
+        Strategy::OnDelete | Strategy::Recreate => view.rest(replicas, Rest::Done),
+        Strategy::Unknown => Next::Settled(Rest::UnknownStrategy),
+    })
+}
+
+/// `stateful_set_utils.go:getStatefulSetMaxUnavailable`: percentages are rounded down, and it is never below 1.
+pub(super) fn max_unavailable(snapshot: &Snapshot<'_>) -> i32 {
+    let set = snapshot.set;
+    let wanted = set.rolling_update().and_then(|rolling| rolling.max_unavailable);
+    match (MaxUnavailable::of(snapshot.server), wanted) {
+        (MaxUnavailable::Ignored, _) | (_, None) => 1,
+        (_, Some(wanted)) => wanted.rounded_down(set.replicas()).unwrap_or(1).max(1),
+    }
+}
+
+struct View<'s, 'a> {
+    snapshot: &'s Snapshot<'a>,
+    ordered: bool,
+}
+
+impl View<'_, '_> {
+    fn is_available(&self, pod: &Pod) -> bool {
+        pod.is_available(self.snapshot.set.spec.min_ready_seconds, self.snapshot.taken_at)
+    }
+
+    /// `stateful_set_utils.go:isUnavailable`.
+    fn is_unavailable(&self, replica: &Replica<'_>) -> bool {
+        replica.pod.is_none_or(|pod| !self.is_available(pod) || pod.metadata.is_terminating())
+    }
+
+    /// Whether the replica has a pod of another revision than the update's.
+    fn is_stale(&self, replica: &Replica<'_>) -> bool {
+        replica.pod.is_some_and(|pod| pod.revision() != self.snapshot.set.status.update_revision)
+    }
+
+    /// What a pod has yet to do before an ordered set goes on.
+    fn blocker(&self, pod: &Pod) -> Option<Blocker> {
+        if pod.metadata.is_terminating() {
+            Some(Blocker::Terminating)
+        } else if !pod.is_ready() {
+            Some(Blocker::NotReady)
+        } else if !self.is_available(pod) {
+            Some(Blocker::NotYetAvailable)
+        } else {
+            None
+        }
+    }
+
+    /// `processReplica` for every wanted replica, lowest first.
+    fn replicas(&self, replicas: &[Replica<'_>]) -> Option<Next> {
+        let mut actions = Vec::new();
+        let mut taken = None;
+        for replica in replicas {
+            let step = match replica.pod {
+                Some(pod) if pod.is_finished() => match pod.metadata.is_terminating() {
+                    true => Err(Blocker::Terminating),
+                    false => Ok(Some(Action::Delete(replica.ordinal, Purpose::Replace))),
+                },
+                Some(pod) => self.blocker(pod).map_or(Ok(None), Err),
+                None if replica.squatter.is_some() => Err(Blocker::NameTaken),
+                None => Ok(Some(Action::Create(replica.ordinal))),
+            };
+            match step {
+                Ok(None) => {}
+                Ok(Some(action)) if self.ordered => return Some(Next::Act(vec![action])),
+                Ok(Some(action)) => actions.push(action),
+                Err(because) if self.ordered => return Some(Next::Wait { on: replica.ordinal, because }),
+                // The creation fails and ends the sync, after the rest of its batch.
+                Err(Blocker::NameTaken) => {
+                    taken.get_or_insert(Next::Wait { on: replica.ordinal, because: Blocker::NameTaken });
+                }
+                Err(_) => {}
+            }
+        }
+        if actions.is_empty() { taken } else { Some(Next::Act(actions)) }
+    }
+
+    /// `processCondemned`, highest first.
+    fn scale_down(&self, replicas: &[Replica<'_>], condemned: &[Replica<'_>]) -> Option<Next> {
+        let first_unavailable = replicas.iter().chain(condemned).find(|replica| self.is_unavailable(replica));
+        let mut actions = Vec::new();
+        for replica in condemned.iter().rev() {
+            let pod = replica.pod?;
+            let is_first = first_unavailable.is_some_and(|first| first.ordinal == replica.ordinal);
+            match self.blocker(pod) {
+                Some(Blocker::Terminating) if self.ordered => {
+                    return Some(Next::Wait { on: replica.ordinal, because: Blocker::Terminating });
+                }
+                Some(Blocker::Terminating) => {}
+                Some(because) if self.ordered && !is_first => {
+                    return Some(Next::Wait { on: replica.ordinal, because });
+                }
+                _ if self.ordered => {
+                    return Some(Next::Act(vec![Action::Delete(replica.ordinal, Purpose::ScaleDown)]));
+                }
+                _ => actions.push(Action::Delete(replica.ordinal, Purpose::ScaleDown)),
+            }
+        }
+        (!actions.is_empty()).then_some(Next::Act(actions))
+    }
+
+    /// The update phase: from the top down to the partition.
+    fn update(&self, replicas: &[Replica<'_>]) -> Next {
+        let partition = usize::try_from(self.snapshot.set.partition()).unwrap_or(0);
+        let targets = replicas.get(partition..).unwrap_or(&[]);
+        let next = match (MaxUnavailable::of(self.snapshot.server), self.ordered) {
+            (MaxUnavailable::Ignored, _) => self.one_by_one(targets),
+            (MaxUnavailable::Counted, false) => self.broken_first(replicas, targets),
+            _ => self.within_budget(replicas, targets),
+        };
+        next.unwrap_or_else(|| {
+            let below = &replicas[..partition.min(replicas.len())];
+            let held = below.iter().any(|replica| self.is_stale(replica));
+            self.rest(replicas, if held { Rest::Partition } else { Rest::Done })
+        })
+    }
+
+    /// The loop of `updateStatefulSet` with the gate off.
+    fn one_by_one(&self, targets: &[Replica<'_>]) -> Option<Next> {
+        for replica in targets.iter().rev() {
+            let pod = replica.pod?;
+            if self.is_stale(replica) && !pod.metadata.is_terminating() {
+                return Some(Next::Act(vec![Action::Delete(replica.ordinal, Purpose::Update)]));
+            }
+            if let Some(because) = self.blocker(pod) {
+                return Some(Next::Wait { on: replica.ordinal, because });
+            }
+        }
+        None
+    }
+
+    /// `updateStatefulSetAfterInvariantEstablished`, and its Parallel form of 1.35.
+    fn within_budget(&self, replicas: &[Replica<'_>], targets: &[Replica<'_>]) -> Option<Next> {
+        let stale = |replica: &&Replica<'_>| {
+            self.is_stale(replica) && replica.pod.is_some_and(|pod| !pod.metadata.is_terminating())
+        };
+        let budget = self.budget(replicas);
+        let victims: Vec<_> = targets.iter().rev().filter(stale).take(budget).collect();
+        self.deletions(&victims, targets.iter().any(|replica| self.is_stale(replica)), replicas)
+    }
+
+    /// The same for Parallel from 1.37 on: old pods that are down anyway first, all of them.
+    fn broken_first(&self, replicas: &[Replica<'_>], targets: &[Replica<'_>]) -> Option<Next> {
+        let old = |replica: &&Replica<'_>| self.is_stale(replica);
+        let mut victims: Vec<_> = targets
+            .iter()
+            .rev()
+            .filter(old)
+            .filter(|replica| {
+                replica.pod.is_some_and(|pod| !self.is_available(pod) && !pod.metadata.is_terminating())
+            })
+            .collect();
+        let healthy = targets.iter().rev().filter(old).filter(|replica| !self.is_unavailable(replica));
+        victims.extend(healthy.take(self.budget(replicas)));
+        self.deletions(&victims, targets.iter().any(|replica| self.is_stale(replica)), replicas)
+    }
+
+    fn budget(&self, replicas: &[Replica<'_>]) -> usize {
+        let unavailable = replicas.iter().filter(|replica| self.is_unavailable(replica)).count();
+        usize::try_from(max_unavailable(self.snapshot)).unwrap_or(1).saturating_sub(unavailable)
+    }
+
+    fn deletions(&self, victims: &[&Replica<'_>], left: bool, replicas: &[Replica<'_>]) -> Option<Next> {
+        if victims.is_empty() {
+            return left.then(|| self.first_wait(replicas)).flatten();
+        }
+        Some(Next::Act(
+            victims.iter().map(|replica| Action::Delete(replica.ordinal, Purpose::Update)).collect(),
+        ))
+    }
+
+    /// `recreateDeleteAndWait`: `None` once all old pods are gone.
+    fn recreate(&self, replicas: &[Replica<'_>], condemned: &[Replica<'_>]) -> Option<Next> {
+        let old: Vec<_> = replicas.iter().chain(condemned).filter(|replica| self.is_stale(replica)).collect();
+        let deletions: Vec<_> = old
+            .iter()
+            .filter(|replica| replica.pod.is_some_and(|pod| !pod.metadata.is_terminating()))
+            .map(|replica| Action::Delete(replica.ordinal, Purpose::Update))
+            .collect();
+        match (deletions.is_empty(), old.first()) {
+            (false, _) => Some(Next::Act(deletions)),
+            (true, Some(first)) => Some(Next::Wait { on: first.ordinal, because: Blocker::Terminating }),
+            (true, None) => None,
+        }
+    }
+
+    /// Nothing is left to write; in a Parallel set replicas may still be on their way.
+    fn rest(&self, replicas: &[Replica<'_>], rest: Rest) -> Next {
+        self.first_wait(replicas).unwrap_or(Next::Settled(rest))
+    }
+
+    fn first_wait(&self, replicas: &[Replica<'_>]) -> Option<Next> {
+        replicas.iter().find_map(|replica| {
+            let because = self.blocker(replica.pod?)?;
+            Some(Next::Wait { on: replica.ordinal, because })
+        })
+    }
+}
+
+/// Whether the replica has the revision it would be made from now.
+pub fn is_current(snapshot: &Snapshot<'_>, replica: &Replica<'_>) -> bool {
+    replica.pod.is_some_and(|pod| pod.revision() == would_get(snapshot, replica.ordinal))
+}

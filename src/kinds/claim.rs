@@ -1,0 +1,209 @@
+//! Storage: PersistentVolumeClaim, PersistentVolume and StorageClass.
+
+use super::{Condition, LabelSelector, Map, Meta, Quantity, Reference, condition, partial};
+
+partial! {
+    /// v1 PersistentVolumeClaim.
+    struct PersistentVolumeClaim {
+        metadata: Meta,
+        spec: ClaimSpec,
+        status: ClaimStatus,
+    }
+
+    /// v1 PersistentVolumeClaimSpec.
+    struct ClaimSpec {
+        storage_class_name: Option<String>,
+        volume_name: String,
+        volume_mode: String,
+        access_modes: Vec<String>,
+        resources: ClaimResources,
+        selector: Option<LabelSelector>,
+        data_source: Option<Reference>,
+        data_source_ref: Option<Reference>,
+    }
+
+    /// v1 VolumeResourceRequirements; quantities as written.
+    struct ClaimResources {
+        requests: Map,
+    }
+
+    /// v1 PersistentVolumeClaimStatus.
+    struct ClaimStatus {
+        phase: String,
+        capacity: Map,
+        conditions: Vec<Condition>,
+    }
+
+    /// v1 PersistentVolume.
+    struct PersistentVolume {
+        metadata: Meta,
+        spec: VolumeSpec,
+        status: VolumeStatus,
+    }
+
+    /// v1 PersistentVolumeSpec, without its source, which can hold names of secrets and hosts.
+    struct VolumeSpec {
+        capacity: Map,
+        access_modes: Vec<String>,
+        claim_ref: Option<Reference>,
+        persistent_volume_reclaim_policy: String,
+        storage_class_name: String,
+        volume_mode: String,
+        node_affinity: Option<VolumeAffinity>,
+    }
+
+    /// v1 VolumeNodeAffinity.
+    struct VolumeAffinity {
+        required: Option<NodeSelector>,
+    }
+
+    /// v1 NodeSelector: terms are alternatives.
+    struct NodeSelector {
+        node_selector_terms: Vec<NodeTerm>,
+    }
+
+    /// v1 NodeSelectorTerm: expressions hold together.
+    struct NodeTerm {
+        match_expressions: Vec<super::Requirement>,
+    }
+
+    /// v1 PersistentVolumeStatus.
+    struct VolumeStatus {
+        phase: String,
+        reason: String,
+        message: String,
+    }
+
+    /// storage.k8s.io/v1 StorageClass, without its parameters.
+    struct StorageClass {
+        metadata: Meta,
+        provisioner: String,
+        volume_binding_mode: String,
+        reclaim_policy: String,
+        allow_volume_expansion: bool,
+    }
+}
+
+impl PersistentVolumeClaim {
+    /// The class asked for: `None` means the default class, `Some("")` no class at all, on purpose. The old annotation
+    /// wins over the field, as in `volume/util.go:GetPersistentVolumeClaimClass`.
+    pub fn class(&self) -> Option<&str> {
+        match self.metadata.annotations.get("volume.beta.kubernetes.io/storage-class") {
+            Some(class) => Some(class),
+            None => self.spec.storage_class_name.as_deref(),
+        }
+    }
+
+    /// The size asked for, as written.
+    pub fn requested(&self) -> &str {
+        self.spec.resources.requests.get("storage").map_or("", String::as_str)
+    }
+
+    /// The size it has, or asks for while it has none, as written.
+    pub fn size(&self) -> &str {
+        self.status.capacity.get("storage").map_or_else(|| self.requested(), String::as_str)
+    }
+
+    /// Whether it has its volume.
+    pub fn is_bound(&self) -> bool {
+        self.status.phase == "Bound"
+    }
+
+    /// The condition of the given type.
+    pub fn condition(&self, name: &str) -> Option<&Condition> {
+        condition(&self.status.conditions, name)
+    }
+
+    /// Filesystem or Block.
+    pub fn mode(&self) -> &str {
+        mode(&self.spec.volume_mode)
+    }
+}
+
+impl PersistentVolume {
+    /// Its capacity, as written.
+    pub fn size(&self) -> &str {
+        self.spec.capacity.get("storage").map_or("", String::as_str)
+    }
+
+    /// Filesystem or Block.
+    pub fn mode(&self) -> &str {
+        mode(&self.spec.volume_mode)
+    }
+
+    /// Whether its `claimRef` names this claim: the same uid, or none yet, which is how a volume is reserved by hand.
+    pub fn is_of(&self, claim: &PersistentVolumeClaim) -> bool {
+        self.spec.claim_ref.as_ref().is_some_and(|reference| {
+            reference.name == claim.metadata.name
+                && reference.namespace == claim.metadata.namespace
+                && (reference.uid.is_empty() || reference.uid == claim.metadata.uid)
+        })
+    }
+
+    /// Whether the volume controller could bind this claim to it: free or reserved for the claim, and right in class,
+    /// mode, access modes, size and labels (`volume/persistentvolume/index.go:findBestMatchForClaim`). Node affinity
+    /// is the scheduler's part and not looked at.
+    pub fn fits(&self, claim: &PersistentVolumeClaim) -> bool {
+        let free = match &self.spec.claim_ref {
+            None => matches!(self.status.phase.as_str(), "" | "Available" | "Pending"),
+            Some(_) => self.is_of(claim),
+        };
+        free && self.mismatch(claim).is_none()
+    }
+
+    /// The first thing about this volume that does not suit the claim, whoever holds the volume now.
+    pub fn mismatch(&self, claim: &PersistentVolumeClaim) -> Option<String> {
+        if !claim.spec.volume_name.is_empty() && claim.spec.volume_name != self.metadata.name {
+            return Some(format!("the claim asks for volume {}", claim.spec.volume_name));
+        }
+        let class = claim.class().unwrap_or("");
+        if self.spec.storage_class_name != class {
+            return Some(match self.spec.storage_class_name.as_str() {
+                "" => "it has no class".to_owned(),
+                other => format!("its class is {other}"),
+            });
+        }
+        if self.mode() != claim.mode() {
+            return Some(format!("its volumeMode is {}", self.mode()));
+        }
+        if let Some(missing) =
+            claim.spec.access_modes.iter().find(|mode| !self.spec.access_modes.contains(mode))
+        {
+            return Some(format!("it does not offer {missing}"));
+        }
+        if let (Some(has), Some(wants)) = (Quantity::parse(self.size()), Quantity::parse(claim.requested()))
+            && has < wants
+        {
+            return Some(format!("it has {}", self.size()));
+        }
+        match &claim.spec.selector {
+            Some(selector) if !selector.matches(&self.metadata.labels) => {
+                Some("its labels do not match the claim's selector".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl StorageClass {
+    /// Whether claims without a class get this one.
+    pub fn is_default(&self) -> bool {
+        ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"]
+            .iter()
+            .any(|key| self.metadata.annotations.get(*key).is_some_and(|value| value == "true"))
+    }
+
+    /// Whether a volume is looked for only once a pod that uses the claim is scheduled.
+    pub fn waits_for_consumer(&self) -> bool {
+        self.volume_binding_mode == "WaitForFirstConsumer"
+    }
+
+    /// Whether volumes of this class are made on demand; without a provisioner somebody makes them by hand.
+    pub fn provisions(&self) -> bool {
+        self.provisioner != "kubernetes.io/no-provisioner"
+    }
+}
+
+fn mode(written: &str) -> &str {
+    if written.is_empty() { "Filesystem" } else { written }
+}

@@ -1,0 +1,132 @@
+//! Metadata, label selectors and conditions, which all kinds share.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
+
+use super::partial;
+
+/// Label and annotation maps.
+pub type Map = BTreeMap<String, String>;
+
+/// The annotations that mean something to this tool. All others are dropped: users put whole manifests and
+/// credentials into annotations.
+const ANNOTATIONS: [&str; 12] = [
+    "kubectl-sts/canary",
+    "kubernetes.io/change-cause",
+    "kubectl.kubernetes.io/restartedAt",
+    "volume.kubernetes.io/selected-node",
+    "volume.kubernetes.io/storage-provisioner",
+    "volume.beta.kubernetes.io/storage-provisioner",
+    "volume.beta.kubernetes.io/storage-class",
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+    "pv.kubernetes.io/provisioned-by",
+    "meta.helm.sh/release-name",
+    "argocd.argoproj.io/tracking-id",
+];
+
+fn known_annotations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map, D::Error> {
+    let mut all = Map::deserialize(deserializer)?;
+    all.retain(|key, _| ANNOTATIONS.contains(&key.as_str()));
+    Ok(all)
+}
+
+partial! {
+    /// metav1.ObjectMeta, without managedFields and with known annotations only.
+    struct Meta {
+        name: String,
+        namespace: String,
+        uid: String,
+        resource_version: String,
+        generation: i64,
+        creation_timestamp: Option<Timestamp>,
+        deletion_timestamp: Option<Timestamp>,
+        deletion_grace_period_seconds: Option<i64>,
+        labels: Map,
+        #[serde(deserialize_with = "known_annotations")]
+        annotations: Map,
+        owner_references: Vec<OwnerReference>,
+        finalizers: Vec<String>,
+    }
+
+    /// metav1.OwnerReference.
+    struct OwnerReference {
+        api_version: String,
+        kind: String,
+        name: String,
+        uid: String,
+        controller: bool,
+    }
+
+    /// metav1.LabelSelector.
+    struct LabelSelector {
+        match_labels: Map,
+        match_expressions: Vec<Requirement>,
+    }
+
+    /// metav1.LabelSelectorRequirement.
+    struct Requirement {
+        key: String,
+        operator: String,
+        values: Vec<String>,
+    }
+
+    /// The conditions of pods, claims, nodes and sets, which have these fields in common.
+    struct Condition {
+        r#type: String,
+        status: String,
+        reason: String,
+        message: String,
+        last_transition_time: Option<Timestamp>,
+    }
+
+    /// v1.ObjectReference.
+    struct Reference {
+        kind: String,
+        namespace: String,
+        name: String,
+        uid: String,
+        field_path: String,
+    }
+}
+
+impl Meta {
+    /// The owner that manages this object (metav1.GetControllerOf).
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        self.owner_references.iter().find(|owner| owner.controller)
+    }
+
+    /// Whether a deletion was asked for and has not ended.
+    pub fn is_terminating(&self) -> bool {
+        self.deletion_timestamp.is_some()
+    }
+}
+
+impl LabelSelector {
+    /// Whether the labels satisfy every term. An empty selector matches everything, as in metav1.
+    pub fn matches(&self, labels: &Map) -> bool {
+        matches_labels(&self.match_labels, labels)
+            && self.match_expressions.iter().all(|term| {
+                let value = labels.get(&term.key);
+                match term.operator.as_str() {
+                    "In" => value.is_some_and(|value| term.values.contains(value)),
+                    "NotIn" => value.is_none_or(|value| !term.values.contains(value)),
+                    "Exists" => value.is_some(),
+                    "DoesNotExist" => value.is_none(),
+                    _ => false,
+                }
+            })
+    }
+}
+
+/// Whether `labels` has every pair of `wanted`.
+pub fn matches_labels(wanted: &Map, labels: &Map) -> bool {
+    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// The condition of the given type.
+pub fn condition<'a>(conditions: &'a [Condition], name: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.r#type == name)
+}

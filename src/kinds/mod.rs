@@ -1,0 +1,180 @@
+//! What is read of each Kubernetes kind: small partial types, nothing that is not used.
+//!
+//! Fields keep the names and units of the Kubernetes API. Whatever is not listed here is dropped while decoding, so a
+//! recording, which is these types written out again, cannot hold a Secret's data, the value of an environment
+//! variable, or the last-applied annotation.
+#![allow(missing_docs, reason = "fields are those of the Kubernetes API reference, under the same names")]
+
+mod claim;
+mod cluster;
+mod meta;
+mod network;
+mod pod;
+mod quantity;
+mod set;
+
+pub use claim::*;
+pub use cluster::*;
+pub use meta::*;
+pub use network::*;
+pub use pod::*;
+pub use quantity::Quantity;
+pub use set::*;
+
+/// Whether a field holds what its absence means, and can be left out of a recording.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Declares partial types: every field may be missing, and is left out again when it holds its default.
+macro_rules! partial {
+    ($($(#[$meta:meta])* struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty),* $(,)? })*) => { $(
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
+        #[serde(rename_all = "camelCase", default)]
+        pub struct $name {
+            $($(#[$field_meta])* #[serde(skip_serializing_if = "crate::kinds::is_default")] pub $field: $type,)*
+        }
+    )* };
+}
+pub(crate) use partial;
+
+/// The kinds that are read, in the order they are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    StatefulSet,
+    ControllerRevision,
+    Pod,
+    PersistentVolumeClaim,
+    PersistentVolume,
+    StorageClass,
+    Service,
+    EndpointSlice,
+    PodDisruptionBudget,
+    HorizontalPodAutoscaler,
+    ResourceQuota,
+    Node,
+    Event,
+}
+
+impl Kind {
+    /// Every kind, in the order they are recorded.
+    pub const ALL: [Kind; 13] = [
+        Kind::StatefulSet,
+        Kind::ControllerRevision,
+        Kind::Pod,
+        Kind::PersistentVolumeClaim,
+        Kind::PersistentVolume,
+        Kind::StorageClass,
+        Kind::Service,
+        Kind::EndpointSlice,
+        Kind::PodDisruptionBudget,
+        Kind::HorizontalPodAutoscaler,
+        Kind::ResourceQuota,
+        Kind::Node,
+        Kind::Event,
+    ];
+
+    /// `kind` as written in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::StatefulSet => "StatefulSet",
+            Kind::ControllerRevision => "ControllerRevision",
+            Kind::Pod => "Pod",
+            Kind::PersistentVolumeClaim => "PersistentVolumeClaim",
+            Kind::PersistentVolume => "PersistentVolume",
+            Kind::StorageClass => "StorageClass",
+            Kind::Service => "Service",
+            Kind::EndpointSlice => "EndpointSlice",
+            Kind::PodDisruptionBudget => "PodDisruptionBudget",
+            Kind::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Kind::ResourceQuota => "ResourceQuota",
+            Kind::Node => "Node",
+            Kind::Event => "Event",
+        }
+    }
+
+    /// The resource as RBAC and kubectl name it.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Kind::StatefulSet => "statefulsets",
+            Kind::ControllerRevision => "controllerrevisions",
+            Kind::Pod => "pods",
+            Kind::PersistentVolumeClaim => "persistentvolumeclaims",
+            Kind::PersistentVolume => "persistentvolumes",
+            Kind::StorageClass => "storageclasses",
+            Kind::Service => "services",
+            Kind::EndpointSlice => "endpointslices",
+            Kind::PodDisruptionBudget => "poddisruptionbudgets",
+            Kind::HorizontalPodAutoscaler => "horizontalpodautoscalers",
+            Kind::ResourceQuota => "resourcequotas",
+            Kind::Node => "nodes",
+            Kind::Event => "events",
+        }
+    }
+
+    /// `apiVersion` as written in manifests.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Kind::StatefulSet | Kind::ControllerRevision => "apps/v1",
+            Kind::StorageClass => "storage.k8s.io/v1",
+            Kind::EndpointSlice => "discovery.k8s.io/v1",
+            Kind::PodDisruptionBudget => "policy/v1",
+            Kind::HorizontalPodAutoscaler => "autoscaling/v2",
+            _ => "v1",
+        }
+    }
+
+    /// Whether objects of this kind live in a namespace.
+    pub fn is_namespaced(self) -> bool {
+        !matches!(self, Kind::PersistentVolume | Kind::StorageClass | Kind::Node)
+    }
+
+    /// The path of the list on the API server; `namespace` is ignored for kinds that have none.
+    pub fn path(self, namespace: Option<&str>) -> String {
+        let group = match self.api_version() {
+            "v1" => "/api/v1".to_owned(),
+            version => format!("/apis/{version}"),
+        };
+        match namespace {
+            Some(namespace) if self.is_namespaced() => {
+                format!("{group}/namespaces/{namespace}/{}", self.plural())
+            }
+            _ => format!("{group}/{}", self.plural()),
+        }
+    }
+}
+
+/// An object of one of the kinds.
+pub trait Object: serde::de::DeserializeOwned + serde::Serialize {
+    /// Which kind.
+    const KIND: Kind;
+    /// Its metadata.
+    fn meta(&self) -> &Meta;
+}
+
+macro_rules! objects {
+    ($($name:ident),*) => { $(
+        impl Object for $name {
+            const KIND: Kind = Kind::$name;
+            fn meta(&self) -> &Meta {
+                &self.metadata
+            }
+        }
+    )* };
+}
+objects!(
+    StatefulSet,
+    ControllerRevision,
+    Pod,
+    PersistentVolumeClaim,
+    PersistentVolume,
+    StorageClass,
+    Service,
+    EndpointSlice,
+    PodDisruptionBudget,
+    HorizontalPodAutoscaler,
+    ResourceQuota,
+    Node,
+    Event
+);

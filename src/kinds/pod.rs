@@ -1,0 +1,312 @@
+//! v1 Pod, its template, and what can be read off a pod without knowing its set.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Condition, Map, Meta, Reference, condition, partial};
+
+partial! {
+    /// v1 Pod.
+    struct Pod {
+        metadata: Meta,
+        spec: PodSpec,
+        status: PodStatus,
+    }
+
+    /// v1 PodTemplateSpec.
+    struct PodTemplate {
+        metadata: Meta,
+        spec: PodSpec,
+    }
+
+    /// v1 PodSpec.
+    struct PodSpec {
+        node_name: String,
+        hostname: String,
+        subdomain: String,
+        scheduler_name: String,
+        node_selector: Map,
+        termination_grace_period_seconds: Option<i64>,
+        scheduling_gates: Vec<Named>,
+        readiness_gates: Vec<ReadinessGate>,
+        init_containers: Vec<Container>,
+        containers: Vec<Container>,
+        volumes: Vec<PodVolume>,
+        tolerations: Vec<Toleration>,
+    }
+
+    /// Anything of which only the name matters.
+    struct Named {
+        name: String,
+    }
+
+    /// v1 PodReadinessGate.
+    struct ReadinessGate {
+        condition_type: String,
+    }
+
+    /// v1 Container, without commands, arguments and the values of environment variables.
+    struct Container {
+        name: String,
+        image: String,
+        restart_policy: String,
+        env: Vec<EnvVar>,
+        env_from: Vec<EnvFrom>,
+        resources: Resources,
+        startup_probe: Option<Probe>,
+        readiness_probe: Option<Probe>,
+        liveness_probe: Option<Probe>,
+    }
+
+    /// v1 EnvVar, without its value.
+    struct EnvVar {
+        name: String,
+        value_from: Option<EnvSource>,
+    }
+
+    /// v1 EnvVarSource.
+    struct EnvSource {
+        config_map_key_ref: Option<KeyRef>,
+        secret_key_ref: Option<KeyRef>,
+    }
+
+    /// v1 EnvFromSource.
+    struct EnvFrom {
+        config_map_ref: Option<KeyRef>,
+        secret_ref: Option<KeyRef>,
+    }
+
+    /// A reference to a ConfigMap or Secret, or to a key of it.
+    struct KeyRef {
+        name: String,
+        key: String,
+        optional: bool,
+    }
+
+    /// v1 ResourceRequirements; quantities as written.
+    struct Resources {
+        requests: Map,
+        limits: Map,
+    }
+
+    /// v1 Probe, times in seconds.
+    struct Probe {
+        initial_delay_seconds: i32,
+        period_seconds: Option<i32>,
+        failure_threshold: Option<i32>,
+        success_threshold: Option<i32>,
+        timeout_seconds: Option<i32>,
+        http_get: Option<HttpGet>,
+        tcp_socket: Option<Empty>,
+        grpc: Option<Empty>,
+        exec: Option<Empty>,
+    }
+
+    /// v1 HTTPGetAction.
+    struct HttpGet {
+        path: String,
+        port: Option<super::IntOrString>,
+    }
+
+    /// A stanza of which only the presence matters.
+    struct Empty {}
+
+    /// v1 Volume.
+    struct PodVolume {
+        name: String,
+        persistent_volume_claim: Option<ClaimSource>,
+        ephemeral: Option<Empty>,
+        config_map: Option<KeyRef>,
+        secret: Option<SecretSource>,
+    }
+
+    /// v1 PersistentVolumeClaimVolumeSource.
+    struct ClaimSource {
+        claim_name: String,
+    }
+
+    /// v1 SecretVolumeSource, without items.
+    struct SecretSource {
+        secret_name: String,
+        optional: bool,
+    }
+
+    /// v1 Toleration.
+    struct Toleration {
+        key: String,
+        operator: String,
+        value: String,
+        effect: String,
+    }
+
+    /// v1 PodStatus.
+    struct PodStatus {
+        phase: String,
+        reason: String,
+        message: String,
+        nominated_node_name: String,
+        #[serde(rename = "podIP")]
+        pod_ip: String,
+        start_time: Option<Timestamp>,
+        conditions: Vec<Condition>,
+        init_container_statuses: Vec<ContainerStatus>,
+        container_statuses: Vec<ContainerStatus>,
+    }
+
+    /// v1 ContainerStatus.
+    struct ContainerStatus {
+        name: String,
+        image: String,
+        ready: bool,
+        started: Option<bool>,
+        restart_count: i32,
+        state: ContainerState,
+        last_state: ContainerState,
+    }
+
+    /// v1 ContainerState.
+    struct ContainerState {
+        waiting: Option<Waiting>,
+        running: Option<Running>,
+        terminated: Option<Terminated>,
+    }
+
+    /// v1 ContainerStateWaiting.
+    struct Waiting {
+        reason: String,
+        message: String,
+    }
+
+    /// v1 ContainerStateRunning.
+    struct Running {
+        started_at: Option<Timestamp>,
+    }
+
+    /// v1 ContainerStateTerminated, without its message, which is the application's own text.
+    struct Terminated {
+        exit_code: i32,
+        signal: i32,
+        reason: String,
+        started_at: Option<Timestamp>,
+        finished_at: Option<Timestamp>,
+    }
+
+    /// v1 Event.
+    struct Event {
+        metadata: Meta,
+        involved_object: Reference,
+        r#type: String,
+        reason: String,
+        message: String,
+        count: i32,
+        first_timestamp: Option<Timestamp>,
+        last_timestamp: Option<Timestamp>,
+        event_time: Option<Timestamp>,
+        series: Option<EventSeries>,
+    }
+
+    /// v1 EventSeries.
+    struct EventSeries {
+        count: i32,
+        last_observed_time: Option<Timestamp>,
+    }
+}
+
+/// The label that says which revision a pod was made from.
+pub const REVISION_LABEL: &str = "controller-revision-hash";
+
+impl Pod {
+    /// The revision this pod was made from (`stateful_set_utils.go:getPodRevision`).
+    pub fn revision(&self) -> &str {
+        self.metadata.labels.get(REVISION_LABEL).map_or("", String::as_str)
+    }
+
+    /// Running and Ready, as the controller means it (`stateful_set_utils.go:isRunningAndReady`).
+    pub fn is_ready(&self) -> bool {
+        self.status.phase == "Running" && self.condition("Ready").is_some_and(|ready| ready.status == "True")
+    }
+
+    /// Since when it has been Ready; `None` when it is not.
+    pub fn ready_since(&self) -> Option<Timestamp> {
+        self.is_ready().then(|| self.condition("Ready")?.last_transition_time).flatten()
+    }
+
+    /// Running, and Ready for at least `min_ready` seconds at `now` (`podutil.IsPodAvailable`).
+    pub fn is_available(&self, min_ready: i32, now: Timestamp) -> bool {
+        self.is_ready()
+            && (min_ready == 0
+                || self.ready_since().is_some_and(|since| {
+                    since
+                        .saturating_add(SignedDuration::from_secs(min_ready.into()))
+                        .is_ok_and(|at| at <= now)
+                }))
+    }
+
+    /// Phase Failed or Succeeded: the controller replaces such a pod by itself.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.status.phase.as_str(), "Failed" | "Succeeded")
+    }
+
+    /// The condition of the given type.
+    pub fn condition(&self, name: &str) -> Option<&Condition> {
+        condition(&self.status.conditions, name)
+    }
+
+    /// Containers that serve, with the sidecars among the init containers, and their statuses.
+    pub fn container_statuses(&self) -> impl Iterator<Item = &ContainerStatus> {
+        let sidecars =
+            self.status.init_container_statuses.iter().filter(|status| self.is_sidecar(&status.name));
+        self.status.container_statuses.iter().chain(sidecars)
+    }
+
+    /// Whether the named init container is a sidecar (restartPolicy Always).
+    pub fn is_sidecar(&self, name: &str) -> bool {
+        self.spec.init_containers.iter().any(|init| init.name == name && init.restart_policy == "Always")
+    }
+
+    /// How many containers are ready, and of how many (kubectl's READY column, which counts sidecars).
+    pub fn ready_containers(&self) -> (usize, usize) {
+        let sidecars =
+            self.spec.init_containers.iter().filter(|init| init.restart_policy == "Always").count();
+        let total = self.spec.containers.len() + sidecars;
+        (self.container_statuses().filter(|status| status.ready).count(), total)
+    }
+
+    /// Restarts of all containers together.
+    pub fn restarts(&self) -> i32 {
+        self.container_statuses().map(|status| status.restart_count).sum()
+    }
+
+    /// The claims it mounts, by name, generic ephemeral ones included (`<pod>-<volume>`).
+    pub fn claim_names(&self) -> impl Iterator<Item = String> + '_ {
+        self.spec.volumes.iter().filter_map(|volume| {
+            match (&volume.persistent_volume_claim, &volume.ephemeral) {
+                (Some(claim), _) => Some(claim.claim_name.clone()),
+                (None, Some(_)) => Some(format!("{}-{}", self.metadata.name, volume.name)),
+                (None, None) => None,
+            }
+        })
+    }
+}
+
+impl Probe {
+    /// How long, in seconds, this probe lets a container be without success before it counts as failed: the delay, and
+    /// as many periods as failures are allowed. The API server's defaults are a period of 10 s and 3 failures.
+    pub fn allowance(&self) -> i64 {
+        i64::from(self.initial_delay_seconds)
+            + i64::from(self.period_seconds.unwrap_or(10).max(1))
+                * i64::from(self.failure_threshold.unwrap_or(3).max(self.success_threshold.unwrap_or(1)))
+    }
+}
+
+impl Event {
+    /// When it was seen last.
+    pub fn last_seen(&self) -> Option<Timestamp> {
+        let series = self.series.as_ref().and_then(|series| series.last_observed_time);
+        series.or(self.last_timestamp).or(self.event_time).or(self.metadata.creation_timestamp)
+    }
+
+    /// How often it was seen.
+    pub fn times(&self) -> i32 {
+        self.series.as_ref().map_or(self.count, |series| series.count).max(1)
+    }
+}

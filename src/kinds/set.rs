@@ -1,0 +1,174 @@
+//! apps/v1: StatefulSet and ControllerRevision.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Condition, LabelSelector, Meta, PersistentVolumeClaim, PodTemplate, partial};
+
+partial! {
+    /// apps/v1 StatefulSet.
+    struct StatefulSet {
+        metadata: Meta,
+        spec: StatefulSetSpec,
+        status: StatefulSetStatus,
+    }
+
+    /// apps/v1 StatefulSetSpec.
+    struct StatefulSetSpec {
+        replicas: Option<i32>,
+        service_name: String,
+        selector: LabelSelector,
+        pod_management_policy: String,
+        update_strategy: UpdateStrategy,
+        ordinals: Option<Ordinals>,
+        min_ready_seconds: i32,
+        revision_history_limit: Option<i32>,
+        persistent_volume_claim_retention_policy: RetentionPolicy,
+        template: PodTemplate,
+        volume_claim_templates: Vec<PersistentVolumeClaim>,
+    }
+
+    /// apps/v1 StatefulSetUpdateStrategy.
+    struct UpdateStrategy {
+        r#type: String,
+        rolling_update: Option<RollingUpdate>,
+    }
+
+    /// apps/v1 RollingUpdateStatefulSetStrategy.
+    struct RollingUpdate {
+        partition: i32,
+        max_unavailable: Option<IntOrString>,
+    }
+
+    /// apps/v1 StatefulSetOrdinals.
+    struct Ordinals {
+        start: i32,
+    }
+
+    /// apps/v1 StatefulSetPersistentVolumeClaimRetentionPolicy.
+    struct RetentionPolicy {
+        when_deleted: String,
+        when_scaled: String,
+    }
+
+    /// apps/v1 StatefulSetStatus.
+    struct StatefulSetStatus {
+        observed_generation: i64,
+        replicas: i32,
+        ready_replicas: i32,
+        available_replicas: i32,
+        current_replicas: i32,
+        updated_replicas: i32,
+        current_revision: String,
+        update_revision: String,
+        conditions: Vec<Condition>,
+    }
+
+    /// apps/v1 ControllerRevision, without its data.
+    struct ControllerRevision {
+        metadata: Meta,
+        revision: i64,
+    }
+}
+
+/// intstr.IntOrString: a count or a percentage.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum IntOrString {
+    /// A count.
+    Int(i32),
+    /// A percentage such as `25%`.
+    Text(String),
+}
+
+impl IntOrString {
+    /// The count, a percentage taken of `total` and rounded down (intstr.GetScaledValueFromIntOrPercent).
+    pub fn rounded_down(&self, total: i32) -> Option<i32> {
+        match self {
+            IntOrString::Int(count) => Some(*count),
+            IntOrString::Text(text) => {
+                let percent: i64 = text.strip_suffix('%')?.parse().ok()?;
+                i32::try_from(percent.checked_mul(i64::from(total))? / 100).ok()
+            }
+        }
+    }
+}
+
+/// What `spec.updateStrategy.type` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// The controller replaces pods, highest ordinal first.
+    RollingUpdate,
+    /// Pods are replaced only when somebody deletes them.
+    OnDelete,
+    /// All old pods go before new ones come (alpha in 1.37).
+    Recreate,
+    /// A value this version does not know.
+    Unknown,
+}
+
+impl StatefulSet {
+    /// How many replicas are wanted; the API server's default is 1.
+    pub fn replicas(&self) -> i32 {
+        self.spec.replicas.unwrap_or(1).max(0)
+    }
+
+    /// The first ordinal.
+    pub fn start(&self) -> i32 {
+        self.spec.ordinals.as_ref().map_or(0, |ordinals| ordinals.start.max(0))
+    }
+
+    /// Whether the ordinal is one of the wanted replicas (`stateful_set_utils.go:podInOrdinalRange`).
+    pub fn in_range(&self, ordinal: i32) -> bool {
+        ordinal >= self.start() && i64::from(ordinal) < i64::from(self.start()) + i64::from(self.replicas())
+    }
+
+    /// Whether pods are created and deleted without waiting for one another.
+    pub fn is_parallel(&self) -> bool {
+        self.spec.pod_management_policy == "Parallel"
+    }
+
+    /// How pods get a new template; absent means RollingUpdate.
+    pub fn strategy(&self) -> Strategy {
+        match self.spec.update_strategy.r#type.as_str() {
+            "" | "RollingUpdate" => Strategy::RollingUpdate,
+            "OnDelete" => Strategy::OnDelete,
+            "Recreate" => Strategy::Recreate,
+            _ => Strategy::Unknown,
+        }
+    }
+
+    /// The `rollingUpdate` stanza. The API server fills it in only where the *type* is absent
+    /// (`apis/apps/v1/defaults.go:SetDefaults_StatefulSet`), so a manifest that has not been through it reads as one
+    /// that has; an explicit `type: RollingUpdate` without the stanza stays without it.
+    pub fn rolling_update(&self) -> Option<RollingUpdate> {
+        let strategy = &self.spec.update_strategy;
+        match (&strategy.rolling_update, strategy.r#type.as_str()) {
+            (Some(rolling), _) => Some(rolling.clone()),
+            (None, "") => Some(RollingUpdate::default()),
+            (None, _) => None,
+        }
+    }
+
+    /// The partition: an index counted from the first ordinal, not an ordinal (kubernetes/kubernetes#128529).
+    pub fn partition(&self) -> i32 {
+        match self.strategy() {
+            Strategy::RollingUpdate => self.rolling_update().map_or(0, |rolling| rolling.partition.max(0)),
+            _ => 0,
+        }
+    }
+
+    /// The name of the pod with this ordinal.
+    pub fn pod_name(&self, ordinal: i32) -> String {
+        format!("{}-{ordinal}", self.metadata.name)
+    }
+
+    /// The name of the claim made from a template for an ordinal (`stateful_set_utils.go:getPersistentVolumeClaimName`).
+    pub fn claim_name(&self, template: &str, ordinal: i32) -> String {
+        format!("{template}-{}-{ordinal}", self.metadata.name)
+    }
+
+    /// Whether the controller has seen the newest spec.
+    pub fn is_observed(&self) -> bool {
+        self.status.observed_generation >= self.metadata.generation
+    }
+}

@@ -1,0 +1,107 @@
+//! All rules over all sets, with consequences folded into their causes.
+
+use std::collections::BTreeMap;
+
+use super::{Finding, RULES, Rule, Severity};
+use crate::kinds::{Kind, StatefulSet};
+use crate::snapshot::{Observed, Snapshot, Unseen};
+
+/// Which rules are asked.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only these, if any are named.
+    pub only: Vec<&'static str>,
+    /// Not these.
+    pub skip: Vec<&'static str>,
+}
+
+impl Filter {
+    fn admits(&self, rule: &Rule) -> bool {
+        (self.only.is_empty() || self.only.contains(&rule.code)) && !self.skip.contains(&rule.code)
+    }
+}
+
+/// Rules that could not be asked for want of one kind.
+#[derive(Clone, Debug)]
+pub struct Skipped {
+    /// What could not be seen.
+    pub unseen: Unseen,
+    /// The rules that needed it, by name.
+    pub rules: Vec<&'static Rule>,
+}
+
+/// What is wrong with the sets looked at.
+#[derive(Debug, Default)]
+pub struct Diagnosis<'a> {
+    /// Findings with their sets, the worst first.
+    pub findings: Vec<(&'a StatefulSet, Finding)>,
+    /// What could not be looked at.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Diagnosis<'_> {
+    /// How many findings of this severity there are.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|(_, finding)| finding.severity == severity).count()
+    }
+
+    /// The worst severity found.
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(|(_, finding)| finding.severity).max()
+    }
+}
+
+/// Asks every admitted rule about every wanted set.
+pub fn diagnose<'a>(
+    observed: &'a Observed,
+    wanted: impl Fn(&StatefulSet) -> bool,
+    filter: &Filter,
+) -> Diagnosis<'a> {
+    let namespaces = observed.namespaces();
+    let mut all: Vec<(&'a StatefulSet, Finding)> = Vec::new();
+    let mut skipped: BTreeMap<Kind, Skipped> = BTreeMap::new();
+    for namespace in namespaces.values() {
+        for set in namespace.sets.iter().copied().filter(|set| wanted(set)) {
+            let (findings, unseen) = of_set(&Snapshot::of(observed, namespace, set), filter);
+            all.extend(findings.into_iter().map(|finding| (set, finding)));
+            for (rule, unseen) in unseen {
+                let entry = skipped.entry(unseen.kind).or_insert(Skipped { unseen, rules: Vec::new() });
+                if !entry.rules.iter().any(|known| known.code == rule.code) {
+                    entry.rules.push(rule);
+                }
+            }
+        }
+    }
+    all.sort_by(|(a_set, a), (b_set, b)| {
+        (b.severity.cmp(&a.severity))
+            .then_with(|| a_set.metadata.namespace.cmp(&b_set.metadata.namespace))
+            .then_with(|| a_set.metadata.name.cmp(&b_set.metadata.name))
+            .then_with(|| a.rule.code.cmp(b.rule.code))
+            .then_with(|| a.subject.cmp(&b.subject))
+    });
+    Diagnosis { findings: all, skipped: skipped.into_values().collect() }
+}
+
+/// The findings about one set, and the rules that could not be asked.
+///
+/// All rules are asked even where only some are wanted, so that a consequence does not come out as a cause because its
+/// cause was filtered away.
+pub fn of_set(snapshot: &Snapshot<'_>, filter: &Filter) -> (Vec<Finding>, Vec<(&'static Rule, Unseen)>) {
+    let mut findings = Vec::new();
+    let mut unseen = Vec::new();
+    for rule in RULES {
+        match (rule.check)(snapshot) {
+            Ok(found) => findings.extend(found),
+            Err(reason) if filter.admits(rule) => unseen.push((*rule, reason)),
+            Err(_) => {}
+        }
+    }
+    let causes = findings.clone();
+    findings.retain(|finding| {
+        filter.admits(finding.rule)
+            && !causes
+                .iter()
+                .any(|cause| cause.rule.code != finding.rule.code && cause.absorbs.contains(&finding.subject))
+    });
+    (findings, unseen)
+}

@@ -1,0 +1,148 @@
+//! What can be wrong: one file a rule, each a pure function of a snapshot, with its page in `docs/rules`.
+
+mod diagnose;
+mod prelude;
+
+mod service_missing;
+
+use crate::kinds::Kind;
+use crate::snapshot::{Snapshot, Unseen};
+
+pub use diagnose::{Diagnosis, Filter, Skipped, diagnose, of_set};
+
+/// Every rule, by code.
+pub const RULES: &[&Rule] = &[&service_missing::RULE];
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing; nothing is broken.
+    Note,
+    /// Something will break, or costs.
+    Warning,
+    /// Something is broken and will not mend itself.
+    Error,
+}
+
+impl Severity {
+    /// As written in output and flags.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        }
+    }
+}
+
+/// One thing that can be wrong with a set.
+pub struct Rule {
+    /// Printed and searched for; never given to another rule.
+    pub code: &'static str,
+    /// Named for the problem; also the name of its file and page.
+    pub name: &'static str,
+    /// How bad its findings are at most.
+    pub severity: Severity,
+    /// What `explain` prints; its examples are tests.
+    pub page: &'static str,
+    /// Looks for it. An [`Unseen`] skips the rule, by name.
+    pub check: fn(&Snapshot<'_>) -> Result<Vec<Finding>, Unseen>,
+}
+
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.code, self.name)
+    }
+}
+
+impl Rule {
+    /// Finds the rule by code or name, in any case.
+    pub fn find(text: &str) -> Option<&'static Rule> {
+        RULES
+            .iter()
+            .copied()
+            .find(|rule| rule.code.eq_ignore_ascii_case(text) || rule.name.eq_ignore_ascii_case(text))
+    }
+
+    /// A finding about an object of the set's namespace, or a cluster-wide one. `what` is an affirmative sentence that
+    /// names the object, without a period.
+    pub fn about(&'static self, kind: Kind, name: impl Into<String>, what: impl Into<String>) -> Finding {
+        Finding {
+            rule: self,
+            severity: self.severity,
+            subject: Subject { kind, name: name.into() },
+            also: Vec::new(),
+            what: what.into(),
+            because: String::new(),
+            remedy: Vec::new(),
+            absorbs: Vec::new(),
+        }
+    }
+}
+
+/// What a finding is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subject {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+}
+
+/// Something wrong with a set.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Which rule found it.
+    pub rule: &'static Rule,
+    /// How bad it is; at most what the rule says.
+    pub severity: Severity,
+    /// The object it is about.
+    pub subject: Subject,
+    /// Further objects it is about.
+    pub also: Vec<Subject>,
+    /// What is wrong.
+    pub what: String,
+    /// The evidence.
+    pub because: String,
+    /// Commands to paste, in order.
+    pub remedy: Vec<String>,
+    /// Objects whose other findings are only consequences of this one, and not shown.
+    pub absorbs: Vec<Subject>,
+}
+
+impl Finding {
+    /// Says on what evidence.
+    #[must_use]
+    pub fn because(mut self, evidence: impl Into<String>) -> Finding {
+        self.because = evidence.into();
+        self
+    }
+
+    /// Adds a command to paste. It must work as printed.
+    #[must_use]
+    pub fn remedy(mut self, command: impl Into<String>) -> Finding {
+        self.remedy.push(command.into());
+        self
+    }
+
+    /// Is less bad than the rule at its worst.
+    #[must_use]
+    pub fn only(mut self, severity: Severity) -> Finding {
+        self.severity = severity.min(self.rule.severity);
+        self
+    }
+
+    /// Is about another object too.
+    #[must_use]
+    pub fn also(mut self, kind: Kind, name: impl Into<String>) -> Finding {
+        self.also.push(Subject { kind, name: name.into() });
+        self
+    }
+
+    /// Makes findings of other rules about this object consequences of this one.
+    #[must_use]
+    pub fn absorbs(mut self, kind: Kind, name: impl Into<String>) -> Finding {
+        self.absorbs.push(Subject { kind, name: name.into() });
+        self
+    }
+}

@@ -1,0 +1,285 @@
+//! What was observed of one set: facts, no opinions.
+
+mod observed;
+mod ordinal;
+mod replica;
+mod state;
+mod trouble;
+
+use jiff::{SignedDuration, Timestamp};
+
+pub use observed::{Namespace, Observed, Scope, Seen, ServerVersion, Unseen};
+pub use ordinal::{ClaimName, parse_pod_name};
+pub use replica::{Replica, Slot};
+pub use state::pod_state;
+pub use trouble::{Trouble, Why};
+
+use crate::kinds::*;
+
+/// One StatefulSet and all that belongs to it or stands around it.
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    /// When it was taken.
+    pub taken_at: Timestamp,
+    /// The API server's version, where known.
+    pub server: Option<&'a ServerVersion>,
+    /// The set.
+    pub set: &'a StatefulSet,
+    /// Everything in its namespace.
+    pub namespace: &'a Namespace<'a>,
+    observed: &'a Observed,
+    replicas: Vec<Replica<'a>>,
+    condemned: Vec<Replica<'a>>,
+}
+
+/// Gives the part of the namespace if its kind was seen.
+macro_rules! seen {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident),* $(,)?) => { $(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// [`Unseen`] when the kind could not be read.
+        pub fn $name(&self) -> Result<&[&'a $kind], Unseen> {
+            self.observed.$name.as_ref().map(|_| self.namespace.$name.as_slice()).map_err(Clone::clone)
+        }
+    )* };
+}
+
+impl<'a> Snapshot<'a> {
+    /// Puts together what belongs to `set`, which must be one of the namespace's.
+    pub fn of(observed: &'a Observed, namespace: &'a Namespace<'a>, set: &'a StatefulSet) -> Snapshot<'a> {
+        let mut members: Vec<(i32, &'a Pod)> = Vec::new();
+        for pod in &namespace.pods {
+            if let Some((parent, ordinal)) = parse_pod_name(&pod.metadata.name)
+                && parent == set.metadata.name
+                && is_member(set, pod)
+            {
+                members.push((ordinal, pod));
+            }
+        }
+        members.sort_by_key(|(ordinal, _)| *ordinal);
+        let replicas = (0..set.replicas())
+            .map_while(|index| set.start().checked_add(index))
+            .map(|ordinal| {
+                let pod = members
+                    .binary_search_by_key(&ordinal, |(ordinal, _)| *ordinal)
+                    .ok()
+                    .map(|at| members[at].1);
+                Replica::new(set, namespace, ordinal, pod)
+            })
+            .collect();
+        let condemned = members
+            .iter()
+            .filter(|(ordinal, _)| !set.in_range(*ordinal))
+            .map(|(ordinal, pod)| Replica::new(set, namespace, *ordinal, Some(pod)))
+            .collect();
+        Snapshot {
+            taken_at: observed.taken_at,
+            server: observed.server.as_ref(),
+            set,
+            namespace,
+            observed,
+            replicas,
+            condemned,
+        }
+    }
+
+    /// The wanted replicas, lowest ordinal first, with or without a pod.
+    ///
+    /// # Errors
+    /// [`Unseen`] when pods could not be read.
+    pub fn replicas(&self) -> Result<&[Replica<'a>], Unseen> {
+        self.pods().map(|_| self.replicas.as_slice())
+    }
+
+    /// Pods of the set outside the wanted range, which a scale-down will delete; lowest ordinal first.
+    ///
+    /// # Errors
+    /// [`Unseen`] when pods could not be read.
+    pub fn condemned(&self) -> Result<&[Replica<'a>], Unseen> {
+        self.pods().map(|_| self.condemned.as_slice())
+    }
+
+    /// The replica with this ordinal, wanted or condemned.
+    ///
+    /// # Errors
+    /// [`Unseen`] when pods could not be read.
+    pub fn replica(&self, ordinal: i32) -> Result<Option<&Replica<'a>>, Unseen> {
+        self.pods()?;
+        Ok(self.replicas.iter().chain(&self.condemned).find(|replica| replica.ordinal == ordinal))
+    }
+
+    seen! {
+        /// All pods of the namespace, whoever owns them.
+        pods: Pod,
+        /// All claims of the namespace.
+        claims: PersistentVolumeClaim,
+        /// All Services of the namespace.
+        services: Service,
+        /// All endpoint slices of the namespace.
+        slices: EndpointSlice,
+        /// All disruption budgets of the namespace.
+        budgets: PodDisruptionBudget,
+        /// All autoscalers of the namespace.
+        autoscalers: HorizontalPodAutoscaler,
+        /// All quotas of the namespace.
+        quotas: ResourceQuota,
+        /// All Warning events of the namespace.
+        events: Event,
+    }
+
+    /// All storage classes.
+    ///
+    /// # Errors
+    /// [`Unseen`] when they could not be read.
+    pub fn classes(&self) -> Result<&'a [StorageClass], Unseen> {
+        self.observed.classes.as_deref().map_err(Clone::clone)
+    }
+
+    /// All volumes.
+    ///
+    /// # Errors
+    /// [`Unseen`] when they could not be read.
+    pub fn volumes(&self) -> Result<&'a [PersistentVolume], Unseen> {
+        self.observed.volumes.as_deref().map_err(Clone::clone)
+    }
+
+    /// All nodes.
+    ///
+    /// # Errors
+    /// [`Unseen`] when they could not be read.
+    pub fn nodes(&self) -> Result<&'a [Node], Unseen> {
+        self.observed.nodes.as_deref().map_err(Clone::clone)
+    }
+
+    /// The set's own revisions, oldest first.
+    ///
+    /// # Errors
+    /// [`Unseen`] when they could not be read.
+    pub fn revisions(&self) -> Result<Vec<&'a ControllerRevision>, Unseen> {
+        self.observed.revisions.as_ref().map_err(Clone::clone)?;
+        let mut own: Vec<_> = self
+            .namespace
+            .revisions
+            .iter()
+            .copied()
+            .filter(|revision| is_controlled_by(&revision.metadata, self.set))
+            .collect();
+        own.sort_by_key(|revision| revision.revision);
+        Ok(own)
+    }
+
+    /// The Service that `serviceName` names; `None` when it does not exist or no name is given.
+    ///
+    /// # Errors
+    /// [`Unseen`] when Services could not be read.
+    pub fn service(&self) -> Result<Option<&'a Service>, Unseen> {
+        let name = &self.set.spec.service_name;
+        Ok(self
+            .services()?
+            .iter()
+            .copied()
+            .find(|service| !name.is_empty() && service.metadata.name == *name))
+    }
+
+    /// Services of that name in other namespaces, where they were read.
+    pub fn service_elsewhere(&self) -> Option<&'a Service> {
+        let name = &self.set.spec.service_name;
+        let all = self.observed.services.as_ref().ok()?;
+        all.iter().find(|service| {
+            service.metadata.name == *name && service.metadata.namespace != self.set.metadata.namespace
+        })
+    }
+
+    /// The claim of that name in the set's namespace.
+    ///
+    /// # Errors
+    /// [`Unseen`] when claims could not be read.
+    pub fn claim(&self, name: &str) -> Result<Option<&'a PersistentVolumeClaim>, Unseen> {
+        Ok(self.claims()?.iter().copied().find(|claim| claim.metadata.name == name))
+    }
+
+    /// The volume a claim is bound to, or names.
+    ///
+    /// # Errors
+    /// [`Unseen`] when volumes could not be read.
+    pub fn volume_of(&self, claim: &PersistentVolumeClaim) -> Result<Option<&'a PersistentVolume>, Unseen> {
+        Ok(self.volumes()?.iter().find(|volume| volume.metadata.name == claim.spec.volume_name))
+    }
+
+    /// The class a claim will get or has got: the one it names, or the default one (the newest, where there are
+    /// several: `storage/admission/util.go:GetDefaultClass`).
+    ///
+    /// # Errors
+    /// [`Unseen`] when classes could not be read.
+    pub fn class_of(&self, claim: &PersistentVolumeClaim) -> Result<Option<&'a StorageClass>, Unseen> {
+        let classes = self.classes()?;
+        Ok(match claim.class() {
+            Some(name) => classes.iter().find(|class| class.metadata.name == name),
+            None => classes
+                .iter()
+                .filter(|class| class.is_default())
+                .max_by_key(|class| class.metadata.creation_timestamp),
+        })
+    }
+
+    /// Warning events about an object, newest last. Events about an earlier object of the same name are left out.
+    ///
+    /// # Errors
+    /// [`Unseen`] when events could not be read.
+    pub fn events_about<T: Object>(&self, object: &T) -> Result<Vec<&'a Event>, Unseen> {
+        let meta = object.meta();
+        let mut about: Vec<_> = self
+            .events()?
+            .iter()
+            .copied()
+            .filter(|event| {
+                let it = &event.involved_object;
+                it.kind == T::KIND.name()
+                    && it.name == meta.name
+                    && (it.uid.is_empty() || meta.uid.is_empty() || it.uid == meta.uid)
+            })
+            .collect();
+        about.sort_by_key(|event| event.last_seen());
+        Ok(about)
+    }
+
+    /// How long ago that was; never negative.
+    pub fn since(&self, then: Option<Timestamp>) -> Option<SignedDuration> {
+        then.map(|then| self.taken_at.duration_since(then).max(SignedDuration::ZERO))
+    }
+
+    /// What keeps this pod from being available, if anything does.
+    pub fn trouble(&self, pod: &'a Pod) -> Option<Trouble<'a>> {
+        let events = self.events_about(pod).unwrap_or_default();
+        trouble::of(pod, &events, self.taken_at)
+    }
+
+    /// The autoscaler that scales this set.
+    ///
+    /// # Errors
+    /// [`Unseen`] when autoscalers could not be read.
+    pub fn autoscaler(&self) -> Result<Option<&'a HorizontalPodAutoscaler>, Unseen> {
+        Ok(self.autoscalers()?.iter().copied().find(|hpa| {
+            hpa.spec.scale_target_ref.kind == "StatefulSet"
+                && hpa.spec.scale_target_ref.name == self.set.metadata.name
+        }))
+    }
+}
+
+/// Whether the set owns the pod, or will adopt it (`stateful_set.go:getPodsForStatefulSet`). Objects in hand-written
+/// files have no uids; there the name decides.
+fn is_member(set: &StatefulSet, pod: &Pod) -> bool {
+    match pod.metadata.controller() {
+        Some(_) => is_controlled_by(&pod.metadata, set),
+        None => set.metadata.uid.is_empty() || set.spec.selector.matches(&pod.metadata.labels),
+    }
+}
+
+fn is_controlled_by(meta: &Meta, set: &StatefulSet) -> bool {
+    match meta.controller() {
+        Some(owner) if !owner.uid.is_empty() && !set.metadata.uid.is_empty() => owner.uid == set.metadata.uid,
+        Some(owner) => owner.kind == "StatefulSet" && owner.name == set.metadata.name,
+        None => set.metadata.uid.is_empty() && meta.name.starts_with(&format!("{}-", set.metadata.name)),
+    }
+}

@@ -1,0 +1,246 @@
+//! What keeps one pod from becoming available, read off its status and the kubelet's and scheduler's events.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::kinds::{Container, ContainerStatus, Event, Pod, Terminated};
+
+/// What keeps a pod from being available.
+#[derive(Clone, Debug)]
+pub struct Trouble<'a> {
+    /// The container in question, where it is one container.
+    pub container: Option<&'a str>,
+    /// Why.
+    pub why: Why<'a>,
+    /// Since when the pod has not been ready.
+    pub since: Option<Timestamp>,
+}
+
+/// Why a pod is not available. Only [`Why::is_hard`] ones are evidence that it will not get better by waiting.
+#[derive(Clone, Debug)]
+pub enum Why<'a> {
+    /// The image cannot be had.
+    ImagePull {
+        /// The image.
+        image: &'a str,
+        /// The kubelet's reason, such as `ImagePullBackOff`.
+        reason: &'a str,
+        /// What the registry or runtime said, where an event or status tells.
+        message: Option<&'a str>,
+    },
+    /// It starts and ends again and again.
+    CrashLoop {
+        /// How it ended last.
+        last: Option<&'a Terminated>,
+        /// How often it was started again.
+        restarts: i32,
+        /// Whether it is an init container, before which nothing else starts.
+        init: bool,
+    },
+    /// Its container cannot be made, mostly for want of a ConfigMap or Secret.
+    Config {
+        /// The kubelet's reason, such as `CreateContainerConfigError`.
+        reason: &'a str,
+        /// The kubelet's message.
+        message: &'a str,
+    },
+    /// No node can take it.
+    Unschedulable {
+        /// The scheduler's message.
+        message: &'a str,
+    },
+    /// A scheduling gate holds it.
+    Gated,
+    /// A volume cannot be attached or mounted.
+    Mount {
+        /// The kubelet's or attach controller's message.
+        message: &'a str,
+    },
+    /// It runs and has not become ready in the time its own probes give it.
+    Unready {
+        /// Seconds its probes allow.
+        allowed: i64,
+        /// What the last failed probe said.
+        message: Option<&'a str>,
+    },
+    /// Nothing is wrong yet.
+    Starting,
+}
+
+impl Why<'_> {
+    /// Whether this is evidence that the pod will not become available by itself.
+    pub fn is_hard(&self) -> bool {
+        !matches!(self, Why::Starting | Why::Gated)
+    }
+
+    /// In a word, the kubelet's own where it has one.
+    pub fn word(&self) -> &str {
+        match self {
+            Why::ImagePull { reason, .. } | Why::Config { reason, .. } => reason,
+            Why::CrashLoop { last: Some(last), .. } if last.reason == "OOMKilled" => "OOMKilled",
+            Why::CrashLoop { .. } => "CrashLoopBackOff",
+            Why::Unschedulable { .. } => "Unschedulable",
+            Why::Gated => "SchedulingGated",
+            Why::Mount { .. } => "ContainerCreating",
+            Why::Unready { .. } => "not ready",
+            Why::Starting => "starting",
+        }
+    }
+}
+
+/// After a loop of this many restarts a container that runs right now is not trusted yet.
+const LOOP: i32 = 3;
+/// A probe is late only when it is over its own allowance by this much: probes run on the kubelet's clock, in periods.
+const SLACK: SignedDuration = SignedDuration::from_secs(60);
+/// How long a pod may look for a scheduler. Schedulers answer within seconds, if any of that name runs.
+const SCHEDULER: SignedDuration = SignedDuration::from_secs(60);
+
+/// What keeps `pod` from being available at `now`; `None` when it is ready and has not just crashed.
+pub(super) fn of<'a>(pod: &'a Pod, events: &[&'a Event], now: Timestamp) -> Option<Trouble<'a>> {
+    let since = match pod.condition("Ready") {
+        Some(ready) if ready.status != "True" => ready.last_transition_time,
+        _ => pod.metadata.creation_timestamp,
+    };
+    let trouble = |container: Option<&'a str>, why| Some(Trouble { container, why, since });
+    if pod.is_finished() {
+        return None;
+    }
+    let containers = |init: bool| {
+        let statuses =
+            if init { &pod.status.init_container_statuses } else { &pod.status.container_statuses };
+        statuses.iter().map(move |status| (status, init && !pod.is_sidecar(&status.name)))
+    };
+    for (status, init) in containers(true).chain(containers(false)) {
+        if let Some(why) = container_trouble(pod, status, init, events, now) {
+            return trouble(Some(&status.name), why);
+        }
+    }
+    if pod.is_ready() {
+        return None;
+    }
+    if pod.spec.node_name.is_empty() {
+        return trouble(None, scheduling(pod, now));
+    }
+    if let Some(message) = mounting(pod, events) {
+        return trouble(None, Why::Mount { message });
+    }
+    for container in &pod.spec.containers {
+        let status = pod.status.container_statuses.iter().find(|status| status.name == container.name);
+        if let Some(status) = status.filter(|status| !status.ready)
+            && let Some(started) = status.state.running.as_ref().and_then(|running| running.started_at)
+            && let Some(allowed) = overdue(container, status, started.max(since.unwrap_or(started)), now)
+        {
+            let message = last_message(events, &["Unhealthy"], Some(&container.name));
+            return trouble(Some(&container.name), Why::Unready { allowed, message });
+        }
+    }
+    trouble(None, Why::Starting)
+}
+
+fn container_trouble<'a>(
+    pod: &'a Pod,
+    status: &'a ContainerStatus,
+    init: bool,
+    events: &[&'a Event],
+    now: Timestamp,
+) -> Option<Why<'a>> {
+    let last = status.state.terminated.as_ref().or(status.last_state.terminated.as_ref());
+    if let Some(waiting) = &status.state.waiting {
+        let message = Some(waiting.message.as_str()).filter(|message| !message.is_empty());
+        return match waiting.reason.as_str() {
+            "ErrImagePull"
+            | "ImagePullBackOff"
+            | "InvalidImageName"
+            | "ErrImageNeverPull"
+            | "ImageInspectError"
+            | "RegistryUnavailable"
+            | "SignatureValidationFailed" => {
+                let pulled = last_message(events, &["Failed"], Some(&status.name))
+                    .filter(|message| message.starts_with("Failed to pull image"));
+                let image = image_of(pod, status);
+                Some(Why::ImagePull { image, reason: &waiting.reason, message: pulled.or(message) })
+            }
+            "CrashLoopBackOff" => Some(Why::CrashLoop { last, restarts: status.restart_count, init }),
+            "CreateContainerConfigError"
+            | "CreateContainerError"
+            | "RunContainerError"
+            | "PreCreateHookError"
+            | "PreStartHookError"
+            | "PostStartHookError" => {
+                Some(Why::Config { reason: &waiting.reason, message: message.unwrap_or("") })
+            }
+            _ => None,
+        };
+    }
+    let last = last?;
+    if status.state.terminated.is_some() {
+        // Ended, and not yet counted as a loop: the kubelet starts it again at once the first time.
+        let again = status.restart_count > 0 || last.reason == "OOMKilled";
+        return (last.exit_code != 0 && again).then_some(Why::CrashLoop {
+            last: Some(last),
+            restarts: status.restart_count,
+            init,
+        });
+    }
+    let started = status.state.running.as_ref()?.started_at?;
+    let born = pod.status.start_time.or(pod.metadata.creation_timestamp)?;
+    // A loop is told from start-up trouble long over by its rhythm: it has not yet run for longer than it
+    // usually takes to fail.
+    let rhythm = now.duration_since(born) / status.restart_count.max(1);
+    (status.restart_count >= LOOP && last.exit_code != 0 && now.duration_since(started) < rhythm)
+        .then_some(Why::CrashLoop { last: Some(last), restarts: status.restart_count, init })
+}
+
+fn scheduling(pod: &Pod, now: Timestamp) -> Why<'_> {
+    let Some(scheduled) = pod.condition("PodScheduled") else {
+        let age = pod.metadata.creation_timestamp.map(|created| now.duration_since(created));
+        return match age {
+            Some(age) if age > SCHEDULER => Why::Unschedulable { message: "" },
+            _ => Why::Starting,
+        };
+    };
+    match scheduled.reason.as_str() {
+        "SchedulingGated" => Why::Gated,
+        // A node was chosen for it, and its victims are being moved away.
+        "Unschedulable" if pod.status.nominated_node_name.is_empty() => {
+            Why::Unschedulable { message: &scheduled.message }
+        }
+        _ => Why::Starting,
+    }
+}
+
+/// The message of a mount that fails, while no container has been made.
+fn mounting<'a>(pod: &Pod, events: &[&'a Event]) -> Option<&'a str> {
+    let creating = pod.status.phase == "Pending"
+        && pod.status.container_statuses.iter().all(|status| status.state.running.is_none());
+    creating
+        .then(|| last_message(events, &["FailedMount", "FailedAttachVolume", "FailedMapVolume"], None))
+        .flatten()
+}
+
+/// The seconds the container's probes allow after `from`, if they are over.
+fn overdue(container: &Container, status: &ContainerStatus, from: Timestamp, now: Timestamp) -> Option<i64> {
+    let startup = container.startup_probe.as_ref().filter(|_| status.started != Some(true));
+    let allowed = startup.map_or(0, crate::kinds::Probe::allowance)
+        + container.readiness_probe.as_ref().map_or(0, crate::kinds::Probe::allowance);
+    let allowance = SignedDuration::from_secs(allowed);
+    (now.duration_since(from) > allowance + allowance.max(SLACK)).then_some(allowed)
+}
+
+fn image_of<'a>(pod: &'a Pod, status: &'a ContainerStatus) -> &'a str {
+    let mut all = pod.spec.containers.iter().chain(&pod.spec.init_containers);
+    all.find(|container| container.name == status.name).map_or(&status.image, |container| &container.image)
+}
+
+/// The newest message of these reasons, of one container where it is named.
+fn last_message<'a>(events: &[&'a Event], reasons: &[&str], container: Option<&str>) -> Option<&'a str> {
+    let named = container.map(|name| format!("{{{name}}}"));
+    events
+        .iter()
+        .rev()
+        .find(|event| {
+            let path = &event.involved_object.field_path;
+            reasons.contains(&event.reason.as_str())
+                && named.as_ref().is_none_or(|named| path.is_empty() || path.ends_with(named.as_str()))
+        })
+        .map(|event| event.message.as_str())
+}
