@@ -1,9 +1,12 @@
-//! A cluster is observed into a snapshot; rules say what is wrong with it; render shows it.
+//! A cluster is observed into a snapshot; rules say what is wrong with it; the controller model says what Kubernetes
+//! will do next; render shows it.
 
 pub mod cluster;
 pub mod controller;
 pub mod error;
 pub mod kinds;
+pub mod render;
 pub mod rules;
 pub mod snapshot;
+pub mod text;
 pub mod words;

@@ -59,7 +59,7 @@ pub struct Trap<'a> {
     pub ordinal: i32,
     /// The revision it has.
     pub has: &'a str,
-    /// The revision its successor gets.
+    /// The revision its successor gets, once `rollingUpdate` is given where it is absent.
     pub would_get: &'a str,
 }
 
@@ -84,8 +84,10 @@ pub fn trap<'a>(snapshot: &Snapshot<'a>) -> Result<Option<Trap<'a>>, Unseen> {
             && !pod.is_available(min_ready, snapshot.taken_at);
         stuck.then_some((replica.ordinal, pod.revision()))
     });
+    // Without the stanza the cure is to add it first, with partition 0, so that the successor gets the update.
+    let cured = set.rolling_update().is_none();
     let trap = |(ordinal, has): (i32, &'a str)| {
-        let would_get = would_get(snapshot, ordinal);
+        let would_get = if cured { &set.status.update_revision } else { would_get(snapshot, ordinal) };
         (!has.is_empty() && has != would_get).then_some(Trap { ordinal, has, would_get })
     };
     if ordered {

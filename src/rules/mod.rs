@@ -3,6 +3,9 @@
 mod diagnose;
 mod prelude;
 
+mod parallel_not_ordered;
+mod rollback_trap;
+mod rollout_blocked;
 mod service_missing;
 
 use crate::kinds::Kind;
@@ -11,7 +14,8 @@ use crate::snapshot::{Snapshot, Unseen};
 pub use diagnose::{Diagnosis, Filter, Skipped, diagnose, of_set};
 
 /// Every rule, by code.
-pub const RULES: &[&Rule] = &[&service_missing::RULE];
+pub const RULES: &[&Rule] =
+    &[&service_missing::RULE, &rollback_trap::RULE, &rollout_blocked::RULE, &parallel_not_ordered::RULE];
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

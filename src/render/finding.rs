@@ -1,0 +1,75 @@
+//! A finding in four lines: what, because, try, see.
+
+use serde_json::{Value, json};
+
+use super::{Glyph, Page};
+use crate::kinds::StatefulSet;
+use crate::rules::{Finding, Severity, Skipped, Subject};
+use crate::words;
+
+/// Writes a finding; with the namespace in front where several are shown.
+pub fn finding(page: &mut Page, set: &StatefulSet, finding: &Finding, with_namespace: bool) {
+    let glyph = match finding.severity {
+        Severity::Error => Glyph::Bad,
+        Severity::Warning => Glyph::Warning,
+        Severity::Note => Glyph::Note,
+    };
+    let namespace = if with_namespace { format!("{}: ", set.metadata.namespace) } else { String::new() };
+    let word = match finding.severity {
+        Severity::Error => String::new(),
+        lesser => format!(" ({})", lesser.word()),
+    };
+    let heading = format!("{} {}{word}", finding.rule.code, finding.rule.name);
+    page.sign(glyph, &heading, &format!("{namespace}{}", finding.what));
+    if !finding.because.is_empty() {
+        page.field("  because", 11, &finding.because);
+    }
+    for (number, command) in finding.remedy.iter().enumerate() {
+        page.command(if number == 0 { "  try" } else { "" }, 11, command);
+    }
+    page.field("  see", 11, &format!("kubectl sts explain {}", finding.rule.code));
+}
+
+/// The same for programs.
+pub fn finding_json(set: &StatefulSet, finding: &Finding) -> Value {
+    json!({
+        "code": finding.rule.code,
+        "rule": finding.rule.name,
+        "severity": finding.severity.word(),
+        "namespace": set.metadata.namespace,
+        "set": set.metadata.name,
+        "object": subject_json(&finding.subject),
+        "otherObjects": finding.also.iter().map(subject_json).collect::<Vec<_>>(),
+        "what": finding.what,
+        "because": finding.because,
+        "try": finding.remedy,
+        "see": format!("kubectl sts explain {}", finding.rule.code),
+    })
+}
+
+fn subject_json(subject: &Subject) -> Value {
+    json!({"apiVersion": subject.kind.api_version(), "kind": subject.kind.name(), "name": subject.name})
+}
+
+/// What could not be looked at, and which rules were skipped for it.
+pub fn skipped(page: &mut Page, skipped: &[Skipped]) {
+    for skipped in skipped {
+        let rules: Vec<_> = skipped.rules.iter().map(|rule| rule.name).collect();
+        let text = format!("{}: skipped {}", skipped.unseen, words::list(&rules, usize::MAX));
+        page.field("not looked at:", 15, &text);
+    }
+}
+
+/// The same for programs.
+pub fn skipped_json(skipped: &[Skipped]) -> Value {
+    skipped
+        .iter()
+        .map(|skipped| {
+            json!({
+                "kind": skipped.unseen.kind.name(),
+                "why": skipped.unseen.why,
+                "rules": skipped.rules.iter().map(|rule| rule.code).collect::<Vec<_>>(),
+            })
+        })
+        .collect()
+}

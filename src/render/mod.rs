@@ -1,0 +1,76 @@
+//! How it looks: one value, as text for people and as JSON for programs.
+
+mod finding;
+mod next;
+mod page;
+mod table;
+
+use serde_json::Value;
+
+pub use finding::{finding, finding_json, skipped, skipped_json};
+pub use next::{brief, sentence};
+pub use page::{Glyph, Look, Page};
+pub use table::{Cell, Column, Table};
+
+use crate::error::{Error, Result};
+
+/// What a command answers. Text and JSON are made from the same value, so that they hold the same facts.
+pub trait View {
+    /// Writes it for people.
+    fn text(&self, page: &mut Page);
+    /// As a value that looks like a Kubernetes object.
+    fn json(&self) -> Value;
+    /// The objects it is about, as `kubectl get -o name` writes them.
+    fn names(&self) -> Vec<String>;
+}
+
+/// `-o`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For people, with more columns.
+    Wide,
+    /// JSON, sorted by key.
+    Json,
+    /// YAML.
+    Yaml,
+    /// One object name a line.
+    Name,
+}
+
+/// The whole answer in the wanted format.
+///
+/// # Errors
+/// Never in practice: values of JSON always serialise.
+pub fn render(view: &dyn View, output: Output, look: Look) -> Result<String> {
+    Ok(match output {
+        Output::Text | Output::Wide => {
+            let mut page = Page::new(Look { wide: output == Output::Wide, ..look });
+            view.text(&mut page);
+            page.finish()
+        }
+        Output::Json => json(&view.json())?,
+        Output::Yaml => yaml(&view.json())?,
+        Output::Name => view.names().into_iter().map(|name| crate::text::clean(&name) + "\n").collect(),
+    })
+}
+
+/// Indented JSON with a line end.
+///
+/// # Errors
+/// When the value does not serialise.
+pub fn json<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string_pretty(value)
+        .map(|text| text + "\n")
+        .map_err(|error| Error::cluster("could not write JSON").because(error))
+}
+
+/// YAML with a line end.
+///
+/// # Errors
+/// When the value does not serialise.
+pub fn yaml<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_saphyr::to_string(value).map_err(|error| Error::cluster("could not write YAML").because(error))
+}

@@ -1,0 +1,119 @@
+//! What the controller does next, in words.
+
+use crate::controller::{Action, Blocker, Next, Purpose, Rest};
+use crate::snapshot::{Replica, Snapshot};
+use crate::words;
+
+/// A sentence for one set's screen.
+pub fn sentence(snapshot: &Snapshot<'_>, next: &Next) -> String {
+    let set = snapshot.set;
+    match next {
+        Next::Act(actions) => format!("the controller {}", acts(snapshot, actions)),
+        Next::Wait { on, because } => {
+            let name = set.pod_name(*on);
+            let replica = snapshot.replica(*on).ok().flatten();
+            let word = replica
+                .and_then(|replica| state(snapshot, replica))
+                .map_or(String::new(), |word| format!(" ({word})"));
+            match because {
+                Blocker::Terminating => format!("waits for {name} to end"),
+                Blocker::NotReady => format!("waits for {name} to become ready{word}"),
+                Blocker::NotYetAvailable => {
+                    format!(
+                        "waits for {name} to stay ready for {}s (minReadySeconds)",
+                        set.spec.min_ready_seconds
+                    )
+                }
+                Blocker::NameTaken => format!("waits for the name {name}, which a pod of somebody else has"),
+            }
+        }
+        Next::Settled(Rest::Done) if set.replicas() == 0 => "nothing: the set is scaled to 0".to_owned(),
+        Next::Settled(Rest::Done) => "nothing is left to do".to_owned(),
+        Next::Settled(Rest::Partition) => {
+            let (partition, replicas) = (set.partition(), set.replicas());
+            if partition >= replicas {
+                format!(
+                    "nothing moves: partition {partition} is not below {replicas} replicas, so no pod is ever updated"
+                )
+            } else {
+                let first = set.pod_name(set.start().saturating_add(partition));
+                format!("nothing moves: the update stops at partition {partition} ({first})")
+            }
+        }
+        Next::Settled(Rest::OnDelete) => {
+            format!("nothing moves: OnDelete, {} for you to delete", words::list(&stale(snapshot), 4))
+        }
+        Next::Settled(Rest::Deleting) => "nothing: the set is being deleted".to_owned(),
+        Next::Settled(Rest::Unobserved) => "the controller has yet to look at the newest spec".to_owned(),
+        Next::Settled(Rest::UnknownStrategy) => {
+            format!("unknown: update strategy {}", set.spec.update_strategy.r#type)
+        }
+    }
+}
+
+/// A few words for one line of many.
+pub fn brief(snapshot: &Snapshot<'_>, next: &Next) -> String {
+    match next {
+        Next::Act(actions) => acts(snapshot, actions),
+        Next::Wait { on, .. } => {
+            let word = snapshot.replica(*on).ok().flatten().and_then(|replica| state(snapshot, replica));
+            let word = word.map_or(String::new(), |word| format!(" ({word})"));
+            format!("waits for {}{word}", snapshot.set.pod_name(*on))
+        }
+        Next::Settled(Rest::Done) => "–".to_owned(),
+        Next::Settled(Rest::Partition) => format!("rests at partition {}", snapshot.set.partition()),
+        Next::Settled(Rest::OnDelete) => {
+            format!("{} to delete by hand", words::count(stale(snapshot).len(), "pod"))
+        }
+        Next::Settled(Rest::Deleting) => "being deleted".to_owned(),
+        Next::Settled(Rest::Unobserved) => "not looked at yet".to_owned(),
+        Next::Settled(Rest::UnknownStrategy) => "unknown strategy".to_owned(),
+    }
+}
+
+fn acts(snapshot: &Snapshot<'_>, actions: &[Action]) -> String {
+    let names = |wanted: fn(&Action) -> Option<i32>| -> Vec<String> {
+        actions.iter().filter_map(wanted).map(|ordinal| snapshot.set.pod_name(ordinal)).collect()
+    };
+    let created = names(|action| match action {
+        Action::Create(ordinal) => Some(*ordinal),
+        Action::Delete(..) => None,
+    });
+    let deleted = |purpose: Purpose| -> Vec<String> {
+        let mut names = Vec::new();
+        for action in actions {
+            if let Action::Delete(ordinal, why) = action
+                && *why == purpose
+            {
+                names.push(snapshot.set.pod_name(*ordinal));
+            }
+        }
+        names
+    };
+    let mut parts = Vec::new();
+    for (names, verb) in [
+        (created, "creates"),
+        (deleted(Purpose::Replace), "replaces the ended"),
+        (deleted(Purpose::ScaleDown), "scales down by deleting"),
+        (deleted(Purpose::Update), "updates by deleting"),
+    ] {
+        if !names.is_empty() {
+            parts.push(format!("{verb} {}", words::list(&names, 3)));
+        }
+    }
+    words::list(&parts, usize::MAX)
+}
+
+fn state(snapshot: &Snapshot<'_>, replica: &Replica<'_>) -> Option<String> {
+    let trouble = snapshot.trouble(replica.pod?)?;
+    Some(trouble.why.word().to_owned())
+}
+
+fn stale(snapshot: &Snapshot<'_>) -> Vec<String> {
+    let update = &snapshot.set.status.update_revision;
+    let replicas = snapshot.replicas().unwrap_or_default().iter();
+    replicas
+        .filter(|replica| replica.pod.is_some_and(|pod| pod.revision() != update))
+        .map(|replica| replica.name.clone())
+        .collect()
+}

@@ -1,0 +1,88 @@
+//! A pod of an abandoned revision blocks an ordered set, which will never replace it by itself.
+
+use super::prelude::*;
+use crate::controller;
+use crate::snapshot::{Trouble, Why};
+
+pub const RULE: Rule = Rule {
+    code: "STS301",
+    name: "rollback-trap",
+    severity: Severity::Error,
+    page: include_str!("../../docs/rules/rollback-trap.md"),
+    check,
+};
+
+fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    let Some(trap) = controller::trap(snapshot)? else { return Ok(Vec::new()) };
+    let Some(pod) = snapshot.replica(trap.ordinal)?.and_then(|replica| replica.pod) else {
+        return Ok(Vec::new());
+    };
+    let Some(trouble) = snapshot.trouble(pod).filter(|trouble| trouble.why.is_hard()) else {
+        return Ok(Vec::new());
+    };
+    let set = snapshot.set;
+    let name = &pod.metadata.name;
+    let state = match snapshot.since(trouble.since) {
+        Some(since) => format!("{} for {}", is_in(&trouble), words::age(since)),
+        None => is_in(&trouble),
+    };
+    let story = if trap.has == set.status.current_revision {
+        format!(
+            "it runs the old revision {} and {state}; the update to {} would replace it",
+            trap.has, trap.would_get
+        )
+    } else {
+        format!(
+            "it runs the abandoned revision {} and {state}; the template is on {}",
+            trap.has, trap.would_get
+        )
+    };
+    let waits = if set.is_parallel() {
+        "but this version counts the broken pod against maxUnavailable (kubernetes/kubernetes#137409)"
+    } else {
+        "but an ordered set waits for this pod before it replaces it (kubernetes/kubernetes#67250)"
+    };
+    let mut finding = if heals_itself(snapshot, pod, &trouble) {
+        RULE.about(Kind::Pod, name, format!("{name} holds up the whole set"))
+            .because(format!("{story}, {waits}; it may free itself at one of its restarts, within 5 minutes"))
+            .only(Severity::Warning)
+    } else {
+        RULE.about(Kind::Pod, name, format!("{name} holds up the whole set and will not recover on its own"))
+            .because(format!("{story}, {waits}"))
+    };
+    if set.rolling_update().is_none() {
+        // Without the stanza the successor's revision follows status.currentReplicas: it can come back on the old one.
+        finding = finding.remedy(format!(
+            "kubectl patch statefulset {} {} --type merge -p '{{\"spec\":{{\"updateStrategy\":{{\"rollingUpdate\":{{\"partition\":0}}}}}}}}'",
+            set.metadata.name,
+            in_namespace(snapshot)
+        ));
+    }
+    Ok(vec![
+        finding
+            .remedy(format!("kubectl delete pod {name} {}", in_namespace(snapshot)))
+            .absorbs(Kind::Pod, name),
+    ])
+}
+
+/// The state as the end of a sentence.
+fn is_in(trouble: &Trouble<'_>) -> String {
+    match &trouble.why {
+        Why::Unready { .. } => "has not been ready".to_owned(),
+        Why::Unschedulable { .. } => "has found no node".to_owned(),
+        Why::Mount { .. } => "cannot mount its volumes, and has not been ready".to_owned(),
+        why => format!("has been in {}", why.word()),
+    }
+}
+
+/// A pod that is ready for a moment at each restart lets the controller get past it, if it looks in that moment: no
+/// readiness probe on the container that crashes, and minReadySeconds 0. Seen on 1.36.3.
+fn heals_itself(snapshot: &Snapshot<'_>, pod: &Pod, trouble: &Trouble<'_>) -> bool {
+    let Why::CrashLoop { init: false, .. } = trouble.why else { return false };
+    let probed = pod.spec.containers.iter().any(|container| {
+        Some(container.name.as_str()) == trouble.container
+            && (container.readiness_probe.is_some() || container.startup_probe.is_some())
+    });
+    let alone = pod.status.container_statuses.iter().filter(|status| !status.ready).count() <= 1;
+    snapshot.set.spec.min_ready_seconds == 0 && !probed && alone && pod.spec.readiness_gates.is_empty()
+}
