@@ -1,0 +1,194 @@
+//! Errors of the connection in kubectl's words, with the next step.
+
+use std::io;
+use std::time::Duration;
+
+use super::Connection;
+use super::read::ReadError;
+use super::status::Refusal;
+use crate::error::Error;
+use crate::text::one_line;
+
+/// What a kube error means to the user: `doing` is what was tried (`list pods`), `server` the address it went to.
+pub fn explain(error: &kube::Error, doing: &str, server: &str) -> Error {
+    match error {
+        kube::Error::Api(status) => {
+            let Refusal { reason, message } = Refusal::new(&status.reason, &status.message, status.code);
+            refused(status.code, &reason, &message, doing)
+        }
+        kube::Error::SerdeError(e) => {
+            cannot(doing).because(format!("the server's answer makes no sense: {e}"))
+        }
+        other => unreachable(&Trouble::of(other), doing, server),
+    }
+}
+
+/// As [`explain`], for our own reads.
+pub fn explain_read(error: &ReadError, doing: &str, server: &str) -> Error {
+    match error {
+        ReadError::Forbidden { message } => refused(403, "Forbidden", message, doing),
+        ReadError::NotFound { message } => refused(404, "NotFound", message, doing),
+        ReadError::Gone => refused(410, "Expired", "the version asked for is too old", doing),
+        ReadError::Unauthorized => refused(401, "Unauthorized", "", doing),
+        ReadError::Api { code, reason, message } => refused(*code, reason, message, doing),
+        ReadError::Silent(waited) => silent(*waited, server),
+        ReadError::Transport(error) => explain(error, doing, server),
+    }
+}
+
+impl Connection {
+    /// [`explain_read`] with this connection's server.
+    pub fn explain(&self, error: &ReadError, doing: &str) -> Error {
+        explain_read(error, doing, &self.server)
+    }
+}
+
+fn cannot(doing: &str) -> Error {
+    Error::cluster(if doing.is_empty() { "the request failed".to_owned() } else { format!("cannot {doing}") })
+}
+
+fn refused(code: u16, reason: &str, message: &str, doing: &str) -> Error {
+    match code {
+        401 => Error::cluster("you must be logged in to the server (Unauthorized)")
+            .hint("log in again, or choose other credentials with --user, --token or --context"),
+        403 => cannot(doing)
+            .because(message)
+            .hint("ask for the permission; what you may do: kubectl auth can-i --list"),
+        409 => cannot(doing).because(message).hint("it changed in the meantime; look again and retry"),
+        429 => cannot(doing)
+            .because(message)
+            .hint("the server is busy or a budget is in the way; try again later"),
+        _ if message.contains("HTTP request to an HTTPS server") => {
+            cannot(doing).because(message).hint("the server speaks https: correct the address, https://…")
+        }
+        _ if reason.is_empty() || message.contains(reason) => cannot(doing).because(message),
+        _ => cannot(doing).because(format!("{message} ({reason})")),
+    }
+}
+
+fn silent(waited: Duration, server: &str) -> Error {
+    Error::cluster(format!("the server {server} did not answer within {waited:?}"))
+        .hint("check the network, VPN and proxy; --request-timeout changes how long to wait")
+}
+
+/// Everything the chain of causes of an error says.
+struct Trouble {
+    text: String,
+    last: String,
+    kind: Option<io::ErrorKind>,
+}
+
+impl Trouble {
+    fn of(error: &kube::Error) -> Trouble {
+        let mut trouble = Trouble { text: String::new(), last: String::new(), kind: None };
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(error) = next {
+            trouble.last = error.to_string();
+            trouble.text += &trouble.last;
+            trouble.text.push('\n');
+            let io = error.downcast_ref::<io::Error>();
+            trouble.kind = io.map(io::Error::kind).or(trouble.kind);
+            // an io::Error hands out its inner error's source as its own and would hide the inner error
+            next = match io.and_then(|io| io.get_ref()) {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+        }
+        trouble
+    }
+
+    fn says(&self, words: &[&str]) -> bool {
+        words.iter().any(|word| self.text.contains(word))
+    }
+}
+
+fn unreachable(trouble: &Trouble, doing: &str, server: &str) -> Error {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
+        NetworkUnreachable, TimedOut, UnexpectedEof,
+    };
+    let last = one_line(&trouble.last, 300);
+    if trouble.says(&["tunnel error", "SOCKS error", "configured proxy"]) {
+        return Error::cluster(format!("the proxy on the way to the server {server} failed"))
+            .because(last)
+            .hint("check proxy-url in the kubeconfig, HTTPS_PROXY and NO_PROXY");
+    }
+    if let Some(error) = tls(trouble, &last, server) {
+        return error;
+    }
+    if trouble.says(&["dns error", "failed to lookup address"]) {
+        return Error::cluster(format!("the name of the server {server} cannot be resolved"))
+            .because(last)
+            .hint(
+                "check the address: kubectl config view --minify; check the VPN, or choose another --context",
+            );
+    }
+    match trouble.kind {
+        Some(ConnectionRefused) => Error::cluster(format!(
+            "the connection to the server {server} was refused"
+        ))
+        .hint("did you specify the right host or port? check it, or choose another cluster with --context"),
+        Some(HostUnreachable | NetworkUnreachable) => {
+            Error::cluster(format!("there is no route to the server {server}"))
+                .because(last)
+                .hint("check the network and VPN, or choose another cluster with --context")
+        }
+        Some(TimedOut) => Error::cluster(format!("the server {server} did not answer in time"))
+            .because(last)
+            .hint("check the network, VPN and proxy; --request-timeout changes how long to wait"),
+        Some(ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof) => lost(server, &last),
+        _ if trouble.says(&[
+            "connection closed before message completed",
+            "unexpected EOF",
+            "end of file before",
+        ]) =>
+        {
+            lost(server, &last)
+        }
+        _ if trouble.says(&["deadline has elapsed"]) => {
+            Error::cluster(format!("the server {server} did not answer in time"))
+                .hint("check the network, VPN and proxy; --request-timeout changes how long to wait")
+        }
+        _ => cannot(doing).because(last),
+    }
+}
+
+fn lost(server: &str, last: &str) -> Error {
+    Error::cluster(format!("the connection to the server {server} was lost")).because(last).hint("try again")
+}
+
+fn tls(trouble: &Trouble, last: &str, server: &str) -> Option<Error> {
+    let untrusted = |hint: &str| {
+        Error::cluster(format!("the certificate of the server {server} is not trusted"))
+            .because(last)
+            .hint(hint)
+    };
+    let own = |hint: &str| Error::cluster("the client certificate cannot be used").because(last).hint(hint);
+    Some(if trouble.says(&["CaUsedAsEndEntity"]) {
+        untrusted(
+            "the server shows its own certificate authority as its certificate, which is not supported here;\n\
+             give the server a certificate signed by that authority, or use --insecure-skip-tls-verify",
+        )
+    } else if trouble.says(&["UnknownIssuer"]) {
+        untrusted("check certificate-authority-data in the kubeconfig, or give --certificate-authority FILE")
+    } else if trouble.says(&["certificate not valid for name", "NotValidForName"]) {
+        untrusted("connect by a name the certificate holds, or say which with --tls-server-name NAME")
+    } else if trouble.says(&["certificate expired", "certificate not valid yet", "Expired", "NotValidYet"]) {
+        untrusted("check this machine's clock; otherwise the server's certificate has to be renewed")
+    } else if trouble.says(&["failed to parse private key", "invalid private key"]) {
+        own("the key must be RSA, P-256, P-384 or Ed25519, unencrypted; P-521 keys are not supported")
+    } else if trouble.says(&["identity PEM", "client certificate", "client key"]) {
+        own("check client-certificate and client-key of the user in the kubeconfig")
+    } else if trouble.says(&["InvalidContentType"]) {
+        Error::cluster(format!("the server {server} does not speak TLS"))
+            .hint("check the port; if the server speaks plain http, its address starts with http://")
+    } else if trouble.says(&["invalid peer certificate"]) {
+        untrusted("check certificate-authority-data in the kubeconfig, or give --certificate-authority FILE")
+    } else if trouble.says(&["received fatal alert"]) {
+        Error::cluster(format!("the server {server} broke off the TLS handshake"))
+            .because(last)
+            .hint("check the client certificate of the user in the kubeconfig; it may have expired")
+    } else {
+        return None;
+    })
+}

@@ -1,0 +1,118 @@
+//! kubectl's connection flags.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::duration::parse_duration;
+
+const HEADING: &str = "Connection";
+
+/// A value that is never shown, not even in debug output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself, for the one place that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(value: String) -> Secret {
+        Secret(value)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[hidden]")
+    }
+}
+
+/// Which cluster to talk to and as whom: kubectl's flags, except `-n/--namespace`. Empty values are as good as none.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConnectArgs {
+    /// Path to the kubeconfig file to use
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Name of the kubeconfig context to use
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Name of the kubeconfig cluster to use
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// Name of the kubeconfig user to use
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Address and port of the API server
+    #[arg(long, short = 's', global = true, hide_short_help = true, help_heading = HEADING, value_name = "URL")]
+    pub server: Option<String>,
+    /// Bearer token to authenticate with
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "TOKEN")]
+    pub token: Option<Secret>,
+    /// Username for basic authentication
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "NAME")]
+    pub username: Option<String>,
+    /// Password for basic authentication
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "PASSWORD")]
+    pub password: Option<Secret>,
+    /// User to impersonate, a regular user or a service account
+    #[arg(long = "as", global = true, hide_short_help = true, help_heading = HEADING, value_name = "USER")]
+    pub as_user: Option<String>,
+    /// Group to impersonate, may be repeated
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "GROUP")]
+    pub as_group: Vec<String>,
+    /// UID to impersonate
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "UID")]
+    pub as_uid: Option<String>,
+    /// Extra attribute of the impersonated user, may be repeated
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "KEY=VALUE",
+          value_parser = parse_pair)]
+    pub as_user_extra: Vec<(String, String)>,
+    /// Path to the certificates of the authority that signed the server's
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "FILE")]
+    pub certificate_authority: Option<PathBuf>,
+    /// Path to a client certificate
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "FILE")]
+    pub client_certificate: Option<PathBuf>,
+    /// Path to the key of the client certificate
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "FILE")]
+    pub client_key: Option<PathBuf>,
+    /// Name to check the server's certificate against, instead of the host name
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "NAME")]
+    pub tls_server_name: Option<String>,
+    /// Do not check the server's certificate; this makes the connection insecure
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "BOOL",
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false,
+          action = clap::ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub insecure_skip_tls_verify: bool,
+    /// Do not ask the server for compressed answers
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "BOOL",
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false,
+          action = clap::ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub disable_compression: bool,
+    /// Longest time one request may take, such as 30s or 2m, 0 for no limit; by default a read fails after 30s of silence
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "DURATION",
+          value_parser = parse_duration)]
+    pub request_timeout: Option<Duration>,
+}
+
+impl ConnectArgs {
+    /// Whether the flags say who is asking, so that the kubeconfig need not.
+    pub(super) fn has_credentials(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| !token.reveal().is_empty())
+            || self.username.as_ref().is_some_and(|name| !name.is_empty())
+            || self.client_certificate.as_ref().is_some_and(|path| !path.as_os_str().is_empty())
+    }
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("give KEY=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,250 @@
+//! Raw reads: timeouts by progress, retries only when the server asks for one, refusals decoded.
+
+use std::future::Future;
+use std::ops::Deref;
+use std::time::Duration;
+
+use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Connection;
+use super::status::{Refusal, decode};
+
+/// Silence after which a read fails unless `--request-timeout` says otherwise.
+const SILENCE: Duration = Duration::from_secs(30);
+/// For a write, longer than the 60 seconds after which the server itself gives up, so that its own answer is seen.
+const WRITE: Duration = Duration::from_secs(65);
+/// How often a read is sent again when the server is too busy and says when to come back.
+const RETRIES: u32 = 4;
+/// The longest such wait that is obeyed.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// A refusal longer than this is not a Status worth showing.
+const LONGEST_REFUSAL: usize = 1 << 20;
+
+/// Why a request brought nothing.
+#[derive(Debug)]
+pub enum ReadError {
+    /// 403: we may not; the server's message says who may not do what.
+    Forbidden {
+        /// The server's message, one line.
+        message: String,
+    },
+    /// 404: the object, or the whole kind, does not exist.
+    NotFound {
+        /// The server's message, one line.
+        message: String,
+    },
+    /// 410: the resource version or continue token is too old; list again.
+    Gone,
+    /// 401: the server does not know us, or no longer.
+    Unauthorized,
+    /// Any other refusal.
+    Api {
+        /// The HTTP status code.
+        code: u16,
+        /// Kubernetes' one-word reason, such as `Conflict`; may be empty.
+        reason: String,
+        /// The server's message, one line.
+        message: String,
+    },
+    /// Nothing came for this long.
+    Silent(Duration),
+    /// The request did not get through, or its answer broke off.
+    Transport(kube::Error),
+}
+
+impl ReadError {
+    fn refused(code: u16, refusal: Refusal) -> ReadError {
+        let Refusal { reason, message } = refusal;
+        match code {
+            401 => ReadError::Unauthorized,
+            403 => ReadError::Forbidden { message },
+            404 => ReadError::NotFound { message },
+            410 => ReadError::Gone,
+            code => ReadError::Api { code, reason, message },
+        }
+    }
+}
+
+impl From<kube::Error> for ReadError {
+    fn from(error: kube::Error) -> ReadError {
+        match error {
+            kube::Error::Api(status) => {
+                let refusal = Refusal::new(&status.reason, &status.message, status.code);
+                ReadError::refused(status.code, refusal)
+            }
+            other => ReadError::Transport(other),
+        }
+    }
+}
+
+/// How long one request may take.
+#[derive(Clone, Copy, Debug)]
+enum Patience {
+    /// `--request-timeout`: all of it together.
+    Total { until: Instant, stated: Duration },
+    /// The default: between one sign of life and the next.
+    Silence(Duration),
+    /// `--request-timeout=0`.
+    Endless,
+}
+
+impl Patience {
+    /// `asked` is `--request-timeout`.
+    fn new(asked: Option<Duration>) -> Patience {
+        match asked {
+            None => Patience::Silence(SILENCE),
+            Some(Duration::ZERO) => Patience::Endless,
+            Some(stated) => Patience::Total { until: Instant::now() + stated, stated },
+        }
+    }
+
+    async fn wait<T>(self, step: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ReadError> {
+        let (until, stated) = match self {
+            Patience::Endless => return step.await.map_err(ReadError::from),
+            Patience::Silence(stated) => (Instant::now() + stated, stated),
+            Patience::Total { until, stated } => (until, stated),
+        };
+        match timeout_at(until, step).await {
+            Ok(done) => done.map_err(ReadError::from),
+            Err(_) => Err(ReadError::Silent(stated)),
+        }
+    }
+
+    /// A wait the server asked for: no silence, but part of the total.
+    async fn pause(self, wanted: Duration) -> Result<(), ReadError> {
+        match self {
+            Patience::Total { until, stated } if Instant::now() + wanted > until => {
+                Err(ReadError::Silent(stated))
+            }
+            _ => {
+                sleep(wanted).await;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// An answer still arriving. It holds one of the connection's turns until its end is read or it is dropped, so do not
+/// collect replies before reading them.
+#[derive(Debug)]
+pub struct Reply {
+    headers: HeaderMap,
+    body: Body,
+    patience: Patience,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Reply {
+    /// The `Content-Type`, without which there is no telling protobuf from JSON.
+    pub fn content_type(&self) -> &str {
+        self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The next piece of the body as it arrives; `None` at its end.
+    ///
+    /// # Errors
+    /// [`ReadError::Silent`] when nothing came in time, [`ReadError::Transport`] when the connection broke.
+    pub async fn chunk(&mut self) -> Result<Option<impl Deref<Target = [u8]> + use<>>, ReadError> {
+        loop {
+            let body = &mut self.body;
+            let frame = self.patience.wait(async { body.frame().await.transpose() }).await?;
+            let Some(frame) = frame else {
+                drop(self.turn.take());
+                return Ok(None);
+            };
+            // anything else is trailers
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    /// All that is left of the body.
+    ///
+    /// # Errors
+    /// As [`Reply::chunk`].
+    pub async fn bytes(mut self) -> Result<Vec<u8>, ReadError> {
+        let mut all = Vec::new();
+        while let Some(piece) = self.chunk().await? {
+            all.extend_from_slice(&piece);
+        }
+        Ok(all)
+    }
+}
+
+impl Connection {
+    /// Starts reading `path_and_query`, such as `/apis/apps/v1/statefulsets?resourceVersion=0`. Waits its turn when
+    /// many are reading; that wait does not count as the server's silence.
+    ///
+    /// # Errors
+    /// Any [`ReadError`]; a refusal (not 2xx) is decoded.
+    pub async fn get(&self, path_and_query: &str, accept: &str) -> Result<Reply, ReadError> {
+        // closed only when the connection is gone, and then nobody waits here
+        let turn = self.turns.clone().acquire_owned().await.ok();
+        let patience = Patience::new(self.timeout);
+        let mut retries = 0;
+        loop {
+            let request = Request::get(path_and_query)
+                .header(ACCEPT, accept)
+                .body(Body::empty())
+                .map_err(|e| ReadError::Transport(kube::Error::HttpError(e)))?;
+            let (head, body) = patience.wait(self.client.send(request)).await?.into_parts();
+            let status = head.status;
+            let pause = retry_after(&head.headers).filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
+            let mut reply = Reply { headers: head.headers, body, patience, turn: None };
+            if status.is_success() {
+                reply.turn = turn;
+                return Ok(reply);
+            }
+            match pause {
+                Some(pause) if retries < RETRIES && pause <= LONGEST_WAIT => {
+                    retries += 1;
+                    drop(reply);
+                    patience.pause(pause).await?;
+                }
+                _ => return Err(refusal(status, reply).await),
+            }
+        }
+    }
+
+    /// Reads all of `path_and_query`.
+    ///
+    /// # Errors
+    /// As [`Connection::get`].
+    pub async fn get_bytes(&self, path_and_query: &str, accept: &str) -> Result<Vec<u8>, ReadError> {
+        self.get(path_and_query, accept).await?.bytes().await
+    }
+
+    /// Runs one call of kube's, such as a patch, and stops waiting after `--request-timeout`, by default 65 seconds.
+    /// Not for watches and not for sessions.
+    ///
+    /// # Errors
+    /// [`ReadError::Silent`] when it took too long; it may have been carried out all the same.
+    pub async fn within<T>(
+        &self,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, ReadError> {
+        Patience::new(self.timeout.or(Some(WRITE))).wait(call).await
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The Status a refusal carries; when its body breaks off, the code alone.
+async fn refusal(status: StatusCode, mut reply: Reply) -> ReadError {
+    let mut body = Vec::new();
+    while let Ok(Some(piece)) = reply.chunk().await {
+        body.extend_from_slice(&piece);
+        if body.len() > LONGEST_REFUSAL {
+            break;
+        }
+    }
+    ReadError::refused(status.as_u16(), decode(status, &body))
+}

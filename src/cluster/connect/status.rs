@@ -1,0 +1,141 @@
+//! What the API server says when it refuses: a Status, as JSON or (when we asked for protobuf) as protobuf.
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use crate::text::one_line;
+
+/// Messages are for one line; a 422 repeats the whole object.
+const LONGEST: usize = 400;
+
+/// The two parts of a Status worth showing.
+#[derive(Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub(super) struct Refusal {
+    pub reason: String,
+    pub message: String,
+}
+
+impl Refusal {
+    /// Cleaned and shortened; without a message the code's own name.
+    pub fn new(reason: &str, message: &str, code: u16) -> Refusal {
+        let mut message = one_line(&without_object(message), LONGEST);
+        if message.is_empty() {
+            let name = StatusCode::from_u16(code).ok().and_then(|code| code.canonical_reason());
+            message = one_line(&format!("the server answered {code} {}", name.unwrap_or_default()), LONGEST);
+        }
+        Refusal { reason: one_line(reason, 60), message }
+    }
+}
+
+/// Field validation echoes the value it refuses (`Invalid value: {"kind":…}: why`): only the why is wanted.
+fn without_object(message: &str) -> String {
+    for start in
+        [": Invalid value: {", ": Invalid value: \"{", ": Invalid value: v1.", ": Invalid value: core."]
+    {
+        if let Some((before, rest)) = message.split_once(start)
+            && let Some((_, why)) = rest.rsplit_once("}: ").or_else(|| rest.rsplit_once("}\": "))
+        {
+            return format!("{before}: {why}");
+        }
+    }
+    message.to_owned()
+}
+
+/// Reads the body of a refusal, whatever it is: a Status, a proxy's page, or nothing.
+pub(super) fn decode(code: StatusCode, body: &[u8]) -> Refusal {
+    let status = match body.strip_prefix(b"k8s\0") {
+        Some(unknown) => {
+            let raw = field(unknown, 2).unwrap_or_default();
+            Some(Refusal { reason: text(raw, 4), message: text(raw, 3) })
+        }
+        None => serde_json::from_slice(body).ok(),
+    };
+    let status = status.unwrap_or_else(|| {
+        let page = String::from_utf8_lossy(body);
+        // of an HTML page the code says more than the first words of its markup
+        let message = if page.trim_start().starts_with('<') { String::new() } else { page.into_owned() };
+        Refusal { reason: String::new(), message }
+    });
+    Refusal::new(&status.reason, &status.message, code.as_u16())
+}
+
+fn text(message: &[u8], number: u64) -> String {
+    field(message, number).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+}
+
+/// The last length-delimited field `number` of a protobuf message.
+fn field(mut message: &[u8], number: u64) -> Option<&[u8]> {
+    let mut found = None;
+    while !message.is_empty() {
+        let key = varint(&mut message)?;
+        match key & 7 {
+            0 => {
+                varint(&mut message)?;
+            }
+            1 => message = message.get(8..)?,
+            5 => message = message.get(4..)?,
+            2 => {
+                let length = usize::try_from(varint(&mut message)?).ok()?;
+                let (value, rest) = message.split_at_checked(length)?;
+                if key >> 3 == number {
+                    found = Some(value);
+                }
+                message = rest;
+            }
+            _ => return None,
+        }
+    }
+    found
+}
+
+fn varint(message: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (first, rest) = message.split_first()?;
+        *message = rest;
+        value |= u64::from(first & 0x7f) << shift;
+        if first & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(reason: &str, message: &str) -> Refusal {
+        Refusal { reason: reason.into(), message: message.into() }
+    }
+
+    #[test]
+    fn reads_statuses_and_whatever_else_a_server_may_send() {
+        let code = StatusCode::FORBIDDEN;
+        let json = br#"{"kind":"Status","reason":"Forbidden","message":"pods is\nforbidden","code":403}"#;
+        assert_eq!(decode(code, json), pair("Forbidden", "pods is forbidden"));
+        let status = b"\x1a\x06denied\x22\x09Forbidden\x30\x93\x03";
+        let mut protobuf = b"k8s\0\x0a\x04\x0a\x02v1\x12".to_vec();
+        protobuf.push(u8::try_from(status.len()).unwrap_or_default());
+        protobuf.extend_from_slice(status);
+        assert_eq!(decode(code, &protobuf), pair("Forbidden", "denied"));
+        assert_eq!(
+            decode(code, &protobuf[..protobuf.len() - 3]),
+            pair("", "the server answered 403 Forbidden")
+        );
+        assert_eq!(decode(code, b"<html><h1>403"), pair("", "the server answered 403 Forbidden"));
+        assert_eq!(decode(code, b""), pair("", "the server answered 403 Forbidden"));
+        assert_eq!(decode(code, b"go \x1b[31maway"), pair("", "go away"));
+    }
+
+    #[test]
+    fn a_refused_object_is_not_repeated() {
+        let message = r#"StatefulSet.apps "web" is invalid: spec: Invalid value: {"kind":"x","a":{"b":1}}: is immutable"#;
+        assert_eq!(
+            Refusal::new("Invalid", message, 422).message,
+            r#"StatefulSet.apps "web" is invalid: spec: is immutable"#
+        );
+        assert_eq!(Refusal::new("", &"x".repeat(5000), 422).message.chars().count(), LONGEST);
+    }
+}
