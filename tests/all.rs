@@ -8,4 +8,5 @@
     reason = "tests fail by panicking, and may talk"
 )]
 
+mod connect;
 mod rules;
