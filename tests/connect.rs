@@ -138,7 +138,7 @@ async fn a_silent_server_ends_in_an_error_before_and_within_the_body() {
 }
 
 #[tokio::test]
-async fn a_slow_server_that_keeps_sending_is_waited_for_without_a_request_timeout() {
+async fn an_answer_is_read_piece_by_piece_without_a_limit() {
     let (address, _) = serve(|_, _| answer(200, "", "slow")).await;
     let connection = Home::new("").connect(&["-s", &address, "--request-timeout=0"]).await.unwrap();
     let mut reply = connection.get("/", "*/*").await.unwrap();

@@ -15,6 +15,7 @@ mod read;
 mod status;
 mod warning;
 
+use std::fmt;
 use std::fs::{File, read};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +62,12 @@ pub struct Connection {
     pub timeout: Option<Duration>,
     turns: Arc<Semaphore>,
     origin: Arc<Origin>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("server", &self.server).finish_non_exhaustive()
+    }
 }
 
 /// What a new client is made from.

@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use kube::client::AuthError;
+
 use super::Connection;
 use super::read::ReadError;
 use super::status::Refusal;
@@ -15,6 +17,10 @@ pub fn explain(error: &kube::Error, doing: &str, server: &str) -> Error {
         kube::Error::Api(status) => {
             let Refusal { reason, message } = Refusal::new(&status.reason, &status.message, status.code);
             refused(status.code, &reason, &message, doing)
+        }
+        // its own text repeats what the command printed, and that may be a token
+        kube::Error::Auth(AuthError::AuthExecRun { out, .. }) => {
+            cannot(doing).because(format!("the command that gets the credentials ended with {}", out.status))
         }
         kube::Error::SerdeError(e) => {
             cannot(doing).because(format!("the server's answer makes no sense: {e}"))
@@ -173,9 +179,16 @@ fn tls(trouble: &Trouble, last: &str, server: &str) -> Option<Error> {
         untrusted("check certificate-authority-data in the kubeconfig, or give --certificate-authority FILE")
     } else if trouble.says(&["certificate not valid for name", "NotValidForName"]) {
         untrusted("connect by a name the certificate holds, or say which with --tls-server-name NAME")
-    } else if trouble.says(&["certificate expired", "certificate not valid yet", "Expired", "NotValidYet"]) {
+    } else if trouble.says(&["certificate expired", "certificate not valid yet"]) {
         untrusted("check this machine's clock; otherwise the server's certificate has to be renewed")
-    } else if trouble.says(&["failed to parse private key", "invalid private key"]) {
+    } else if trouble.says(&["invalid dns name"]) {
+        Error::usage("the name to check the server's certificate against is not valid")
+            .hint("correct --tls-server-name, or tls-server-name in the kubeconfig")
+    } else if trouble.says(&["KeyMismatch"]) {
+        own(
+            "the client key belongs to another certificate; check client-certificate and client-key of the user",
+        )
+    } else if trouble.says(&["private key"]) {
         own("the key must be RSA, P-256, P-384 or Ed25519, unencrypted; P-521 keys are not supported")
     } else if trouble.says(&["identity PEM", "client certificate", "client key"]) {
         own("check client-certificate and client-key of the user in the kubeconfig")
@@ -191,4 +204,30 @@ fn tls(trouble: &Trouble, last: &str, server: &str) -> Option<Error> {
     } else {
         return None;
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_trouble_names_the_next_step() {
+        for (cause, says) in [
+            ("invalid peer certificate: UnknownIssuer", "--certificate-authority FILE"),
+            ("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", "signed by that authority"),
+            ("invalid peer certificate: certificate not valid for name \"a\"", "--tls-server-name NAME"),
+            ("invalid peer certificate: certificate expired: verification time 1", "clock"),
+            ("invalid private key: failed to parse private key as RSA, ECDSA, or EdDSA", "P-521"),
+            ("invalid private key: keys may not be consistent: KeyMismatch", "another certificate"),
+            ("unknown private key format", "the key must be"),
+            ("received corrupt message of type InvalidContentType", "does not speak TLS"),
+            ("received fatal alert: CertificateRequired", "broke off the TLS handshake"),
+        ] {
+            // as hyper-rustls hands it on: an io::Error inside an io::Error
+            let inner = io::Error::new(io::ErrorKind::InvalidData, cause);
+            let error = kube::Error::Service(Box::new(io::Error::other(inner)));
+            let shown = explain(&error, "list pods", "https://a").to_string();
+            assert!(shown.contains(says), "{cause}: {shown}");
+        }
+    }
 }

@@ -248,3 +248,27 @@ async fn refusal(status: StatusCode, mut reply: Reply) -> ReadError {
     }
     ReadError::refused(status.as_u16(), decode(status, &body))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn progress_is_enough_unless_a_total_was_asked_for() {
+        let step = || async {
+            sleep(Duration::from_millis(80)).await;
+            Ok::<_, kube::Error>(())
+        };
+        let silence = Patience::Silence(Duration::from_millis(400));
+        let total = Patience::new(Some(Duration::from_millis(400)));
+        let (mut progressed, mut finished) = (0, 0);
+        for _ in 0..8 {
+            progressed += i32::from(silence.wait(step()).await.is_ok());
+            finished += i32::from(total.wait(step()).await.is_ok());
+        }
+        assert_eq!(progressed, 8);
+        assert!(finished < 8);
+        let hang = std::future::pending::<Result<(), kube::Error>>();
+        assert!(matches!(silence.wait(hang).await, Err(ReadError::Silent(_))));
+    }
+}
