@@ -1,7 +1,9 @@
 //! A cluster is observed into a snapshot; rules say what is wrong with it; the controller model says what Kubernetes
 //! will do next; render shows it.
 
+pub mod cli;
 pub mod cluster;
+pub mod commands;
 pub mod controller;
 pub mod error;
 pub mod kinds;

@@ -1,2 +1,65 @@
-//! x
-fn main() {}
+//! Parses, runs, shows, exits.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use kubectl_sts::cli::Color;
+use kubectl_sts::commands::Cli;
+use kubectl_sts::error::Exit;
+use kubectl_sts::render::{Look, render};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let look = look(cli.global.color);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tell(&format!("error: could not start: {error}"));
+            return Exit::Cluster.into();
+        }
+    };
+    let answer = runtime.block_on(async {
+        tokio::select! {
+            answer = cli.run(|warning| tell(&format!("Warning: {warning}"))) => Some(answer),
+            _ = tokio::signal::ctrl_c() => None,
+        }
+    });
+    let Some(answer) = answer else { return Exit::Interrupted.into() };
+    let shown =
+        answer.and_then(|answer| Ok((render(answer.view.as_ref(), cli.global.output, look)?, answer.exit)));
+    match shown {
+        Ok((text, exit)) => {
+            // A reader that went away, as `head` does, is no error.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            exit.into()
+        }
+        Err(error) => {
+            tell(&error.to_string());
+            error.exit().into()
+        }
+    }
+}
+
+/// Says something beside the answer.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn look(color: Color) -> Look {
+    let terminal = std::io::stdout().is_terminal();
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let color = match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => !set("NO_COLOR") && !dumb && (terminal || set("CLICOLOR_FORCE")),
+    };
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    let ascii =
+        dumb || locale.is_some_and(|locale| !locale.to_ascii_lowercase().replace('-', "").contains("utf8"));
+    let width = terminal.then(|| usize::from(console::Term::stdout().size().1));
+    Look { width, color, ascii, wide: false }
+}

@@ -105,6 +105,11 @@ impl Page {
         self.text.push('\n');
     }
 
+    /// Text that is safe already and keeps its own lines.
+    pub fn raw(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
     /// Prose, broken at the width, further lines indented.
     pub fn prose(&mut self, text: &str, indent: usize) {
         self.wrapped("", &clean(text), indent);

@@ -218,7 +218,7 @@ mod tests {
             text(Look { width: Some(34), ..Look::PLAIN }),
             "   POD          STATE\n\
              ●  postgres-1   Running\n\
-             ── partition 1 ──────────────────\n\
+             ── partition 1 ─────────────────\n\
              ✗  postgres-0   ImagePullBackOff\n"
         );
         let narrow = text(Look { width: Some(30), ..Look::PLAIN });

@@ -1,0 +1,279 @@
+//! What every command shares: connection, namespace, output, `--from`.
+
+use std::io::Read;
+use std::path::Path;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::cluster::connect::{ConnectArgs, connect};
+use crate::cluster::inventory::{self, Want};
+use crate::cluster::recorded::{self, Absent};
+use crate::error::{Error, Exit, Result};
+use crate::kinds::{LabelSelector, StatefulSet};
+use crate::render::{Output, View};
+use crate::snapshot::{Observed, Scope};
+
+/// Flags of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// Namespace to look in [default: the context's]
+    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Read files instead of a cluster: recordings, kubectl get -o yaml|json, manifests; - is standard input
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub from: Vec<String>,
+    /// Output format
+    #[arg(short, long, global = true, value_enum, default_value_t, hide_default_value = true)]
+    pub output: Output,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", hide_default_value = true)]
+    pub color: Color,
+    /// How to reach the cluster.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// `--color`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Which sets a command is about.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Choice {
+    /// Look in all namespaces
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// Only sets with these labels, as in kubectl: app=db,tier!=test
+    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = selector)]
+    pub selector: Option<LabelSelector>,
+}
+
+/// What a command answers.
+pub struct Answer {
+    /// What is shown on standard output.
+    pub view: Box<dyn View>,
+    /// How the process ends.
+    pub exit: Exit,
+}
+
+/// What was observed for a command, and how to speak of where that was.
+pub struct Sight {
+    /// Everything read.
+    pub observed: Observed,
+    /// `in namespace shop`, `in any namespace`, `in the files given`.
+    pub place: String,
+    /// `-n shop`, `-A` or `--from FILE`, for hints.
+    pub flags: String,
+    namespace: Option<String>,
+}
+
+impl Global {
+    /// Observes the cluster, or the files given instead.
+    ///
+    /// # Errors
+    /// When neither can be read.
+    pub async fn observe(&self, all_namespaces: bool, want: Want, warn: fn(&str)) -> Result<Sight> {
+        if !self.from.is_empty() {
+            let observed = recorded::read(&read_files(&self.from)?, Absent::Unseen, Timestamp::now())?;
+            let flags = self.from.iter().map(|file| format!("--from {file}")).collect::<Vec<_>>().join(" ");
+            let place = match &self.namespace {
+                Some(namespace) => format!("in namespace {namespace} of the files given"),
+                None => "in the files given".to_owned(),
+            };
+            return Ok(Sight { observed, place, flags, namespace: self.namespace.clone() });
+        }
+        let connection = connect(&self.connect, self.namespace.as_deref(), warn).await?;
+        let namespace = connection.namespace.clone();
+        let (scope, place, flags) = if all_namespaces {
+            (Scope::All, "in any namespace".to_owned(), "-A".to_owned())
+        } else {
+            (
+                Scope::Namespace(namespace.clone()),
+                format!("in namespace {namespace}"),
+                format!("-n {namespace}"),
+            )
+        };
+        let observed = inventory::observe(&connection, scope, want).await?;
+        Ok(Sight { observed, place, flags, namespace: None })
+    }
+}
+
+impl Sight {
+    /// The sets a command is about: the named ones, or all that the selector admits.
+    ///
+    /// # Errors
+    /// When a named set does not exist; the hint says what does.
+    pub fn choose(&self, names: &[String], choice: &Choice) -> Result<impl Fn(&StatefulSet) -> bool + use<>> {
+        let namespace = self.namespace.clone();
+        let selector = choice.selector.clone();
+        let names: Vec<String> =
+            names.iter().map(|name| bare(name).map(str::to_owned)).collect::<Result<Vec<_>>>()?;
+        let here = |set: &&StatefulSet| namespace.as_ref().is_none_or(|here| set.metadata.namespace == *here);
+        for name in &names {
+            if !self.observed.sets.iter().filter(here).any(|set| set.metadata.name == *name) {
+                return Err(self.missing(name));
+            }
+        }
+        Ok(move |set: &StatefulSet| {
+            namespace.as_ref().is_none_or(|here| set.metadata.namespace == *here)
+                && (names.is_empty() || names.contains(&set.metadata.name))
+                && selector.as_ref().is_none_or(|selector| selector.matches(&set.metadata.labels))
+        })
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        let mut near: Vec<(usize, &str)> = self
+            .observed
+            .sets
+            .iter()
+            .filter(|set| self.namespace.as_ref().is_none_or(|here| set.metadata.namespace == *here))
+            .map(|set| (distance(name, &set.metadata.name), set.metadata.name.as_str()))
+            .collect();
+        near.sort_unstable();
+        let there = near.first().map_or(String::new(), |(_, name)| format!("there is {name}; "));
+        Error::cluster(format!("no StatefulSet \"{name}\" {}", self.place))
+            .hint(format!("{there}list them with: kubectl sts status {}", self.flags))
+    }
+}
+
+/// `postgres` of `postgres`, `sts/postgres` or `statefulset.apps/postgres`.
+fn bare(name: &str) -> Result<&str> {
+    match name.split_once('/') {
+        None => Ok(name),
+        Some(("sts" | "statefulset" | "statefulsets" | "statefulset.apps" | "statefulsets.apps", name)) => {
+            Ok(name)
+        }
+        Some((kind, _)) => Err(Error::usage(format!("{kind} is not a kind this command takes"))
+            .hint("name a StatefulSet: NAME, sts/NAME or statefulset.apps/NAME")),
+    }
+}
+
+fn read_files(names: &[String]) -> Result<Vec<(String, String)>> {
+    names
+        .iter()
+        .map(|name| {
+            let text = if name == "-" {
+                let mut text = String::new();
+                std::io::stdin().read_to_string(&mut text).map(|_| text)
+            } else {
+                std::fs::read_to_string(Path::new(name))
+            };
+            let label = if name == "-" { "standard input" } else { name.as_str() };
+            text.map(|text| (label.to_owned(), text)).map_err(|error| {
+                let why = match error.kind() {
+                    std::io::ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
+                    _ => error.to_string(),
+                };
+                Error::cluster(format!("could not read {label}")).because(why)
+            })
+        })
+        .collect()
+}
+
+/// Reads a label selector as kubectl does: `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
+fn selector(text: &str) -> std::result::Result<LabelSelector, String> {
+    use crate::kinds::Requirement;
+    let mut terms = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let end = match (rest.find('('), rest.find(',')) {
+            (Some(open), Some(comma)) if open < comma => rest.find(')').map_or(rest.len(), |close| close + 1),
+            (Some(_), None) => rest.len(),
+            (_, Some(comma)) => comma,
+            (None, None) => rest.len(),
+        };
+        let (term, tail) = rest.split_at(end);
+        rest = tail.trim_start().strip_prefix(',').unwrap_or(tail).trim_start();
+        terms.push(term.trim());
+    }
+    let requirement = |key: &str, operator: &str, values: Vec<String>| {
+        let key = key.trim();
+        let valid = !key.is_empty() && !key.contains([' ', '(', ')', '=', '!']);
+        let requirement = Requirement { key: key.to_owned(), operator: operator.to_owned(), values };
+        valid.then_some(requirement).ok_or_else(|| format!("{key:?} is not a label key"))
+    };
+    let one = |value: &str| vec![value.trim().to_owned()];
+    let many = |values: &str| {
+        let inner = values.trim().strip_prefix('(').and_then(|values| values.strip_suffix(')'));
+        inner
+            .map(|inner| inner.split(',').map(|value| value.trim().to_owned()).collect::<Vec<_>>())
+            .ok_or_else(|| "values stand in parentheses: tier in (db,queue)".to_owned())
+    };
+    let match_expressions = terms
+        .into_iter()
+        .map(|term| {
+            if let Some((key, value)) = term.split_once("!=") {
+                requirement(key, "NotIn", one(value))
+            } else if let Some((key, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
+                requirement(key, "In", one(value))
+            } else if let Some((key, values)) = term.split_once(" notin ") {
+                requirement(key, "NotIn", many(values)?)
+            } else if let Some((key, values)) = term.split_once(" in ") {
+                requirement(key, "In", many(values)?)
+            } else if let Some(key) = term.strip_prefix('!') {
+                requirement(key, "DoesNotExist", Vec::new())
+            } else {
+                requirement(term, "Exists", Vec::new())
+            }
+        })
+        .collect::<std::result::Result<Vec<_>, String>>()?;
+    Ok(LabelSelector { match_expressions, ..LabelSelector::default() })
+}
+
+/// How many letters two names differ in (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut before = i;
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = before + usize::from(x != *y);
+            before = row[j + 1];
+            row[j + 1] = change.min(before + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_read_as_kubectl_reads_them() {
+        let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let db = labels(&[("app", "db"), ("tier", "gold")]);
+        for (text, matches) in [
+            ("app=db", true),
+            ("app==db,tier!=iron", true),
+            ("app!=db", false),
+            ("tier in (gold, silver),app", true),
+            ("tier notin (gold)", false),
+            ("!other", true),
+            ("!app", false),
+            ("other!=x", true),
+        ] {
+            assert_eq!(selector(text).unwrap().matches(&db), matches, "{text}");
+        }
+        for text in ["=x", "a b", "tier in gold"] {
+            assert!(selector(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn near_names_are_near() {
+        assert_eq!(distance("postgers", "postgres"), 2);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("same", "same"), 0);
+    }
+}

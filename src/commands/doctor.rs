@@ -1,0 +1,200 @@
+//! `doctor`: every rule over every set.
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::{explain, help};
+use crate::cli::{Answer, Choice, Global};
+use crate::cluster::inventory::Want;
+use crate::error::{Exit, Result};
+use crate::kinds::StatefulSet;
+use crate::render::{Page, View, finding, finding_json, skipped, skipped_json};
+use crate::rules::{Diagnosis, Filter, Finding, Rule, Severity, Skipped, diagnose};
+use crate::words;
+
+/// Looks for what is wrong with sets, says on what evidence, and what to type
+#[derive(clap::Args, Debug)]
+#[command(after_help = help!(
+    "Reads what `status` reads; writes nothing. What may not be read is named, and the rules that need it are skipped."
+    ""
+    "Examples:"
+    "  kubectl sts doctor -n shop                        all sets of a namespace"
+    "  kubectl sts doctor postgres --fail-on warning     one set, for a pipeline"
+    "  kubectl sts doctor --from shop.yaml -o json       a recording"
+))]
+pub struct Args {
+    /// Sets to look at; without names, all
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    #[command(flatten)]
+    choice: Choice,
+    /// Ask only these rules, by code or name
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Leave these rules out, by code or name
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    skip: Vec<String>,
+    /// End with exit code 1 on findings of this severity or worse
+    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
+    fail_on: FailOn,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// Errors
+    #[default]
+    Error,
+    /// Warnings and errors
+    Warning,
+    /// Any finding
+    Note,
+    /// Never
+    Never,
+}
+
+pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<Answer> {
+    let codes = |names: &[String]| -> Result<Vec<&'static str>> {
+        names
+            .iter()
+            .map(|name| Rule::find(name).map(|rule| rule.code).ok_or_else(|| explain::unknown(name)))
+            .collect()
+    };
+    let filter = Filter { only: codes(&args.only)?, skip: codes(&args.skip)? };
+    let sight = global.observe(args.choice.all_namespaces, Want::Diagnosis, warn).await?;
+    let chosen = sight.choose(&args.names, &args.choice)?;
+    let Diagnosis { findings, skipped } = diagnose(&sight.observed, &chosen, &filter);
+    let failing = |severity: Severity| match args.fail_on {
+        FailOn::Error => severity >= Severity::Error,
+        FailOn::Warning => severity >= Severity::Warning,
+        FailOn::Note => true,
+        FailOn::Never => false,
+    };
+    let bad = findings.iter().any(|(_, finding)| failing(finding.severity));
+    let sets: Vec<&StatefulSet> = sight.observed.sets.iter().filter(|set| chosen(set)).collect();
+    let mut namespaces: Vec<&str> = sets.iter().map(|set| set.metadata.namespace.as_str()).collect();
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    let report = Report {
+        taken_at: sight.observed.taken_at.to_string(),
+        looked_at: LookedAt::of(&sight.observed, &sets),
+        several: namespaces.len() > 1,
+        place: sight.place.clone(),
+        findings: findings.into_iter().map(|(set, finding)| (set.clone(), finding)).collect(),
+        skipped,
+    };
+    Ok(Answer { view: Box::new(report), exit: if bad { Exit::Bad } else { Exit::Good } })
+}
+
+struct LookedAt {
+    sets: usize,
+    pods: Option<usize>,
+    claims: Option<usize>,
+}
+
+impl LookedAt {
+    fn of(observed: &crate::snapshot::Observed, sets: &[&StatefulSet]) -> LookedAt {
+        let in_sets = |namespace: &str, belongs: &dyn Fn(&StatefulSet) -> bool| {
+            sets.iter().any(|set| set.metadata.namespace == namespace && belongs(set))
+        };
+        let pods = observed.pods.as_ref().ok().map(|pods| {
+            let of_set = |pod: &&crate::kinds::Pod| {
+                in_sets(&pod.metadata.namespace, &|set| {
+                    crate::snapshot::parse_pod_name(&pod.metadata.name)
+                        .is_some_and(|(parent, _)| parent == set.metadata.name)
+                })
+            };
+            pods.iter().filter(of_set).count()
+        });
+        let claims = observed.claims.as_ref().ok().map(|claims| {
+            let of_set = |claim: &&crate::kinds::PersistentVolumeClaim| {
+                in_sets(&claim.metadata.namespace, &|set| {
+                    crate::snapshot::ClaimName::parse(set, &claim.metadata.name).is_some()
+                })
+            };
+            claims.iter().filter(of_set).count()
+        });
+        LookedAt { sets: sets.len(), pods, claims }
+    }
+
+    fn words(&self) -> String {
+        let mut parts = vec![words::count(self.sets, "StatefulSet")];
+        parts.extend(self.pods.map(|pods| words::count(pods, "pod")));
+        parts.extend(self.claims.map(|claims| words::count(claims, "claim")));
+        parts.join(", ")
+    }
+}
+
+struct Report {
+    taken_at: String,
+    looked_at: LookedAt,
+    several: bool,
+    place: String,
+    findings: Vec<(StatefulSet, Finding)>,
+    skipped: Vec<Skipped>,
+}
+
+impl Report {
+    fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|(_, finding)| finding.severity == severity).count()
+    }
+}
+
+impl View for Report {
+    fn text(&self, page: &mut Page) {
+        if self.looked_at.sets == 0 {
+            page.line(&format!("there is no StatefulSet {}", self.place));
+            return;
+        }
+        for (set, found) in &self.findings {
+            page.gap();
+            finding(page, set, found, self.several);
+        }
+        page.gap();
+        let count = |severity: Severity| words::count(self.count(severity), severity.word());
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        let notes = match self.count(Severity::Note) {
+            0 => String::new(),
+            _ => format!(", {}", count(Severity::Note)),
+        };
+        let seen = self.looked_at.words();
+        if self.findings.is_empty() {
+            page.prose(&format!("nothing is wrong: {seen} looked at"), 2);
+        } else {
+            page.prose(&format!("{seen} looked at: {errors}, {warnings}{notes}"), 2);
+        }
+        skipped(page, &self.skipped);
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "apiVersion": "kubectl-sts/v1",
+            "kind": "Diagnosis",
+            "takenAt": self.taken_at,
+            "findings": self.findings.iter().map(|(set, finding)| finding_json(set, finding)).collect::<Vec<_>>(),
+            "notLookedAt": skipped_json(&self.skipped),
+            "lookedAt": {
+                "statefulSets": self.looked_at.sets,
+                "pods": self.looked_at.pods,
+                "claims": self.looked_at.claims,
+            },
+            "summary": {
+                "errors": self.count(Severity::Error),
+                "warnings": self.count(Severity::Warning),
+                "notes": self.count(Severity::Note),
+            },
+        })
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.findings
+            .iter()
+            .map(|(_, finding)| {
+                let (kind, name) = (finding.subject.kind, &finding.subject.name);
+                match kind.api_version().split_once('/') {
+                    Some((group, _)) => format!("{}.{group}/{name}", kind.name().to_lowercase()),
+                    None => format!("{}/{name}", kind.name().to_lowercase()),
+                }
+            })
+            .collect()
+    }
+}

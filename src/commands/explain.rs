@@ -1,0 +1,74 @@
+//! `explain`: a rule's page.
+
+use serde_json::{Value, json};
+
+use super::help;
+use crate::cli::Answer;
+use crate::error::{Error, Exit, Result};
+use crate::render::{Column, Page, Table, View};
+use crate::rules::{RULES, Rule};
+
+/// Explains a rule: what it means, when it is raised, when not
+#[derive(clap::Args, Debug)]
+#[command(after_help = help!(
+    "Reads nothing from the cluster, writes nothing."
+    ""
+    "Examples:"
+    "  kubectl sts explain                  all rules"
+    "  kubectl sts explain STS301           one rule's page"
+))]
+pub struct Args {
+    /// A rule's code or name; without it, all are listed
+    #[arg(value_name = "CODE")]
+    code: Option<String>,
+}
+
+pub(super) fn run(args: &Args) -> Result<Answer> {
+    let rules = match &args.code {
+        None => RULES.to_vec(),
+        Some(code) => vec![Rule::find(code).ok_or_else(|| unknown(code))?],
+    };
+    Ok(Answer { view: Box::new(Pages { rules, whole: args.code.is_some() }), exit: Exit::Good })
+}
+
+/// A rule that does not exist.
+pub(super) fn unknown(code: &str) -> Error {
+    Error::usage(format!("there is no rule {code}")).hint("list them with: kubectl sts explain")
+}
+
+struct Pages {
+    rules: Vec<&'static Rule>,
+    whole: bool,
+}
+
+impl View for Pages {
+    fn text(&self, page: &mut Page) {
+        if self.whole {
+            for rule in &self.rules {
+                rule.page.lines().for_each(|line| page.line(line));
+            }
+            return;
+        }
+        let mut table = Table::new(&[Column::new("CODE"), Column::new("RULE"), Column::optional("SEVERITY")]);
+        for rule in &self.rules {
+            table
+                .row(None, vec![rule.code.to_owned(), rule.name.to_owned(), rule.severity.word().to_owned()]);
+        }
+        page.table(&table);
+    }
+
+    fn json(&self) -> Value {
+        let rules: Vec<_> = self
+            .rules
+            .iter()
+            .map(|rule| {
+                json!({"code": rule.code, "name": rule.name, "severity": rule.severity.word(), "page": rule.page})
+            })
+            .collect();
+        json!({"apiVersion": "kubectl-sts/v1", "kind": "RuleList", "items": rules})
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.rules.iter().map(|rule| rule.code.to_owned()).collect()
+    }
+}

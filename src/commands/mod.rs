@@ -1,0 +1,69 @@
+//! What you can type: one file a command, with its arguments and help, what it does, and what it shows.
+
+mod doctor;
+mod explain;
+mod record;
+mod status;
+
+use clap::{Parser, Subcommand};
+
+use crate::cli::{Answer, Global};
+use crate::error::Result;
+
+/// The exit codes, as every command's help shows them.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 good, 1 the answer is bad news, 2 usage, 3 the cluster or a file could not be read or changed,
+  4 refused, declined or drifted, 124 timed out, 130 interrupted";
+
+/// StatefulSet day-2 operations: see what is wrong, what happens next, and why
+#[derive(Parser, Debug)]
+#[command(name = "kubectl-sts", bin_name = "kubectl sts", version, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What you can type.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Shows sets: one line each, or one set on a screen
+    Status(status::Args),
+    /// Looks for what is wrong, and says what to type
+    Doctor(doctor::Args),
+    /// Explains a rule
+    Explain(explain::Args),
+    /// Writes what can be observed to a file, without secrets
+    Record(record::Args),
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// As the command says.
+    pub async fn run(&self, warn: fn(&str)) -> Result<Answer> {
+        match &self.command {
+            Command::Status(args) => status::run(&self.global, args, warn).await,
+            Command::Doctor(args) => doctor::run(&self.global, args, warn).await,
+            Command::Explain(args) => explain::run(args),
+            Command::Record(args) => record::run(&self.global, args, warn).await,
+        }
+    }
+}
+
+/// `-A`, a selector and names, in a help text: what a command reads, writes, and two examples.
+macro_rules! help {
+    ($($line:literal)*) => {
+        concat!($($line, "\n",)* "\n", "Exit codes:\n",
+            "  0 good, 1 the answer is bad news, 2 usage, 3 the cluster or a file could not be read or changed,\n",
+            "  4 refused, declined or drifted, 124 timed out, 130 interrupted")
+    };
+}
+use help;

@@ -1,0 +1,83 @@
+//! `record`: what can be observed, as a file.
+
+use serde_json::Value;
+
+use super::help;
+use crate::cli::{Answer, Choice, Global};
+use crate::cluster::inventory::Want;
+use crate::cluster::recorded;
+use crate::error::{Error, Exit, Result};
+use crate::render::{Output, Page, View, render};
+
+/// Writes what can be observed to a file, for --from, for a colleague or for a bug report
+#[derive(clap::Args, Debug)]
+#[command(after_help = help!(
+    "Reads StatefulSets, their revisions, pods, claims, volumes, classes, Services, endpoint slices, budgets,"
+    "autoscalers, quotas, nodes and Warning events. Writes nothing to the cluster. A recording holds no Secret, no"
+    "value of an environment variable, no command line and no annotation that this tool does not know."
+    ""
+    "Examples:"
+    "  kubectl sts record -n shop > shop.yaml"
+    "  kubectl sts record -A --to cluster.yaml && kubectl sts doctor --from cluster.yaml"
+))]
+pub struct Args {
+    #[command(flatten)]
+    choice: Choice,
+    /// Write to this file, which must not exist yet, instead of standard output
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    to: Option<String>,
+}
+
+pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<Answer> {
+    let mut sight = global.observe(args.choice.all_namespaces, Want::Everything, warn).await?;
+    let chosen = sight.choose(&[], &args.choice)?;
+    sight.observed.sets.retain(|set| chosen(set));
+    if sight.observed.sets.is_empty() {
+        return Err(Error::cluster(format!("there is no StatefulSet {} to record", sight.place)));
+    }
+    let recording = serde_json::to_value(recorded::recording(&sight.observed)?)
+        .map_err(|error| Error::cluster("could not write the recording").because(error))?;
+    let recording = Recording { value: recording, written_to: args.to.clone() };
+    if let Some(path) = &args.to {
+        let output = if global.output == Output::Json { Output::Json } else { Output::Yaml };
+        let text = render(&recording, output, crate::render::Look::PLAIN)?;
+        std::fs::File::create_new(path)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+            .map_err(|error| Error::cluster(format!("could not write {path}")).because(error))?;
+    }
+    Ok(Answer { view: Box::new(recording), exit: Exit::Good })
+}
+
+struct Recording {
+    value: Value,
+    written_to: Option<String>,
+}
+
+impl View for Recording {
+    fn text(&self, page: &mut Page) {
+        match &self.written_to {
+            Some(path) => {
+                page.line(&format!("{path} written; read it with: kubectl sts doctor --from {path}"))
+            }
+            None => {
+                // Not through the page's lines: file contents are escaped by YAML, not stripped.
+                page.raw(&crate::render::yaml(&self.value).unwrap_or_default());
+            }
+        }
+    }
+
+    fn json(&self) -> Value {
+        self.value.clone()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let items = self.value["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        items
+            .iter()
+            .map(|item| {
+                let kind = item["kind"].as_str().unwrap_or_default().to_lowercase();
+                format!("{kind}/{}", item["metadata"]["name"].as_str().unwrap_or_default())
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,58 @@
+//! `status`: sets on one line each, or one set on a screen.
+
+mod many;
+mod one;
+
+use super::help;
+use crate::cli::{Answer, Choice, Global};
+use crate::cluster::inventory::Want;
+use crate::error::{Exit, Result};
+use crate::render::Output;
+use crate::rules::{Filter, of_set};
+use crate::snapshot::Snapshot;
+
+/// Shows sets, the worst first: one line each, or one set on a screen
+///
+/// With one name: its replicas with pod, revision, node, claim and volume, where the partition stands, what the
+/// controller does next, and what is wrong.
+#[derive(clap::Args, Debug)]
+#[command(after_help = help!(
+    "Reads StatefulSets, pods, claims, volumes, classes, Services, endpoint slices, revisions and Warning events, and"
+    "nodes, quotas and autoscalers where they matter; writes nothing. What may not be read is named."
+    ""
+    "Examples:"
+    "  kubectl sts status -A                all sets of the cluster"
+    "  kubectl sts status postgres -n shop  one set"
+))]
+pub struct Args {
+    /// Sets to show; without names, all
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    #[command(flatten)]
+    choice: Choice,
+}
+
+pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<Answer> {
+    let want = if global.output == Output::Wide { Want::Everything } else { Want::Diagnosis };
+    let sight = global.observe(args.choice.all_namespaces, want, warn).await?;
+    let chosen = sight.choose(&args.names, &args.choice)?;
+    let namespaces = sight.observed.namespaces();
+    let mut screens = Vec::new();
+    for namespace in namespaces.values() {
+        for set in namespace.sets.iter().copied().filter(|set| chosen(set)) {
+            let snapshot = Snapshot::of(&sight.observed, namespace, set);
+            let (findings, unseen) = of_set(&snapshot, &Filter::default());
+            screens.push(one::Screen::of(&snapshot, findings, &unseen));
+        }
+    }
+    let single = args.names.len() == 1 && screens.len() == 1;
+    let view: Box<dyn crate::render::View> = match screens.pop() {
+        Some(screen) if single => Box::new(screen),
+        last => {
+            screens.extend(last);
+            let namespaces = args.choice.all_namespaces || !global.from.is_empty();
+            Box::new(many::List::new(screens, sight.place.clone(), namespaces))
+        }
+    };
+    Ok(Answer { view, exit: Exit::Good })
+}

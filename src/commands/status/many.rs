@@ -1,0 +1,93 @@
+//! One line a set, the worst first.
+
+use serde_json::{Value, json};
+
+use super::one::Screen;
+use crate::render::{Column, Glyph, Page, Table, View};
+use crate::rules::Severity;
+use crate::words;
+
+/// Many sets.
+pub(super) struct List {
+    screens: Vec<Screen>,
+    place: String,
+    with_namespace: bool,
+}
+
+impl List {
+    /// Sorts them: what is broken, then what moves, then what rests.
+    pub(super) fn new(mut screens: Vec<Screen>, place: String, with_namespace: bool) -> List {
+        screens.sort_by(|a, b| {
+            let key = |screen: &Screen| (std::cmp::Reverse(screen.worst()), screen.resting);
+            let name =
+                |screen: &Screen| (screen.set.metadata.namespace.clone(), screen.set.metadata.name.clone());
+            key(a).cmp(&key(b)).then_with(|| name(a).cmp(&name(b)))
+        });
+        List { screens, place, with_namespace }
+    }
+}
+
+impl View for List {
+    fn text(&self, page: &mut Page) {
+        if self.screens.is_empty() {
+            page.line(&format!("there is no StatefulSet {}", self.place));
+            return;
+        }
+        let mut columns = vec![
+            Column::new("NAME"),
+            Column::new("READY"),
+            Column::new("ROLLOUT"),
+            Column::new("NEXT"),
+            Column::new("FINDINGS"),
+        ];
+        if self.with_namespace {
+            columns.insert(0, Column::new("NAMESPACE"));
+        }
+        let mut table = Table::new(&columns);
+        for screen in &self.screens {
+            let meta = &screen.set.metadata;
+            let mut cells = vec![
+                meta.name.clone(),
+                screen.ready(),
+                screen.rollout_word.clone(),
+                screen.next_word.clone(),
+                findings(screen),
+            ];
+            if self.with_namespace {
+                cells.insert(0, meta.namespace.clone());
+            }
+            let glyph = match (screen.worst(), screen.resting) {
+                (Some(Severity::Error), _) => Glyph::Bad,
+                (Some(Severity::Warning), _) => Glyph::Warning,
+                (_, false) => Glyph::Moving,
+                (_, true) if screen.set.replicas() == 0 => Glyph::Empty,
+                (_, true) => Glyph::Good,
+            };
+            table.row(Some(glyph), cells);
+        }
+        page.table(&table);
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "apiVersion": "kubectl-sts/v1",
+            "kind": "StatusList",
+            "items": self.screens.iter().map(View::json).collect::<Vec<_>>(),
+        })
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.screens.iter().flat_map(View::names).collect()
+    }
+}
+
+fn findings(screen: &Screen) -> String {
+    let parts: Vec<_> = [Severity::Error, Severity::Warning, Severity::Note]
+        .into_iter()
+        .filter_map(|severity| {
+            let count = screen.findings.iter().filter(|finding| finding.severity == severity).count();
+            (count > 0).then(|| words::count(count, severity.word()))
+        })
+        .collect();
+    if parts.is_empty() { "–".to_owned() } else { parts.join(", ") }
+}

@@ -1,0 +1,521 @@
+//! One set on a screen.
+
+use serde_json::{Value, json};
+
+use crate::controller::{self, Next, Rest};
+use crate::kinds::{PersistentVolumeClaim, Pod, StatefulSet, Strategy};
+use crate::render::{Column, Glyph, Page, Table, View, brief, finding, finding_json, sentence};
+use crate::rules::{Finding, Rule, Severity};
+use crate::snapshot::{ClaimName, Replica, Snapshot, Unseen, pod_state};
+use crate::words;
+
+/// What is shown of one set.
+#[derive(Debug)]
+pub(super) struct Screen {
+    pub(super) set: StatefulSet,
+    pub(super) available: Option<usize>,
+    pub(super) rollout: String,
+    pub(super) rollout_word: String,
+    pub(super) next: String,
+    pub(super) next_word: String,
+    pub(super) resting: bool,
+    pub(super) findings: Vec<Finding>,
+    taken_at: String,
+    service: String,
+    rows: Vec<Row>,
+    left_over: Vec<Volume>,
+    unseen: Vec<(String, Vec<&'static str>)>,
+}
+
+/// One replica.
+#[derive(Debug)]
+struct Row {
+    name: String,
+    ordinal: i32,
+    wanted: bool,
+    ready: String,
+    state: String,
+    is_available: bool,
+    exists: bool,
+    revision: String,
+    is_new: Option<bool>,
+    restarts: i32,
+    age: String,
+    node: String,
+    zone: String,
+    ip: String,
+    image: String,
+    volumes: Vec<Volume>,
+}
+
+/// One claim.
+#[derive(Debug)]
+struct Volume {
+    claim: String,
+    phase: String,
+    size: String,
+    class: String,
+    volume: String,
+}
+
+impl Screen {
+    pub(super) fn of(
+        snapshot: &Snapshot<'_>,
+        findings: Vec<Finding>,
+        unseen: &[(&'static Rule, Unseen)],
+    ) -> Screen {
+        let set = snapshot.set;
+        let next = controller::next(snapshot);
+        let (rollout, rollout_word) = rollout(snapshot, next.as_ref().ok());
+        let mut rows: Vec<Row> = Vec::new();
+        for replica in snapshot.replicas().unwrap_or_default() {
+            rows.push(Row::of(snapshot, replica, true));
+        }
+        for replica in snapshot.condemned().unwrap_or_default() {
+            rows.push(Row::of(snapshot, replica, false));
+        }
+        rows.sort_by_key(|row| std::cmp::Reverse(row.ordinal));
+        let available = snapshot.replicas().ok().map(|replicas| {
+            let available = |replica: &&Replica<'_>| {
+                replica.pod.is_some_and(|pod| pod.is_available(set.spec.min_ready_seconds, snapshot.taken_at))
+            };
+            replicas.iter().filter(available).count()
+        });
+        Screen {
+            set: set.clone(),
+            available,
+            rollout,
+            rollout_word,
+            next: next.as_ref().map_or_else(not_known, |next| sentence(snapshot, next)),
+            next_word: next.as_ref().map_or_else(not_known, |next| brief(snapshot, next)),
+            resting: matches!(next, Ok(Next::Settled(Rest::Done | Rest::Partition | Rest::OnDelete))),
+            findings,
+            taken_at: snapshot.taken_at.to_string(),
+            service: service(snapshot),
+            rows,
+            left_over: left_over(snapshot),
+            unseen: by_reason(unseen),
+        }
+    }
+
+    /// The worst severity found.
+    pub(super) fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.severity).max()
+    }
+
+    /// `2/3`: available of wanted replicas.
+    pub(super) fn ready(&self) -> String {
+        let available = self.available.map_or("?".to_owned(), |available| available.to_string());
+        format!("{available}/{}", self.set.replicas())
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new(&[
+            Column::new("POD"),
+            Column::new("READY"),
+            Column::new("STATE"),
+            Column::new("REVISION"),
+            Column::optional("AGE"),
+            Column::optional("NODE"),
+            Column::optional("CLAIM"),
+            Column::optional("SIZE"),
+            Column::optional("CLASS"),
+            Column::wide("VOLUME"),
+            Column::wide("ZONE"),
+            Column::wide("IP"),
+            Column::wide("IMAGE"),
+        ]);
+        let boundary = self.set.start().saturating_add(self.set.partition());
+        let has_boundary = self.set.partition() > 0 && self.set.partition() < self.set.replicas();
+        let mut above = false;
+        let mut condemned_above = false;
+        for row in &self.rows {
+            if condemned_above && row.wanted {
+                table.ruler(format!(
+                    "{} wanted from here down",
+                    words::count(usize::try_from(self.set.replicas()).unwrap_or(0), "replica")
+                ));
+            }
+            condemned_above = !row.wanted && row.ordinal >= self.set.start();
+            if has_boundary && above && row.ordinal < boundary {
+                table.ruler(format!("partition {}", self.set.partition()));
+            }
+            above = row.wanted && row.ordinal >= boundary;
+            let short = |revision: &str| {
+                revision.strip_prefix(&format!("{}-", self.set.metadata.name)).unwrap_or(revision).to_owned()
+            };
+            let revision = match row.is_new {
+                Some(true) => format!("new  {}", short(&row.revision)),
+                Some(false) => format!("old  {}", short(&row.revision)),
+                None => short(&row.revision),
+            };
+            let state = if row.restarts > 0 && !row.is_available {
+                format!(
+                    "{}, {}",
+                    row.state,
+                    words::count(usize::try_from(row.restarts).unwrap_or(0), "restart")
+                )
+            } else {
+                row.state.clone()
+            };
+            let glyph = match (row.exists, row.is_available) {
+                (true, true) => Glyph::Good,
+                (false, _) => Glyph::Empty,
+                (true, false)
+                    if self.findings.iter().any(|finding| {
+                        finding.severity == Severity::Error && finding.subject.name == row.name
+                    }) =>
+                {
+                    Glyph::Bad
+                }
+                (true, false) => Glyph::Moving,
+            };
+            let none = Volume::none();
+            let first = row.volumes.first().unwrap_or(&none);
+            let pod =
+                [row.name.clone(), row.ready.clone(), state, revision, row.age.clone(), row.node.clone()];
+            let rest = [row.zone.clone(), row.ip.clone(), row.image.clone()];
+            table.row(Some(glyph), pod.into_iter().chain(first.cells()).chain(rest).collect());
+            for volume in row.volumes.iter().skip(1) {
+                let blank = || std::iter::repeat_n(String::new(), 6);
+                table.row(None, blank().chain(volume.cells()).chain(blank().take(3)).collect());
+            }
+        }
+        if !self.left_over.is_empty() {
+            table.ruler("claims without a replica");
+            for volume in &self.left_over {
+                let blank = || std::iter::repeat_n(String::new(), 6);
+                table.row(None, blank().chain(volume.cells()).chain(blank().take(3)).collect());
+            }
+        }
+        table
+    }
+
+    fn headline(&self) -> String {
+        let set = &self.set;
+        let replicas = words::count(usize::try_from(set.replicas()).unwrap_or(0), "replica");
+        let start = if set.start() > 0 { format!(" from ordinal {}", set.start()) } else { String::new() };
+        let strategy = match (set.strategy(), set.partition()) {
+            (Strategy::RollingUpdate, 0) => "RollingUpdate".to_owned(),
+            (Strategy::RollingUpdate, partition) => format!("RollingUpdate (partition {partition})"),
+            _ => set.spec.update_strategy.r#type.clone(),
+        };
+        let policy = if set.is_parallel() { "Parallel" } else { "OrderedReady" };
+        let deleted = if set.metadata.is_terminating() { ", being deleted" } else { "" };
+        format!("StatefulSet in {}, {replicas}{start}, {strategy}, {policy}{deleted}", set.metadata.namespace)
+    }
+}
+
+impl View for Screen {
+    fn text(&self, page: &mut Page) {
+        let label = self.set.metadata.name.chars().count().clamp(8, 20) + 3;
+        page.field(&self.set.metadata.name, label, &self.headline());
+        page.field("rollout", label, &self.rollout);
+        page.field("next", label, &self.next);
+        page.field("service", label, &self.service);
+        page.gap();
+        if !self.rows.is_empty() || !self.left_over.is_empty() {
+            page.table(&self.table());
+            page.gap();
+        }
+        if self.findings.is_empty() {
+            page.field("findings", label, "none");
+        } else {
+            let count =
+                |severity| self.findings.iter().filter(|finding| finding.severity == severity).count();
+            let parts: Vec<_> = [Severity::Error, Severity::Warning, Severity::Note]
+                .into_iter()
+                .filter(|severity| count(*severity) > 0)
+                .map(|severity| words::count(count(severity), severity.word()))
+                .collect();
+            page.field("findings", label, &parts.join(", "));
+            for found in &self.findings {
+                page.gap();
+                finding(page, &self.set, found, false);
+            }
+        }
+        if !self.unseen.is_empty() {
+            page.gap();
+        }
+        for (reason, rules) in &self.unseen {
+            page.field(
+                "not looked at:",
+                15,
+                &format!("{reason}: skipped {}", words::list(rules, usize::MAX)),
+            );
+        }
+    }
+
+    fn json(&self) -> Value {
+        let set = &self.set;
+        json!({
+            "apiVersion": "kubectl-sts/v1",
+            "kind": "Status",
+            "takenAt": self.taken_at,
+            "metadata": {"name": set.metadata.name, "namespace": set.metadata.namespace, "uid": set.metadata.uid},
+            "replicas": set.replicas(),
+            "availableReplicas": self.available,
+            "start": set.start(),
+            "partition": set.partition(),
+            "updateStrategy": if set.spec.update_strategy.r#type.is_empty() { "RollingUpdate" } else { &set.spec.update_strategy.r#type },
+            "podManagementPolicy": if set.is_parallel() { "Parallel" } else { "OrderedReady" },
+            "currentRevision": set.status.current_revision,
+            "updateRevision": set.status.update_revision,
+            "rollout": self.rollout,
+            "next": self.next,
+            "service": self.service,
+            "pods": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "claimsWithoutReplica": self.left_over.iter().map(Volume::json).collect::<Vec<_>>(),
+            "findings": self.findings.iter().map(|finding| finding_json(set, finding)).collect::<Vec<_>>(),
+            "notLookedAt": self.unseen.iter().map(|(reason, rules)| json!({"what": reason, "rules": rules})).collect::<Vec<_>>(),
+        })
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![format!("statefulset.apps/{}", self.set.metadata.name)]
+    }
+}
+
+impl Row {
+    fn of(snapshot: &Snapshot<'_>, replica: &Replica<'_>, wanted: bool) -> Row {
+        let set = snapshot.set;
+        let volumes = replica.claims().map(|claim| Volume::of(snapshot, claim)).collect();
+        let none = || "–".to_owned();
+        let mut row = Row {
+            name: replica.name.clone(),
+            ordinal: replica.ordinal,
+            wanted,
+            ready: none(),
+            state: if replica.squatter.is_some() { "name taken" } else { "missing" }.to_owned(),
+            is_available: false,
+            exists: false,
+            revision: none(),
+            is_new: None,
+            restarts: 0,
+            age: none(),
+            node: none(),
+            zone: none(),
+            ip: none(),
+            image: none(),
+            volumes,
+        };
+        let Some(pod) = replica.pod else { return row };
+        let or_none = |text: &str| if text.is_empty() { none() } else { text.to_owned() };
+        let (ready, total) = pod.ready_containers();
+        row.exists = true;
+        row.ready = format!("{ready}/{total}");
+        row.state = pod_state(pod);
+        row.is_available =
+            pod.is_available(set.spec.min_ready_seconds, snapshot.taken_at) && !pod.metadata.is_terminating();
+        row.revision = or_none(pod.revision());
+        row.is_new = mixed(snapshot).then(|| pod.revision() == set.status.update_revision);
+        row.restarts = pod.restarts();
+        row.age = snapshot.since(pod.metadata.creation_timestamp).map_or_else(none, words::age);
+        row.node = or_none(&pod.spec.node_name);
+        row.zone = zone(snapshot, pod).unwrap_or_else(none);
+        row.ip = or_none(&pod.status.pod_ip);
+        let images: Vec<_> = pod.spec.containers.iter().map(|container| container.image.as_str()).collect();
+        row.image = or_none(&images.join(","));
+        row
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "ordinal": self.ordinal,
+            "wanted": self.wanted,
+            "exists": self.exists,
+            "ready": self.ready,
+            "state": self.state,
+            "available": self.is_available,
+            "revision": self.revision,
+            "onUpdateRevision": self.is_new,
+            "restarts": self.restarts,
+            "age": self.age,
+            "node": self.node,
+            "zone": self.zone,
+            "ip": self.ip,
+            "image": self.image,
+            "claims": self.volumes.iter().map(Volume::json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Volume {
+    fn of(snapshot: &Snapshot<'_>, claim: &PersistentVolumeClaim) -> Volume {
+        let phase = match (&claim.metadata.deletion_timestamp, claim.status.phase.as_str()) {
+            (Some(_), _) => "Terminating",
+            (None, "") => "Pending",
+            (None, phase) => phase,
+        };
+        let class = match claim.class() {
+            Some("") => "<none>".to_owned(),
+            Some(class) => class.to_owned(),
+            None => snapshot
+                .class_of(claim)
+                .ok()
+                .flatten()
+                .map_or("<default>".to_owned(), |class| class.metadata.name.clone()),
+        };
+        Volume {
+            claim: claim.metadata.name.clone(),
+            phase: phase.to_owned(),
+            size: claim.size().to_owned(),
+            class,
+            volume: claim.spec.volume_name.clone(),
+        }
+    }
+
+    fn none() -> Volume {
+        Volume {
+            claim: String::new(),
+            phase: String::new(),
+            size: String::new(),
+            class: String::new(),
+            volume: String::new(),
+        }
+    }
+
+    fn cells(&self) -> [String; 4] {
+        let size = if matches!(self.phase.as_str(), "" | "Bound") {
+            self.size.clone()
+        } else {
+            format!("{} {}", self.size, self.phase)
+        };
+        [self.claim.clone(), size, self.class.clone(), self.volume.clone()]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "name": self.claim,
+            "phase": self.phase,
+            "size": self.size,
+            "storageClass": self.class,
+            "volume": self.volume,
+        })
+    }
+}
+
+fn not_known(unseen: &Unseen) -> String {
+    format!("not known: {unseen}")
+}
+
+/// Whether pods of more than one revision are there, or the update has not reached any.
+fn mixed(snapshot: &Snapshot<'_>) -> bool {
+    let status = &snapshot.set.status;
+    let strays = snapshot
+        .replicas()
+        .unwrap_or_default()
+        .iter()
+        .any(|replica| replica.pod.is_some_and(|pod| pod.revision() != status.update_revision));
+    strays && !status.update_revision.is_empty()
+}
+
+fn zone(snapshot: &Snapshot<'_>, pod: &Pod) -> Option<String> {
+    let node = snapshot.nodes().ok()?.iter().find(|node| node.metadata.name == pod.spec.node_name)?;
+    node.zone().map(str::to_owned)
+}
+
+/// The rollout in a sentence, and in a word.
+fn rollout(snapshot: &Snapshot<'_>, next: Option<&Next>) -> (String, String) {
+    let set = snapshot.set;
+    let (current, update) = (&set.status.current_revision, &set.status.update_revision);
+    let Ok(replicas) = snapshot.replicas() else {
+        return ("not known: pods were not seen".to_owned(), "?".to_owned());
+    };
+    let pods: Vec<&Pod> = replicas.iter().filter_map(|replica| replica.pod).collect();
+    let total = pods.len();
+    if update.is_empty() {
+        return ("not begun: the controller has not looked at the set".to_owned(), "–".to_owned());
+    }
+    let new = pods.iter().filter(|pod| pod.revision() == update).count();
+    if new == total {
+        let text = if total == 0 { update.clone() } else { format!("{update} on {}", on_all(total)) };
+        return (text, "done".to_owned());
+    }
+    let counts = format!("{new} of {total} on the new revision");
+    let word = format!("{new}/{total} updated");
+    if set.strategy() == Strategy::OnDelete {
+        return (format!("{current}  →  {update}    {counts}, OnDelete"), format!("{new}/{total} OnDelete"));
+    }
+    if matches!(next, Some(Next::Settled(Rest::Partition))) {
+        let newest = pods.iter().filter(|pod| pod.revision() == update);
+        let since = newest.filter_map(|pod| pod.metadata.creation_timestamp).max();
+        let since = snapshot
+            .since(since)
+            .map_or(String::new(), |since| format!(", canary since {}", words::age(since)));
+        return (format!("{current}  →  {update}    {counts}{since}"), format!("canary {new}/{total}"));
+    }
+    if current == update {
+        let mut strays: Vec<&str> =
+            pods.iter().map(|pod| pod.revision()).filter(|revision| revision != update).collect();
+        strays.sort_unstable();
+        strays.dedup();
+        let text = format!(
+            "back to {update}, {} still on {}",
+            words::count(total - new, "pod"),
+            words::list(&strays, 3)
+        );
+        return (text, word);
+    }
+    (format!("{current}  →  {update}    {counts}"), word)
+}
+
+fn on_all(total: usize) -> String {
+    if total == 1 { "its pod".to_owned() } else { format!("all {total} pods") }
+}
+
+/// The Service in a sentence: how many pods have a DNS name.
+fn service(snapshot: &Snapshot<'_>) -> String {
+    let set = snapshot.set;
+    let name = &set.spec.service_name;
+    if name.is_empty() {
+        return "none named: the replicas have no DNS names of their own".to_owned();
+    }
+    let service = match snapshot.service() {
+        Ok(Some(service)) => service,
+        Ok(None) => return format!("{name} does not exist: the replicas have no DNS names"),
+        Err(unseen) => return format!("{name}, not looked at: {unseen}"),
+    };
+    if !service.is_headless() {
+        return format!("{name}, not headless: the replicas have no DNS names of their own");
+    }
+    let pattern = format!("{}-N.{name}.{}.svc", set.metadata.name, set.metadata.namespace);
+    let Ok(slices) = snapshot.slices() else { return format!("{name}, headless, names are {pattern}") };
+    let published = |replica: &&Replica<'_>| {
+        slices.iter().filter(|slice| slice.service() == *name).flat_map(|slice| &slice.endpoints).any(
+            |endpoint| {
+                endpoint.hostname == replica.name
+                    && (endpoint.conditions.ready != Some(false) || service.spec.publish_not_ready_addresses)
+            },
+        )
+    };
+    let count = snapshot.replicas().unwrap_or_default().iter().filter(published).count();
+    format!("{name}, headless, {count} of {} published as {pattern}", set.replicas())
+}
+
+/// Claims made for ordinals that have neither a replica nor a pod.
+fn left_over(snapshot: &Snapshot<'_>) -> Vec<Volume> {
+    let set = snapshot.set;
+    let mut claims: Vec<_> = snapshot
+        .claims()
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|claim| Some((ClaimName::parse(set, &claim.metadata.name)?.ordinal, *claim)))
+        .filter(|(ordinal, _)| !set.in_range(*ordinal) && snapshot.replica(*ordinal).ok().flatten().is_none())
+        .collect();
+    claims.sort_by_key(|(ordinal, claim)| (std::cmp::Reverse(*ordinal), &claim.metadata.name));
+    claims.into_iter().map(|(_, claim)| Volume::of(snapshot, claim)).collect()
+}
+
+fn by_reason(unseen: &[(&'static Rule, Unseen)]) -> Vec<(String, Vec<&'static str>)> {
+    let mut reasons: Vec<(String, Vec<&'static str>)> = Vec::new();
+    for (rule, unseen) in unseen {
+        let reason = unseen.to_string();
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, rules)) => rules.push(rule.name),
+            None => reasons.push((reason, vec![rule.name])),
+        }
+    }
+    reasons
+}
