@@ -147,9 +147,12 @@ func (v *view) failed(status *corev1.PodStatus) *corev1.PodStatus {
 		status.Message = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. "
 	}
 	v.happened("", corev1.EventTypeWarning, status.Reason, status.Message)
-	status.ContainerStatuses = nil
+	begun := hasStarted(status)
+	status.InitContainerStatuses, status.ContainerStatuses = nil, nil
 	for _, c := range v.pod.Spec.Containers {
-		status.ContainerStatuses = append(status.ContainerStatuses, v.ended(c, v.pod.Status.ContainerStatuses, 137, "Error"))
+		if begun { // a pod refused before its start has no container statuses, and kubectl shows the reason
+			status.ContainerStatuses = append(status.ContainerStatuses, v.ended(c, v.pod.Status.ContainerStatuses, 137, "Error"))
+		}
 	}
 	status.Phase = corev1.PodFailed
 	v.conditions(status, false)
