@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{self, Binding, PATIENCE, Run};
 
-/// A StatefulSet named `web` with one container and these annotations in its template.
+/// A `StatefulSet` named `web` with one container and these annotations in its template.
 fn web(replicas: u32, annotations: &[(&str, &str)], more: &str) -> String {
     let mut text = String::new();
     for (key, value) in annotations {

@@ -81,6 +81,7 @@ impl ControlPlane {
             .env_clear()
             .env("HOME", &dir)
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("TESTCLUSTER_BUSYBOX", variable("TESTCLUSTER_BUSYBOX").unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log_file)
@@ -116,13 +117,14 @@ impl ControlPlane {
 
     /// Uses a cluster that is there. The tests make and delete things, so it has to be a local one.
     fn existing(repository: &Path, kubeconfig: PathBuf, say: &dyn Fn(&str)) -> Result<Self, String> {
-        let dir = run_folder()?;
+        // One folder for all such runs: nothing removes it when this process is killed.
+        let dir = target(repository).join("testcluster/borrowed");
         let bin = dir.join("bin");
         fs::create_dir_all(&bin).map_err(in_words(&bin))?;
         let kubectl = bin.join("kubectl");
         let binary = binary(repository, say)?.ok();
         if let Some(binary) = &binary {
-            std::os::unix::fs::symlink(binary, &kubectl).map_err(in_words(&kubectl))?;
+            link(binary, &kubectl)?;
         }
         let kubectl = if binary.is_some() { kubectl } else { PathBuf::from("kubectl") };
         let output = Command::new(&kubectl)
@@ -175,10 +177,7 @@ impl ControlPlane {
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        let Some(child) = &mut self.child else {
-            let _ = fs::remove_dir_all(&self.dir);
-            return;
-        };
+        let Some(child) = &mut self.child else { return };
         drop(child.stdin.take());
         let _ = child.wait();
     }
@@ -196,9 +195,7 @@ fn binary(repository: &Path, say: &dyn Fn(&str)) -> Result<Result<PathBuf, Strin
     }
     let sources = repository.join("tests/testcluster");
     let (hash, kubernetes, language) = fingerprint(&sources)?;
-    // Below target/, but not below a profile: the binary does not depend on ours.
-    let target = variable("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), PathBuf::from);
-    let cache = target.join("testcluster");
+    let cache = target(repository).join("testcluster");
     let folder = cache.join(&hash);
     let binary = folder.join("testcluster");
     if binary.is_file() {
@@ -222,6 +219,19 @@ fn binary(repository: &Path, say: &dyn Fn(&str)) -> Result<Result<PathBuf, Strin
     build(&sources, &binary, &kubernetes)?;
     remove_old(&cache, &folder);
     Ok(Ok(binary))
+}
+
+/// The target folder itself, not that of a profile: nothing here depends on ours.
+fn target(repository: &Path) -> PathBuf {
+    variable("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), PathBuf::from)
+}
+
+/// Makes a symbolic link, or lets one that is there lead to another place.
+pub fn link(to: &Path, name: &Path) -> Result<(), String> {
+    let new = name.with_extension(std::process::id().to_string());
+    let _ = fs::remove_file(&new);
+    std::os::unix::fs::symlink(to, &new).map_err(in_words(&new))?;
+    fs::rename(&new, name).map_err(in_words(name)) // in one step, for whoever runs it at this moment
 }
 
 /// Builds to a temporary name, so that a build that is interrupted leaves nothing that looks finished.

@@ -185,8 +185,7 @@ pub struct Cluster {
 impl Cluster {
     fn new(plane: ControlPlane) -> Result<Self, String> {
         let plugin = plane.dir.join("bin/kubectl-sts");
-        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kubectl-sts"), &plugin)
-            .map_err(|error| format!("{}: {error}", plugin.display()))?;
+        controlplane::link(Path::new(env!("CARGO_BIN_EXE_kubectl-sts")), &plugin)?;
         Ok(Self { plane, count: AtomicU32::new(0), default_class: Mutex::new(()) })
     }
 

@@ -25,8 +25,23 @@ import (
 const (
 	streamIdle     = 4 * time.Hour
 	streamCreation = 30 * time.Second
-	busybox        = "/bin/busybox"
 )
+
+// busybox finds a busybox for the roots of containers; it has to be a static one, for there are no libraries.
+func busybox() ([]byte, error) {
+	var errs error
+	for _, path := range []string{os.Getenv("TESTCLUSTER_BUSYBOX"), "/bin/busybox", "/usr/bin/busybox"} {
+		if path == "" {
+			continue
+		}
+		program, err := os.ReadFile(path)
+		if err == nil {
+			return program, nil
+		}
+		errs = errors.Join(errs, err)
+	}
+	return nil, errs
+}
 
 // serve opens the kubelet's port. HTTP/1.1 only: exec and port-forward upgrade the connection to SPDY.
 func (n *fakeNode) serve(cert, key string) (int, error) {
@@ -220,7 +235,8 @@ func (n *fakeNode) ExecInContainer(ctx context.Context, key, _, container string
 	c := exec.CommandContext(ctx, command[0], command[1:]...)
 	c.Dir = "/"
 	c.Env = []string{"PATH=/bin:/usr/bin:/sbin:/usr/sbin", "HOME=/root", "HOSTNAME=" + pod.Name}
-	c.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Pdeathsig: syscall.SIGKILL}
+	// Its own session: a command that kills its process group must not kill this node.
+	c.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Setsid: true}
 	c.Path, c.Err = command[0], nil // looked up in the container, not on this machine
 	if !strings.Contains(command[0], "/") {
 		c.Path = "/bin/" + command[0]
@@ -253,7 +269,7 @@ func (n *fakeNode) containerRoot(key, container string) (string, error) {
 	if os.Geteuid() != 0 {
 		return "", errors.New("the fake node is not root, so it cannot change a root")
 	}
-	program, err := os.ReadFile(busybox)
+	program, err := busybox()
 	if err != nil {
 		return "", fmt.Errorf("the fake node has no static busybox: %w", err)
 	}
@@ -271,8 +287,7 @@ func (n *fakeNode) containerRoot(key, container string) (string, error) {
 	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), program, 0o755); err != nil {
 		return "", err
 	}
-	install := exec.Command(busybox, "--install", "-s", "/bin")
-	install.Path = "/bin/busybox"
+	install := exec.Command("/bin/busybox", "--install", "-s", "/bin")
 	install.Dir = "/"
 	install.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
 	if output, err := install.CombinedOutput(); err != nil {
