@@ -316,9 +316,9 @@ fn fingerprint(sources: &Path) -> Result<(String, String, (u32, u32)), String> {
 
 fn go_version() -> Option<(u32, u32)> {
     let output = Command::new("go").arg("version").env("GOTOOLCHAIN", "local").output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    minor_version(text.split_whitespace().find_map(|word| word.strip_prefix("go1."))?.split('.').next()?)
-        .or_else(|| text.split_whitespace().find_map(|word| minor_version(word.strip_prefix("go")?)))
+    let text = String::from_utf8_lossy(&output.stdout);
+    // "go version go1.26.8 linux/amd64"
+    text.split_whitespace().find_map(|word| minor_version(word.strip_prefix("go")?))
 }
 
 fn minor_version(text: &str) -> Option<(u32, u32)> {
