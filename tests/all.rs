@@ -1,12 +1,17 @@
-//! All tests in one binary: kube is heavy to link.
+//! All tests in one binary: kube is heavy to link, and they share one control plane.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "tests fail by panicking, and may talk"
 )]
 
+#[allow(dead_code, reason = "helpers for tests to come")]
+mod support;
+
+mod cluster_smoke;
 mod connect;
 mod rules;

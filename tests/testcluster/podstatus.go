@@ -1,0 +1,675 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+)
+
+// view is one look at a pod: what it asks for, what is stored, and what time it is. The wanted status follows from
+// these alone, so that a look at any moment gives the same answer.
+type view struct {
+	node      *fakeNode
+	ctx       context.Context
+	pod       *corev1.Pod
+	behaviour behaviour
+	memory    *memory
+	now       time.Time
+	stamp     metav1.Time   // now, as precise as the API stores it
+	since     time.Duration // since the end of the delay; negative while it lasts
+	next      time.Duration // when to look again; 0 for at the next change
+	events    []event
+}
+
+type event struct {
+	field, kind, reason, message string
+	repeats                      bool
+}
+
+func (e event) key() string { return e.field + e.reason + e.message }
+
+// again asks for another look after so long, at the latest.
+func (v *view) again(after time.Duration) {
+	if after > 0 && after < never/2 && (v.next == 0 || after < v.next) {
+		v.next = after
+	}
+}
+
+// happened writes an event once; the caller sees to it that it is called on a transition only.
+func (v *view) happened(field, kind, reason, message string) {
+	v.events = append(v.events, event{field: field, kind: kind, reason: reason, message: message})
+}
+
+// lasts writes an event now and again for as long as the fault lasts.
+func (v *view) lasts(field, kind, reason, message string) {
+	e := event{field: field, kind: kind, reason: reason, message: message, repeats: true}
+	v.node.mutex.Lock()
+	last, written := v.memory.repeated[e.key()]
+	v.node.mutex.Unlock()
+	if !written || v.now.Sub(last) >= repeatInterval {
+		v.events = append(v.events, e)
+		v.again(repeatInterval)
+	} else {
+		v.again(repeatInterval - v.now.Sub(last))
+	}
+}
+
+// status is what the pod shall report now.
+func (v *view) status() *corev1.PodStatus {
+	status := v.pod.Status.DeepCopy()
+	status.ObservedGeneration = v.pod.Generation
+	status.HostIP = loopback
+	status.HostIPs = []corev1.HostIP{{IP: loopback}}
+	if status.StartTime == nil {
+		status.StartTime = &v.stamp
+	}
+	current, held, change := v.behaviour.at(v.since)
+	v.again(change)
+	switch {
+	case v.behaviour.problem != "":
+		v.lasts("", corev1.EventTypeWarning, "UnknownFakeMode", v.behaviour.problem)
+		return v.notCreated(status, "UnknownFakeMode", v.behaviour.problem)
+	case v.since < 0 && !hasStarted(status):
+		v.again(-v.since)
+		return v.notCreated(status, "", "")
+	case current == modeFailed:
+		return v.failed(status)
+	case current == modeCreating:
+		message := v.behaviour.message
+		if message == "" {
+			message = `MountVolume.SetUp failed for volume "data" : rpc error: code = DeadlineExceeded desc = context deadline exceeded`
+		}
+		v.lasts("", corev1.EventTypeWarning, "FailedMount", message)
+		return v.notCreated(status, "", "")
+	case !hasStarted(status):
+		if missing := v.missingVolume(); missing != "" {
+			v.lasts("", corev1.EventTypeWarning, "FailedMount", missing)
+			v.again(recheckInterval)
+			return v.notCreated(status, "", "")
+		}
+	}
+	status.PodIP = podIP(v.pod)
+	status.PodIPs = []corev1.PodIP{{IP: status.PodIP}}
+	initialized := v.initContainers(status, current, held)
+	v.containers(status, initialized, current, held)
+	status.Phase = phase(v.pod, status, initialized)
+	if current == modeSucceeded && v.behaviour.container == "" && initialized {
+		status.Phase = corev1.PodSucceeded // whatever the restart policy says: the annotation asks for it
+	}
+	v.conditions(status, true)
+	return status
+}
+
+// notCreated is a pod whose sandbox and volumes are not there yet.
+func (v *view) notCreated(status *corev1.PodStatus, reason, message string) *corev1.PodStatus {
+	if reason == "" {
+		reason = v.firstReason()
+	}
+	waiting := func(c corev1.Container) corev1.ContainerStatus {
+		return corev1.ContainerStatus{Name: c.Name, Image: c.Image, Started: ptr.To(false), State: corev1.ContainerState{
+			Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message},
+		}}
+	}
+	status.InitContainerStatuses, status.ContainerStatuses = nil, nil
+	for _, c := range v.pod.Spec.InitContainers {
+		status.InitContainerStatuses = append(status.InitContainerStatuses, waiting(c))
+	}
+	for _, c := range v.pod.Spec.Containers {
+		status.ContainerStatuses = append(status.ContainerStatuses, waiting(c))
+	}
+	status.Phase = corev1.PodPending
+	v.conditions(status, false)
+	return status
+}
+
+// firstReason is why a container waits before anything happened.
+func (v *view) firstReason() string {
+	if len(v.pod.Spec.InitContainers) > 0 {
+		return "PodInitializing"
+	}
+	return "ContainerCreating"
+}
+
+// failed is a pod that a kubelet gave up, as at an eviction.
+func (v *view) failed(status *corev1.PodStatus) *corev1.PodStatus {
+	status.Reason, status.Message = v.behaviour.reason, v.behaviour.message
+	if status.Reason == "" {
+		status.Reason = "Evicted"
+	}
+	if status.Message == "" {
+		status.Message = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. "
+	}
+	v.happened("", corev1.EventTypeWarning, status.Reason, status.Message)
+	begun := hasStarted(status)
+	status.InitContainerStatuses, status.ContainerStatuses = nil, nil
+	for _, c := range v.pod.Spec.Containers {
+		if begun { // a pod refused before its start has no container statuses, and kubectl shows the reason
+			status.ContainerStatuses = append(status.ContainerStatuses, v.ended(c, v.pod.Status.ContainerStatuses, 137, "Error"))
+		}
+	}
+	status.Phase = corev1.PodFailed
+	v.conditions(status, false)
+	return status
+}
+
+// terminating is a deleted pod within its grace period: its containers still run but take no more requests.
+func (v *view) terminating() *corev1.PodStatus {
+	status := v.pod.Status.DeepCopy()
+	for i := range status.ContainerStatuses {
+		c := &status.ContainerStatuses[i]
+		if c.State.Running != nil && c.Ready {
+			v.happened("spec.containers{"+c.Name+"}", corev1.EventTypeNormal, "Killing", "Stopping container "+c.Name)
+		}
+		c.Ready = false
+	}
+	if len(status.ContainerStatuses) > 0 && !isOver(status.Phase) {
+		v.conditions(status, true)
+	}
+	return status
+}
+
+// terminated is a deleted pod whose containers have ended.
+func (v *view) terminated() *corev1.PodStatus {
+	status := v.pod.Status.DeepCopy()
+	if isOver(status.Phase) || !hasStarted(status) {
+		return status
+	}
+	worst := int32(0)
+	end := func(specs []corev1.Container, stored []corev1.ContainerStatus, field string) []corev1.ContainerStatus {
+		var ended []corev1.ContainerStatus
+		for _, c := range specs {
+			old := find(stored, c.Name)
+			if old.State.Running != nil && old.Ready {
+				v.happened(field+"{"+c.Name+"}", corev1.EventTypeNormal, "Killing", "Stopping container "+c.Name)
+			}
+			if old.State.Running != nil {
+				old = v.ended(c, stored, 0, "Completed")
+			}
+			old.Ready, old.Started = false, ptr.To(false)
+			if t := old.State.Terminated; t != nil {
+				worst = max(worst, t.ExitCode)
+			} else {
+				worst = max(worst, 1) // it never ran to an end
+			}
+			ended = append(ended, old)
+		}
+		return ended
+	}
+	status.ContainerStatuses = end(v.pod.Spec.Containers, status.ContainerStatuses, "spec.containers")
+	status.Phase = corev1.PodSucceeded
+	if worst != 0 {
+		status.Phase = corev1.PodFailed
+	}
+	v.conditions(status, false)
+	return status
+}
+
+// ended is a container that ran and is not restarted.
+func (v *view) ended(c corev1.Container, stored []corev1.ContainerStatus, code int32, reason string) corev1.ContainerStatus {
+	old := find(stored, c.Name)
+	started := v.stamp
+	if old.State.Running != nil {
+		started = old.State.Running.StartedAt
+	}
+	return corev1.ContainerStatus{
+		Name: c.Name, Image: c.Image, ImageID: imageID(c), ContainerID: v.containerID(c, old.RestartCount), RestartCount: old.RestartCount,
+		LastTerminationState: old.LastTerminationState, Started: ptr.To(false),
+		State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+			ExitCode: code, Reason: reason, StartedAt: started, FinishedAt: v.stamp, ContainerID: v.containerID(c, old.RestartCount),
+		}},
+	}
+}
+
+// initContainers fills in the statuses of the init containers, one after the other, and tells whether all are through.
+func (v *view) initContainers(status *corev1.PodStatus, current mode, held time.Duration) bool {
+	stored := v.pod.Status.InitContainerStatuses
+	status.InitContainerStatuses = nil
+	through := true
+	failing := v.behaviour.container
+	for _, c := range v.pod.Spec.InitContainers {
+		if failing == "" && !isSidecar(c) {
+			failing = c.Name
+		}
+		wanted := modeSucceeded
+		if isSidecar(c) {
+			wanted = modeReady
+		}
+		if current == modeInitFail && c.Name == failing {
+			wanted = modeCrashLoop
+		} else if c.Name == v.behaviour.container {
+			wanted = current
+		}
+		old := find(stored, c.Name)
+		done := old.State.Terminated != nil && old.State.Terminated.ExitCode == 0
+		switch {
+		case !through:
+			status.InitContainerStatuses = append(status.InitContainerStatuses, corev1.ContainerStatus{
+				Name: c.Name, Image: c.Image, Started: ptr.To(false),
+				State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "PodInitializing"}},
+			})
+		case done && !isSidecar(c):
+			status.InitContainerStatuses = append(status.InitContainerStatuses, old)
+		default:
+			now := v.container(c, old, "spec.initContainers{"+c.Name+"}", wanted, held)
+			if t := now.State.Terminated; t != nil && t.ExitCode == 0 {
+				now.Ready = true
+			}
+			status.InitContainerStatuses = append(status.InitContainerStatuses, now)
+			through = now.State.Terminated != nil && now.State.Terminated.ExitCode == 0 ||
+				isSidecar(c) && now.State.Running != nil && ptr.Deref(now.Started, false)
+		}
+	}
+	return through
+}
+
+func (v *view) containers(status *corev1.PodStatus, initialized bool, current mode, held time.Duration) {
+	status.ContainerStatuses = nil
+	for _, c := range v.pod.Spec.Containers {
+		if !initialized && !hasStarted(&corev1.PodStatus{ContainerStatuses: v.pod.Status.ContainerStatuses}) {
+			status.ContainerStatuses = append(status.ContainerStatuses, corev1.ContainerStatus{
+				Name: c.Name, Image: c.Image, Started: ptr.To(false),
+				State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "PodInitializing"}},
+			})
+			continue
+		}
+		wanted := modeReady
+		if (v.behaviour.container == "" || v.behaviour.container == c.Name) && current != modeInitFail {
+			wanted = current
+		}
+		status.ContainerStatuses = append(status.ContainerStatuses,
+			v.container(c, find(v.pod.Status.ContainerStatuses, c.Name), "spec.containers{"+c.Name+"}", wanted, held))
+	}
+}
+
+// container is one step of a container's life: from what is stored to what is wanted.
+func (v *view) container(c corev1.Container, old corev1.ContainerStatus, field string, wanted mode, held time.Duration) corev1.ContainerStatus {
+	s := corev1.ContainerStatus{
+		Name: c.Name, Image: c.Image, Started: ptr.To(false), RestartCount: old.RestartCount, LastTerminationState: old.LastTerminationState,
+	}
+	message := v.behaviour.message
+	if old.State.Running == nil {
+		if !pullable(c.Image) {
+			if wanted != modeErrImagePull {
+				wanted = modeImagePull
+			}
+		} else if wanted != modeImagePull && wanted != modeErrImagePull {
+			if missing := v.missingConfig(c); missing != "" {
+				wanted, message = modeConfigMissing, missing
+				v.again(recheckInterval)
+			}
+		}
+	}
+	switch wanted {
+	case modeCrashLoop:
+		return v.crashed(s, c, old, field, v.behaviour.exitCode, "Error")
+	case modeOOM:
+		return v.crashed(s, c, old, field, 137, "OOMKilled")
+	case modeFlapping:
+		return v.flapping(s, c, old, field)
+	case modeImagePull, modeErrImagePull:
+		return v.notPulled(s, c, old, field, wanted, held)
+	case modeConfigMissing:
+		if message == "" {
+			message = fmt.Sprintf("configmap %q not found", c.Name+"-config")
+		}
+		if old.State.Waiting == nil || old.State.Waiting.Reason != "CreateContainerConfigError" {
+			v.pulled(c, old, field)
+		}
+		v.lasts(field, corev1.EventTypeWarning, "Failed", "Error: "+message)
+		s.State.Waiting = &corev1.ContainerStateWaiting{Reason: "CreateContainerConfigError", Message: message}
+		return s
+	case modeSucceeded:
+		if old.State.Running == nil {
+			v.started(c, old, field)
+		}
+		return v.ended(c, []corev1.ContainerStatus{old}, 0, "Completed")
+	default:
+		return v.running(s, c, old, field, wanted == modeReady)
+	}
+}
+
+// running is a container that runs, started now if it did not before; ready when its delay is over.
+func (v *view) running(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string, ready bool) corev1.ContainerStatus {
+	s.State.Running = old.State.Running
+	if s.State.Running == nil {
+		if last := old.State.Terminated; last != nil {
+			s.LastTerminationState = old.State
+		}
+		if s.LastTerminationState.Terminated != nil {
+			s.RestartCount++
+		}
+		s.State.Running = &corev1.ContainerStateRunning{StartedAt: v.stamp}
+		v.started(c, old, field)
+	}
+	s.ImageID, s.ContainerID = imageID(c), v.containerID(c, s.RestartCount)
+	warm := v.since >= v.behaviour.readyDelay
+	if !warm {
+		v.again(v.behaviour.readyDelay - v.since)
+	}
+	s.Started = ptr.To(c.StartupProbe == nil || warm)
+	s.Ready = ready && warm
+	if !s.Ready {
+		switch {
+		case !*s.Started:
+			v.lasts(field, corev1.EventTypeWarning, "Unhealthy", "Startup probe failed: "+probeOutput(c.StartupProbe))
+		case c.ReadinessProbe != nil:
+			v.lasts(field, corev1.EventTypeWarning, "Unhealthy", "Readiness probe failed: "+probeOutput(c.ReadinessProbe))
+		}
+	}
+	return s
+}
+
+func probeOutput(p *corev1.Probe) string {
+	switch {
+	case p.HTTPGet != nil:
+		return "HTTP probe failed with statuscode: 503"
+	case p.TCPSocket != nil:
+		return "dial tcp: connect: connection refused"
+	default:
+		return "command failed"
+	}
+}
+
+// crashed is a container in its back-off after a crash. Each time the back-off is over it crashes again at once.
+func (v *view) crashed(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string, code int32, reason string) corev1.ContainerStatus {
+	last := old.LastTerminationState.Terminated
+	waits := old.State.Waiting != nil && old.State.Waiting.Reason == "CrashLoopBackOff" && last != nil && last.ExitCode == code && last.Reason == reason
+	restarts := old.RestartCount
+	if waits {
+		left := last.FinishedAt.Add(backOff(old.RestartCount)).Sub(v.now)
+		if left > 0 {
+			v.again(left)
+			v.backingOff(c, field)
+			s.State, s.ImageID, s.ContainerID = old.State, old.ImageID, old.ContainerID
+			return s
+		}
+		restarts++
+	} else {
+		// A kubelet restarts a container at once after its first crash; in back-off it has crashed at least twice.
+		restarts = max(old.RestartCount+1, v.behaviour.restarts)
+	}
+	if v.pod.Spec.RestartPolicy == corev1.RestartPolicyNever {
+		if old.State.Terminated != nil {
+			return old
+		}
+		v.started(c, old, field)
+		ended := v.ended(c, []corev1.ContainerStatus{old}, code, reason)
+		ended.State.Terminated.Message = v.terminationMessage(c)
+		return ended
+	}
+	if old.State.Running == nil {
+		v.started(c, old, field)
+	}
+	return v.backOffNow(s, c, old, field, restarts, code, reason)
+}
+
+// backOffNow puts a container into back-off that ends at this moment.
+func (v *view) backOffNow(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string, restarts, code int32, reason string) corev1.ContainerStatus {
+	began := v.stamp
+	if old.State.Running != nil {
+		began = old.State.Running.StartedAt
+	}
+	s.RestartCount = restarts
+	s.ImageID, s.ContainerID = imageID(c), v.containerID(c, restarts)
+	s.LastTerminationState = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+		ExitCode: code, Reason: reason, Message: v.terminationMessage(c), StartedAt: began, FinishedAt: v.stamp, ContainerID: s.ContainerID,
+	}}
+	s.State.Waiting = &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: fmt.Sprintf(
+		"back-off %s restarting failed container=%s pod=%s", backOff(restarts), c.Name, v.formatted())}
+	v.backingOff(c, field)
+	v.again(backOff(restarts))
+	return s
+}
+
+func (v *view) terminationMessage(c corev1.Container) string {
+	if v.behaviour.message == "" && c.TerminationMessagePolicy == corev1.TerminationMessageFallbackToLogsOnError {
+		return v.behaviour.log
+	}
+	return v.behaviour.message
+}
+
+func (v *view) backingOff(c corev1.Container, field string) {
+	v.lasts(field, corev1.EventTypeWarning, "BackOff", fmt.Sprintf("Back-off restarting failed container %s in pod %s", c.Name, v.formatted()))
+}
+
+// backOff is how long a kubelet waits before the next restart.
+func backOff(restarts int32) time.Duration {
+	return min(10*time.Second<<min(max(restarts-1, 0), 6), 5*time.Minute)
+}
+
+// flapping is a container that runs, and is ready, for a moment after each restart.
+func (v *view) flapping(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string) corev1.ContainerStatus {
+	if r := old.State.Running; r != nil {
+		if left := r.StartedAt.Add(v.behaviour.up).Sub(v.now); left > 0 {
+			v.again(left)
+			return v.running(s, c, old, field, true)
+		}
+		return v.backOffNow(s, c, old, field, old.RestartCount, v.behaviour.exitCode, "Error")
+	}
+	if last := old.LastTerminationState.Terminated; old.State.Waiting != nil && last != nil {
+		if left := last.FinishedAt.Add(v.behaviour.down).Sub(v.now); left > 0 {
+			v.again(left)
+			v.backingOff(c, field)
+			s.State, s.ImageID, s.ContainerID = old.State, old.ImageID, old.ContainerID
+			return s
+		}
+	}
+	v.again(v.behaviour.up)
+	return v.running(s, c, old, field, true)
+}
+
+// notPulled is a container whose image cannot be had: the error first, the back-off after a second.
+func (v *view) notPulled(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string, wanted mode, held time.Duration) corev1.ContainerStatus {
+	failure := v.behaviour.message
+	if failure == "" {
+		failure = fmt.Sprintf("rpc error: code = NotFound desc = failed to pull and unpack image %q: failed to resolve reference %q: %s: not found", c.Image, c.Image, c.Image)
+	}
+	reason := ""
+	if old.State.Waiting != nil {
+		reason = old.State.Waiting.Reason
+	}
+	if reason != "ErrImagePull" && reason != "ImagePullBackOff" {
+		v.happened(field, corev1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", c.Image))
+		v.happened(field, corev1.EventTypeWarning, "Failed", fmt.Sprintf("Failed to pull image %q: %s", c.Image, failure))
+		v.happened(field, corev1.EventTypeWarning, "Failed", "Error: ErrImagePull")
+	}
+	if wanted == modeErrImagePull || held < time.Second {
+		if wanted != modeErrImagePull {
+			v.again(time.Second - held)
+		}
+		s.State.Waiting = &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: failure}
+		return s
+	}
+	v.lasts(field, corev1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", c.Image))
+	v.lasts(field, corev1.EventTypeWarning, "Failed", "Error: ImagePullBackOff")
+	s.State.Waiting = &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: fmt.Sprintf("Back-off pulling image %q: ErrImagePull: %s", c.Image, failure)}
+	return s
+}
+
+// pulled writes the events of an image that could be had.
+func (v *view) pulled(c corev1.Container, old corev1.ContainerStatus, field string) {
+	if old.LastTerminationState.Terminated != nil || old.State.Terminated != nil {
+		v.happened(field, corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", c.Image))
+		return
+	}
+	v.happened(field, corev1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", c.Image))
+	v.happened(field, corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Successfully pulled image %q in 10ms (10ms including waiting). Image size: 4096 bytes.", c.Image))
+}
+
+// started writes the events of a container that starts.
+func (v *view) started(c corev1.Container, old corev1.ContainerStatus, field string) {
+	if old.State.Waiting == nil || old.State.Waiting.Reason != "CreateContainerConfigError" {
+		v.pulled(c, old, field)
+	}
+	v.happened(field, corev1.EventTypeNormal, "Created", "Container created")
+	v.happened(field, corev1.EventTypeNormal, "Started", "Container started")
+}
+
+// conditions replaces the conditions a kubelet owns and keeps all others; a condition that keeps its status keeps its
+// time, on which minReadySeconds depends.
+func (v *view) conditions(status *corev1.PodStatus, sandbox bool) {
+	no := func(reason, message string) corev1.PodCondition {
+		return corev1.PodCondition{Status: corev1.ConditionFalse, Reason: reason, Message: message}
+	}
+	yes := corev1.PodCondition{Status: corev1.ConditionTrue}
+	wanted := map[corev1.PodConditionType]corev1.PodCondition{
+		corev1.PodReadyToStartContainers: yes, corev1.PodInitialized: yes, corev1.ContainersReady: yes, corev1.PodReady: yes,
+	}
+	if !sandbox {
+		wanted[corev1.PodReadyToStartContainers] = no("", "")
+	}
+	var incomplete, unready []string
+	for _, c := range v.pod.Spec.InitContainers {
+		s := find(status.InitContainerStatuses, c.Name)
+		if isSidecar(c) {
+			if !ptr.Deref(s.Started, false) {
+				incomplete = append(incomplete, c.Name)
+			}
+			if !s.Ready {
+				unready = append(unready, c.Name)
+			}
+		} else if s.State.Terminated == nil || s.State.Terminated.ExitCode != 0 {
+			incomplete = append(incomplete, c.Name)
+		}
+	}
+	for _, c := range v.pod.Spec.Containers {
+		if !find(status.ContainerStatuses, c.Name).Ready {
+			unready = append(unready, c.Name)
+		}
+	}
+	begun := hasStarted(&corev1.PodStatus{ContainerStatuses: status.ContainerStatuses})
+	if len(incomplete) > 0 && !begun {
+		wanted[corev1.PodInitialized] = no("ContainersNotInitialized", fmt.Sprintf("containers with incomplete status: %s", incomplete))
+	}
+	switch {
+	case status.Phase == corev1.PodSucceeded:
+		wanted[corev1.PodInitialized] = corev1.PodCondition{Status: corev1.ConditionTrue, Reason: "PodCompleted"}
+		wanted[corev1.ContainersReady] = no("PodCompleted", "")
+	case status.Phase == corev1.PodFailed:
+		wanted[corev1.ContainersReady] = no("PodFailed", "")
+	case len(unready) > 0:
+		wanted[corev1.ContainersReady] = no("ContainersNotReady", fmt.Sprintf("containers with unready status: %s", unready))
+	}
+	wanted[corev1.PodReady] = wanted[corev1.ContainersReady]
+	if wanted[corev1.PodReady].Status == corev1.ConditionTrue {
+		if message := unmetGates(v.pod); message != "" {
+			wanted[corev1.PodReady] = no("ReadinessGatesNotReady", message)
+		}
+	}
+	if !slices.ContainsFunc(status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodScheduled }) {
+		wanted[corev1.PodScheduled] = yes // a pod that names its node never met the scheduler
+	}
+	for _, kind := range []corev1.PodConditionType{
+		corev1.PodReadyToStartContainers, corev1.PodInitialized, corev1.PodReady, corev1.ContainersReady, corev1.PodScheduled,
+	} {
+		condition, ours := wanted[kind]
+		if !ours {
+			continue
+		}
+		condition.Type, condition.LastTransitionTime, condition.ObservedGeneration = kind, v.stamp, v.pod.Generation
+		at := slices.IndexFunc(status.Conditions, func(c corev1.PodCondition) bool { return c.Type == kind })
+		if at < 0 {
+			status.Conditions = append(status.Conditions, condition)
+			continue
+		}
+		if old := status.Conditions[at]; old.Status == condition.Status {
+			condition.LastTransitionTime = old.LastTransitionTime
+		}
+		status.Conditions[at] = condition
+	}
+}
+
+// unmetGates says which readiness gates are not met, in kubelet's words.
+func unmetGates(pod *corev1.Pod) string {
+	var unmet []string
+	for _, gate := range pod.Spec.ReadinessGates {
+		at := slices.IndexFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == gate.ConditionType })
+		if at < 0 {
+			unmet = append(unmet, fmt.Sprintf("corresponding condition of pod readiness gate %q does not exist.", gate.ConditionType))
+		} else if pod.Status.Conditions[at].Status != corev1.ConditionTrue {
+			unmet = append(unmet, fmt.Sprintf("the status of pod readiness gate %q is not \"True\", but %v", gate.ConditionType, pod.Status.Conditions[at].Status))
+		}
+	}
+	return strings.Join(unmet, ", ")
+}
+
+// phase follows from the containers, by kubelet's rules.
+func phase(pod *corev1.Pod, status *corev1.PodStatus, initialized bool) corev1.PodPhase {
+	never := pod.Spec.RestartPolicy == corev1.RestartPolicyNever
+	if never && slices.ContainsFunc(status.InitContainerStatuses, func(s corev1.ContainerStatus) bool {
+		return s.State.Terminated != nil && s.State.Terminated.ExitCode != 0
+	}) {
+		return corev1.PodFailed
+	}
+	running, stopped, succeeded := 0, 0, 0
+	for _, s := range status.ContainerStatuses {
+		switch {
+		case s.State.Running != nil:
+			running++
+		case s.State.Terminated != nil:
+			stopped++
+			if s.State.Terminated.ExitCode == 0 {
+				succeeded++
+			}
+		case s.LastTerminationState.Terminated != nil:
+			stopped++
+		default:
+			return corev1.PodPending
+		}
+	}
+	begun := hasStarted(&corev1.PodStatus{ContainerStatuses: pod.Status.ContainerStatuses})
+	switch {
+	case !initialized && !begun:
+		return corev1.PodPending
+	case running > 0 || pod.Spec.RestartPolicy == corev1.RestartPolicyAlways:
+		return corev1.PodRunning
+	case stopped == succeeded:
+		return corev1.PodSucceeded
+	case never:
+		return corev1.PodFailed
+	default:
+		return corev1.PodRunning
+	}
+}
+
+// hasStarted tells whether any container of the pod ever ran.
+func hasStarted(status *corev1.PodStatus) bool {
+	return slices.ContainsFunc(slices.Concat(status.InitContainerStatuses, status.ContainerStatuses), func(s corev1.ContainerStatus) bool {
+		return s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil
+	})
+}
+
+func find(statuses []corev1.ContainerStatus, name string) corev1.ContainerStatus {
+	for _, s := range statuses {
+		if s.Name == name {
+			return s
+		}
+	}
+	return corev1.ContainerStatus{Name: name}
+}
+
+// formatted names a pod as kubelet's messages do.
+func (v *view) formatted() string {
+	return fmt.Sprintf("%s_%s(%s)", v.pod.Name, v.pod.Namespace, v.pod.UID)
+}
+
+func (v *view) containerID(c corev1.Container, restarts int32) string {
+	return fmt.Sprintf("fake://%s-%s-%d", v.pod.UID, c.Name, restarts)
+}
+
+func imageID(c corev1.Container) string { return "fake://" + c.Image }
+
+// podIP is not loopback: the validation of EndpointSlices refuses that.
+func podIP(pod *corev1.Pod) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(pod.UID))
+	sum := h.Sum32()
+	return fmt.Sprintf("10.244.%d.%d", sum>>8&0xff, sum%254+1)
+}
