@@ -14,8 +14,8 @@ use crate::snapshot::{Observed, Scope, Seen, ServerVersion, Unseen};
 const API_VERSION: &str = "kubectl-sts/v1";
 const KIND: &str = "Recording";
 
-/// The file format. Everything but `items` stands first, so that a reader sees what it is, and a file that was cut
-/// off has fewer items than it says.
+/// The file format. Keys are written in order of the alphabet, so that the counts stand before the objects and a file
+/// that was cut off shows it.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Recording {
@@ -33,7 +33,7 @@ struct Recording {
     /// How many objects of each kind follow.
     counts: BTreeMap<String, usize>,
     #[serde(default)]
-    items: Vec<Value>,
+    objects: Vec<Value>,
 }
 
 /// What the absence of a kind in plain files means.
@@ -95,7 +95,7 @@ pub fn recording(observed: &Observed) -> Result<impl Serialize + use<>> {
         },
         not_seen,
         counts,
-        items,
+        objects: items,
     })
 }
 
@@ -184,10 +184,10 @@ impl Pile {
                 .hint("make it again with: kubectl sts record > FILE")
         })?;
         let promised: usize = recording.counts.values().sum();
-        if promised != recording.items.len() {
+        if promised != recording.objects.len() {
             return Err(Error::cluster(format!(
                 "{name} is only a part of a recording: it holds {} of {promised} objects",
-                recording.items.len()
+                recording.objects.len()
             ))
             .hint("make it again with: kubectl sts record > FILE"));
         }
@@ -196,7 +196,7 @@ impl Pile {
                 "give one --from FILE that is a recording; plain kubectl output may come in several files",
             ));
         }
-        for item in std::mem::take(&mut recording.items) {
+        for item in std::mem::take(&mut recording.objects) {
             let kind = item["kind"].as_str().unwrap_or_default().to_owned();
             self.object(name, &kind, item)?;
         }

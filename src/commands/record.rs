@@ -71,7 +71,7 @@ impl View for Recording {
     }
 
     fn names(&self) -> Vec<String> {
-        let items = self.value["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let items = self.value["objects"].as_array().map(Vec::as_slice).unwrap_or_default();
         items
             .iter()
             .map(|item| {
