@@ -14,4 +14,6 @@ mod support;
 
 mod cluster_smoke;
 mod connect;
+mod doctor;
+mod record;
 mod rules;

@@ -20,7 +20,7 @@ Exit codes:
 #[derive(Parser, Debug)]
 #[command(name = "kubectl-sts", bin_name = "kubectl sts", version, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
-#[command(after_help = EXIT_CODES)]
+#[command(args_override_self = true, after_help = EXIT_CODES)]
 pub struct Cli {
     /// Flags of every command.
     #[command(flatten)]

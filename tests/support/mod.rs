@@ -361,6 +361,19 @@ impl Namespace {
         Run::of(self.cluster.plane.kubectl().args(["--namespace", &self.name]).args(args), stdin)
     }
 
+    /// Runs a command line in a shell whose kubectl and kubectl-sts are this cluster's, as a user would paste it.
+    #[track_caller]
+    pub fn shell(&self, line: &str) -> Run {
+        let plane = &self.cluster.plane;
+        let mut command = Command::new("sh");
+        plane.clean(&mut command);
+        let sts = Path::new(env!("CARGO_BIN_EXE_kubectl-sts")).parent().unwrap_or(Path::new("."));
+        let kubectl = plane.kubectl.parent().unwrap_or(Path::new("."));
+        let path = format!("{}:{}:/usr/bin:/bin", kubectl.display(), sts.display());
+        command.env("PATH", path).env("KUBECONFIG", &plane.kubeconfig).args(["-c", line]);
+        Run::of(&mut command, "")
+    }
+
     /// Runs kubectl with `-o json` and parses what it says.
     #[track_caller]
     pub fn kubectl_json(&self, args: &[&str]) -> Value {

@@ -1,0 +1,341 @@
+//! `doctor` and `status` on the real control plane: each fault names its object, and healthy but odd stays silent.
+
+use serde_json::{Value, json};
+
+use crate::support::{self, Binding, Namespace};
+
+const POSTGRES: &str = include_str!("manifests/postgres.yaml");
+
+/// The PostgreSQL example with a class of its own, all three pods ready.
+fn postgres(ns: &Namespace, class: &str) {
+    ns.apply(&POSTGRES.replace("storageClassName: ssd", &format!("storageClassName: {class}")));
+    ns.wait_ready("postgres", 3);
+}
+
+/// What doctor finds: `CODE severity Kind/name`, sorted.
+fn found(ns: &Namespace, args: &[&str]) -> Vec<String> {
+    let run = ns.sts(&[&["doctor", "-o", "json"], args].concat());
+    let report: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"));
+    let mut found: Vec<String> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| {
+            format!(
+                "{} {} {}/{}",
+                finding["code"].as_str().unwrap(),
+                finding["severity"].as_str().unwrap(),
+                finding["object"]["kind"].as_str().unwrap(),
+                finding["object"]["name"].as_str().unwrap()
+            )
+        })
+        .collect();
+    found.sort();
+    let errors = found.iter().any(|finding| finding.contains(" error "));
+    assert_eq!(run.code, i32::from(errors), "{run}");
+    found
+}
+
+/// Waits until doctor finds exactly this; faults take the controllers and the kubelet a moment.
+fn finds(ns: &Namespace, expected: &[&str]) {
+    ns.wait(&format!("doctor to find {expected:?}"), support::PATIENCE, || {
+        let found = found(ns, &[]);
+        if found == expected { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+}
+
+#[test]
+fn postgres_is_healthy_and_every_row_is_right() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("healthy");
+    let class = cluster.storage_class("ssd", Binding::Immediate, false);
+    postgres(&ns, &class);
+    finds(&ns, &[]);
+    let text = ns.sts(&["doctor"]).code(0).stdout;
+    assert_eq!(text, "nothing is wrong: 1 StatefulSet, 3 pods, 3 claims looked at\n");
+
+    let status: Value = serde_json::from_str(&ns.sts(&["status", "postgres", "-o", "json"]).ok()).unwrap();
+    let set = ns.kubectl_json(&["get", "sts", "postgres"]);
+    assert_eq!(status["updateRevision"], set["status"]["updateRevision"]);
+    assert_eq!(status["availableReplicas"], 3);
+    assert_eq!(status["next"], "nothing is left to do");
+    let service = status["service"].as_str().unwrap();
+    assert!(service.starts_with("postgres, headless, 3 of 3 published as postgres-N.postgres."), "{service}");
+    let rows = status["pods"].as_array().unwrap();
+    assert_eq!(rows.len(), 3);
+    for (row, ordinal) in rows.iter().zip([2, 1, 0]) {
+        let name = format!("postgres-{ordinal}");
+        let pod = ns.kubectl_json(&["get", "pod", &name]);
+        let claim = ns.kubectl_json(&["get", "pvc", &format!("data-{name}")]);
+        assert_eq!(row["name"], json!(name));
+        assert_eq!(row["ready"], "1/1");
+        assert_eq!(row["state"], "Running");
+        assert_eq!(row["node"], pod["spec"]["nodeName"]);
+        assert_eq!(row["ip"], pod["status"]["podIP"]);
+        assert_eq!(row["revision"], pod["metadata"]["labels"]["controller-revision-hash"]);
+        assert_eq!(row["claims"][0]["name"], claim["metadata"]["name"]);
+        assert_eq!(row["claims"][0]["volume"], claim["spec"]["volumeName"]);
+        assert_eq!(row["claims"][0]["size"], "10Gi");
+        assert_eq!(row["claims"][0]["storageClass"], json!(class));
+        assert_eq!(row["claims"][0]["phase"], "Bound");
+    }
+}
+
+#[test]
+fn a_deleted_service_is_found() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("no-service");
+    postgres(&ns, &cluster.storage_class("ssd", Binding::Immediate, false));
+    ns.delete(&["service", "postgres"]);
+    finds(&ns, &["STS101 error StatefulSet/postgres"]);
+    run_remedy(&ns, "STS101");
+    finds(&ns, &[]);
+}
+
+#[test]
+fn a_service_that_is_not_headless_is_found() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("cluster-ip");
+    postgres(&ns, &cluster.storage_class("ssd", Binding::Immediate, false));
+    ns.delete(&["service", "postgres"]);
+    ns.kubectl(&["create", "service", "clusterip", "postgres", "--tcp=5432"]).ok();
+    ns.kubectl(&["set", "selector", "service", "postgres", "app=postgres"]).ok();
+    finds(&ns, &["STS102 error Service/postgres"]);
+    run_remedy(&ns, "STS102");
+    finds(&ns, &[]);
+}
+
+#[test]
+fn a_service_that_selects_other_pods_is_found() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("selector");
+    postgres(&ns, &cluster.storage_class("ssd", Binding::Immediate, false));
+    ns.patch("service/postgres", &json!({"spec": {"selector": {"app": "postgresql"}}}));
+    finds(&ns, &["STS103 error Service/postgres"]);
+    run_remedy(&ns, "STS103");
+    finds(&ns, &[]);
+}
+
+#[test]
+fn a_class_that_does_not_exist_is_found() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("class");
+    ns.apply(&POSTGRES.replace("storageClassName: ssd", "storageClassName: no-such-class"));
+    ns.wait_pod("postgres-0", "it is unschedulable", |pod| {
+        pod["status"]["conditions"][0]["reason"] == "Unschedulable"
+    });
+    let found = ns.wait("doctor to find the class", support::PATIENCE, || {
+        let found = found(&ns, &[]);
+        if found.iter().any(|f| f == "STS201 error PersistentVolumeClaim/data-postgres-0") {
+            Ok(found)
+        } else {
+            Err(format!("{found:?}"))
+        }
+    });
+    let errors: Vec<_> = found.iter().filter(|finding| finding.contains(" error ")).collect();
+    assert_eq!(errors.len(), 1, "{found:?}");
+}
+
+#[test]
+fn a_missing_default_class_is_found() {
+    let Some(cluster) = support::cluster() else { return };
+    let _lock = cluster.no_default_class();
+    let ns = cluster.namespace("no-default");
+    ns.apply(&POSTGRES.replace("      storageClassName: ssd\n", ""));
+    ns.wait_pod("postgres-0", "it is unschedulable", |pod| {
+        pod["status"]["conditions"][0]["reason"] == "Unschedulable"
+    });
+    let found = ns.wait("doctor to find the missing default class", support::PATIENCE, || {
+        let found = found(&ns, &[]);
+        if found.iter().any(|f| f == "STS202 error PersistentVolumeClaim/data-postgres-0") {
+            Ok(found)
+        } else {
+            Err(format!("{found:?}"))
+        }
+    });
+    let errors: Vec<_> = found.iter().filter(|finding| finding.contains(" error ")).collect();
+    assert_eq!(errors.len(), 1, "{found:?}");
+}
+
+#[test]
+fn a_reverted_bad_image_is_the_trap_on_exactly_the_stuck_pod() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("trap");
+    postgres(&ns, &cluster.storage_class("ssd", Binding::Immediate, false));
+    ns.kubectl(&["set", "image", "sts/postgres", "postgres=postgres:does-not-exist"]).ok();
+    ns.wait_pod_status("postgres-2", "ImagePullBackOff");
+    finds(&ns, &["STS302 warning StatefulSet/postgres", "STS401 error Pod/postgres-2"]);
+    ns.kubectl(&["set", "image", "sts/postgres", "postgres=postgres:16.4"]).ok();
+    finds(&ns, &["STS301 error Pod/postgres-2"]);
+    let uids = |pod: &str| ns.kubectl_json(&["get", "pod", pod])["metadata"]["uid"].clone();
+    let before = [uids("postgres-0"), uids("postgres-1")];
+
+    run_remedy(&ns, "STS301");
+    ns.wait_rolled_out("postgres", 3);
+    finds(&ns, &[]);
+    assert_eq!(before, [uids("postgres-0"), uids("postgres-1")], "only the stuck pod was replaced");
+}
+
+#[test]
+fn claims_left_by_a_scale_down_are_found() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("orphans");
+    postgres(&ns, &cluster.storage_class("ssd", Binding::Immediate, false));
+    ns.kubectl(&["scale", "sts/postgres", "--replicas=5"]).ok();
+    ns.wait_ready("postgres", 5);
+    finds(&ns, &[]);
+    ns.kubectl(&["scale", "sts/postgres", "--replicas=2"]).ok();
+    finds(&ns, &["STS210 warning StatefulSet/postgres"]);
+    let text = ns.sts(&["doctor"]).stdout;
+    for claim in ["data-postgres-2", "data-postgres-3", "data-postgres-4"] {
+        assert!(text.contains(claim), "{text}");
+    }
+    assert!(text.contains("30Gi"), "{text}");
+    // An autoscaler that may scale up again needs them.
+    ns.apply(
+        "{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: postgres}, spec: {maxReplicas: 5, \
+         scaleTargetRef: {apiVersion: apps/v1, kind: StatefulSet, name: postgres}, metrics: [{type: Resource, \
+         resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]}}",
+    );
+    finds(&ns, &[]);
+}
+
+/// Runs what the finding says to try, as a user would: in a shell, with kubectl.
+fn run_remedy(ns: &Namespace, code: &str) {
+    let report: Value = serde_json::from_str(&ns.sts(&["doctor", "-o", "json"]).stdout).unwrap();
+    let finding = report["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == code).unwrap();
+    for command in finding["try"].as_array().unwrap() {
+        ns.shell(command.as_str().unwrap()).ok();
+    }
+}
+
+#[test]
+fn healthy_but_odd_is_silent() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("odd");
+    let late = cluster.storage_class("late", Binding::WaitForFirstConsumer, false);
+    let set = |name: &str, spec: &str, pod: &str| {
+        format!(
+            "---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{clusterIP: None, selector: \
+             {{app: {name}}}, ports: [{{port: 80}}]}}}}\n---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: \
+             {{name: {name}}}\nspec:\n  serviceName: {name}\n  selector: {{matchLabels: {{app: {name}}}}}\n  {spec}\n  \
+             template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec:\n      terminationGracePeriodSeconds: 1\n      \
+             {pod}\n"
+        )
+    };
+    let web = "containers: [{name: web, image: \"web:1\"}]";
+    let claim = |class: &str| {
+        format!(
+            "volumeClaimTemplates: [{{metadata: {{name: data}}, spec: {{accessModes: [ReadWriteOnce], \
+             storageClassName: {class}, resources: {{requests: {{storage: 1Gi}}}}}}}}]"
+        )
+    };
+    let partition = |partition| format!("updateStrategy: {{type: RollingUpdate, rollingUpdate: {{partition: {partition}}}}}");
+    ns.apply(&set("canary", &format!("replicas: 5\n  {}", partition(3)), web));
+    ns.apply(&set("zero", &format!("replicas: 2\n  {}", claim(&late)), web));
+    ns.apply(&set("ondelete", "replicas: 3\n  updateStrategy: {type: OnDelete}", web));
+    ns.apply(&set("offset", &format!("replicas: 3\n  ordinals: {{start: 5}}\n  {}", partition(1)), web));
+    for (name, replicas) in [("canary", 5), ("zero", 2), ("ondelete", 3), ("offset", 3)] {
+        ns.wait_ready(name, replicas);
+    }
+    for name in ["canary", "ondelete", "offset"] {
+        ns.kubectl(&["set", "image", &format!("sts/{name}"), "web=web:2"]).ok();
+    }
+    ns.kubectl(&["scale", "sts/zero", "--replicas=0"]).ok();
+    // A claim that waits for a pod which waits for its turn: no pod is scheduled for it yet.
+    ns.apply(&format!(
+        "{{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {{name: data-slow-1, labels: {{app: slow}}}}, spec: \
+         {{accessModes: [ReadWriteOnce], storageClassName: {late}, resources: {{requests: {{storage: 1Gi}}}}}}}}"
+    ));
+    let slow = "containers: [{name: web, image: \"web:1\", startupProbe: {tcpSocket: {port: 80}, periodSeconds: 10, failureThreshold: 90}, readinessProbe: {tcpSocket: {port: 80}}}]";
+    ns.apply(
+        &set("slow", &format!("replicas: 2\n  {}", claim(&late)), slow)
+            .replace("metadata: {labels: {app: slow}}", "metadata: {labels: {app: slow}, annotations: {fake.test/ready-delay: 1h}}"),
+    );
+    ns.wait_pod_status("slow-0", "Running");
+    ns.wait("the canaries to be made and the set at zero to be empty", support::PATIENCE, || {
+        let pods = ns.pods();
+        let ready = |name: &str| pods.get(name).is_some_and(|pod| pod.ready == "1/1");
+        let new = ns.kubectl_json(&["get", "pods"]);
+        let image = |name: &str| {
+            let pod = new["items"].as_array().unwrap().iter().find(|pod| pod["metadata"]["name"] == name);
+            pod.map(|pod| pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned())
+        };
+        let moved = ["canary-4", "canary-3", "offset-7", "offset-6"]
+            .iter()
+            .all(|name| ready(name) && image(name).as_deref() == Some("web:2"));
+        let kept = ["canary-2", "canary-1", "canary-0", "offset-5"]
+            .iter()
+            .all(|name| image(name).as_deref() == Some("web:1"));
+        if moved && kept && !pods.keys().any(|name| name.starts_with("zero-")) { Ok(()) } else { Err(format!("{pods:?}")) }
+    });
+    // Twelve minutes of a start that may take fifteen.
+    ns.age("12m");
+    ns.wait("the aged pods to be seen", support::PATIENCE, || {
+        let status = ns.sts(&["status", "slow", "-o", "json"]).stdout;
+        if status.contains("\"age\": \"12m\"") { Ok(()) } else { Err(status) }
+    });
+    let loud: Vec<String> =
+        found(&ns, &[]).into_iter().filter(|finding| !finding.contains(" note ")).collect();
+    assert_eq!(loud, Vec::<String>::new(), "{}", ns.sts(&["doctor"]));
+
+    // And each is shown for what it is.
+    let line = |name: &str| {
+        let text = ns.sts(&["status"]).ok();
+        text.lines().find(|line| line.contains(&format!(" {name} "))).unwrap_or_default().to_owned()
+    };
+    assert!(line("canary").contains("canary 2/5"), "{}", line("canary"));
+    assert!(line("offset").contains("canary 2/3"), "{}", line("offset"));
+    assert!(line("ondelete").contains("3 pods to delete by hand"), "{}", line("ondelete"));
+    assert!(line("zero").contains("0/0"), "{}", line("zero"));
+    assert!(line("slow").contains("waits for slow-0 (starting)"), "{}", line("slow"));
+    let screen = ns.sts(&["status", "offset"]).ok();
+    assert!(screen.contains("the update stops at partition 1 (offset-6)"), "{screen}");
+    let rows: Vec<&str> = screen.lines().collect();
+    let ruler = rows.iter().position(|row| row.contains("── partition 1 ")).unwrap();
+    assert!(rows[ruler - 1].contains("offset-6") && rows[ruler + 1].contains("offset-5"), "{screen}");
+}
+
+#[test]
+fn who_may_not_see_everything_gets_a_partial_answer_that_says_so() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("rbac");
+    postgres(&ns, &cluster.storage_class("ssd", Binding::Immediate, false));
+    let alice = ns.user(
+        "alice",
+        "[{apiGroups: [apps], resources: [statefulsets], verbs: [get, list]}, {apiGroups: [''], resources: [pods], verbs: [get, list]}]",
+    );
+    let run = ns.sts_as(&alice, &["doctor"]).code(0);
+    assert!(run.stdout.contains("1 StatefulSet, 3 pods looked at"), "{run}");
+    for kind in ["services (forbidden to user", "persistentvolumeclaims (forbidden to user"] {
+        assert!(run.stdout.contains(kind), "{run}");
+    }
+    assert!(run.stdout.contains("service-missing") && run.stdout.contains("orphaned-claims"), "{run}");
+    let screen = ns.sts_as(&alice, &["status", "postgres"]).ok();
+    assert!(screen.contains("postgres-2") && screen.contains("not looked at:"), "{screen}");
+    let nobody = ns.user("nobody", "[]");
+    let run = ns.sts_as(&nobody, &["doctor"]).code(3);
+    assert_eq!(run.stdout, "");
+    assert!(run.stderr.contains("cannot list resource \"statefulsets\""), "{run}");
+}
+
+#[test]
+fn wrong_names_are_named_with_the_next_step() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("names");
+    ns.apply("{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: postgres}, spec: {replicas: 0, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: c}]}}}}");
+    let run = ns.sts(&["status", "postgers"]).code(3);
+    assert_eq!(run.stdout, "");
+    let expected = format!(
+        "error: no StatefulSet \"postgers\" in namespace {0}\n  there is postgres; list them with: kubectl sts status -n {0}\n",
+        ns.name
+    );
+    assert_eq!(run.stderr, expected);
+    let run = ns.sts(&["doctor", "-n", "no-such-namespace"]).code(3);
+    assert!(run.stderr.contains("there is no namespace no-such-namespace"), "{run}");
+    let run = ns.sts(&["status", "deploy/postgres"]).code(2);
+    assert!(run.stderr.contains("deploy is not a kind this command takes"), "{run}");
+    let run = ns.sts(&["doctor", "--only", "STS999"]).code(2);
+    assert!(run.stderr.contains("there is no rule STS999"), "{run}");
+    ns.sts(&["status", "--no-such-flag"]).code(2);
+}

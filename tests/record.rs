@@ -1,0 +1,85 @@
+//! `record` and `--from`: what is kept, what is not, and what half a file does.
+
+use serde_json::Value;
+
+use crate::support::{self, Binding};
+
+#[test]
+fn a_recording_tells_the_same_as_the_cluster_and_no_secret() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("record");
+    let class = cluster.storage_class("ssd", Binding::Immediate, false);
+    let yaml = include_str!("manifests/postgres.yaml").replace("storageClassName: ssd", &format!("storageClassName: {class}"));
+    ns.apply(&yaml);
+    ns.wait_ready("postgres", 3);
+    ns.kubectl(&["set", "image", "sts/postgres", "postgres=postgres:does-not-exist"]).ok();
+    ns.wait_pod_status("postgres-2", "ImagePullBackOff");
+    ns.kubectl(&["set", "image", "sts/postgres", "postgres=postgres:16.4"]).ok();
+    let live = ns.wait("the trap", support::PATIENCE, || {
+        let run = ns.sts(&["doctor", "-o", "json"]);
+        if run.code == 1 && run.stdout.contains("STS301") { Ok(run.stdout) } else { Err(run.to_string()) }
+    });
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("shop.yaml");
+    let path = file.to_str().unwrap();
+    ns.sts(&["record", "--to", path]).ok();
+    let text = std::fs::read_to_string(&file).unwrap();
+    for secret in ["hunter2", "last-applied", "pg_basebackup", "managedFields"] {
+        assert!(!text.contains(secret), "{secret} is in the recording");
+    }
+    let run = ns.sts(&["record", "--to", path]).code(3);
+    assert!(run.stderr.contains("could not write"), "an existing file is not overwritten: {run}");
+
+    let again = ns.sts(&["doctor", "-o", "json", "--from", path]).code(1).stdout;
+    let facts = |text: &str| -> Vec<(Value, Value, Value)> {
+        let report: Value = serde_json::from_str(text).unwrap();
+        let findings = report["findings"].as_array().unwrap().clone();
+        findings.into_iter().map(|f| (f["code"].clone(), f["object"].clone(), f["try"].clone())).collect()
+    };
+    assert_eq!(facts(&live), facts(&again));
+
+    // A recording of a recording is the same recording, in both formats.
+    assert_eq!(ns.sts(&["record", "--from", path]).ok(), text);
+    let json_text = ns.sts(&["record", "--from", path, "-o", "json"]).ok();
+    assert_eq!(ns.sts_in(&["record", "--from", "-"], &json_text).ok(), text);
+
+    // Half of it is refused, wherever it is cut.
+    let lines: Vec<&str> = text.lines().collect();
+    for keep in [1, 5, lines.len() / 2, lines.len() - 3] {
+        let half = lines[..keep].join("\n");
+        let run = ns.sts_in(&["doctor", "--from", "-"], &half).code(3);
+        assert_eq!(run.stdout, "", "{keep} lines");
+        assert!(run.stderr.starts_with("error: "), "{run}");
+    }
+
+    // What kubectl prints will do as well.
+    let plain = ns.kubectl(&["get", "sts,pods,pvc,services", "-o", "yaml"]).ok();
+    let run = ns.sts_in(&["doctor", "--from", "-"], &plain).code(1);
+    assert!(run.stdout.contains("STS301 rollback-trap   postgres-2"), "{run}");
+    assert!(run.stdout.contains("not in the files given"), "what is missing is said: {run}");
+}
+
+#[test]
+fn files_that_are_no_cluster_are_named() {
+    let sts = |stdin: &str, args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kubectl-sts"));
+        command.args(args);
+        support::Run::of(&mut command, stdin)
+    };
+    for (stdin, error) in [
+        ("a: [1, 2", "standard input is neither YAML nor JSON"),
+        ("{\"kind\": \"List\", \"items\": [", "standard input is neither YAML nor JSON"),
+        ("just words", "standard input holds no Kubernetes object"),
+        ("kind: Secret\napiVersion: v1\nmetadata: {name: x}\n", "standard input holds no Kubernetes object"),
+        ("kind: Pod\napiVersion: v1\nmetadata: {name: x}\n", "there is no StatefulSet in the files given"),
+        ("kind: StatefulSet\napiVersion: apps/v1\nmetadata: {name: x}\nspec: {replicas: many}\n", "StatefulSet x is not as Kubernetes writes it"),
+        ("", "standard input holds no Kubernetes object"),
+    ] {
+        let run = sts(stdin, &["doctor", "--from", "-"]).code(3);
+        assert_eq!(run.stdout, "");
+        assert!(run.stderr.contains(error), "{stdin:?}: {run}");
+    }
+    let run = sts("", &["doctor", "--from", "/no/such/file"]).code(3);
+    assert!(run.stderr.contains("could not read /no/such/file"), "{run}");
+}
