@@ -3,10 +3,21 @@
 mod diagnose;
 mod prelude;
 
+mod claims;
+mod services;
+
+mod claim_class_missing;
+mod claim_no_default_class;
+mod claim_no_matching_volume;
+mod claim_waiting_for_consumer;
+mod orphaned_claims;
 mod parallel_not_ordered;
 mod rollback_trap;
 mod rollout_blocked;
 mod service_missing;
+mod service_name_empty;
+mod service_not_headless;
+mod service_selector_mismatch;
 
 use crate::kinds::Kind;
 use crate::snapshot::{Snapshot, Unseen};
@@ -14,8 +25,20 @@ use crate::snapshot::{Snapshot, Unseen};
 pub use diagnose::{Diagnosis, Filter, Skipped, diagnose, of_set};
 
 /// Every rule, by code.
-pub const RULES: &[&Rule] =
-    &[&service_missing::RULE, &rollback_trap::RULE, &rollout_blocked::RULE, &parallel_not_ordered::RULE];
+pub const RULES: &[&Rule] = &[
+    &service_missing::RULE,
+    &service_not_headless::RULE,
+    &service_selector_mismatch::RULE,
+    &service_name_empty::RULE,
+    &claim_class_missing::RULE,
+    &claim_no_default_class::RULE,
+    &claim_no_matching_volume::RULE,
+    &claim_waiting_for_consumer::RULE,
+    &orphaned_claims::RULE,
+    &rollback_trap::RULE,
+    &rollout_blocked::RULE,
+    &parallel_not_ordered::RULE,
+];
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

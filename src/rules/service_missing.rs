@@ -1,6 +1,7 @@
 //! The Service that gives the replicas their DNS names does not exist.
 
 use super::prelude::*;
+use super::services;
 
 pub const RULE: Rule = Rule {
     code: "STS101",
@@ -19,19 +20,12 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let elsewhere = snapshot.service_elsewhere().map_or(String::new(), |other| {
         format!("; the Service {service} in {} does not serve this namespace", other.metadata.namespace)
     });
-    let namespace = &set.metadata.namespace;
     // A lone replica rarely needs a name of its own, and a set at 0 has nobody to name.
     let severity = match set.replicas() {
         0 => Severity::Note,
         1 => Severity::Warning,
         _ => Severity::Error,
     };
-    let selector = set.spec.selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
-    let manifest = format!(
-        "kubectl create service clusterip {service} --clusterip=None {0} && kubectl set selector service {service} '{1}' {0}",
-        in_namespace(snapshot),
-        selector.collect::<Vec<_>>().join(",")
-    );
     Ok(vec![
         RULE.about(
             Kind::StatefulSet,
@@ -39,10 +33,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             format!("{name} names the Service {service}, which does not exist"),
         )
         .because(format!(
-            "names such as {}.{service}.{namespace}.svc do not resolve without it{elsewhere}",
-            set.pod_name(set.start())
+            "names such as {} do not resolve without it{elsewhere}",
+            services::replica_name(set)
         ))
-        .remedy(manifest)
+        .remedy(services::create(snapshot))
         .only(severity),
     ])
 }

@@ -1,0 +1,44 @@
+//! A claim leaves the class to the cluster, and the cluster has no default one.
+
+use super::claims::{self, Case, Source};
+use super::prelude::*;
+
+pub const RULE: Rule = Rule {
+    code: "STS202",
+    name: "claim-no-default-class",
+    severity: Severity::Error,
+    page: include_str!("../../docs/rules/claim-no-default-class.md"),
+    check,
+};
+
+fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    let mut cases = Vec::new();
+    for used in claims::pending(snapshot)? {
+        let Source::NoDefault = claims::source(snapshot, used.claim)? else { continue };
+        if claims::is_served(snapshot, used.claim)? {
+            continue;
+        }
+        // Which class is to be the default one is for the cluster's owner to say, unless there is no choice.
+        let remedy = match snapshot.classes()? {
+            [only] => vec![format!(
+                "kubectl annotate storageclass {} storageclass.kubernetes.io/is-default-class=true --overwrite",
+                only.metadata.name
+            )],
+            _ => Vec::new(),
+        };
+        cases.push(Case {
+            used,
+            because: format!("{}, and no free volume without a class fits", classes(snapshot)?),
+            remedy,
+        });
+    }
+    Ok(claims::findings(&RULE, cases, |_, names, several| {
+        let verb = if several { "name" } else { "names" };
+        format!("{names} {verb} no StorageClass, and none is the default one")
+    }))
+}
+
+fn classes(snapshot: &Snapshot<'_>) -> Result<String, Unseen> {
+    let any = !snapshot.classes()?.is_empty();
+    Ok(claims::classes(snapshot)? + if any { ", not marked as default" } else { "" })
+}
