@@ -98,9 +98,7 @@ pub fn of_set(snapshot: &Snapshot<'_>, filter: &Filter) -> (Vec<Finding>, Vec<(&
     }
     let causes = findings.clone();
     let absorbed = |subject: &Subject, by_other_than: &Rule| {
-        causes
-            .iter()
-            .any(|cause| cause.rule.code != by_other_than.code && cause.absorbs.contains(subject))
+        causes.iter().any(|cause| cause.rule.code != by_other_than.code && cause.absorbs.contains(subject))
     };
     // A finding about several objects is a consequence only if it is one for each of them.
     findings.retain(|finding| {

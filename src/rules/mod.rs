@@ -1,12 +1,16 @@
 //! What can be wrong: one file a rule, each a pure function of a snapshot, with its page in `docs/rules`.
 
 mod diagnose;
+mod pods;
 mod prelude;
 
+mod crash_loop;
+mod image_pull;
 mod parallel_not_ordered;
 mod rollback_trap;
 mod rollout_blocked;
 mod service_missing;
+mod unschedulable;
 
 use crate::kinds::Kind;
 use crate::snapshot::{Snapshot, Unseen};
@@ -14,8 +18,15 @@ use crate::snapshot::{Snapshot, Unseen};
 pub use diagnose::{Diagnosis, Filter, Skipped, diagnose, of_set};
 
 /// Every rule, by code.
-pub const RULES: &[&Rule] =
-    &[&service_missing::RULE, &rollback_trap::RULE, &rollout_blocked::RULE, &parallel_not_ordered::RULE];
+pub const RULES: &[&Rule] = &[
+    &service_missing::RULE,
+    &rollback_trap::RULE,
+    &rollout_blocked::RULE,
+    &parallel_not_ordered::RULE,
+    &image_pull::RULE,
+    &crash_loop::RULE,
+    &unschedulable::RULE,
+];
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -247,7 +247,8 @@ fn scheduling(pod: &Pod, claimed: Option<Timestamp>, now: Timestamp) -> Why<'_> 
 /// The message of a mount that fails, while no container has been made. Events outlive what they tell of: once the
 /// pod's sandbox stands, all volumes are mounted.
 fn mounting<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a str> {
-    let begun = |status: &ContainerStatus| status.state.running.is_some() || status.state.terminated.is_some();
+    let begun =
+        |status: &ContainerStatus| status.state.running.is_some() || status.state.terminated.is_some();
     let mut statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
     let sandbox = pod.condition("PodReadyToStartContainers").is_some_and(|made| made.status == "True");
     if pod.status.phase != "Pending" || sandbox || statuses.any(begun) {
@@ -273,7 +274,12 @@ fn mounting<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a s
 fn gates_closed(pod: &Pod) -> Option<&Condition> {
     let closed =
         |gate: &ReadinessGate| pod.condition(&gate.condition_type).is_none_or(|gate| gate.status != "True");
-    pod.spec.readiness_gates.iter().any(closed).then(|| pod.condition("ContainersReady"))?.filter(|ready| ready.status == "True")
+    pod.spec
+        .readiness_gates
+        .iter()
+        .any(closed)
+        .then(|| pod.condition("ContainersReady"))?
+        .filter(|ready| ready.status == "True")
 }
 
 /// The seconds the container's probes allow after `from`, if they are over.
