@@ -1,6 +1,6 @@
 //! A container ends soon after every start.
 
-use super::pods::{clipped, ending, grouped, refusal, status, timing};
+use super::pods::{clipped, ending, grouped, refusal, status, timing, wanted};
 use super::prelude::*;
 use crate::snapshot::Why;
 
@@ -13,49 +13,56 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
-    let groups = grouped(snapshot, |case| match (&case.trouble.why, case.trouble.container) {
-        (Why::CrashLoop { last, init: false, .. }, Some(container)) => {
+    looping(snapshot, &RULE, false, |_| ["keeps crashing".to_owned(), "keep crashing".to_owned()])
+}
+
+/// Findings about init containers, or about the others, that fail again and again; out-of-memory has its own rule.
+pub(super) fn looping<'a>(
+    snapshot: &Snapshot<'a>,
+    rule: &'static Rule,
+    inits: bool,
+    says: impl Fn(&str) -> [String; 2],
+) -> Result<Vec<Finding>, Unseen> {
+    let groups = grouped(wanted(snapshot)?, |case| match (case.why()?, case.container()) {
+        (Why::CrashLoop { last, init, .. }, Some(container)) if *init == inits => {
             let last = last.map(|last| (last.exit_code, last.reason.as_str()));
             last.is_none_or(|(_, reason)| reason != "OOMKilled").then_some((container, last))
         }
         _ => None,
-    })?;
+    });
     let found = groups.iter().filter_map(|((container, _), group)| {
-        let Why::CrashLoop { last, .. } = group.first().trouble.why else { return None };
-        let restarts = group
-            .iter()
-            .filter_map(|case| status(case.pod, container).map(|status| status.restart_count))
-            .max()
-            .unwrap_or(0);
+        let Some(Why::CrashLoop { last, .. }) = group.first().why() else { return None };
+        let counts = group.iter().filter_map(|case| Some(status(case.pod, container)?.restart_count));
+        let restarts = usize::try_from(counts.max().unwrap_or(0)).unwrap_or(0);
         let ended = last.map_or("ends again and again".to_owned(), |last| {
             format!("{}{}", ending(last), timing(snapshot, last))
         });
-        let why = cause(snapshot, group.first().pod, container, last).unwrap_or_default();
-        let finding = group.finding(&RULE, ["keeps crashing", "keep crashing"]);
-        let logs =
-            format!("kubectl logs {} -c {container} --previous {}", group.pod(), in_namespace(snapshot));
-        Some(
-            finding
-                .because(format!(
-                    "container {container} {ended}{why}; {} so far",
-                    words::count(usize::try_from(restarts).unwrap_or(0), "restart")
-                ))
-                .remedy(logs),
-        )
+        let why = last.and_then(|last| cause(snapshot, group.first().pod, container, last));
+        let finding = group.finding(rule, &says(container)).because(format!(
+            "container {container} {ended}{}; {} so far",
+            why.unwrap_or_default(),
+            words::count(restarts, "restart")
+        ));
+        let never_ran = last.is_some_and(Terminated::never_ran);
+        Some(if never_ran {
+            group.remedied(snapshot, finding)
+        } else {
+            finding.remedy(group.logs(snapshot, container))
+        })
     });
     Ok(found.collect())
 }
 
 /// What the kubelet says about the end, where it had a part in it: the probe that failed, or the runtime that refused.
-fn cause(snapshot: &Snapshot<'_>, pod: &Pod, container: &str, last: Option<&Terminated>) -> Option<String> {
-    let last = last?;
+fn cause(snapshot: &Snapshot<'_>, pod: &Pod, container: &str, last: &Terminated) -> Option<String> {
     let events = snapshot.events_about(pod).ok()?;
     let field = format!("{{{container}}}");
     let mut newest = events.iter().rev().filter(|event| {
         event.involved_object.field_path.is_empty() || event.involved_object.field_path.ends_with(&field)
     });
-    if matches!(last.reason.as_str(), "StartError" | "ContainerCannotRun") {
-        let failed = newest.find(|event| event.reason == "Failed" && event.message.starts_with("Error: "))?;
+    if last.never_ran() {
+        let failed =
+            newest.find(|event| event.reason == "Failed" && event.message.starts_with("Error: failed "))?;
         return Some(format!(": {}", refusal(&failed.message)));
     }
     // A container that is told to stop ends with 143, one that does not listen is killed (137), a polite one says 0.

@@ -1,6 +1,6 @@
 //! The image of a container cannot be had.
 
-use super::pods::{gist, grouped};
+use super::pods::{gist, grouped, wanted};
 use super::prelude::*;
 use crate::snapshot::Why;
 
@@ -31,20 +31,20 @@ const PASSING: [&str; 12] = [
 const PASSED: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
-    let groups = grouped(snapshot, |case| match (&case.trouble.why, case.trouble.container) {
+    let groups = grouped(wanted(snapshot)?, |case| match (case.why()?, case.container()) {
         (Why::ImagePull { image, message, .. }, Some(container)) => {
             Some((container, *image, message.map(gist).unwrap_or_default()))
         }
         _ => None,
-    })?;
+    });
     let found = groups.iter().filter_map(|((container, image, said), group)| {
-        let Why::ImagePull { reason, .. } = group.first().trouble.why else { return None };
+        let Some(Why::ImagePull { reason, .. }) = group.first().why() else { return None };
         let passing = PASSING.iter().any(|sign| said.contains(sign))
             && group.longest(snapshot).is_some_and(|time| time < PASSED);
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
         let says = format!("cannot get the image {image}");
         let finding = group
-            .finding(&RULE, [&says, &says])
+            .finding(&RULE, &[&says, &says])
             .because(format!("container {container} is in {reason}, {}{said}", group.unready(snapshot)))
             .only(if passing { Severity::Warning } else { Severity::Error });
         Some(group.remedied(snapshot, finding))

@@ -6,6 +6,8 @@ mod prelude;
 
 mod crash_loop;
 mod image_pull;
+mod init_failing;
+mod out_of_memory;
 mod parallel_not_ordered;
 mod rollback_trap;
 mod rollout_blocked;
@@ -25,7 +27,9 @@ pub const RULES: &[&Rule] = &[
     &parallel_not_ordered::RULE,
     &image_pull::RULE,
     &crash_loop::RULE,
+    &init_failing::RULE,
     &unschedulable::RULE,
+    &out_of_memory::RULE,
 ];
 
 /// How bad a finding is.

@@ -1,50 +1,79 @@
 //! What the rules about pods share: which pods are in trouble, which of them for the same cause, and how to say it.
 
+use jiff::SignedDuration;
+
 use super::prelude::*;
 use crate::controller::{self, Next};
-use crate::snapshot::{Replica, Trouble};
+use crate::snapshot::{Trouble, Why};
 
-/// A pod in trouble.
+/// A pod of the set.
 #[derive(Clone, Debug)]
 pub(super) struct Case<'a> {
     /// Its ordinal.
     pub ordinal: i32,
     /// The pod.
     pub pod: &'a Pod,
-    /// What keeps it from being available.
-    pub trouble: Trouble<'a>,
+    /// What keeps it from being available, if anything does.
+    pub trouble: Option<Trouble<'a>>,
 }
 
-/// Pods with the same trouble for the same cause, lowest ordinal first; never empty.
+impl<'a> Case<'a> {
+    /// Why it is not available.
+    pub fn why(&self) -> Option<&Why<'a>> {
+        self.trouble.as_ref().map(|trouble| &trouble.why)
+    }
+
+    /// The container its trouble is about.
+    pub fn container(&self) -> Option<&'a str> {
+        self.trouble.as_ref().and_then(|trouble| trouble.container)
+    }
+
+    /// How long it has not been ready.
+    pub fn unready(&self, snapshot: &Snapshot<'_>) -> Option<SignedDuration> {
+        snapshot.since(self.trouble.as_ref()?.since)
+    }
+}
+
+/// Pods of which the same is to be said, lowest ordinal first; never empty.
 #[derive(Clone, Debug)]
 pub(super) struct Group<'a>(Vec<Case<'a>>);
 
-/// The pods whose trouble matters: those of wanted replicas, and the condemned one a scale-down waits for. Pods that
-/// are being deleted are left out, as nothing in them has to work any more.
-pub(super) fn cases<'a>(snapshot: &Snapshot<'a>) -> Result<Vec<Case<'a>>, Unseen> {
+/// The pods whose health matters: those of wanted replicas, and the condemned one a scale-down waits for. Pods that are
+/// being deleted are left out, as nothing in them has to work any more.
+pub(super) fn wanted<'a>(snapshot: &Snapshot<'a>) -> Result<Vec<Case<'a>>, Unseen> {
     if snapshot.set.metadata.is_terminating() {
         return Ok(Vec::new());
     }
-    let blocks = |replica: &&Replica<'_>| matches!(controller::next(snapshot), Ok(Next::Wait { on, .. }) if on == replica.ordinal);
-    let condemned = snapshot.condemned()?.iter().filter(blocks);
+    let condemned = snapshot.condemned()?;
+    let waits_for = match controller::next(snapshot)? {
+        Next::Wait { on, .. } if !condemned.is_empty() => Some(on),
+        _ => None,
+    };
+    let blocking = condemned.iter().filter(|replica| Some(replica.ordinal) == waits_for);
     Ok(snapshot
         .replicas()?
         .iter()
-        .chain(condemned)
+        .chain(blocking)
         .filter_map(|replica| {
             let pod = replica.pod.filter(|pod| !pod.metadata.is_terminating())?;
-            Some(Case { ordinal: replica.ordinal, pod, trouble: snapshot.trouble(pod)? })
+            Some(Case { ordinal: replica.ordinal, pod, trouble: snapshot.trouble(pod) })
         })
         .collect())
 }
 
-/// Puts together the cases for which `cause` gives the same answer; those without an answer are left out.
+/// All pods of the set, terminating and condemned ones too, without a look at their troubles.
+pub(super) fn all<'a>(snapshot: &Snapshot<'a>) -> Result<Vec<Case<'a>>, Unseen> {
+    let all = snapshot.replicas()?.iter().chain(snapshot.condemned()?);
+    Ok(all.filter_map(|it| Some(Case { ordinal: it.ordinal, pod: it.pod?, trouble: None })).collect())
+}
+
+/// Puts together the pods for which `cause` gives the same answer; those without an answer are left out.
 pub(super) fn grouped<'a, C: PartialEq>(
-    snapshot: &Snapshot<'a>,
+    cases: Vec<Case<'a>>,
     cause: impl Fn(&Case<'a>) -> Option<C>,
-) -> Result<Vec<(C, Group<'a>)>, Unseen> {
+) -> Vec<(C, Group<'a>)> {
     let mut groups: Vec<(C, Group<'a>)> = Vec::new();
-    for case in cases(snapshot)? {
+    for case in cases {
         let Some(cause) = cause(&case) else { continue };
         match groups.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, group)) => group.0.push(case),
@@ -54,7 +83,7 @@ pub(super) fn grouped<'a, C: PartialEq>(
     for (_, group) in &mut groups {
         group.0.sort_by_key(|case| case.ordinal);
     }
-    Ok(groups)
+    groups
 }
 
 impl<'a> Group<'a> {
@@ -74,22 +103,32 @@ impl<'a> Group<'a> {
     }
 
     /// A finding about these pods; `says` is what follows their names, for one pod and for several.
-    pub fn finding(&self, rule: &'static Rule, says: [&str; 2]) -> Finding {
+    pub fn finding<T: AsRef<str>>(&self, rule: &'static Rule, says: &[T; 2]) -> Finding {
         let names: Vec<&str> = self.0.iter().map(|case| case.pod.metadata.name.as_str()).collect();
-        let says = says[usize::from(names.len() > 1)];
+        let says = says[usize::from(names.len() > 1)].as_ref();
         let finding = rule.about(Kind::Pod, names[0], format!("{} {says}", words::list(&names, 3)));
         names[1..].iter().fold(finding, |finding, name| finding.also(Kind::Pod, *name))
     }
 
+    /// The longest time one of them has not been ready.
+    pub fn longest(&self, snapshot: &Snapshot<'_>) -> Option<SignedDuration> {
+        self.0.iter().filter_map(|case| case.unready(snapshot)).max()
+    }
+
     /// `not ready for 14m`: the longest of them.
     pub fn unready(&self, snapshot: &Snapshot<'_>) -> String {
-        let longest = self.0.iter().filter_map(|case| snapshot.since(case.trouble.since)).max();
+        let longest = self.longest(snapshot);
         longest.map_or("not ready".to_owned(), |time| format!("not ready for {}", words::age(time)))
     }
 
-    /// The longest time one of them has not been ready.
-    pub fn longest(&self, snapshot: &Snapshot<'_>) -> Option<jiff::SignedDuration> {
-        self.0.iter().filter_map(|case| snapshot.since(case.trouble.since)).max()
+    /// A command that shows the lowest one.
+    pub fn describe(&self, snapshot: &Snapshot<'_>) -> String {
+        format!("kubectl describe pod {} {}", self.pod(), in_namespace(snapshot))
+    }
+
+    /// A command that shows the log of a container's run before this one.
+    pub fn logs(&self, snapshot: &Snapshot<'_>, container: &str) -> String {
+        format!("kubectl logs {} -c {container} --previous {}", self.pod(), in_namespace(snapshot))
     }
 
     /// Adds the commands that give the pods another template where that can help: away from an abandoned revision, or
@@ -109,7 +148,7 @@ impl<'a> Group<'a> {
             .revisions()
             .is_ok_and(|revisions| revisions.iter().any(|revision| revision.metadata.name != *update));
         finding.remedy(if has.is_empty() || !on_update || !earlier {
-            format!("kubectl describe pod {} {at}", self.pod())
+            self.describe(snapshot)
         } else if set.is_parallel() && set.strategy() == Strategy::RollingUpdate {
             format!("kubectl rollout undo statefulset/{name} {at}")
         } else {
@@ -132,16 +171,17 @@ pub(super) fn status<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus
 
 /// How a container ended.
 pub(super) fn ending(end: &Terminated) -> String {
-    match (end.reason.as_str(), end.exit_code) {
-        ("OOMKilled", _) => "was killed for want of memory".to_owned(),
-        ("StartError" | "ContainerCannotRun", code) => format!("could not be started (exit code {code})"),
-        (_, 0) => "ended without an error (exit code 0)".to_owned(),
-        (_, 126) => "ended with exit code 126 (its command cannot be executed)".to_owned(),
-        (_, 127) => "ended with exit code 127 (its command was not found)".to_owned(),
-        (_, 137) => "ended with exit code 137 (killed)".to_owned(),
-        (_, 139) => "ended with exit code 139 (segmentation fault)".to_owned(),
-        (_, 143) => "ended with exit code 143 (told to stop)".to_owned(),
-        (_, code) => format!("ended with exit code {code}"),
+    if end.never_ran() {
+        return format!("could not be started (exit code {})", end.exit_code);
+    }
+    match end.exit_code {
+        0 => "ended without an error (exit code 0)".to_owned(),
+        126 => "ended with exit code 126 (its command cannot be executed)".to_owned(),
+        127 => "ended with exit code 127 (its command was not found)".to_owned(),
+        137 => "ended with exit code 137 (killed)".to_owned(),
+        139 => "ended with exit code 139 (segmentation fault)".to_owned(),
+        143 => "ended with exit code 143 (told to stop)".to_owned(),
+        code => format!("ended with exit code {code}"),
     }
 }
 
@@ -170,7 +210,9 @@ pub(super) fn gist(message: &str) -> String {
     let passed_on = |step: &str| {
         step.contains("://")
             || (step.contains('/') && !step.contains(' '))
-            || ["failed ", "reading manifest", "pinging container registry"].iter().any(|start| step.starts_with(start))
+            || ["failed ", "reading manifest", "pinging container registry"]
+                .iter()
+                .any(|start| step.starts_with(start))
             || matches!(step, "Error" | "ErrImagePull" | "rpc error" | "httpReadSeeker")
     };
     while let Some((step, inner)) = rest.split_once(": ")

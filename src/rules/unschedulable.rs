@@ -1,6 +1,6 @@
 //! No node takes the pod.
 
-use super::pods::{clipped, grouped};
+use super::pods::{clipped, grouped, wanted};
 use super::prelude::*;
 use crate::snapshot::Why;
 
@@ -24,7 +24,7 @@ enum Cause<'a> {
 }
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
-    let groups = grouped(snapshot, |case| match &case.trouble.why {
+    let groups = grouped(wanted(snapshot)?, |case| match case.why()? {
         Why::Unschedulable { message: "" } => {
             Some(Cause::Unheard(match case.pod.spec.scheduler_name.as_str() {
                 "" => "default-scheduler",
@@ -36,21 +36,20 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             Some(Cause::Gates(case.pod.spec.scheduling_gates.iter().map(|gate| gate.name.as_str()).collect()))
         }
         _ => None,
-    })?;
+    });
     let found = groups.iter().map(|(cause, group)| {
-        let at = in_namespace(snapshot);
-        let describe = format!("kubectl describe pod {} {at}", group.pod());
+        let describe = group.describe(snapshot);
         match cause {
             Cause::Refused(said) => group
-                .finding(&RULE, ["fits on no node", "fit on no node"])
+                .finding(&RULE, &["fits on no node", "fit on no node"])
                 .because(format!("{}; the scheduler says: {said}", group.unready(snapshot)))
                 .remedy(look(said, &describe)),
             Cause::Unheard(scheduler) => group
                 .finding(
                     &RULE,
-                    [
-                        &format!("waits for the scheduler {scheduler}"),
-                        &format!("wait for the scheduler {scheduler}"),
+                    &[
+                        format!("waits for the scheduler {scheduler}"),
+                        format!("wait for the scheduler {scheduler}"),
                     ],
                 )
                 .because(format!(
@@ -62,7 +61,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     if *scheduler == "default-scheduler" { "scheduler" } else { scheduler }
                 )),
             Cause::Gates(gates) => group
-                .finding(&RULE, ["is held back by a scheduling gate", "are held back by a scheduling gate"])
+                .finding(&RULE, &["is held back by a scheduling gate", "are held back by a scheduling gate"])
                 .because(format!("whoever set it has to lift it: {}", words::list(gates, 4)))
                 .remedy(describe)
                 .only(Severity::Note),
