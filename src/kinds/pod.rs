@@ -288,6 +288,13 @@ impl Pod {
     }
 }
 
+impl Terminated {
+    /// Whether the runtime could not start it at all, so that it has no log.
+    pub fn never_ran(&self) -> bool {
+        matches!(self.reason.as_str(), "StartError" | "ContainerCannotRun")
+    }
+}
+
 impl Probe {
     /// How long, in seconds, this probe lets a container be without success before it counts as failed: the delay, and
     /// as many periods as failures are allowed. The API server's defaults are a period of 10 s and 3 failures.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, RULES, Rule, Severity};
+use super::{Finding, RULES, Rule, Severity, Subject};
 use crate::kinds::{Kind, StatefulSet};
 use crate::snapshot::{Observed, Snapshot, Unseen};
 
@@ -97,11 +97,13 @@ pub fn of_set(snapshot: &Snapshot<'_>, filter: &Filter) -> (Vec<Finding>, Vec<(&
         }
     }
     let causes = findings.clone();
+    let absorbed = |subject: &Subject, by_other_than: &Rule| {
+        causes.iter().any(|cause| cause.rule.code != by_other_than.code && cause.absorbs.contains(subject))
+    };
+    // A finding about several objects is a consequence only if it is one for each of them.
     findings.retain(|finding| {
-        filter.admits(finding.rule)
-            && !causes
-                .iter()
-                .any(|cause| cause.rule.code != finding.rule.code && cause.absorbs.contains(&finding.subject))
+        let mut subjects = std::iter::once(&finding.subject).chain(&finding.also);
+        filter.admits(finding.rule) && !subjects.all(|subject| absorbed(subject, finding.rule))
     });
     (findings, unseen)
 }

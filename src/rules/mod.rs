@@ -1,16 +1,20 @@
 //! What can be wrong: one file a rule, each a pure function of a snapshot, with its page in `docs/rules`.
 
-mod diagnose;
-mod prelude;
-
 mod claims;
+mod diagnose;
+mod pods;
+mod prelude;
 mod services;
 
 mod claim_class_missing;
 mod claim_no_default_class;
 mod claim_no_matching_volume;
 mod claim_waiting_for_consumer;
+mod crash_loop;
+mod image_pull;
+mod init_failing;
 mod orphaned_claims;
+mod out_of_memory;
 mod parallel_not_ordered;
 mod rollback_trap;
 mod rollout_blocked;
@@ -18,6 +22,7 @@ mod service_missing;
 mod service_name_empty;
 mod service_not_headless;
 mod service_selector_mismatch;
+mod unschedulable;
 
 use crate::kinds::Kind;
 use crate::snapshot::{Snapshot, Unseen};
@@ -38,6 +43,11 @@ pub const RULES: &[&Rule] = &[
     &rollback_trap::RULE,
     &rollout_blocked::RULE,
     &parallel_not_ordered::RULE,
+    &image_pull::RULE,
+    &crash_loop::RULE,
+    &init_failing::RULE,
+    &unschedulable::RULE,
+    &out_of_memory::RULE,
 ];
 
 /// How bad a finding is.

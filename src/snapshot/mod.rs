@@ -251,8 +251,20 @@ impl<'a> Snapshot<'a> {
 
     /// What keeps this pod from being available, if anything does.
     pub fn trouble(&self, pod: &'a Pod) -> Option<Trouble<'a>> {
+        if pod.is_ready() && pod.restarts() == 0 {
+            return None;
+        }
         let events = self.events_about(pod).unwrap_or_default();
-        trouble::of(pod, &events, self.taken_at)
+        trouble::of(pod, &events, self.claimed(pod), self.taken_at)
+    }
+
+    /// When the youngest of the pod's claims without a volume was made; the pod itself where claims were not seen.
+    fn claimed(&self, pod: &Pod) -> Option<Timestamp> {
+        if self.claims().is_err() {
+            return pod.metadata.creation_timestamp;
+        }
+        let claims = pod.claim_names().filter_map(|name| self.claim(&name).ok().flatten());
+        claims.filter(|claim| !claim.is_bound()).filter_map(|claim| claim.metadata.creation_timestamp).max()
     }
 
     /// The autoscaler that scales this set.

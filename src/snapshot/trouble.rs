@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::kinds::{Container, ContainerStatus, Event, Pod, Terminated};
+use crate::kinds::{Condition, Container, ContainerStatus, Event, Pod, ReadinessGate, Terminated};
 
 /// What keeps a pod from being available.
 #[derive(Clone, Debug)]
@@ -89,13 +89,27 @@ impl Why<'_> {
 
 /// After a loop of this many restarts a container that runs right now is not trusted yet.
 const LOOP: i32 = 3;
+/// The kubelet forgets a container's back-off after it ran this long (twice `MaxContainerBackOff`): what happened
+/// before that is history, not a loop.
+const STEADY: SignedDuration = SignedDuration::from_mins(10);
+/// How long a volume may take to be provided before a pod's waiting for it is remarkable.
+const PROVISION: SignedDuration = SignedDuration::from_mins(2);
+/// How long a mount may fail before it is more than a hiccup: the kubelet and the attach controller try again with a
+/// back-off of up to 2 minutes, and detaching from the last node takes its time.
+const MOUNT: SignedDuration = SignedDuration::from_mins(2);
 /// A probe is late only when it is over its own allowance by this much: probes run on the kubelet's clock, in periods.
 const SLACK: SignedDuration = SignedDuration::from_secs(60);
 /// How long a pod may look for a scheduler. Schedulers answer within seconds, if any of that name runs.
 const SCHEDULER: SignedDuration = SignedDuration::from_secs(60);
 
-/// What keeps `pod` from being available at `now`; `None` when it is ready and has not just crashed.
-pub(super) fn of<'a>(pod: &'a Pod, events: &[&'a Event], now: Timestamp) -> Option<Trouble<'a>> {
+/// What keeps `pod` from being available at `now`; `None` when it is ready and has not just crashed. `claimed` says when
+/// the youngest of its claims without a volume was made.
+pub(super) fn of<'a>(
+    pod: &'a Pod,
+    events: &[&'a Event],
+    claimed: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Trouble<'a>> {
     let since = match pod.condition("Ready") {
         Some(ready) if ready.status != "True" => ready.last_transition_time,
         _ => pod.metadata.creation_timestamp,
@@ -117,21 +131,26 @@ pub(super) fn of<'a>(pod: &'a Pod, events: &[&'a Event], now: Timestamp) -> Opti
     if pod.is_ready() {
         return None;
     }
-    if pod.spec.node_name.is_empty() {
-        return trouble(None, scheduling(pod, now));
+    if pod.spec.node_name.is_empty() && pod.status.phase != "Running" {
+        return trouble(None, scheduling(pod, claimed, now));
     }
-    if let Some(message) = mounting(pod, events) {
+    if let Some(message) = mounting(pod, events, now) {
         return trouble(None, Why::Mount { message });
     }
-    for container in &pod.spec.containers {
-        let status = pod.status.container_statuses.iter().find(|status| status.name == container.name);
+    for container in pod.spec.init_containers.iter().chain(&pod.spec.containers) {
+        let status = pod.container_statuses().find(|status| status.name == container.name);
         if let Some(status) = status.filter(|status| !status.ready)
             && let Some(started) = status.state.running.as_ref().and_then(|running| running.started_at)
             && let Some(allowed) = overdue(container, status, started.max(since.unwrap_or(started)), now)
         {
-            let message = last_message(events, &["Unhealthy"], Some(&container.name));
+            let message = last_message(events, Some(&container.name), |event| event.reason == "Unhealthy");
             return trouble(Some(&container.name), Why::Unready { allowed, message });
         }
+    }
+    if let Some(since) = gates_closed(pod).and_then(|ready| ready.last_transition_time)
+        && now.duration_since(since) > SLACK
+    {
+        return trouble(None, Why::Unready { allowed: 0, message: None });
     }
     trouble(None, Why::Starting)
 }
@@ -154,8 +173,9 @@ fn container_trouble<'a>(
             | "ImageInspectError"
             | "RegistryUnavailable"
             | "SignatureValidationFailed" => {
-                let pulled = last_message(events, &["Failed"], Some(&status.name))
-                    .filter(|message| message.starts_with("Failed to pull image"));
+                let pulled = last_message(events, Some(&status.name), |event| {
+                    event.reason == "Failed" && event.message.starts_with("Failed to pull image")
+                });
                 let image = image_of(pod, status);
                 Some(Why::ImagePull { image, reason: &waiting.reason, message: pulled.or(message) })
             }
@@ -166,55 +186,100 @@ fn container_trouble<'a>(
             | "PreCreateHookError"
             | "PreStartHookError"
             | "PostStartHookError" => {
-                Some(Why::Config { reason: &waiting.reason, message: message.unwrap_or("") })
+                // The kubelet has not got its copy of a ConfigMap or Secret yet, and asks again.
+                let syncing = message.is_some_and(|message| message.contains("failed to sync"));
+                (!syncing).then_some(Why::Config { reason: &waiting.reason, message: message.unwrap_or("") })
             }
             _ => None,
         };
     }
     let last = last?;
+    let looping = Why::CrashLoop { last: Some(last), restarts: status.restart_count, init };
+    let previous = last.started_at.zip(last.finished_at).map(|(start, end)| end.duration_since(start));
+    if previous.is_some_and(|previous| previous >= STEADY) {
+        return None;
+    }
     if status.state.terminated.is_some() {
         // Ended, and not yet counted as a loop: the kubelet starts it again at once the first time.
         let again = status.restart_count > 0 || last.reason == "OOMKilled";
-        return (last.exit_code != 0 && again).then_some(Why::CrashLoop {
-            last: Some(last),
-            restarts: status.restart_count,
-            init,
-        });
+        return (last.exit_code != 0 && again).then_some(looping);
     }
     let started = status.state.running.as_ref()?.started_at?;
     let born = pod.status.start_time.or(pod.metadata.creation_timestamp)?;
-    // A loop is told from start-up trouble long over by its rhythm: it has not yet run for longer than it
-    // usually takes to fail.
-    let rhythm = now.duration_since(born) / status.restart_count.max(1);
-    (status.restart_count >= LOOP && last.exit_code != 0 && now.duration_since(started) < rhythm)
-        .then_some(Why::CrashLoop { last: Some(last), restarts: status.restart_count, init })
+    // A loop is told from start-up trouble that is over by its rhythm: it has not yet run for clearly longer than it
+    // took to fail the last time.
+    let usual = previous.unwrap_or_else(|| now.duration_since(born) / status.restart_count.max(1));
+    let run = now.duration_since(started);
+    let fails = last.exit_code != 0 || !status.ready;
+    (status.restart_count >= LOOP && fails && run < STEADY && run < usual * 2 + SLACK / 2).then_some(looping)
 }
 
-fn scheduling(pod: &Pod, now: Timestamp) -> Why<'_> {
+fn scheduling(pod: &Pod, claimed: Option<Timestamp>, now: Timestamp) -> Why<'_> {
+    let younger = |than: SignedDuration, then: Option<Timestamp>| {
+        then.is_some_and(|then| now.duration_since(then) < than)
+    };
+    let created = pod.metadata.creation_timestamp;
     let Some(scheduled) = pod.condition("PodScheduled") else {
-        let age = pod.metadata.creation_timestamp.map(|created| now.duration_since(created));
-        return match age {
-            Some(age) if age > SCHEDULER => Why::Unschedulable { message: "" },
+        return match created {
+            Some(_) if !younger(SCHEDULER, created) => Why::Unschedulable { message: "" },
             _ => Why::Starting,
         };
     };
+    let message = scheduled.message.as_str();
+    let coming = (message.contains("unbound immediate PersistentVolumeClaims")
+        && younger(PROVISION, claimed))
+        || (message.contains("persistentvolumeclaim \"")
+            && message.contains("not found")
+            && younger(PROVISION, created));
     match scheduled.reason.as_str() {
         "SchedulingGated" => Why::Gated,
         // A node was chosen for it, and its victims are being moved away.
-        "Unschedulable" if pod.status.nominated_node_name.is_empty() => {
-            Why::Unschedulable { message: &scheduled.message }
+        "Unschedulable" if pod.status.nominated_node_name.is_empty() && !coming => {
+            Why::Unschedulable { message }
+        }
+        "SchedulerError" if !younger(SCHEDULER, scheduled.last_transition_time) => {
+            Why::Unschedulable { message }
         }
         _ => Why::Starting,
     }
 }
 
-/// The message of a mount that fails, while no container has been made.
-fn mounting<'a>(pod: &Pod, events: &[&'a Event]) -> Option<&'a str> {
-    let creating = pod.status.phase == "Pending"
-        && pod.status.container_statuses.iter().all(|status| status.state.running.is_none());
-    creating
-        .then(|| last_message(events, &["FailedMount", "FailedAttachVolume", "FailedMapVolume"], None))
-        .flatten()
+/// The message of a mount that fails, while no container has been made. Events outlive what they tell of: once the
+/// pod's sandbox stands, all volumes are mounted.
+fn mounting<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a str> {
+    let begun =
+        |status: &ContainerStatus| status.state.running.is_some() || status.state.terminated.is_some();
+    let mut statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
+    let sandbox = pod.condition("PodReadyToStartContainers").is_some_and(|made| made.status == "True");
+    if pod.status.phase != "Pending" || sandbox || statuses.any(begun) {
+        return None;
+    }
+    let failed = |event: &Event| {
+        matches!(event.reason.as_str(), "FailedMount" | "FailedAttachVolume" | "FailedMapVolume")
+            && !event.message.contains("failed to sync")
+    };
+    // The sum the kubelet draws every 2 minutes says less than the failure of one volume.
+    let message = last_message(events, None, |event| {
+        failed(event) && !event.message.starts_with("Unable to attach or mount volumes")
+    })
+    .or_else(|| last_message(events, None, failed))?;
+    // An object that is not there is a fault at once; anything else may pass.
+    let scheduled = pod.condition("PodScheduled").and_then(|scheduled| scheduled.last_transition_time);
+    let waited = scheduled.or(pod.metadata.creation_timestamp).map(|since| now.duration_since(since));
+    let missing = message.contains("not found") || message.contains("non-existent");
+    (missing || waited.is_none_or(|waited| waited > MOUNT)).then_some(message)
+}
+
+/// The condition that says since when only the pod's readiness gates keep it from being ready.
+fn gates_closed(pod: &Pod) -> Option<&Condition> {
+    let closed =
+        |gate: &ReadinessGate| pod.condition(&gate.condition_type).is_none_or(|gate| gate.status != "True");
+    pod.spec
+        .readiness_gates
+        .iter()
+        .any(closed)
+        .then(|| pod.condition("ContainersReady"))?
+        .filter(|ready| ready.status == "True")
 }
 
 /// The seconds the container's probes allow after `from`, if they are over.
@@ -231,15 +296,19 @@ fn image_of<'a>(pod: &'a Pod, status: &'a ContainerStatus) -> &'a str {
     all.find(|container| container.name == status.name).map_or(&status.image, |container| &container.image)
 }
 
-/// The newest message of these reasons, of one container where it is named.
-fn last_message<'a>(events: &[&'a Event], reasons: &[&str], container: Option<&str>) -> Option<&'a str> {
+/// The newest message of such events, of one container where it is named.
+fn last_message<'a>(
+    events: &[&'a Event],
+    container: Option<&str>,
+    wanted: impl Fn(&Event) -> bool,
+) -> Option<&'a str> {
     let named = container.map(|name| format!("{{{name}}}"));
     events
         .iter()
         .rev()
         .find(|event| {
             let path = &event.involved_object.field_path;
-            reasons.contains(&event.reason.as_str())
+            wanted(event)
                 && named.as_ref().is_none_or(|named| path.is_empty() || path.ends_with(named.as_str()))
         })
         .map(|event| event.message.as_str())

@@ -166,7 +166,7 @@ impl ControlPlane {
             .env("PATH", path)
             .env("HOME", &self.dir)
             .env("LANG", "C.UTF-8")
-            .env("TERM", "dumb")
+            .env("TERM", "xterm")
     }
 
     /// The last lines of all components' logs, for a failure's message.

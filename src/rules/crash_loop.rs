@@ -1,0 +1,84 @@
+//! A container ends soon after every start.
+
+use super::pods::{clipped, ending, grouped, refusal, status, timing, wanted};
+use super::prelude::*;
+use crate::snapshot::Why;
+
+pub const RULE: Rule = Rule {
+    code: "STS402",
+    name: "crash-loop",
+    severity: Severity::Error,
+    page: include_str!("../../docs/rules/crash-loop.md"),
+    check,
+};
+
+fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    looping(snapshot, &RULE, false, |_| ["keeps crashing".to_owned(), "keep crashing".to_owned()])
+}
+
+/// Findings about init containers, or about the others, that fail again and again; out-of-memory has its own rule.
+pub(super) fn looping<'a>(
+    snapshot: &Snapshot<'a>,
+    rule: &'static Rule,
+    inits: bool,
+    says: impl Fn(&str) -> [String; 2],
+) -> Result<Vec<Finding>, Unseen> {
+    let groups = grouped(wanted(snapshot)?, |case| match (case.why()?, case.container()) {
+        (Why::CrashLoop { last, init, .. }, Some(container)) if *init == inits => {
+            let last = last.map(|last| (last.exit_code, last.reason.as_str()));
+            last.is_none_or(|(_, reason)| reason != "OOMKilled").then_some((container, last))
+        }
+        _ => None,
+    });
+    let found = groups.iter().filter_map(|((container, _), group)| {
+        let Some(Why::CrashLoop { last, .. }) = group.first().why() else { return None };
+        let counts = group.iter().filter_map(|case| Some(status(case.pod, container)?.restart_count));
+        let restarts = usize::try_from(counts.max().unwrap_or(0)).unwrap_or(0);
+        let ended = last.map_or("ends again and again".to_owned(), |last| {
+            format!("{}{}", ending(last), timing(snapshot, last))
+        });
+        let why = last.and_then(|last| cause(snapshot, group.first().pod, container, last));
+        let finding = group.finding(rule, &says(container)).because(format!(
+            "container {container} {ended}{}; {} so far",
+            why.unwrap_or_default(),
+            words::count(restarts, "restart")
+        ));
+        let never_ran = last.is_some_and(Terminated::never_ran);
+        Some(if never_ran {
+            group.remedied(snapshot, finding)
+        } else {
+            finding.remedy(group.logs(snapshot, container))
+        })
+    });
+    Ok(found.collect())
+}
+
+/// What the kubelet says about the end, where it had a part in it: the probe that failed, or the runtime that refused.
+fn cause(snapshot: &Snapshot<'_>, pod: &Pod, container: &str, last: &Terminated) -> Option<String> {
+    let events = snapshot.events_about(pod).ok()?;
+    let field = format!("{{{container}}}");
+    let mut newest = events.iter().rev().filter(|event| {
+        event.involved_object.field_path.is_empty() || event.involved_object.field_path.ends_with(&field)
+    });
+    if last.never_ran() {
+        let failed =
+            newest.find(|event| event.reason == "Failed" && event.message.starts_with("Error: failed "))?;
+        return Some(format!(": {}", refusal(&failed.message)));
+    }
+    // A container that is told to stop ends with 143, one that does not listen is killed (137), a polite one says 0.
+    let stopped = matches!(last.exit_code, 0 | 137 | 143);
+    let probe = newest.find(|event| {
+        event.reason == "Unhealthy"
+            && ["Liveness", "Startup"].iter().any(|probe| event.message.starts_with(probe))
+    })?;
+    // The probe must have failed while that run lasted.
+    let during = probe.last_seen().zip(last.finished_at).is_none_or(|(seen, end)| seen <= end)
+        && probe.last_seen().zip(last.started_at).is_none_or(|(seen, start)| seen >= start);
+    (stopped && during).then(|| format!("; before that its {}", lower(&clipped(&probe.message))))
+}
+
+/// `Liveness probe failed` within a sentence.
+fn lower(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
+}

@@ -1,0 +1,294 @@
+//! What the rules about pods share: which pods are in trouble, which of them for the same cause, and how to say it.
+
+use jiff::SignedDuration;
+
+use super::prelude::*;
+use crate::controller::{self, Next};
+use crate::snapshot::{Trouble, Why};
+
+/// A pod of the set.
+#[derive(Clone, Debug)]
+pub(super) struct Case<'a> {
+    /// Its ordinal.
+    pub ordinal: i32,
+    /// The pod.
+    pub pod: &'a Pod,
+    /// What keeps it from being available, if anything does.
+    pub trouble: Option<Trouble<'a>>,
+}
+
+impl<'a> Case<'a> {
+    /// Why it is not available.
+    pub fn why(&self) -> Option<&Why<'a>> {
+        self.trouble.as_ref().map(|trouble| &trouble.why)
+    }
+
+    /// The container its trouble is about.
+    pub fn container(&self) -> Option<&'a str> {
+        self.trouble.as_ref().and_then(|trouble| trouble.container)
+    }
+
+    /// How long it has not been ready.
+    pub fn unready(&self, snapshot: &Snapshot<'_>) -> Option<SignedDuration> {
+        snapshot.since(self.trouble.as_ref()?.since)
+    }
+}
+
+/// Pods of which the same is to be said, lowest ordinal first; never empty.
+#[derive(Clone, Debug)]
+pub(super) struct Group<'a>(Vec<Case<'a>>);
+
+/// The pods whose health matters: those of wanted replicas, and the condemned one a scale-down waits for. Pods that are
+/// being deleted are left out, as nothing in them has to work any more.
+pub(super) fn wanted<'a>(snapshot: &Snapshot<'a>) -> Result<Vec<Case<'a>>, Unseen> {
+    if snapshot.set.metadata.is_terminating() {
+        return Ok(Vec::new());
+    }
+    let condemned = snapshot.condemned()?;
+    let waits_for = match controller::next(snapshot)? {
+        Next::Wait { on, .. } if !condemned.is_empty() => Some(on),
+        _ => None,
+    };
+    let blocking = condemned.iter().filter(|replica| Some(replica.ordinal) == waits_for);
+    Ok(snapshot
+        .replicas()?
+        .iter()
+        .chain(blocking)
+        .filter_map(|replica| {
+            let pod = replica.pod.filter(|pod| !pod.metadata.is_terminating())?;
+            Some(Case { ordinal: replica.ordinal, pod, trouble: snapshot.trouble(pod) })
+        })
+        .collect())
+}
+
+/// All pods of the set, terminating and condemned ones too, without a look at their troubles.
+pub(super) fn all<'a>(snapshot: &Snapshot<'a>) -> Result<Vec<Case<'a>>, Unseen> {
+    let all = snapshot.replicas()?.iter().chain(snapshot.condemned()?);
+    Ok(all.filter_map(|it| Some(Case { ordinal: it.ordinal, pod: it.pod?, trouble: None })).collect())
+}
+
+/// Puts together the pods for which `cause` gives the same answer; those without an answer are left out.
+pub(super) fn grouped<'a, C: PartialEq>(
+    cases: Vec<Case<'a>>,
+    cause: impl Fn(&Case<'a>) -> Option<C>,
+) -> Vec<(C, Group<'a>)> {
+    let mut groups: Vec<(C, Group<'a>)> = Vec::new();
+    for case in cases {
+        let Some(cause) = cause(&case) else { continue };
+        match groups.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, group)) => group.0.push(case),
+            None => groups.push((cause, Group(vec![case]))),
+        }
+    }
+    for (_, group) in &mut groups {
+        group.0.sort_by_key(|case| case.ordinal);
+    }
+    groups
+}
+
+impl<'a> Group<'a> {
+    /// The one with the lowest ordinal.
+    pub fn first(&self) -> &Case<'a> {
+        &self.0[0]
+    }
+
+    /// The name of the pod with the lowest ordinal.
+    pub fn pod(&self) -> &'a str {
+        &self.first().pod.metadata.name
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Case<'a>> {
+        self.0.iter()
+    }
+
+    /// A finding about these pods; `says` is what follows their names, for one pod and for several.
+    pub fn finding<T: AsRef<str>>(&self, rule: &'static Rule, says: &[T; 2]) -> Finding {
+        let names: Vec<&str> = self.0.iter().map(|case| case.pod.metadata.name.as_str()).collect();
+        let says = says[usize::from(names.len() > 1)].as_ref();
+        let finding = rule.about(Kind::Pod, names[0], format!("{} {says}", words::list(&names, 3)));
+        names[1..].iter().fold(finding, |finding, name| finding.also(Kind::Pod, *name))
+    }
+
+    /// The longest time one of them has not been ready.
+    pub fn longest(&self, snapshot: &Snapshot<'_>) -> Option<SignedDuration> {
+        self.0.iter().filter_map(|case| case.unready(snapshot)).max()
+    }
+
+    /// `not ready for 14m`: the longest of them.
+    pub fn unready(&self, snapshot: &Snapshot<'_>) -> String {
+        let longest = self.longest(snapshot);
+        longest.map_or("not ready".to_owned(), |time| format!("not ready for {}", words::age(time)))
+    }
+
+    /// A command that shows the lowest one.
+    pub fn describe(&self, snapshot: &Snapshot<'_>) -> String {
+        format!("kubectl describe pod {} {}", self.pod(), in_namespace(snapshot))
+    }
+
+    /// A command that shows the log of a container's run before this one.
+    pub fn logs(&self, snapshot: &Snapshot<'_>, container: &str) -> String {
+        format!("kubectl logs {} -c {container} --previous {}", self.pod(), in_namespace(snapshot))
+    }
+
+    /// Adds the commands that give the pods another template where that can help: away from an abandoned revision, or
+    /// back to an earlier one. Otherwise the pod is to be looked at.
+    pub fn remedied(&self, snapshot: &Snapshot<'_>, finding: Finding) -> Finding {
+        let set = snapshot.set;
+        let (name, at) = (&set.metadata.name, in_namespace(snapshot));
+        let delete = format!("kubectl delete pod {} {at}", self.pod());
+        let Case { ordinal, pod, .. } = self.first();
+        let (has, gets) = (pod.revision(), controller::would_get(snapshot, *ordinal));
+        if !has.is_empty() && !gets.is_empty() && has != gets {
+            return finding.remedy(delete);
+        }
+        let update = &set.status.update_revision;
+        let on_update = self.0.iter().all(|case| case.pod.revision() == *update);
+        let earlier = snapshot
+            .revisions()
+            .is_ok_and(|revisions| revisions.iter().any(|revision| revision.metadata.name != *update));
+        finding.remedy(if has.is_empty() || !on_update || !earlier {
+            self.describe(snapshot)
+        } else if set.is_parallel() && set.strategy() == Strategy::RollingUpdate {
+            format!("kubectl rollout undo statefulset/{name} {at}")
+        } else {
+            // An ordered set keeps waiting for the pod that never gets ready (kubernetes/kubernetes#67250).
+            format!("kubectl rollout undo statefulset/{name} {at} && {delete}")
+        })
+    }
+}
+
+/// The container of that name, init container or not.
+pub(super) fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+    pod.spec.containers.iter().chain(&pod.spec.init_containers).find(|container| container.name == name)
+}
+
+/// The status of the container of that name.
+pub(super) fn status<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
+    let mut all = pod.status.container_statuses.iter().chain(&pod.status.init_container_statuses);
+    all.find(|status| status.name == name)
+}
+
+/// How a container ended.
+pub(super) fn ending(end: &Terminated) -> String {
+    if end.never_ran() {
+        return format!("could not be started (exit code {})", end.exit_code);
+    }
+    match end.exit_code {
+        0 => "ended without an error (exit code 0)".to_owned(),
+        126 => "ended with exit code 126 (its command cannot be executed)".to_owned(),
+        127 => "ended with exit code 127 (its command was not found)".to_owned(),
+        137 => "ended with exit code 137 (killed)".to_owned(),
+        139 => "ended with exit code 139 (segmentation fault)".to_owned(),
+        143 => "ended with exit code 143 (told to stop)".to_owned(),
+        code => format!("ended with exit code {code}"),
+    }
+}
+
+/// When it ended and how long it had run: `, 20s ago, after 3s`.
+pub(super) fn timing(snapshot: &Snapshot<'_>, end: &Terminated) -> String {
+    let ago = snapshot.since(end.finished_at).map(|ago| format!(", {} ago", words::age(ago)));
+    let ran = end.started_at.zip(end.finished_at).map(|(start, end)| end.duration_since(start));
+    let ran = ran.map(|ran| format!(", after {}", words::age(ran)));
+    format!("{}{}", ago.unwrap_or_default(), ran.unwrap_or_default())
+}
+
+/// What matters in a message of the kubelet or runtime: the innermost error, without the names of the calls and objects
+/// it was handed through. Empty when there is nothing in it but a back-off.
+pub(super) fn gist(message: &str) -> String {
+    let text = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut rest = text.as_str();
+    if rest.starts_with("Back-off ") && !rest.contains("\": ") {
+        return String::new();
+    }
+    if let Some((_, desc)) = rest.rsplit_once("desc = ") {
+        rest = desc;
+    }
+    if let Some((_, inner)) = rest.rsplit_once("\": ") {
+        rest = inner;
+    }
+    let passed_on = |step: &str| {
+        step.contains("://")
+            || (step.contains('/') && !step.contains(' '))
+            || ["failed ", "reading manifest", "pinging container registry"]
+                .iter()
+                .any(|start| step.starts_with(start))
+            || matches!(step, "Error" | "ErrImagePull" | "rpc error" | "httpReadSeeker")
+    };
+    while let Some((step, inner)) = rest.split_once(": ")
+        && passed_on(step)
+        && !inner.is_empty()
+    {
+        rest = inner;
+    }
+    clipped(rest)
+}
+
+/// Why the runtime could not start a container: `exec: "postgers": executable file not found in $PATH`.
+pub(super) fn refusal(message: &str) -> String {
+    let inner = ["unable to start container process: ", "error during container init: "]
+        .iter()
+        .fold(message, |rest, step| rest.rsplit_once(step).map_or(rest, |(_, inner)| inner));
+    let inner = inner.strip_prefix("Error: ").unwrap_or(inner);
+    clipped(inner.strip_suffix(": unknown").unwrap_or(inner))
+}
+
+/// At most as long as two lines of a finding.
+pub(super) fn clipped(text: &str) -> String {
+    const MOST: usize = 200;
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = text.trim_end_matches(['.', ' ']);
+    match text.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", text[..at].trim_end()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gist;
+
+    #[test]
+    fn the_innermost_error_is_what_matters() {
+        for (message, said) in [
+            (
+                "Failed to pull image \"postgres:17-apline\": rpc error: code = NotFound desc = failed to pull and \
+                 unpack image \"docker.io/library/postgres:17-apline\": failed to resolve reference \
+                 \"docker.io/library/postgres:17-apline\": docker.io/library/postgres:17-apline: not found",
+                "not found",
+            ),
+            (
+                "Back-off pulling image \"me/db:1\": ErrImagePull: failed to pull and unpack image \
+                 \"docker.io/me/db:1\": failed to resolve reference \"docker.io/me/db:1\": pull access denied, \
+                 repository does not exist or may require authorization: authorization failed: no basic auth \
+                 credentials",
+                "pull access denied, repository does not exist or may require authorization: authorization failed: \
+                 no basic auth credentials",
+            ),
+            ("Back-off pulling image \"me/db:1\"", ""),
+            (
+                "Failed to pull image \"r.example/db:1\": rpc error: code = Unknown desc = failed to resolve reference \
+                 \"r.example/db:1\": failed to do request: Head \"https://r.example/v2/db/manifests/1\": dial tcp: \
+                 lookup r.example on 10.96.0.10:53: no such host",
+                "dial tcp: lookup r.example on 10.96.0.10:53: no such host",
+            ),
+            (
+                "Failed to pull image \"quay.io/a/b:c\": initializing source docker://quay.io/a/b:c: reading manifest \
+                 c in quay.io/a/b: manifest unknown",
+                "manifest unknown",
+            ),
+            (
+                "Failed to apply default image tag \"a b\": couldn't parse image name \"a b\": invalid reference format",
+                "invalid reference format",
+            ),
+            (
+                "Failed to pull image \"db:1\": failed to pull and unpack image \"docker.io/library/db:1\": failed to \
+                 copy: httpReadSeeker: failed open: unexpected status code https://r.example/v2/db: 429 Too Many \
+                 Requests - Server message: toomanyrequests: You have reached your pull rate limit.",
+                "429 Too Many Requests - Server message: toomanyrequests: You have reached your pull rate limit",
+            ),
+        ] {
+            assert_eq!(gist(message), said);
+        }
+    }
+}
