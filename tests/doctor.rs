@@ -203,7 +203,8 @@ fn claims_left_by_a_scale_down_are_found() {
 /// Runs what the finding says to try, as a user would: in a shell, with kubectl.
 fn run_remedy(ns: &Namespace, code: &str) {
     let report: Value = serde_json::from_str(&ns.sts(&["doctor", "-o", "json"]).stdout).unwrap();
-    let finding = report["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == code).unwrap();
+    let finding =
+        report["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == code).unwrap();
     for command in finding["try"].as_array().unwrap() {
         ns.shell(command.as_str().unwrap()).ok();
     }
@@ -230,7 +231,9 @@ fn healthy_but_odd_is_silent() {
              storageClassName: {class}, resources: {{requests: {{storage: 1Gi}}}}}}}}]"
         )
     };
-    let partition = |partition| format!("updateStrategy: {{type: RollingUpdate, rollingUpdate: {{partition: {partition}}}}}");
+    let partition = |partition| {
+        format!("updateStrategy: {{type: RollingUpdate, rollingUpdate: {{partition: {partition}}}}}")
+    };
     ns.apply(&set("canary", &format!("replicas: 5\n  {}", partition(3)), web));
     ns.apply(&set("zero", &format!("replicas: 2\n  {}", claim(&late)), web));
     ns.apply(&set("ondelete", "replicas: 3\n  updateStrategy: {type: OnDelete}", web));
@@ -248,10 +251,10 @@ fn healthy_but_odd_is_silent() {
          {{accessModes: [ReadWriteOnce], storageClassName: {late}, resources: {{requests: {{storage: 1Gi}}}}}}}}"
     ));
     let slow = "containers: [{name: web, image: \"web:1\", startupProbe: {tcpSocket: {port: 80}, periodSeconds: 10, failureThreshold: 90}, readinessProbe: {tcpSocket: {port: 80}}}]";
-    ns.apply(
-        &set("slow", &format!("replicas: 2\n  {}", claim(&late)), slow)
-            .replace("metadata: {labels: {app: slow}}", "metadata: {labels: {app: slow}, annotations: {fake.test/ready-delay: 1h}}"),
-    );
+    ns.apply(&set("slow", &format!("replicas: 2\n  {}", claim(&late)), slow).replace(
+        "metadata: {labels: {app: slow}}",
+        "metadata: {labels: {app: slow}, annotations: {fake.test/ready-delay: 1h}}",
+    ));
     ns.wait_pod_status("slow-0", "Running");
     ns.wait("the canaries to be made and the set at zero to be empty", support::PATIENCE, || {
         let pods = ns.pods();
@@ -267,7 +270,11 @@ fn healthy_but_odd_is_silent() {
         let kept = ["canary-2", "canary-1", "canary-0", "offset-5"]
             .iter()
             .all(|name| image(name).as_deref() == Some("web:1"));
-        if moved && kept && !pods.keys().any(|name| name.starts_with("zero-")) { Ok(()) } else { Err(format!("{pods:?}")) }
+        if moved && kept && !pods.keys().any(|name| name.starts_with("zero-")) {
+            Ok(())
+        } else {
+            Err(format!("{pods:?}"))
+        }
     });
     // Twelve minutes of a start that may take fifteen.
     ns.age("12m");
@@ -303,7 +310,7 @@ fn who_may_not_see_everything_gets_a_partial_answer_that_says_so() {
     postgres(&ns, &cluster.storage_class("ssd", Binding::Immediate, false));
     let alice = ns.user(
         "alice",
-        "[{apiGroups: [apps], resources: [statefulsets], verbs: [get, list]}, {apiGroups: [''], resources: [pods], verbs: [get, list]}]",
+        "- {apiGroups: [apps], resources: [statefulsets], verbs: [get, list]}\n- {apiGroups: [''], resources: [pods], verbs: [get, list]}",
     );
     let run = ns.sts_as(&alice, &["doctor"]).code(0);
     assert!(run.stdout.contains("1 StatefulSet, 3 pods looked at"), "{run}");
@@ -313,7 +320,7 @@ fn who_may_not_see_everything_gets_a_partial_answer_that_says_so() {
     assert!(run.stdout.contains("service-missing") && run.stdout.contains("orphaned-claims"), "{run}");
     let screen = ns.sts_as(&alice, &["status", "postgres"]).ok();
     assert!(screen.contains("postgres-2") && screen.contains("not looked at:"), "{screen}");
-    let nobody = ns.user("nobody", "[]");
+    let nobody = ns.user("nobody", "- {apiGroups: [''], resources: [pods], verbs: [get]}");
     let run = ns.sts_as(&nobody, &["doctor"]).code(3);
     assert_eq!(run.stdout, "");
     assert!(run.stderr.contains("cannot list resource \"statefulsets\""), "{run}");

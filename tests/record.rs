@@ -9,7 +9,8 @@ fn a_recording_tells_the_same_as_the_cluster_and_no_secret() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("record");
     let class = cluster.storage_class("ssd", Binding::Immediate, false);
-    let yaml = include_str!("manifests/postgres.yaml").replace("storageClassName: ssd", &format!("storageClassName: {class}"));
+    let yaml = include_str!("manifests/postgres.yaml")
+        .replace("storageClassName: ssd", &format!("storageClassName: {class}"));
     ns.apply(&yaml);
     ns.wait_ready("postgres", 3);
     ns.kubectl(&["set", "image", "sts/postgres", "postgres=postgres:does-not-exist"]).ok();
@@ -73,7 +74,10 @@ fn files_that_are_no_cluster_are_named() {
         ("just words", "standard input holds no Kubernetes object"),
         ("kind: Secret\napiVersion: v1\nmetadata: {name: x}\n", "standard input holds no Kubernetes object"),
         ("kind: Pod\napiVersion: v1\nmetadata: {name: x}\n", "there is no StatefulSet in the files given"),
-        ("kind: StatefulSet\napiVersion: apps/v1\nmetadata: {name: x}\nspec: {replicas: many}\n", "StatefulSet x is not as Kubernetes writes it"),
+        (
+            "kind: StatefulSet\napiVersion: apps/v1\nmetadata: {name: x}\nspec: {replicas: many}\n",
+            "StatefulSet x is not as Kubernetes writes it",
+        ),
         ("", "standard input holds no Kubernetes object"),
     ] {
         let run = sts(stdin, &["doctor", "--from", "-"]).code(3);
