@@ -11,7 +11,7 @@ use crate::cluster::inventory::{self, Want};
 use crate::cluster::recorded::{self, Absent};
 use crate::error::{Error, Exit, Result};
 use crate::kinds::{LabelSelector, StatefulSet};
-use crate::render::{Output, View};
+use crate::render::{Look, Output, View};
 use crate::snapshot::{Observed, Scope};
 
 /// Flags of every command.
@@ -55,6 +55,15 @@ pub struct Choice {
     /// Only sets with these labels, as in kubectl: app=db,tier!=test
     #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = selector)]
     pub selector: Option<LabelSelector>,
+}
+
+/// Where a command shows and says things while it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Streams {
+    /// How standard output looks.
+    pub look: Look,
+    /// Says something beside the answer.
+    pub warn: fn(&str),
 }
 
 /// What a command answers.
@@ -146,7 +155,10 @@ impl Sight {
 }
 
 /// `postgres` of `postgres`, `sts/postgres` or `statefulset.apps/postgres`.
-fn bare(name: &str) -> Result<&str> {
+///
+/// # Errors
+/// When another kind is named.
+pub fn bare(name: &str) -> Result<&str> {
     match name.split_once('/') {
         None => Ok(name),
         Some(("sts" | "statefulset" | "statefulsets" | "statefulset.apps" | "statefulsets.apps", name)) => {

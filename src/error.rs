@@ -66,6 +66,18 @@ impl Error {
         Error { exit: Exit::Usage, ..Error::cluster(what) }
     }
 
+    /// The tool says no before or while acting (exit code 4).
+    pub fn refused(what: impl Into<String>) -> Error {
+        Error { exit: Exit::Refused, ..Error::cluster(what) }
+    }
+
+    /// Ends the process in another way.
+    #[must_use]
+    pub fn ending(mut self, exit: Exit) -> Error {
+        self.exit = exit;
+        self
+    }
+
     /// Adds why it failed; may be called several times, outermost cause first. Empty and repeated texts are dropped.
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Error {

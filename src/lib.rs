@@ -7,6 +7,8 @@ pub mod commands;
 pub mod controller;
 pub mod error;
 pub mod kinds;
+pub mod plan;
+pub mod reconcile;
 pub mod render;
 pub mod rules;
 pub mod snapshot;

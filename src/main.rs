@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use kubectl_sts::cli::Color;
+use kubectl_sts::cli::{Color, Streams};
 use kubectl_sts::commands::Cli;
 use kubectl_sts::error::Exit;
 use kubectl_sts::render::{Look, render};
@@ -19,9 +19,10 @@ fn main() -> ExitCode {
             return Exit::Cluster.into();
         }
     };
+    let streams = Streams { look, warn: |warning| tell(&format!("Warning: {warning}")) };
     let answer = runtime.block_on(async {
         tokio::select! {
-            answer = cli.run(|warning| tell(&format!("Warning: {warning}"))) => Some(answer),
+            answer = cli.run(&streams) => Some(answer),
             _ = tokio::signal::ctrl_c() => None,
         }
     });

@@ -3,4 +3,5 @@
 pub mod connect;
 pub mod decode;
 pub mod inventory;
+pub mod live;
 pub mod recorded;

@@ -1,13 +1,15 @@
 //! What you can type: one file a command, with its arguments and help, what it does, and what it shows.
 
+mod act;
 mod doctor;
 mod explain;
 mod record;
 mod status;
+mod watch;
 
 use clap::{Parser, Subcommand};
 
-use crate::cli::{Answer, Global};
+use crate::cli::{Answer, Global, Streams};
 use crate::error::Result;
 
 /// The exit codes, as every command's help shows them.
@@ -35,6 +37,8 @@ pub struct Cli {
 pub enum Command {
     /// Shows sets: one line each, or one set on a screen
     Status(status::Args),
+    /// Follows a rollout or a scaling until it is settled or stuck
+    Watch(watch::Args),
     /// Looks for what is wrong, and says what to type
     Doctor(doctor::Args),
     /// Explains a rule
@@ -48,9 +52,11 @@ impl Cli {
     ///
     /// # Errors
     /// As the command says.
-    pub async fn run(&self, warn: fn(&str)) -> Result<Answer> {
+    pub async fn run(&self, streams: &Streams) -> Result<Answer> {
+        let warn = streams.warn;
         match &self.command {
-            Command::Status(args) => status::run(&self.global, args, warn).await,
+            Command::Status(args) => status::run(&self.global, args, streams).await,
+            Command::Watch(args) => watch::run(&self.global, args, streams).await,
             Command::Doctor(args) => doctor::run(&self.global, args, warn).await,
             Command::Explain(args) => explain::run(args),
             Command::Record(args) => record::run(&self.global, args, warn).await,

@@ -3,10 +3,13 @@
 mod many;
 mod one;
 
-use super::help;
-use crate::cli::{Answer, Choice, Global};
+use std::time::Duration;
+
+use super::{help, watch};
+use crate::cli::{Answer, Choice, Global, Streams};
 use crate::cluster::inventory::Want;
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, Result};
+use crate::reconcile::Limits;
 use crate::render::Output;
 use crate::rules::{Filter, of_set};
 use crate::snapshot::Snapshot;
@@ -30,11 +33,24 @@ pub struct Args {
     names: Vec<String>,
     #[command(flatten)]
     choice: Choice,
+    /// Follow one set as `watch` does, until interrupted
+    #[arg(short, long)]
+    watch: bool,
 }
 
-pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<Answer> {
+pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+    if args.watch {
+        let [name] = args.names.as_slice() else {
+            return Err(
+                Error::usage("only one set can be followed").hint("name it: kubectl sts status NAME -w")
+            );
+        };
+        let limits =
+            Limits { timeout: None, stuck_after: Duration::MAX, stable_for: Duration::MAX, endless: true };
+        return watch::follow(global, name, limits, streams).await;
+    }
     let want = if global.output == Output::Wide { Want::Everything } else { Want::Diagnosis };
-    let sight = global.observe(args.choice.all_namespaces, want, warn).await?;
+    let sight = global.observe(args.choice.all_namespaces, want, streams.warn).await?;
     let chosen = sight.choose(&args.names, &args.choice)?;
     let namespaces = sight.observed.namespaces();
     let mut screens = Vec::new();

@@ -121,6 +121,20 @@ impl LabelSelector {
     }
 }
 
+impl LabelSelector {
+    /// As a `labelSelector` query: `app=db,tier in (gold,silver),!old`.
+    pub fn to_query(&self) -> String {
+        let pairs = self.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let terms = self.match_expressions.iter().map(|term| match term.operator.as_str() {
+            "In" => format!("{} in ({})", term.key, term.values.join(",")),
+            "NotIn" => format!("{} notin ({})", term.key, term.values.join(",")),
+            "DoesNotExist" => format!("!{}", term.key),
+            _ => term.key.clone(),
+        });
+        pairs.chain(terms).collect::<Vec<_>>().join(",")
+    }
+}
+
 /// Whether `labels` has every pair of `wanted`.
 pub fn matches_labels(wanted: &Map, labels: &Map) -> bool {
     wanted.iter().all(|(key, value)| labels.get(key) == Some(value))

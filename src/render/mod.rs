@@ -1,8 +1,11 @@
 //! How it looks: one value, as text for people and as JSON for programs.
 
 mod finding;
+pub mod live;
 mod next;
 mod page;
+mod plan;
+pub mod progress;
 mod table;
 
 use serde_json::Value;
@@ -10,6 +13,7 @@ use serde_json::Value;
 pub use finding::{finding, finding_json, skipped, skipped_json};
 pub use next::{brief, sentence};
 pub use page::{Glyph, Look, Page};
+pub use plan::{plan, plan_json, step_json, step_text};
 pub use table::{Cell, Column, Table};
 
 use crate::error::{Error, Result};
@@ -22,6 +26,10 @@ pub trait View {
     fn json(&self) -> Value;
     /// The objects it is about, as `kubectl get -o name` writes them.
     fn names(&self) -> Vec<String>;
+    /// Whether it is the end of a stream of JSON objects, one a line.
+    fn is_streamed(&self) -> bool {
+        false
+    }
 }
 
 /// `-o`.
@@ -51,6 +59,7 @@ pub fn render(view: &dyn View, output: Output, look: Look) -> Result<String> {
             view.text(&mut page);
             page.finish()
         }
+        Output::Json if view.is_streamed() => format!("{}\n", view.json()),
         Output::Json => json(&view.json())?,
         Output::Yaml => yaml(&view.json())?,
         Output::Name => view.names().into_iter().map(|name| crate::text::clean(&name) + "\n").collect(),

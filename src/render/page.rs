@@ -58,6 +58,12 @@ impl Glyph {
         }
     }
 
+    /// The sign, in colour where that is wanted.
+    pub(super) fn painted(self, look: Look) -> String {
+        let sign = self.sign(look.ascii);
+        if look.color { format!("{0}{sign}{0:#}", self.style()) } else { sign.to_owned() }
+    }
+
     fn style(self) -> Style {
         let color = match self {
             Glyph::Good => AnsiColor::Green,
@@ -156,8 +162,7 @@ impl Page {
     }
 
     fn painted(&self, glyph: Glyph) -> String {
-        let sign = glyph.sign(self.look.ascii);
-        if self.look.color { format!("{0}{sign}{0:#}", glyph.style()) } else { sign.to_owned() }
+        glyph.painted(self.look)
     }
 
     fn wrapped(&mut self, head: &str, text: &str, indent: usize) {

@@ -267,6 +267,12 @@ impl<'a> Snapshot<'a> {
         claims.filter(|claim| !claim.is_bound()).filter_map(|claim| claim.metadata.creation_timestamp).max()
     }
 
+    /// Since when the pod has been running without being ready for longer than its probes allow; `None` while it is
+    /// still in time, ready, or not running.
+    pub fn late_since(&self, pod: &Pod) -> Option<Timestamp> {
+        trouble::late_since(pod).filter(|late| *late <= self.taken_at)
+    }
+
     /// The autoscaler that scales this set.
     ///
     /// # Errors

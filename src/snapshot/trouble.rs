@@ -282,11 +282,36 @@ fn gates_closed(pod: &Pod) -> Option<&Condition> {
         .filter(|ready| ready.status == "True")
 }
 
+/// The seconds a container's probes allow it to run without being ready.
+fn allowed(container: &Container, status: &ContainerStatus) -> i64 {
+    let startup = container.startup_probe.as_ref().filter(|_| status.started != Some(true));
+    startup.map_or(0, crate::kinds::Probe::allowance)
+        + container.readiness_probe.as_ref().map_or(0, crate::kinds::Probe::allowance)
+}
+
+/// When the time that the pod's probes give it is over, if it runs and is not ready: the last of its containers counts.
+pub(super) fn late_since(pod: &Pod) -> Option<Timestamp> {
+    if pod.is_ready() || pod.is_finished() {
+        return None;
+    }
+    let unready = pod.condition("Ready").and_then(|ready| ready.last_transition_time);
+    pod.spec
+        .containers
+        .iter()
+        .filter_map(|container| {
+            let status = pod.status.container_statuses.iter().find(|status| status.name == container.name)?;
+            let started = status.state.running.as_ref()?.started_at?;
+            let from = started.max(unready.unwrap_or(started));
+            (!status.ready)
+                .then(|| from.saturating_add(SignedDuration::from_secs(allowed(container, status))).ok())
+                .flatten()
+        })
+        .max()
+}
+
 /// The seconds the container's probes allow after `from`, if they are over.
 fn overdue(container: &Container, status: &ContainerStatus, from: Timestamp, now: Timestamp) -> Option<i64> {
-    let startup = container.startup_probe.as_ref().filter(|_| status.started != Some(true));
-    let allowed = startup.map_or(0, crate::kinds::Probe::allowance)
-        + container.readiness_probe.as_ref().map_or(0, crate::kinds::Probe::allowance);
+    let allowed = allowed(container, status);
     let allowance = SignedDuration::from_secs(allowed);
     (now.duration_since(from) > allowance + allowance.max(SLACK)).then_some(allowed)
 }

@@ -22,6 +22,8 @@ const WRITE: Duration = Duration::from_secs(65);
 const RETRIES: u32 = 4;
 /// The longest such wait that is obeyed.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Silence after which a watch counts as broken. The server sends a bookmark about every minute.
+const WATCH_SILENCE: Duration = Duration::from_secs(150);
 /// A refusal longer than this is not a Status worth showing.
 const LONGEST_REFUSAL: usize = 1 << 20;
 
@@ -218,6 +220,47 @@ impl Connection {
     /// As [`Connection::get`].
     pub async fn get_bytes(&self, path_and_query: &str, accept: &str) -> Result<Vec<u8>, ReadError> {
         self.get(path_and_query, accept).await?.bytes().await
+    }
+
+    /// Opens a watch. It takes no turn, as it never ends by itself, and only a silence longer than the server's
+    /// bookmarks are apart ends it.
+    ///
+    /// # Errors
+    /// As [`Connection::get`].
+    pub async fn watch(&self, path_and_query: &str) -> Result<Reply, ReadError> {
+        let request = Request::get(path_and_query)
+            .header(ACCEPT, "application/json")
+            .body(Body::empty())
+            .map_err(|e| ReadError::Transport(kube::Error::HttpError(e)))?;
+        let (head, body) = Patience::new(self.timeout).wait(self.client.send(request)).await?.into_parts();
+        let patience = Patience::Silence(WATCH_SILENCE);
+        let reply = Reply { headers: head.headers, body, patience, turn: None };
+        if head.status.is_success() { Ok(reply) } else { Err(refusal(head.status, reply).await) }
+    }
+
+    /// Sends one write, never twice, and reads the answer. A write whose answer did not come may have been carried out
+    /// all the same: look again.
+    ///
+    /// # Errors
+    /// Any [`ReadError`].
+    pub async fn write(
+        &self,
+        method: http::Method,
+        path_and_query: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, ReadError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path_and_query)
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, content_type)
+            .body(Body::from(body))
+            .map_err(|e| ReadError::Transport(kube::Error::HttpError(e)))?;
+        let patience = Patience::new(self.timeout.or(Some(WRITE)));
+        let (head, body) = patience.wait(self.client.send(request)).await?.into_parts();
+        let reply = Reply { headers: head.headers, body, patience, turn: None };
+        if head.status.is_success() { reply.bytes().await } else { Err(refusal(head.status, reply).await) }
     }
 
     /// Runs one call of kube's, such as a patch, and stops waiting after `--request-timeout`, by default 65 seconds.

@@ -1,0 +1,465 @@
+//! Watches merged into snapshots, and steps turned into requests.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::connect::{Connection, ReadError};
+use super::decode;
+use super::inventory::{self, Want};
+use crate::error::{Error, Result};
+use crate::kinds::*;
+use crate::plan::{PatchKind, Step};
+use crate::snapshot::{Observed, Scope, Snapshot};
+
+/// How often what is not watched is read again.
+const REFRESH: Duration = Duration::from_secs(30);
+/// First pause after a broken watch; it doubles up to the longest.
+const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How often a kind is listed whose watch is not allowed.
+const POLL: Duration = Duration::from_secs(2);
+/// Who writes, in managedFields.
+const FIELD_MANAGER: &str = "kubectl-sts";
+
+/// One set, followed.
+pub struct Live {
+    connection: Connection,
+    namespace: String,
+    name: String,
+    observed: Observed,
+    changes: UnboundedReceiver<Delta>,
+    refreshed: Instant,
+    broken: Option<String>,
+    // Dropped with it, and then all watches end.
+    _watches: JoinSet<()>,
+}
+
+/// What a watch brings.
+enum Delta {
+    Sets(Change<StatefulSet>),
+    Pods(Change<Pod>),
+    Claims(Change<PersistentVolumeClaim>),
+    Events(Change<Event>),
+    /// A watch is down, for this reason; `None` when it is up again.
+    Broken(Option<String>),
+}
+
+enum Change<T> {
+    All(Vec<T>),
+    Put(T),
+    Gone(T),
+}
+
+/// What became of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Performed {
+    /// It was done.
+    Done,
+    /// There was nothing left to do: the object is gone.
+    AlreadySo,
+    /// Refused for now, because the object is not as it was seen, or a budget forbids it: the server's message.
+    Conflict(String),
+}
+
+impl Live {
+    /// Starts to follow a set: everything is read once, and the set, its pods, its claims and warnings are watched.
+    ///
+    /// # Errors
+    /// When it cannot be read, or there is no such set.
+    pub async fn start(connection: Connection, namespace: &str, name: &str) -> Result<Live> {
+        let observed =
+            inventory::observe(&connection, Scope::Namespace(namespace.to_owned()), Want::Diagnosis).await?;
+        let Some(set) = observed.sets.iter().find(|set| set.metadata.name == name) else {
+            return Err(Error::cluster(format!("no StatefulSet \"{name}\" in namespace {namespace}"))
+                .hint(format!("list them with: kubectl sts status -n {namespace}")));
+        };
+        let (sender, changes) = unbounded_channel();
+        let mut watches = JoinSet::new();
+        let pods = format!("labelSelector={}", encode(&set.spec.selector.to_query()));
+        let own = format!("fieldSelector=metadata.name%3D{name}");
+        let at = |kind: Kind| kind.path(Some(namespace));
+        watches.spawn(follow(connection.clone(), at(Kind::StatefulSet), own, sender.clone(), Delta::Sets));
+        if observed.pods.is_ok() {
+            watches.spawn(follow(
+                connection.clone(),
+                at(Kind::Pod),
+                pods.clone(),
+                sender.clone(),
+                Delta::Pods,
+            ));
+        }
+        if observed.claims.is_ok() {
+            let path = at(Kind::PersistentVolumeClaim);
+            watches.spawn(follow(connection.clone(), path, pods, sender.clone(), Delta::Claims));
+        }
+        if observed.events.is_ok() {
+            let warnings = "fieldSelector=type!%3DNormal".to_owned();
+            watches.spawn(follow(connection.clone(), at(Kind::Event), warnings, sender, Delta::Events));
+        }
+        Ok(Live {
+            connection,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            observed,
+            changes,
+            refreshed: Instant::now(),
+            broken: None,
+            _watches: watches,
+        })
+    }
+
+    /// Shows the newest snapshot; `None` when the set is gone.
+    pub fn look<R>(&self, look: impl FnOnce(Option<&Snapshot<'_>>) -> R) -> R {
+        let namespaces = self.observed.namespaces();
+        let namespace = namespaces.get(self.namespace.as_str());
+        let set = namespace
+            .and_then(|namespace| namespace.sets.iter().find(|set| set.metadata.name == self.name).copied());
+        match (namespace, set) {
+            (Some(namespace), Some(set)) => look(Some(&Snapshot::of(&self.observed, namespace, set))),
+            _ => look(None),
+        }
+    }
+
+    /// Why the picture may be old: a watch that is down.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// Waits until something changed, at most until `until`, and takes all changes that have come by then in. Whether
+    /// anything changed. Time is taken on in any case.
+    pub async fn changed(&mut self, until: Instant) -> bool {
+        let mut any = false;
+        if let Ok(Some(delta)) = timeout_at(until, self.changes.recv()).await {
+            self.apply(delta);
+            any = true;
+        }
+        while let Ok(delta) = self.changes.try_recv() {
+            self.apply(delta);
+            any = true;
+        }
+        if self.refreshed.elapsed() > REFRESH {
+            self.refresh().await;
+        }
+        self.observed.taken_at = Timestamp::now();
+        any
+    }
+
+    /// Reads what is not watched again. Failing is no harm: the next time will do.
+    pub async fn refresh(&mut self) {
+        self.refreshed = Instant::now();
+        let scope = Scope::Namespace(self.namespace.clone());
+        if let Ok(fresh) = inventory::observe(&self.connection, scope, Want::Diagnosis).await {
+            let own = std::mem::take(&mut self.observed.sets)
+                .into_iter()
+                .find(|set| set.metadata.name == self.name);
+            let (pods, claims, events) =
+                (self.observed.pods.clone(), self.observed.claims.clone(), self.observed.events.clone());
+            self.observed = fresh;
+            self.observed.sets.retain(|set| set.metadata.name != self.name);
+            self.observed.sets.extend(own);
+            (self.observed.pods, self.observed.claims, self.observed.events) = (pods, claims, events);
+        }
+    }
+
+    /// Carries a step out. Every write names exactly what it acts on; an [`Step::Await`] is nothing to carry out.
+    ///
+    /// # Errors
+    /// When the server refused for good, or could not be reached; it may have been done all the same then.
+    pub async fn perform(&mut self, step: &Step, dry_run: bool) -> Result<Performed> {
+        let dry = if dry_run { "&dryRun=All" } else { "" };
+        let namespace = &self.namespace;
+        let (doing, sent) = match step {
+            Step::Await { .. } => return Ok(Performed::Done),
+            Step::Patch(patch) => {
+                let Some(set) = self.observed.sets.iter().find(|set| set.metadata.name == patch.set) else {
+                    return Ok(Performed::AlreadySo);
+                };
+                let body = patch.with_preconditions(&set.metadata.resource_version);
+                let content = match patch.kind {
+                    PatchKind::Merge => "application/merge-patch+json",
+                    PatchKind::Strategic => "application/strategic-merge-patch+json",
+                };
+                let path = format!(
+                    "{}/{}?fieldManager={FIELD_MANAGER}{dry}",
+                    Kind::StatefulSet.path(Some(namespace)),
+                    patch.set
+                );
+                let sent =
+                    self.connection.write(http::Method::PATCH, &path, content, body.to_string().into_bytes());
+                (format!("patch StatefulSet {}", patch.set), sent.await)
+            }
+            Step::DeletePod { pod, seen, evict, .. } => {
+                let preconditions = json!({"uid": seen});
+                let path = format!("{}/{pod}", Kind::Pod.path(Some(namespace)));
+                let (method, path, body) = if *evict {
+                    let mut options = json!({"preconditions": preconditions});
+                    if dry_run {
+                        options["dryRun"] = json!(["All"]);
+                    }
+                    let body = json!({"apiVersion": "policy/v1", "kind": "Eviction",
+                        "metadata": {"name": pod, "namespace": namespace}, "deleteOptions": options});
+                    (http::Method::POST, format!("{path}/eviction?fieldManager={FIELD_MANAGER}{dry}"), body)
+                } else {
+                    let mut body =
+                        json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions});
+                    if dry_run {
+                        body["dryRun"] = json!(["All"]);
+                    }
+                    (http::Method::DELETE, path, body)
+                };
+                let body = body.to_string().into_bytes();
+                let sent = self.connection.write(method, &path, "application/json", body).await;
+                (format!("{} pod {pod}", if *evict { "evict" } else { "delete" }), sent)
+            }
+        };
+        match sent {
+            Ok(_) => Ok(Performed::Done),
+            Err(ReadError::NotFound { .. }) => Ok(Performed::AlreadySo),
+            Err(ReadError::Api { code: 409 | 429, message, .. }) => Ok(Performed::Conflict(message)),
+            // A patch whose uid is another's is refused as a change of the uid.
+            Err(ReadError::Api { code: 422, message, .. }) if message.contains("metadata.uid") => {
+                Ok(Performed::Conflict(message))
+            }
+            Err(error) => Err(self.connection.explain(&error, &doing)),
+        }
+    }
+
+    /// Asks whether we may; `None` when the server does not say.
+    pub async fn may(&self, verb: &str, group: &str, resource: &str, subresource: &str) -> Option<bool> {
+        let body = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {
+                "namespace": self.namespace, "verb": verb, "group": group, "resource": resource,
+                "subresource": subresource,
+            }},
+        });
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let body = body.to_string().into_bytes();
+        let answer = self.connection.write(http::Method::POST, path, "application/json", body).await.ok()?;
+        serde_json::from_slice::<Value>(&answer).ok()?["status"]["allowed"].as_bool()
+    }
+
+    fn apply(&mut self, delta: Delta) {
+        let observed = &mut self.observed;
+        match delta {
+            Delta::Sets(change) => {
+                let name = self.name.clone();
+                merge(&mut observed.sets, change, |set| set.metadata.name == name);
+            }
+            Delta::Pods(change) => {
+                let selector = own(&observed.sets, &self.name).map(|set| set.spec.selector.clone());
+                if let (Ok(pods), Some(selector)) = (&mut observed.pods, selector) {
+                    merge(pods, change, |pod| selector.matches(&pod.metadata.labels));
+                }
+            }
+            Delta::Claims(change) => {
+                let selector = own(&observed.sets, &self.name).map(|set| set.spec.selector.clone());
+                if let (Ok(claims), Some(selector)) = (&mut observed.claims, selector) {
+                    merge(claims, change, |claim| selector.matches(&claim.metadata.labels));
+                }
+            }
+            Delta::Events(change) => {
+                if let Ok(events) = &mut observed.events {
+                    merge(events, change, |_| true);
+                }
+            }
+            Delta::Broken(why) => self.broken = why,
+        }
+    }
+}
+
+fn own<'s>(sets: &'s [StatefulSet], name: &str) -> Option<&'s StatefulSet> {
+    sets.iter().find(|set| set.metadata.name == name)
+}
+
+fn merge<T: Object>(all: &mut Vec<T>, change: Change<T>, is_watched: impl Fn(&T) -> bool) {
+    let same = |a: &T, b: &T| a.meta().name == b.meta().name && a.meta().namespace == b.meta().namespace;
+    match change {
+        Change::All(fresh) => {
+            all.retain(|old| !is_watched(old) && !fresh.iter().any(|new| same(old, new)));
+            all.extend(fresh);
+        }
+        Change::Put(object) => match all.iter_mut().find(|old| same(old, &object)) {
+            Some(old) => *old = object,
+            None => all.push(object),
+        },
+        Change::Gone(object) => all.retain(|old| !same(old, &object)),
+    }
+}
+
+/// Lists and watches one kind for ever.
+async fn follow<T: Object + 'static>(
+    mut connection: Connection,
+    path: String,
+    query: String,
+    changes: UnboundedSender<Delta>,
+    wrap: fn(Change<T>) -> Delta,
+) {
+    let mut pause = PAUSE;
+    let mut broken = false;
+    loop {
+        let mut version = match list::<T>(&connection, &path, &query).await {
+            Ok((objects, version)) => {
+                if changes.send(wrap(Change::All(objects))).is_err() {
+                    return;
+                }
+                if std::mem::take(&mut broken) {
+                    let _ = changes.send(Delta::Broken(None));
+                }
+                pause = PAUSE;
+                version
+            }
+            Err(error) => {
+                if matches!(error, ReadError::Unauthorized) {
+                    let _ = connection.reconnect().await;
+                }
+                broken = true;
+                let why = connection.explain(&error, &format!("list {}", T::KIND.plural())).to_string();
+                let _ = changes.send(Delta::Broken(Some(why)));
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                continue;
+            }
+        };
+        // Watch from there until the server has forgotten where we were.
+        loop {
+            match watch::<T>(&connection, &path, &query, &mut version, &changes, wrap).await {
+                Ok(()) => pause = PAUSE,
+                Err(ReadError::Gone) => break,
+                Err(ReadError::Forbidden { .. }) => {
+                    sleep(POLL).await;
+                    break;
+                }
+                Err(ReadError::Unauthorized) => {
+                    let _ = connection.reconnect().await;
+                    sleep(pause).await;
+                    break;
+                }
+                Err(_) => {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    // A server that has come back may count anew.
+                    break;
+                }
+            }
+            if changes.is_closed() {
+                return;
+            }
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ListMeta {
+    resource_version: String,
+}
+
+async fn list<T: Object>(
+    connection: &Connection,
+    path: &str,
+    query: &str,
+) -> std::result::Result<(Vec<T>, String), ReadError> {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(default)]
+        metadata: ListMeta,
+    }
+    let body = connection.get_bytes(&format!("{path}?{query}"), "application/json").await?;
+    let malformed = |error| ReadError::Transport(kube::Error::SerdeError(error));
+    let head: Head = serde_json::from_slice(&body).map_err(malformed)?;
+    Ok((decode::list(&body).map_err(malformed)?, head.metadata.resource_version))
+}
+
+/// One watch, until the server ends it.
+async fn watch<T: Object>(
+    connection: &Connection,
+    path: &str,
+    query: &str,
+    version: &mut String,
+    changes: &UnboundedSender<Delta>,
+    wrap: fn(Change<T>) -> Delta,
+) -> std::result::Result<(), ReadError> {
+    let path = format!(
+        "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds=290&resourceVersion={version}&{query}"
+    );
+    let mut reply = connection.watch(&path).await?;
+    let mut buffer: Vec<u8> = Vec::new();
+    while let Some(piece) = reply.chunk().await? {
+        buffer.extend_from_slice(&piece);
+        let mut start = 0;
+        while let Some(end) = buffer[start..].iter().position(|byte| *byte == b'\n') {
+            let line = &buffer[start..start + end];
+            start += end + 1;
+            if !line.is_empty() && !take::<T>(line, version, changes, wrap)? {
+                return Ok(());
+            }
+        }
+        buffer.drain(..start);
+    }
+    Ok(())
+}
+
+/// Takes one event of a watch; whether anybody still wants more.
+fn take<T: Object>(
+    line: &[u8],
+    version: &mut String,
+    changes: &UnboundedSender<Delta>,
+    wrap: fn(Change<T>) -> Delta,
+) -> std::result::Result<bool, ReadError> {
+    #[derive(Deserialize)]
+    struct WatchEvent<'a> {
+        r#type: &'a str,
+        #[serde(borrow)]
+        object: &'a serde_json::value::RawValue,
+    }
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Head {
+        metadata: ListMeta,
+        code: u16,
+    }
+    let malformed = |error| ReadError::Transport(kube::Error::SerdeError(error));
+    let event: WatchEvent<'_> = serde_json::from_slice(line).map_err(malformed)?;
+    let change = match event.r#type {
+        "ADDED" | "MODIFIED" => {
+            Change::Put(serde_json::from_str::<T>(event.object.get()).map_err(malformed)?)
+        }
+        "DELETED" => Change::Gone(serde_json::from_str::<T>(event.object.get()).map_err(malformed)?),
+        kind => {
+            let head: Head = serde_json::from_str(event.object.get()).map_err(malformed)?;
+            if kind == "BOOKMARK" {
+                *version = head.metadata.resource_version;
+                return Ok(!changes.is_closed());
+            }
+            return Err(match head.code {
+                410 => ReadError::Gone,
+                code => ReadError::Api { code, reason: String::new(), message: "the watch broke".to_owned() },
+            });
+        }
+    };
+    if let Change::Put(object) | Change::Gone(object) = &change {
+        version.clone_from(&object.meta().resource_version);
+    }
+    Ok(changes.send(wrap(change)).is_ok())
+}
+
+/// Percent-encodes a query value.
+fn encode(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}

@@ -1,0 +1,35 @@
+//! Watching: nothing to write, only waits, until the controller has nothing left to do.
+
+use super::{Goal, Plan, Step, Stop};
+use crate::controller::{Next, Rest, next};
+use crate::snapshot::Snapshot;
+
+/// The set comes to rest, whatever it is on its way to.
+#[derive(Clone, Copy, Debug)]
+pub struct Rollout;
+
+impl Goal for Rollout {
+    fn plan(&self, now: &Snapshot<'_>) -> Result<Plan, Stop> {
+        let set = now.set;
+        let headline = format!("watch {} in {}", set.metadata.name, set.metadata.namespace);
+        let wait = |pods: Vec<String>, until: &str| vec![Step::Await { pods, until: until.to_owned() }];
+        let steps = match next(now)? {
+            Next::Settled(Rest::Done | Rest::Partition) => Vec::new(),
+            Next::Settled(Rest::OnDelete) => wait(stale(now), "to be deleted by you"),
+            Next::Settled(Rest::Deleting) => wait(Vec::new(), "the set to be gone"),
+            Next::Settled(Rest::Unobserved | Rest::UnknownStrategy) => wait(Vec::new(), "the controller"),
+            Next::Wait { on, .. } => wait(vec![set.pod_name(on)], "to be available"),
+            Next::Act(_) => wait(Vec::new(), "the controller"),
+        };
+        Ok(Plan { headline, steps, ..Plan::default() })
+    }
+}
+
+fn stale(now: &Snapshot<'_>) -> Vec<String> {
+    let update = &now.set.status.update_revision;
+    let replicas = now.replicas().unwrap_or_default().iter().rev();
+    replicas
+        .filter(|replica| replica.pod.is_some_and(|pod| pod.revision() != update))
+        .map(|replica| replica.name.clone())
+        .collect()
+}

@@ -1,0 +1,248 @@
+//! The loop: observe, plan, do the first step if it was agreed to, look again.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::cluster::live::{Live, Performed};
+use crate::controller::{Next, next};
+use crate::error::Result;
+use crate::plan::{Goal, Plan, Refusal, Step, Stop};
+use crate::rules::{Filter, Finding, Severity, of_set};
+use crate::snapshot::{Snapshot, Unseen};
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The goal is reached.
+    Reached,
+    /// A write would be needed that nobody agreed to; with the plan as it is now.
+    Drifted(Box<Plan>),
+    /// What is waited for will not come by itself; with the findings that say why, and the words for them.
+    Stuck(Box<Stuck>),
+    /// The goal cannot be reached from here any more.
+    Refused(Refusal),
+    /// What it needs to know could not be seen.
+    Unseen(Unseen),
+    /// Time is up.
+    TimedOut,
+    /// The set is gone.
+    Gone,
+}
+
+/// What it is stuck on.
+#[derive(Debug)]
+pub struct Stuck {
+    /// The set, as it was then.
+    pub set: crate::kinds::StatefulSet,
+    /// What is waited for, in words.
+    pub on: String,
+    /// Why it will not come; empty where only time speaks against it.
+    pub findings: Vec<Finding>,
+}
+
+/// When to give up, and when to believe.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest it may take in all.
+    pub timeout: Option<Duration>,
+    /// How long evidence of being stuck must hold.
+    pub stuck_after: Duration,
+    /// How long the goal must stay reached.
+    pub stable_for: Duration,
+    /// Whether to go on for ever, past being reached and being stuck.
+    pub endless: bool,
+}
+
+/// A write, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub step: Step,
+    /// What came of it, in words.
+    pub result: String,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Every write, in order.
+    pub journal: Vec<Entry>,
+}
+
+/// Sees what happens while it happens.
+pub trait Witness {
+    /// How things stand now; called at every look, at least once a second.
+    fn look(&mut self, snapshot: &Snapshot<'_>);
+    /// The picture may be old, because of this.
+    fn trouble(&mut self, why: Option<&str>);
+}
+
+/// At least how often is looked, as time alone makes pods available and evidence old.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often the same write is tried against a conflict before it counts as drift.
+const TRIES: u32 = 5;
+
+/// Brings the set to the goal by the steps agreed to, and no others. It keeps nothing: called again after an
+/// interruption it goes on where the cluster is.
+///
+/// # Errors
+/// When a write fails for good.
+pub async fn reconcile(
+    live: &mut Live,
+    goal: &dyn Goal,
+    agreed: &[Step],
+    limits: &Limits,
+    witness: &mut dyn Witness,
+) -> Result<Report> {
+    let started = Instant::now();
+    let mut journal: Vec<Entry> = Vec::new();
+    let mut reached_since: Option<Instant> = None;
+    let mut evidence: Option<(String, Instant)> = None;
+    let mut conflicts = 0;
+    loop {
+        witness.trouble(live.broken());
+        let look = live.look(|snapshot| {
+            snapshot.map(|snapshot| {
+                witness.look(snapshot);
+                Look {
+                    plan: goal.plan(snapshot),
+                    stuck: stuck(snapshot),
+                    leaving: snapshot.set.metadata.is_terminating(),
+                }
+            })
+        });
+        let done = |outcome, journal| Ok(Report { outcome, journal });
+        let Some(look) = look else { return done(Outcome::Gone, journal) };
+        let plan = match look.plan {
+            Ok(plan) => plan,
+            Err(Stop::Refused(refusal)) => return done(Outcome::Refused(refusal), journal),
+            Err(Stop::Unseen(unseen)) => return done(Outcome::Unseen(unseen), journal),
+        };
+        if limits.timeout.is_some_and(|timeout| started.elapsed() >= timeout) {
+            return done(Outcome::TimedOut, journal);
+        }
+        let mut until = Instant::now() + LOOK;
+        match plan.steps.first() {
+            None => {
+                evidence = None;
+                let since = *reached_since.get_or_insert_with(Instant::now);
+                if !limits.endless && since.elapsed() >= limits.stable_for {
+                    return done(Outcome::Reached, journal);
+                }
+                if !limits.endless {
+                    until = until.min(since + limits.stable_for);
+                }
+            }
+            Some(Step::Await { .. }) => {
+                reached_since = None;
+                match look.stuck.filter(|_| !look.leaving) {
+                    None => evidence = None,
+                    Some(Evidence { on, held, findings, set }) => {
+                        let first = match &evidence {
+                            Some((known, first)) if *known == on => *first,
+                            _ => Instant::now(),
+                        };
+                        evidence = Some((on.clone(), first));
+                        let held = first.elapsed().max(held);
+                        if held >= limits.stuck_after && !limits.endless {
+                            return done(Outcome::Stuck(Box::new(Stuck { set, on, findings })), journal);
+                        }
+                        until = until.min(Instant::now() + limits.stuck_after.saturating_sub(held));
+                    }
+                }
+            }
+            Some(write) => {
+                reached_since = None;
+                evidence = None;
+                let repeated =
+                    journal.last().is_some_and(|entry| entry.step == *write && entry.result == DONE);
+                if repeated {
+                    // Done already; the watch has yet to bring its effect.
+                } else if agreed.contains(write) {
+                    let performed = live.perform(write, false).await?;
+                    let result = match &performed {
+                        Performed::Done => DONE.to_owned(),
+                        Performed::AlreadySo => "it was gone already".to_owned(),
+                        Performed::Conflict(message) => message.clone(),
+                    };
+                    let conflict = matches!(performed, Performed::Conflict(_));
+                    journal.push(Entry { at: Timestamp::now(), step: write.clone(), result });
+                    conflicts = if conflict { conflicts + 1 } else { 0 };
+                    if conflicts >= TRIES {
+                        return done(Outcome::Drifted(Box::new(plan)), journal);
+                    }
+                } else {
+                    return done(Outcome::Drifted(Box::new(plan)), journal);
+                }
+            }
+        }
+        if let Some(timeout) = limits.timeout {
+            until = until.min(started + timeout);
+        }
+        live.changed(until).await;
+    }
+}
+
+/// What the journal says of a write that went through.
+pub const DONE: &str = "done";
+
+struct Look {
+    plan: std::result::Result<Plan, Stop>,
+    stuck: Option<Evidence>,
+    leaving: bool,
+}
+
+/// Why what is waited for will not come.
+struct Evidence {
+    on: String,
+    held: Duration,
+    findings: Vec<Finding>,
+    set: crate::kinds::StatefulSet,
+}
+
+/// What speaks against waiting: an error about the replica the controller waits for, or about the set's pods that
+/// cannot be made; or a pod that has used up the time its probes give it.
+fn stuck(snapshot: &Snapshot<'_>) -> Option<Evidence> {
+    let next = next(snapshot).ok()?;
+    let (findings, _) = of_set(snapshot, &Filter::default());
+    let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
+    let evidence = |on: String, held: Duration, findings: Vec<Finding>| {
+        Some(Evidence { on, held, findings, set: snapshot.set.clone() })
+    };
+    match next {
+        Next::Wait { on, .. } => {
+            let replica = snapshot.replica(on).ok().flatten()?;
+            let concerns = |finding: &Finding| {
+                let mut all = std::iter::once(&finding.subject).chain(&finding.also).chain(&finding.absorbs);
+                all.any(|subject| {
+                    subject.name == replica.name || replica.slots.iter().any(|slot| slot.name == subject.name)
+                })
+            };
+            let findings: Vec<_> = errors
+                .filter(|finding| !finding.rule.code.starts_with("STS1") && concerns(finding))
+                .collect();
+            if !findings.is_empty() {
+                return evidence(replica.name.clone(), Duration::ZERO, findings);
+            }
+            let late = replica.pod.and_then(|pod| snapshot.late_since(pod))?;
+            let held = Duration::try_from(snapshot.taken_at.duration_since(late)).unwrap_or_default();
+            evidence(replica.name.clone(), held, Vec::new())
+        }
+        Next::Act(_) => {
+            let creation: Vec<_> = errors
+                .filter(|finding| {
+                    finding.rule.name.starts_with("pod-") || finding.rule.code.starts_with("STS2")
+                })
+                .collect();
+            let on = snapshot.replicas().ok()?.iter().find(|replica| replica.pod.is_none())?.name.clone();
+            if creation.is_empty() { None } else { evidence(on, Duration::ZERO, creation) }
+        }
+        Next::Settled(_) => None,
+    }
+}

@@ -1,0 +1,175 @@
+//! A screen that is redrawn in place, and one line for each change where there is no screen: the only place that moves
+//! the cursor.
+
+use std::io::Write;
+
+use console::{Term, truncate_str};
+
+use super::progress::{Line, Progress};
+use super::{Glyph, Look, Output};
+use crate::snapshot::Snapshot;
+use crate::text::clean;
+
+/// Where a rollout is told.
+pub struct Stream {
+    look: Look,
+    progress: Progress,
+    how: How,
+}
+
+enum How {
+    /// Redrawn in place.
+    Screen(Screen),
+    /// A line for each change.
+    Lines,
+    /// A JSON object for each change.
+    Json,
+}
+
+struct Screen {
+    term: Term,
+    shown: usize,
+    last: Vec<String>,
+    pending: Vec<String>,
+    trouble: Option<String>,
+}
+
+impl Stream {
+    /// On a terminal a screen, elsewhere lines; JSON where that is asked for.
+    pub fn new(look: Look, output: Output) -> Stream {
+        let how = match (output, look.width) {
+            (Output::Json | Output::Yaml, _) => How::Json,
+            (_, Some(_)) if !look.ascii || std::env::var_os("TERM").is_none_or(|term| term != "dumb") => {
+                let term = Term::buffered_stdout();
+                let _ = term.hide_cursor();
+                let _ = term.flush();
+                How::Screen(Screen { term, shown: 0, last: Vec::new(), pending: Vec::new(), trouble: None })
+            }
+            _ => How::Lines,
+        };
+        Stream { look, progress: Progress::default(), how }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let How::Screen(screen) = &self.how {
+            let _ = screen.term.show_cursor();
+            let _ = screen.term.flush();
+        }
+    }
+}
+
+impl Stream {
+    /// Shows what is new, and how things stand.
+    pub fn look(&mut self, snapshot: &Snapshot<'_>) {
+        for line in self.progress.lines(snapshot) {
+            self.say(&line);
+        }
+        let How::Screen(screen) = &mut self.how else { return };
+        let (rows, columns) = screen.term.size();
+        let (rows, columns) = (usize::from(rows), usize::from(columns));
+        let (heading, replicas) = self.progress.frame(snapshot);
+        let frame = fit(&heading, &replicas, screen.trouble.as_deref(), rows, columns, self.look);
+        screen.draw(frame, columns);
+    }
+
+    /// Tells of something that happened.
+    fn say(&mut self, line: &Line) {
+        match &mut self.how {
+            How::Screen(screen) => screen.pending.push(clean(&line.text())),
+            How::Lines => tell(&clean(&line.text())),
+            How::Json => tell(&line.json().to_string()),
+        }
+    }
+
+    /// Shows that the picture may be old, and why.
+    pub fn trouble(&mut self, why: Option<&str>) {
+        if let How::Screen(screen) = &mut self.how {
+            screen.trouble = why.map(clean);
+        }
+    }
+
+    /// Seconds since the first look.
+    pub fn seconds(&self, now: jiff::Timestamp) -> i64 {
+        self.progress.seconds(now)
+    }
+}
+
+impl Screen {
+    fn draw(&mut self, rows: Vec<String>, columns: usize) {
+        if rows == self.last && self.pending.is_empty() {
+            return;
+        }
+        let mut out = String::from("\x1b[?2026h");
+        if self.shown > 0 {
+            out.push_str(&format!("\x1b[{}A\r", self.shown));
+        }
+        out.push_str("\x1b[0J");
+        for line in self.pending.drain(..) {
+            out.push_str(&truncate_str(&line, columns.saturating_sub(1), "…"));
+            out.push('\n');
+        }
+        for row in &rows {
+            out.push_str(row);
+            out.push('\n');
+        }
+        out.push_str("\x1b[?2026l");
+        let _ = self.term.write_str(&out);
+        let _ = self.term.flush();
+        self.shown = rows.len();
+        self.last = rows;
+    }
+}
+
+/// The frame for a screen of this size. Where not all replicas fit, those that rest are left out first.
+fn fit(
+    heading: &str,
+    replicas: &[(Glyph, String)],
+    trouble: Option<&str>,
+    rows: usize,
+    columns: usize,
+    look: Look,
+) -> Vec<String> {
+    let (rows, columns) = (rows.max(4), columns.max(10));
+    let cut = |text: &str| truncate_str(text, columns - 1, "…").into_owned();
+    let mut frame = vec![cut(&clean(heading))];
+    frame.extend(trouble.map(|why| cut(&format!("! {why}"))));
+    let room = rows - 1 - frame.len();
+    let shown: Vec<usize> = if replicas.len() <= room {
+        (0..replicas.len()).collect()
+    } else {
+        let mut by_interest: Vec<usize> = (0..replicas.len()).collect();
+        by_interest.sort_by_key(|index| {
+            let (glyph, text) = &replicas[*index];
+            (*glyph == Glyph::Good && !text.ends_with("next"), *index)
+        });
+        let mut chosen: Vec<usize> = by_interest.into_iter().take(room.saturating_sub(1)).collect();
+        chosen.sort_unstable();
+        chosen
+    };
+    for index in &shown {
+        let (glyph, text) = &replicas[*index];
+        let line = cut(&format!("{}  {}", glyph.sign(look.ascii), clean(text)));
+        frame.push(match line.strip_prefix(glyph.sign(look.ascii)) {
+            Some(rest) if look.color => format!("{}{rest}", glyph.painted(look)),
+            _ => line,
+        });
+    }
+    if shown.len() < replicas.len() {
+        let hidden: Vec<&(Glyph, String)> = (0..replicas.len())
+            .filter(|index| !shown.contains(index))
+            .map(|index| &replicas[index])
+            .collect();
+        let good = hidden.iter().filter(|(glyph, _)| *glyph == Glyph::Good).count();
+        frame.push(cut(&format!("   … {} more, {good} of them available", hidden.len())));
+    }
+    frame
+}
+
+/// One line on standard output, at once.
+fn tell(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
+}

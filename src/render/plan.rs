@@ -1,0 +1,78 @@
+//! A plan, before anything is written.
+
+use serde_json::{Value, json};
+
+use super::Page;
+use crate::plan::{Plan, Step};
+use crate::words;
+
+/// Writes the plan: every write by name, what happens then, what is not touched.
+pub fn plan(page: &mut Page, plan: &Plan) {
+    page.line(&plan.headline);
+    for (label, text) in &plan.facts {
+        for (number, line) in text.lines().enumerate() {
+            page.field(&format!("  {}", if number == 0 { label } else { "" }), 11, line);
+        }
+    }
+    for warning in &plan.warnings {
+        page.field("  ! note", 11, warning);
+    }
+    for (number, step) in plan.steps.iter().enumerate() {
+        let note = note(step);
+        let text = if note.is_empty() { step_text(step) } else { format!("{}:  {note}", step_text(step)) };
+        page.field(&format!("  {}", number + 1), 5, &text);
+    }
+    for (label, text) in [("then", &plan.then), ("stays", &plan.stays), ("back", &plan.back)] {
+        if !text.is_empty() {
+            page.field(&format!("  {label}"), 9, text);
+        }
+    }
+}
+
+/// The plan for programs.
+pub fn plan_json(plan: &Plan) -> Value {
+    json!({
+        "apiVersion": "kubectl-sts/v1",
+        "kind": "Plan",
+        "headline": plan.headline,
+        "facts": plan.facts.iter().map(|(label, text)| json!({"label": label, "text": text})).collect::<Vec<_>>(),
+        "warnings": plan.warnings,
+        "steps": plan.steps.iter().map(step_json).collect::<Vec<_>>(),
+        "then": plan.then,
+        "stays": plan.stays,
+        "back": plan.back,
+    })
+}
+
+/// A step in words: `delete pod postgres-2`.
+pub fn step_text(step: &Step) -> String {
+    match step {
+        Step::Patch(patch) => format!("patch StatefulSet {}", patch.set),
+        Step::DeletePod { pod, evict: true, .. } => format!("evict pod {pod}"),
+        Step::DeletePod { pod, evict: false, .. } => format!("delete pod {pod}"),
+        Step::Await { pods, until } if pods.is_empty() => format!("wait for {until}"),
+        Step::Await { pods, until } => format!("wait for {} {until}", words::list(pods, 5)),
+    }
+}
+
+/// A step for programs.
+pub fn step_json(step: &Step) -> Value {
+    match step {
+        Step::Patch(patch) => json!({
+            "do": "patch", "kind": "StatefulSet", "name": patch.set, "uid": patch.seen,
+            "generation": patch.generation, "patch": patch.body, "note": patch.note,
+        }),
+        Step::DeletePod { pod, seen, evict, note } => json!({
+            "do": if *evict { "evict" } else { "delete" }, "kind": "Pod", "name": pod, "uid": seen, "note": note,
+        }),
+        Step::Await { pods, until } => json!({"do": "await", "pods": pods, "until": until}),
+    }
+}
+
+fn note(step: &Step) -> &str {
+    match step {
+        Step::Patch(patch) => &patch.note,
+        Step::DeletePod { note, .. } => note,
+        Step::Await { .. } => "",
+    }
+}

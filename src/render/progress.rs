@@ -1,0 +1,362 @@
+//! A rollout told as it happens: one line for each change, and a frame of how things stand.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::Glyph;
+use crate::controller::{Action, Next, next};
+use crate::snapshot::{Snapshot, pod_state};
+use crate::words;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// When, seconds since the start.
+    pub seconds: i64,
+    /// The pod, or the set.
+    pub object: String,
+    /// A stable word for programs.
+    pub event: &'static str,
+    /// For people.
+    pub text: String,
+}
+
+impl Line {
+    /// For people: time since the start, then what happened.
+    pub fn text(&self) -> String {
+        format!("{:>6}  {}: {}", words::age(SignedDuration::from_secs(self.seconds)), self.object, self.text)
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        json!({
+            "apiVersion": "kubectl-sts/v1",
+            "kind": "Event",
+            "seconds": self.seconds,
+            "object": self.object,
+            "event": self.event,
+            "text": self.text,
+        })
+    }
+}
+
+/// What was seen last, to tell what is new.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    started: Option<Timestamp>,
+    generation: Option<(i64, i32, String)>,
+    pods: BTreeMap<i32, Seen>,
+    took: BTreeMap<i32, SignedDuration>,
+    replaced: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    uid: String,
+    revision: String,
+    created: Option<Timestamp>,
+    leaving: bool,
+    available: bool,
+    state: String,
+    restarts: i32,
+}
+
+impl Progress {
+    /// Seconds since the first look.
+    pub fn seconds(&self, now: Timestamp) -> i64 {
+        self.started.map_or(0, |started| now.duration_since(started).as_secs().max(0))
+    }
+
+    /// What is new since the last look.
+    pub fn lines(&mut self, snapshot: &Snapshot<'_>) -> Vec<Line> {
+        let set = snapshot.set;
+        let first = self.started.is_none();
+        self.started.get_or_insert(snapshot.taken_at);
+        let seconds = self.seconds(snapshot.taken_at);
+        let mut lines = Vec::new();
+        let mut say = |object: &str, event: &'static str, text: String| {
+            lines.push(Line { seconds, object: object.to_owned(), event, text });
+        };
+        let before = self.generation.replace((
+            set.metadata.generation,
+            set.replicas(),
+            set.status.update_revision.clone(),
+        ));
+        let name = &set.metadata.name;
+        let now: BTreeMap<i32, Seen> = seen(snapshot);
+        if let Some((_, replicas, _)) = &before
+            && *replicas != set.replicas()
+        {
+            say(name, "scaling", format!("scaling from {replicas} to {}", set.replicas()));
+        }
+        let new_rollout =
+            before.as_ref().is_none_or(|(_, _, revision)| *revision != set.status.update_revision);
+        if new_rollout && !set.status.update_revision.is_empty() {
+            let old = now.values().filter(|pod| pod.revision != set.status.update_revision).count();
+            if old > 0 {
+                let order = if set.is_parallel() { "" } else { ", highest first" };
+                let text = format!(
+                    "rolling out {} over {}{order}",
+                    short(snapshot, &set.status.update_revision),
+                    words::count(old, "pod")
+                );
+                say(name, "rollout", text);
+            }
+        }
+        if first {
+            let available = now.values().filter(|pod| pod.available && !pod.leaving).count();
+            say(
+                name,
+                "start",
+                format!(
+                    "{available} of {} available",
+                    words::count(usize::try_from(set.replicas()).unwrap_or(0), "replica")
+                ),
+            );
+        }
+        let mut told: Vec<i32> = self.pods.keys().chain(now.keys()).copied().collect();
+        told.sort_unstable_by(|a, b| b.cmp(a));
+        told.dedup();
+        for ordinal in told {
+            let pod = set.pod_name(ordinal);
+            let revision = |seen: &Seen| {
+                let age = if seen.revision == set.status.update_revision { "new" } else { "old" };
+                format!("{age} {}", short(snapshot, &seen.revision))
+            };
+            let (old, new) = (self.pods.get(&ordinal), now.get(&ordinal));
+            let replaced = matches!((old, new), (Some(old), Some(new)) if old.uid != new.uid);
+            if let Some(old) = old
+                && (new.is_none() || replaced)
+                && !old.leaving
+            {
+                say(&pod, "deleted", format!("deleted ({})", revision(old)));
+            }
+            if let (Some(old), None) = (old, new)
+                && old.leaving
+                && !set.in_range(ordinal)
+            {
+                say(&pod, "gone", "gone".to_owned());
+            }
+            let Some(new) = new else { continue };
+            let same = old.filter(|_| !replaced);
+            if same.is_none() && !first {
+                say(&pod, "created", format!("created ({})", revision(new)));
+            }
+            if new.leaving && same.is_none_or(|old| !old.leaving) {
+                say(&pod, "deleted", format!("deleted ({})", revision(new)));
+            }
+            if new.leaving {
+                continue;
+            }
+            let was_available = same.is_some_and(|old| old.available);
+            if new.available && !was_available && !first {
+                let took = new.created.map(|created| snapshot.taken_at.duration_since(created));
+                let after = took.filter(|_| same.is_none_or(|old| old.restarts == new.restarts));
+                if let Some(took) = after {
+                    self.took.insert(ordinal, took);
+                    self.replaced += 1;
+                }
+                say(
+                    &pod,
+                    "available",
+                    match after {
+                        Some(took) => format!("available after {}", words::age(took)),
+                        None => "available".to_owned(),
+                    },
+                );
+            } else if !new.available && was_available {
+                say(&pod, "unavailable", format!("not available any more: {}", new.state));
+            } else if !new.available && is_news(&new.state) && same.is_none_or(|old| old.state != new.state) {
+                let restarts = if new.restarts > 0 {
+                    format!(", {}", words::count(usize::try_from(new.restarts).unwrap_or(0), "restart"))
+                } else {
+                    String::new()
+                };
+                say(&pod, "state", format!("{}{restarts}", new.state));
+            } else if same.is_some_and(|old| old.restarts < new.restarts) && !first {
+                say(
+                    &pod,
+                    "restarted",
+                    format!(
+                        "restarted, {}",
+                        words::count(usize::try_from(new.restarts).unwrap_or(0), "restart")
+                    ),
+                );
+            }
+        }
+        self.pods = now;
+        lines
+    }
+
+    /// How things stand: a heading, and a line for each replica, highest first.
+    pub fn frame(&self, snapshot: &Snapshot<'_>) -> (String, Vec<(Glyph, String)>) {
+        let set = snapshot.set;
+        let next = next(snapshot).ok();
+        let update = &set.status.update_revision;
+        let total = usize::try_from(set.replicas()).unwrap_or(0);
+        let boundary = set.start().saturating_add(set.partition());
+        let done = self
+            .pods
+            .iter()
+            .filter(|(ordinal, pod)| {
+                set.in_range(**ordinal)
+                    && pod.available
+                    && !pod.leaving
+                    && (pod.revision == *update || **ordinal < boundary)
+            })
+            .count();
+        let elapsed = words::age(SignedDuration::from_secs(self.seconds(snapshot.taken_at)));
+        let mut heading = format!(
+            "{}   {}   {done} of {total} done   {elapsed}",
+            set.metadata.name,
+            self.doing(snapshot, next.as_ref())
+        );
+        if let Some(left) = self.left(total.saturating_sub(done)) {
+            heading.push_str(&format!(", about {} left", words::age(left)));
+        }
+        let (mut deleting, mut creating) = (Vec::new(), Vec::new());
+        let mut waiting = None;
+        match &next {
+            Some(Next::Act(actions)) => {
+                for action in actions {
+                    match action {
+                        Action::Create(ordinal) => creating.push(*ordinal),
+                        Action::Delete(ordinal, _) => deleting.push(*ordinal),
+                    }
+                }
+            }
+            Some(Next::Wait { on, .. }) => waiting = Some(*on),
+            _ => {}
+        }
+        let mut ordinals: Vec<i32> = (set.start()..set.start().saturating_add(set.replicas()))
+            .chain(self.pods.keys().copied())
+            .collect();
+        ordinals.sort_unstable_by(|a, b| b.cmp(a));
+        ordinals.dedup();
+        let width = ordinals.iter().map(|ordinal| set.pod_name(*ordinal).len()).max().unwrap_or(0);
+        let old_ones: Vec<i32> = ordinals
+            .iter()
+            .copied()
+            .filter(|ordinal| {
+                *ordinal >= boundary
+                    && self.pods.get(ordinal).is_some_and(|pod| pod.revision != *update && !pod.leaving)
+            })
+            .collect();
+        let rows = ordinals
+            .into_iter()
+            .map(|ordinal| {
+                let name = set.pod_name(ordinal);
+                let Some(pod) = self.pods.get(&ordinal) else {
+                    let word = if creating.contains(&ordinal) { "being created" } else { "to be created" };
+                    return (Glyph::Empty, format!("{name:width$}       {word}"));
+                };
+                let age = if pod.revision == *update { "new" } else { "old" };
+                let (glyph, state) = self.state(snapshot, ordinal, pod, waiting == Some(ordinal));
+                let state = if !set.in_range(ordinal) && !pod.leaving {
+                    format!("{state}, not wanted any more")
+                } else if deleting.contains(&ordinal)
+                    || (waiting.is_some() && old_ones.first() == Some(&ordinal) && pod.available)
+                {
+                    format!("{state}, next")
+                } else {
+                    state
+                };
+                (glyph, format!("{name:width$}  {age}  {state}"))
+            })
+            .collect();
+        (heading, rows)
+    }
+
+    fn state(&self, snapshot: &Snapshot<'_>, ordinal: i32, pod: &Seen, waited: bool) -> (Glyph, String) {
+        if pod.leaving {
+            return (Glyph::Moving, "ending".to_owned());
+        }
+        if pod.available {
+            let took =
+                self.took.get(&ordinal).map_or(String::new(), |took| format!(", took {}", words::age(*took)));
+            return (Glyph::Good, format!("available{took}"));
+        }
+        let age = pod
+            .created
+            .map(|created| words::age(snapshot.taken_at.duration_since(created)))
+            .unwrap_or_default();
+        let replica = snapshot.replica(ordinal).ok().flatten().and_then(|replica| replica.pod);
+        let trouble = replica.and_then(|pod| snapshot.trouble(pod));
+        let restarts = if pod.restarts > 0 {
+            format!(", {}", words::count(usize::try_from(pod.restarts).unwrap_or(0), "restart"))
+        } else {
+            String::new()
+        };
+        match trouble {
+            Some(trouble) if trouble.why.is_hard() => (
+                if waited { Glyph::Bad } else { Glyph::Warning },
+                format!("{} for {age}{restarts}", trouble.why.word()),
+            ),
+            _ if pod.state == "Running" => (Glyph::Moving, format!("starting {age}{restarts}")),
+            _ => (Glyph::Moving, format!("{} {age}{restarts}", pod.state)),
+        }
+    }
+
+    fn doing(&self, snapshot: &Snapshot<'_>, next: Option<&Next>) -> String {
+        let set = snapshot.set;
+        let update = &set.status.update_revision;
+        let old = self.pods.values().any(|pod| pod.revision != *update);
+        let surplus = self.pods.keys().any(|ordinal| !set.in_range(*ordinal));
+        let missing = usize::try_from(set.replicas()).unwrap_or(0)
+            > self.pods.keys().filter(|ordinal| set.in_range(**ordinal)).count();
+        match next {
+            Some(Next::Settled(_)) => {
+                super::brief(snapshot, next.unwrap_or(&Next::Settled(crate::controller::Rest::Done)))
+                    .replace('–', "settled")
+            }
+            _ if surplus => format!("scaling down to {}", set.replicas()),
+            _ if old && !update.is_empty() => format!("rolling out {update}"),
+            _ if missing => format!("scaling to {}", set.replicas()),
+            _ => "starting".to_owned(),
+        }
+    }
+
+    /// A guess from the pods seen to come up, for sets that replace one after another.
+    fn left(&self, todo: usize) -> Option<SignedDuration> {
+        let known = i32::try_from(self.took.len()).ok().filter(|known| *known > 0)?;
+        let all: SignedDuration =
+            self.took.values().fold(SignedDuration::ZERO, |sum, took| sum.saturating_add(*took));
+        (todo > 0).then(|| all / known * i32::try_from(todo).unwrap_or(i32::MAX))
+    }
+}
+
+fn seen(snapshot: &Snapshot<'_>) -> BTreeMap<i32, Seen> {
+    let min_ready = snapshot.set.spec.min_ready_seconds;
+    let wanted = snapshot.replicas().unwrap_or_default();
+    let condemned = snapshot.condemned().unwrap_or_default();
+    wanted
+        .iter()
+        .chain(condemned)
+        .filter_map(|replica| {
+            let pod = replica.pod?;
+            let seen = Seen {
+                uid: pod.metadata.uid.clone(),
+                revision: pod.revision().to_owned(),
+                created: pod.metadata.creation_timestamp,
+                leaving: pod.metadata.is_terminating(),
+                available: pod.is_available(min_ready, snapshot.taken_at),
+                state: pod_state(pod),
+                restarts: pod.restarts(),
+            };
+            Some((replica.ordinal, seen))
+        })
+        .collect()
+}
+
+/// Whether a state is worth a line: the ordinary steps of a start are not.
+fn is_news(state: &str) -> bool {
+    !matches!(state, "Pending" | "ContainerCreating" | "PodInitializing" | "Running" | "NotReady")
+        && !state.starts_with("Init:0")
+        && !state.contains('/')
+}
+
+fn short(snapshot: &Snapshot<'_>, revision: &str) -> String {
+    revision.strip_prefix(&format!("{}-", snapshot.set.metadata.name)).unwrap_or(revision).to_owned()
+}
