@@ -10,9 +10,11 @@ mod claim_class_missing;
 mod claim_no_default_class;
 mod claim_no_matching_volume;
 mod claim_waiting_for_consumer;
+mod config_missing;
 mod crash_loop;
 mod image_pull;
 mod init_failing;
+mod never_ready;
 mod orphaned_claims;
 mod out_of_memory;
 mod parallel_not_ordered;
@@ -23,6 +25,8 @@ mod service_name_empty;
 mod service_not_headless;
 mod service_selector_mismatch;
 mod unschedulable;
+mod volume_mount_failed;
+mod volume_multi_attach;
 
 use crate::kinds::Kind;
 use crate::snapshot::{Snapshot, Unseen};
@@ -40,13 +44,17 @@ pub const RULES: &[&Rule] = &[
     &claim_no_matching_volume::RULE,
     &claim_waiting_for_consumer::RULE,
     &orphaned_claims::RULE,
+    &volume_multi_attach::RULE,
+    &volume_mount_failed::RULE,
     &rollback_trap::RULE,
     &rollout_blocked::RULE,
     &parallel_not_ordered::RULE,
     &image_pull::RULE,
     &crash_loop::RULE,
     &init_failing::RULE,
+    &never_ready::RULE,
     &unschedulable::RULE,
+    &config_missing::RULE,
     &out_of_memory::RULE,
 ];
 
