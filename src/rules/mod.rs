@@ -15,15 +15,19 @@ mod crash_loop;
 mod image_pull;
 mod init_failing;
 mod never_ready;
+mod node_lost;
 mod orphaned_claims;
 mod out_of_memory;
 mod parallel_not_ordered;
+mod pod_creation_failed;
+mod pod_name_taken;
 mod rollback_trap;
 mod rollout_blocked;
 mod service_missing;
 mod service_name_empty;
 mod service_not_headless;
 mod service_selector_mismatch;
+mod stuck_terminating;
 mod unschedulable;
 mod volume_mount_failed;
 mod volume_multi_attach;
@@ -56,6 +60,10 @@ pub const RULES: &[&Rule] = &[
     &unschedulable::RULE,
     &config_missing::RULE,
     &out_of_memory::RULE,
+    &stuck_terminating::RULE,
+    &node_lost::RULE,
+    &pod_name_taken::RULE,
+    &pod_creation_failed::RULE,
 ];
 
 /// How bad a finding is.
