@@ -1,4 +1,4 @@
-//! A ConfigMap or Secret, or a key of it, is not there, or a container cannot be made for another reason.
+//! A `ConfigMap` or `Secret`, or a key of it, is not there, or a container cannot be made for another reason.
 
 use super::pods::{clipped, grouped, wanted};
 use super::prelude::*;

@@ -27,6 +27,7 @@ mod service_missing;
 mod service_name_empty;
 mod service_not_headless;
 mod service_selector_mismatch;
+mod stale_claim_wait;
 mod stuck_terminating;
 mod unschedulable;
 mod volume_mount_failed;
@@ -64,6 +65,7 @@ pub const RULES: &[&Rule] = &[
     &node_lost::RULE,
     &pod_name_taken::RULE,
     &pod_creation_failed::RULE,
+    &stale_claim_wait::RULE,
 ];
 
 /// How bad a finding is.

@@ -14,7 +14,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-/// Deployments give up after this long (progressDeadlineSeconds); a StatefulSet never does.
+/// Deployments give up after this long (`progressDeadlineSeconds`); a `StatefulSet` never does.
 const DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 
 #[derive(PartialEq)]

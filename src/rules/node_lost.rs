@@ -32,15 +32,12 @@ pub(super) fn lost<'a>(snapshot: &Snapshot<'_>, nodes: &'a [Node], pod: &Pod) ->
     if pod.spec.node_name.is_empty() || pod.is_finished() || nodes.is_empty() {
         return None;
     }
-    match nodes.iter().find(|node| node.metadata.name == pod.spec.node_name) {
-        Some(node) => condition(&node.status.conditions, "Ready")
-            .filter(|ready| ready.status != "True")
-            .map(Lost::Unready),
-        None => {
-            let age = snapshot.since(pod.metadata.creation_timestamp);
-            age.is_none_or(|age| age > YOUNG).then_some(Lost::Gone)
-        }
-    }
+    let Some(node) = nodes.iter().find(|node| node.metadata.name == pod.spec.node_name) else {
+        let age = snapshot.since(pod.metadata.creation_timestamp);
+        return age.is_none_or(|age| age > YOUNG).then_some(Lost::Gone);
+    };
+    let ready = condition(&node.status.conditions, "Ready")?;
+    (ready.status != "True").then_some(Lost::Unready(ready))
 }
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {

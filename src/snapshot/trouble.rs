@@ -36,7 +36,7 @@ pub enum Why<'a> {
         /// Whether it is an init container, before which nothing else starts.
         init: bool,
     },
-    /// Its container cannot be made, mostly for want of a ConfigMap or Secret.
+    /// Its container cannot be made, mostly for want of a `ConfigMap` or `Secret`.
     Config {
         /// The kubelet's reason, such as `CreateContainerConfigError`.
         reason: &'a str,
@@ -281,18 +281,17 @@ fn mounting<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a s
         failed(event) && !event.message.starts_with("Unable to attach or mount volumes")
     })
     .or_else(|| last_message(events, None, failed))?;
-    // An object that is not there is a fault at once; anything else may pass.
-    let missing = message.contains("not found") || message.contains("non-existent");
+    // An object that is not there is a fault at once, apart from the one every new namespace gets; anything else may
+    // pass, as a driver does that has yet to register on a new node.
+    let object = message.contains("configmap") || message.contains("secret");
+    let absent = message.contains("\" not found") || message.contains("non-existent");
+    let missing = object && absent && !message.contains("kube-root-ca.crt");
     (missing || waited(pod, now).is_none_or(|waited| waited > MOUNT)).then_some(message)
 }
 
-/// The message of a sandbox that cannot be made, if that was tried lately and for longer than a network takes to come
-/// up on a new node.
+/// The message of a sandbox that cannot be made for longer than a network takes to come up on a new node.
 fn networking<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a str> {
-    let message = last_message(events, None, |event| {
-        let lately = event.last_seen().is_none_or(|seen| now.duration_since(seen) < MOUNT);
-        event.reason == "FailedCreatePodSandBox" && lately
-    })?;
+    let message = last_message(events, None, |event| event.reason == "FailedCreatePodSandBox")?;
     waited(pod, now).is_none_or(|waited| waited > MOUNT).then_some(message)
 }
 
@@ -339,3 +338,6 @@ fn last_message<'a>(
         })
         .map(|event| event.message.as_str())
 }
+
+#[cfg(test)]
+mod tests;
