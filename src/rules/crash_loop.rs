@@ -1,6 +1,6 @@
 //! A container ends soon after every start.
 
-use super::pods::{clipped, ending, grouped, refusal, status, timing, wanted};
+use super::pods::{clipped, ending, grouped, refusal, status, timing, wanted, within};
 use super::prelude::*;
 use crate::snapshot::Why;
 
@@ -17,8 +17,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
 }
 
 /// Findings about init containers, or about the others, that fail again and again; out-of-memory has its own rule.
-pub(super) fn looping<'a>(
-    snapshot: &Snapshot<'a>,
+pub(super) fn looping(
+    snapshot: &Snapshot<'_>,
     rule: &'static Rule,
     inits: bool,
     says: impl Fn(&str) -> [String; 2],
@@ -74,11 +74,5 @@ fn cause(snapshot: &Snapshot<'_>, pod: &Pod, container: &str, last: &Terminated)
     // The probe must have failed while that run lasted.
     let during = probe.last_seen().zip(last.finished_at).is_none_or(|(seen, end)| seen <= end)
         && probe.last_seen().zip(last.started_at).is_none_or(|(seen, start)| seen >= start);
-    (stopped && during).then(|| format!("; before that its {}", lower(&clipped(&probe.message))))
-}
-
-/// `Liveness probe failed` within a sentence.
-fn lower(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
+    (stopped && during).then(|| format!("; before that its {}", within(&clipped(&probe.message))))
 }

@@ -97,13 +97,17 @@ pub fn of_set(snapshot: &Snapshot<'_>, filter: &Filter) -> (Vec<Finding>, Vec<(&
         }
     }
     let causes = findings.clone();
-    let absorbed = |subject: &Subject, by_other_than: &Rule| {
-        causes.iter().any(|cause| cause.rule.code != by_other_than.code && cause.absorbs.contains(subject))
+    let absorbs = |cause: &Finding, subject: &Subject, finding: &Finding| {
+        // Where two hold each other for a consequence the higher code stays: a lost node says more about a pod than
+        // the rollout that waits for it.
+        let mutual = finding.absorbs.contains(&cause.subject) && finding.rule.code > cause.rule.code;
+        cause.rule.code != finding.rule.code && cause.absorbs.contains(subject) && !mutual
     };
     // A finding about several objects is a consequence only if it is one for each of them.
     findings.retain(|finding| {
         let mut subjects = std::iter::once(&finding.subject).chain(&finding.also);
-        filter.admits(finding.rule) && !subjects.all(|subject| absorbed(subject, finding.rule))
+        filter.admits(finding.rule)
+            && !subjects.all(|subject| causes.iter().any(|cause| absorbs(cause, subject, finding)))
     });
     (findings, unseen)
 }

@@ -10,19 +10,28 @@ mod claim_class_missing;
 mod claim_no_default_class;
 mod claim_no_matching_volume;
 mod claim_waiting_for_consumer;
+mod config_missing;
 mod crash_loop;
 mod image_pull;
 mod init_failing;
+mod never_ready;
+mod node_lost;
 mod orphaned_claims;
 mod out_of_memory;
 mod parallel_not_ordered;
+mod pod_creation_failed;
+mod pod_name_taken;
 mod rollback_trap;
 mod rollout_blocked;
 mod service_missing;
 mod service_name_empty;
 mod service_not_headless;
 mod service_selector_mismatch;
+mod stale_claim_wait;
+mod stuck_terminating;
 mod unschedulable;
+mod volume_mount_failed;
+mod volume_multi_attach;
 
 use crate::kinds::Kind;
 use crate::snapshot::{Snapshot, Unseen};
@@ -40,14 +49,23 @@ pub const RULES: &[&Rule] = &[
     &claim_no_matching_volume::RULE,
     &claim_waiting_for_consumer::RULE,
     &orphaned_claims::RULE,
+    &volume_multi_attach::RULE,
+    &volume_mount_failed::RULE,
     &rollback_trap::RULE,
     &rollout_blocked::RULE,
     &parallel_not_ordered::RULE,
     &image_pull::RULE,
     &crash_loop::RULE,
     &init_failing::RULE,
+    &never_ready::RULE,
     &unschedulable::RULE,
+    &config_missing::RULE,
     &out_of_memory::RULE,
+    &stuck_terminating::RULE,
+    &node_lost::RULE,
+    &pod_name_taken::RULE,
+    &pod_creation_failed::RULE,
+    &stale_claim_wait::RULE,
 ];
 
 /// How bad a finding is.

@@ -131,30 +131,35 @@ impl<'a> Group<'a> {
         format!("kubectl logs {} -c {container} --previous {}", self.pod(), in_namespace(snapshot))
     }
 
-    /// Adds the commands that give the pods another template where that can help: away from an abandoned revision, or
-    /// back to an earlier one. Otherwise the pod is to be looked at.
-    pub fn remedied(&self, snapshot: &Snapshot<'_>, finding: Finding) -> Finding {
+    /// The command that gives the pods another template where there is one that can help: away from an abandoned
+    /// revision, or back to an earlier one.
+    pub fn other_template(&self, snapshot: &Snapshot<'_>) -> Option<String> {
         let set = snapshot.set;
         let (name, at) = (&set.metadata.name, in_namespace(snapshot));
         let delete = format!("kubectl delete pod {} {at}", self.pod());
         let Case { ordinal, pod, .. } = self.first();
         let (has, gets) = (pod.revision(), controller::would_get(snapshot, *ordinal));
-        if !has.is_empty() && !gets.is_empty() && has != gets {
-            return finding.remedy(delete);
+        if has.is_empty() || gets.is_empty() {
+            return None;
+        }
+        if has != gets {
+            return Some(delete);
         }
         let update = &set.status.update_revision;
         let on_update = self.0.iter().all(|case| case.pod.revision() == *update);
-        let earlier = snapshot
-            .revisions()
-            .is_ok_and(|revisions| revisions.iter().any(|revision| revision.metadata.name != *update));
-        finding.remedy(if has.is_empty() || !on_update || !earlier {
-            self.describe(snapshot)
-        } else if set.is_parallel() && set.strategy() == Strategy::RollingUpdate {
-            format!("kubectl rollout undo statefulset/{name} {at}")
-        } else {
-            // An ordered set keeps waiting for the pod that never gets ready (kubernetes/kubernetes#67250).
-            format!("kubectl rollout undo statefulset/{name} {at} && {delete}")
-        })
+        let mut revisions = snapshot.revisions().unwrap_or_default().into_iter();
+        if !on_update || revisions.all(|revision| revision.metadata.name == *update) {
+            return None;
+        }
+        let undo = format!("kubectl rollout undo statefulset/{name} {at}");
+        // An ordered set keeps waiting for the pod that never gets ready (kubernetes/kubernetes#67250).
+        let alone = set.is_parallel() && set.strategy() == Strategy::RollingUpdate;
+        Some(if alone { undo } else { format!("{undo} && {delete}") })
+    }
+
+    /// Adds that command, or one that shows the pod.
+    pub fn remedied(&self, snapshot: &Snapshot<'_>, finding: Finding) -> Finding {
+        finding.remedy(self.other_template(snapshot).unwrap_or_else(|| self.describe(snapshot)))
     }
 }
 
@@ -231,6 +236,12 @@ pub(super) fn refusal(message: &str) -> String {
         .fold(message, |rest, step| rest.rsplit_once(step).map_or(rest, |(_, inner)| inner));
     let inner = inner.strip_prefix("Error: ").unwrap_or(inner);
     clipped(inner.strip_suffix(": unknown").unwrap_or(inner))
+}
+
+/// A kubelet's message within a sentence.
+pub(super) fn within(message: &str) -> String {
+    let mut chars = message.chars();
+    chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// At most as long as two lines of a finding.

@@ -36,7 +36,7 @@ pub enum Why<'a> {
         /// Whether it is an init container, before which nothing else starts.
         init: bool,
     },
-    /// Its container cannot be made, mostly for want of a ConfigMap or Secret.
+    /// Its container cannot be made, mostly for want of a `ConfigMap` or `Secret`.
     Config {
         /// The kubelet's reason, such as `CreateContainerConfigError`.
         reason: &'a str,
@@ -53,6 +53,11 @@ pub enum Why<'a> {
     /// A volume cannot be attached or mounted.
     Mount {
         /// The kubelet's or attach controller's message.
+        message: &'a str,
+    },
+    /// Its sandbox, which holds its network, cannot be made.
+    Sandbox {
+        /// The kubelet's message.
         message: &'a str,
     },
     /// It runs and has not become ready in the time its own probes give it.
@@ -80,7 +85,7 @@ impl Why<'_> {
             Why::CrashLoop { .. } => "CrashLoopBackOff",
             Why::Unschedulable { .. } => "Unschedulable",
             Why::Gated => "SchedulingGated",
-            Why::Mount { .. } => "ContainerCreating",
+            Why::Mount { .. } | Why::Sandbox { .. } => "ContainerCreating",
             Why::Unready { .. } => "not ready",
             Why::Starting => "starting",
         }
@@ -134,8 +139,13 @@ pub(super) fn of<'a>(
     if pod.spec.node_name.is_empty() && pod.status.phase != "Running" {
         return trouble(None, scheduling(pod, claimed, now));
     }
-    if let Some(message) = mounting(pod, events, now) {
-        return trouble(None, Why::Mount { message });
+    if is_bare(pod) {
+        if let Some(message) = mounting(pod, events, now) {
+            return trouble(None, Why::Mount { message });
+        }
+        if let Some(message) = networking(pod, events, now) {
+            return trouble(None, Why::Sandbox { message });
+        }
     }
     for container in pod.spec.init_containers.iter().chain(&pod.spec.containers) {
         let status = pod.container_statuses().find(|status| status.name == container.name);
@@ -244,16 +254,24 @@ fn scheduling(pod: &Pod, claimed: Option<Timestamp>, now: Timestamp) -> Why<'_> 
     }
 }
 
-/// The message of a mount that fails, while no container has been made. Events outlive what they tell of: once the
-/// pod's sandbox stands, all volumes are mounted.
-fn mounting<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a str> {
+/// Whether the pod has neither its sandbox nor a container yet. Events outlive what they tell of: once the sandbox
+/// stands, all volumes are mounted.
+fn is_bare(pod: &Pod) -> bool {
     let begun =
         |status: &ContainerStatus| status.state.running.is_some() || status.state.terminated.is_some();
     let mut statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
     let sandbox = pod.condition("PodReadyToStartContainers").is_some_and(|made| made.status == "True");
-    if pod.status.phase != "Pending" || sandbox || statuses.any(begun) {
-        return None;
-    }
+    pod.status.phase == "Pending" && !sandbox && !statuses.any(begun)
+}
+
+/// How long the kubelet has had the pod.
+fn waited(pod: &Pod, now: Timestamp) -> Option<SignedDuration> {
+    let scheduled = pod.condition("PodScheduled").and_then(|scheduled| scheduled.last_transition_time);
+    scheduled.or(pod.metadata.creation_timestamp).map(|since| now.duration_since(since))
+}
+
+/// The message of a mount that fails.
+fn mounting<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a str> {
     let failed = |event: &Event| {
         matches!(event.reason.as_str(), "FailedMount" | "FailedAttachVolume" | "FailedMapVolume")
             && !event.message.contains("failed to sync")
@@ -263,11 +281,18 @@ fn mounting<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a s
         failed(event) && !event.message.starts_with("Unable to attach or mount volumes")
     })
     .or_else(|| last_message(events, None, failed))?;
-    // An object that is not there is a fault at once; anything else may pass.
-    let scheduled = pod.condition("PodScheduled").and_then(|scheduled| scheduled.last_transition_time);
-    let waited = scheduled.or(pod.metadata.creation_timestamp).map(|since| now.duration_since(since));
-    let missing = message.contains("not found") || message.contains("non-existent");
-    (missing || waited.is_none_or(|waited| waited > MOUNT)).then_some(message)
+    // An object that is not there is a fault at once, apart from the one every new namespace gets; anything else may
+    // pass, as a driver does that has yet to register on a new node.
+    let object = message.contains("configmap") || message.contains("secret");
+    let absent = message.contains("\" not found") || message.contains("non-existent");
+    let missing = object && absent && !message.contains("kube-root-ca.crt");
+    (missing || waited(pod, now).is_none_or(|waited| waited > MOUNT)).then_some(message)
+}
+
+/// The message of a sandbox that cannot be made for longer than a network takes to come up on a new node.
+fn networking<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a str> {
+    let message = last_message(events, None, |event| event.reason == "FailedCreatePodSandBox")?;
+    waited(pod, now).is_none_or(|waited| waited > MOUNT).then_some(message)
 }
 
 /// The condition that says since when only the pod's readiness gates keep it from being ready.
@@ -338,3 +363,6 @@ fn last_message<'a>(
         })
         .map(|event| event.message.as_str())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! A pod's node does not answer, is not ready, or is gone.
+
+use jiff::SignedDuration;
+
+use super::pods::{all, grouped};
+use super::prelude::*;
+
+pub const RULE: Rule = Rule {
+    code: "STS409",
+    name: "node-lost",
+    severity: Severity::Error,
+    page: include_str!("../../docs/rules/node-lost.md"),
+    check,
+};
+
+/// How long pods tolerate such a node by default, before they are evicted.
+const TOLERATED: SignedDuration = SignedDuration::from_mins(5);
+/// A pod younger than this may stand on a node that came after the nodes were read.
+const YOUNG: SignedDuration = SignedDuration::from_mins(2);
+
+/// What a node that cannot run pods is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lost<'a> {
+    /// Its kubelet reports nothing, or that it is not ready.
+    Unready(&'a Condition),
+    /// There is no such node.
+    Gone,
+}
+
+/// What is wrong with the node a pod stands on.
+pub(super) fn lost<'a>(snapshot: &Snapshot<'_>, nodes: &'a [Node], pod: &Pod) -> Option<Lost<'a>> {
+    if pod.spec.node_name.is_empty() || pod.is_finished() || nodes.is_empty() {
+        return None;
+    }
+    let Some(node) = nodes.iter().find(|node| node.metadata.name == pod.spec.node_name) else {
+        let age = snapshot.since(pod.metadata.creation_timestamp);
+        return age.is_none_or(|age| age > YOUNG).then_some(Lost::Gone);
+    };
+    let ready = condition(&node.status.conditions, "Ready")?;
+    (ready.status != "True").then_some(Lost::Unready(ready))
+}
+
+fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    let nodes = snapshot.nodes()?;
+    let groups = grouped(all(snapshot)?, |case| {
+        lost(snapshot, nodes, case.pod).map(|_| case.pod.spec.node_name.as_str())
+    });
+    let found = groups.iter().filter_map(|(node, group)| {
+        let lost = lost(snapshot, nodes, group.first().pod)?;
+        let (is, since) = match lost {
+            Lost::Unready(ready) if ready.status == "Unknown" => {
+                ("does not answer", snapshot.since(ready.last_transition_time))
+            }
+            Lost::Unready(ready) => ("is not ready", snapshot.since(ready.last_transition_time)),
+            Lost::Gone => ("does not exist", None),
+        };
+        let mut evidence = match (lost, since) {
+            (Lost::Unready(ready), Some(since)) => {
+                let why = if ready.reason.is_empty() { "not Ready" } else { ready.reason.as_str() };
+                format!("{why} for {}", words::age(since))
+            }
+            (Lost::Unready(ready), None) => ready.reason.clone(),
+            (Lost::Gone, _) => "the pod's node was removed from the cluster".to_owned(),
+        };
+        if group.iter().any(|case| case.pod.metadata.is_terminating()) {
+            evidence +=
+                "; a pod that is being deleted there cannot end, and no other takes its name and volume";
+        }
+        let says = [format!("is on {node}, which {is}"), format!("are on {node}, which {is}")];
+        let finding = group.finding(&RULE, &says).because(evidence).remedy(match lost {
+            Lost::Unready(_) => format!("kubectl describe node {node}"),
+            Lost::Gone => "kubectl get nodes".to_owned(),
+        });
+        let finding = match since {
+            Some(since) if since < TOLERATED => finding.only(Severity::Warning),
+            _ => finding,
+        };
+        Some(group.iter().fold(finding, |finding, case| finding.absorbs(Kind::Pod, &case.pod.metadata.name)))
+    });
+    Ok(found.collect())
+}

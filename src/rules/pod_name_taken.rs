@@ -1,0 +1,51 @@
+//! A pod the set does not own has the name of one of its replicas.
+
+use jiff::SignedDuration;
+
+use super::prelude::*;
+
+pub const RULE: Rule = Rule {
+    code: "STS410",
+    name: "pod-name-taken",
+    severity: Severity::Error,
+    page: include_str!("../../docs/rules/pod-name-taken.md"),
+    check,
+};
+
+/// How long the garbage collector may take to remove what an earlier set of the same name left.
+const COLLECTED: SignedDuration = SignedDuration::from_mins(2);
+
+fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    let set = snapshot.set;
+    if set.metadata.is_terminating() {
+        return Ok(Vec::new());
+    }
+    let name = &set.metadata.name;
+    let new = snapshot.since(set.metadata.creation_timestamp).is_some_and(|age| age < COLLECTED);
+    let mut found = Vec::new();
+    for replica in snapshot.replicas()? {
+        let Some(squatter) = replica.squatter.filter(|pod| !pod.metadata.is_terminating()) else { continue };
+        let because = match squatter.metadata.controller() {
+            Some(owner) if owner.kind == "StatefulSet" && owner.name == *name => {
+                if new {
+                    continue;
+                }
+                format!("it belongs to an earlier StatefulSet {name} (uid {})", owner.uid)
+            }
+            Some(owner) => format!("it belongs to the {} {}", owner.kind, owner.name),
+            None => format!("it has no owner, and {name} does not adopt it, as its labels do not match"),
+        };
+        let ordered =
+            if set.is_parallel() { "" } else { "; no replica above it is created or updated either" };
+        found.push(
+            RULE.about(
+                Kind::Pod,
+                &replica.name,
+                format!("{name} cannot create {}, as another pod has that name", replica.name),
+            )
+            .because(format!("{because}; the controller tries again without an event{ordered}"))
+            .remedy(format!("kubectl describe pod {} {}", replica.name, in_namespace(snapshot))),
+        );
+    }
+    Ok(found)
+}

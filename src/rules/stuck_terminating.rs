@@ -1,0 +1,88 @@
+//! A pod was deleted, its time to stop is over, and it is still there.
+
+use jiff::SignedDuration;
+
+use super::node_lost::lost;
+use super::pods::{all, clipped, grouped};
+use super::prelude::*;
+
+pub const RULE: Rule = Rule {
+    code: "STS408",
+    name: "stuck-terminating",
+    severity: Severity::Error,
+    page: include_str!("../../docs/rules/stuck-terminating.md"),
+    check,
+};
+
+/// The kubelet kills what has not ended by then, unmounts the volumes and reports; that takes seconds.
+const SLACK: SignedDuration = SignedDuration::from_secs(60);
+
+#[derive(PartialEq)]
+enum Cause<'a> {
+    /// All containers have ended, and these hold the object.
+    Finalizers(&'a [String]),
+    /// The kubelet of this node has not reported the end.
+    Kubelet(&'a str),
+}
+
+fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    let nodes = snapshot.nodes().unwrap_or_default();
+    // The deletionTimestamp is when the grace period ends, not when the deletion was asked for.
+    let overdue = |pod: &Pod| snapshot.since(pod.metadata.deletion_timestamp);
+    let groups = grouped(all(snapshot)?, |case| {
+        let pod = case.pod;
+        // A lost node has its own rule.
+        if overdue(pod)? <= SLACK || lost(snapshot, nodes, pod).is_some() {
+            return None;
+        }
+        let held = !pod.metadata.finalizers.is_empty();
+        Some(if held && running(pod).next().is_none() {
+            Cause::Finalizers(&pod.metadata.finalizers)
+        } else {
+            Cause::Kubelet(&pod.spec.node_name)
+        })
+    });
+    let found = groups.iter().map(|(cause, group)| {
+        let longest = group.iter().filter_map(|case| overdue(case.pod)).max().unwrap_or_default();
+        let due = format!("due to be gone {} ago", words::age(longest));
+        let at = in_namespace(snapshot);
+        let finding = group.finding(&RULE, &["was deleted and does not go", "were deleted and do not go"]);
+        match cause {
+            Cause::Finalizers(finalizers) => {
+                let (noun, verb) =
+                    if finalizers.len() == 1 { ("finalizer", "holds") } else { ("finalizers", "hold") };
+                let because = format!("{due}; the {noun} {} {verb} it", words::list(finalizers, 4));
+                finding.because(because).remedy(format!("kubectl get pod {} {at} -o yaml", group.pod()))
+            }
+            Cause::Kubelet(node) => {
+                let names: Vec<_> = running(group.first().pod).map(|status| status.name.as_str()).collect();
+                let runs = match names.as_slice() {
+                    [] => String::new(),
+                    [one] => format!("; container {one} still runs"),
+                    many => format!("; containers {} still run", words::list(many, 4)),
+                };
+                let said = failure(snapshot, group.first().pod);
+                finding
+                    .because(match said {
+                        Some(said) => format!("{due}{runs}; the kubelet of {node} says: {said}"),
+                        None => format!("{due}{runs}; the kubelet of {node} has not reported its end"),
+                    })
+                    .remedy(format!("kubectl describe node {node}"))
+            }
+        }
+    });
+    Ok(found.collect())
+}
+
+fn running(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let all = pod.status.container_statuses.iter().chain(&pod.status.init_container_statuses);
+    all.filter(|status| status.state.running.is_some())
+}
+
+/// What the kubelet says about why it cannot end the pod.
+fn failure(snapshot: &Snapshot<'_>, pod: &Pod) -> Option<String> {
+    let events = snapshot.events_about(pod).ok()?;
+    let failed = |reason: &str| matches!(reason, "FailedKillPod" | "FailedPreStopHook" | "FailedUnmount");
+    let event = events.into_iter().rev().find(|event| failed(&event.reason))?;
+    Some(clipped(&event.message))
+}
