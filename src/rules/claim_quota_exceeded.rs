@@ -95,8 +95,13 @@ impl<'e> Refusal<'e> {
             let (resource, asked) = pair.trim().split_once('=')?;
             Some(Lack { resource, asked, used: of(used, resource)?.1, hard: of(hard, resource)?.1 })
         });
-        Some(Refusal { claim, quota, lacking: lacking.collect() })
-            .filter(|refusal| !refusal.lacking.is_empty())
+        let lacking: Vec<_> = lacking.collect();
+        // Whoever may write events writes this text, and it comes to stand in a command.
+        let is_name =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-./".contains(&byte));
+        let is_sane =
+            is_name(quota) && !lacking.is_empty() && lacking.iter().all(|lack| is_name(lack.resource));
+        is_sane.then_some(Refusal { claim, quota, lacking })
     }
 }
 
@@ -120,4 +125,28 @@ fn has_room(snapshot: &Snapshot<'_>, refusal: &Refusal<'_>) -> bool {
         };
         Quantity::parse(lack.asked).is_some_and(|asked| [used, asked].into_iter().sum::<Quantity>() <= hard)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Refusal;
+
+    #[test]
+    fn only_names_come_out_of_an_event() {
+        let message = |quota: &str, resource: &str| {
+            format!(
+                "create Pod db-1 in StatefulSet db failed error: failed to create PVC data-db-1: \
+                 persistentvolumeclaims \"data-db-1\" is forbidden: exceeded quota: {quota}, requested: {resource}=1, \
+                 used: {resource}=2, limited: {resource}=2"
+            )
+        };
+        for (quota, resource, is_read) in [
+            ("storage", "persistentvolumeclaims", true),
+            ("storage", "ssd.storageclass.storage.k8s.io/requests.storage", true),
+            ("storage'; reboot; '", "requests.storage", false),
+            ("storage", "$(reboot)", false),
+        ] {
+            assert_eq!(Refusal::parse(&message(quota, resource)).is_some(), is_read, "{quota} {resource}");
+        }
+    }
 }
