@@ -17,3 +17,4 @@ mod connect;
 mod doctor;
 mod record;
 mod rules;
+mod storage;

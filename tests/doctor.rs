@@ -13,7 +13,7 @@ fn postgres(ns: &Namespace, class: &str) {
 }
 
 /// What doctor finds: `CODE severity Kind/name`, sorted.
-fn found(ns: &Namespace, args: &[&str]) -> Vec<String> {
+pub fn found(ns: &Namespace, args: &[&str]) -> Vec<String> {
     let run = ns.sts(&[&["doctor", "-o", "json"], args].concat());
     let report: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"));
     let mut found: Vec<String> = report["findings"]
@@ -37,7 +37,7 @@ fn found(ns: &Namespace, args: &[&str]) -> Vec<String> {
 }
 
 /// Waits until doctor finds exactly this; faults take the controllers and the kubelet a moment.
-fn finds(ns: &Namespace, expected: &[&str]) {
+pub fn finds(ns: &Namespace, expected: &[&str]) {
     ns.wait(&format!("doctor to find {expected:?}"), support::PATIENCE, || {
         let found = found(ns, &[]);
         if found == expected { Ok(()) } else { Err(format!("{found:?}")) }
@@ -201,7 +201,7 @@ fn claims_left_by_a_scale_down_are_found() {
 }
 
 /// Runs what the finding says to try, as a user would: in a shell, with kubectl.
-fn run_remedy(ns: &Namespace, code: &str) {
+pub fn run_remedy(ns: &Namespace, code: &str) {
     let report: Value = serde_json::from_str(&ns.sts(&["doctor", "-o", "json"]).stdout).unwrap();
     let finding =
         report["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == code).unwrap();

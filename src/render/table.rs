@@ -222,6 +222,6 @@ mod tests {
              ✗  postgres-0   ImagePullBackOff\n"
         );
         let narrow = text(Look { width: Some(30), ..Look::PLAIN });
-        assert!(narrow.contains("✗  postgres-0   ImagePu…ckOff"), "{narrow}");
+        assert!(narrow.contains("✗  postgres-0   ImagePu…ackOff"), "{narrow}");
     }
 }

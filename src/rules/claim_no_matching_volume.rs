@@ -160,7 +160,8 @@ fn manifest(snapshot: &Snapshot<'_>, used: &claims::Used<'_>, name: &str) -> Opt
             {"key": HOST_LABEL, "operator": "In", "values": [host]}
         ]}]}});
     }
-    Some(format!("echo '{}' | kubectl apply -f -", Value::to_string(&volume)))
+    let volume = Value::to_string(&volume);
+    (!volume.contains('\'')).then(|| format!("echo '{volume}' | kubectl apply -f -"))
 }
 
 const HOST_LABEL: &str = "kubernetes.io/hostname";

@@ -30,11 +30,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             }
             _ => false,
         };
-        // The scheduler has chosen a node and waits for the volume: no longer for the pod.
-        let chosen = claim.metadata.annotations.contains_key("volume.kubernetes.io/selected-node")
-            || used.pods.iter().any(|pod| !pod.spec.node_name.is_empty());
         let young = snapshot.since(claim.metadata.creation_timestamp).is_none_or(|age| age < START);
-        if !waits || chosen || young {
+        if !waits || claims::has_node(&used) || young {
             continue;
         }
         if let Some(because) = blocker(snapshot, &used)? {

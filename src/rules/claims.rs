@@ -11,6 +11,8 @@ pub(super) struct Used<'a> {
     pub claim: &'a PersistentVolumeClaim,
     /// The lowest replica it is for.
     pub ordinal: i32,
+    /// The name the pod of that replica has or will have.
+    pub replica: String,
     /// The pods of wanted replicas that mount it.
     pub pods: Vec<&'a Pod>,
 }
@@ -46,7 +48,12 @@ pub(super) fn used<'a>(
             let pod = replica.pod.filter(|pod| pod.claim_names().any(|name| name == claim.metadata.name));
             match all.iter_mut().find(|used| used.name() == claim.metadata.name) {
                 Some(used) => used.pods.extend(pod),
-                None => all.push(Used { claim, ordinal: replica.ordinal, pods: pod.into_iter().collect() }),
+                None => all.push(Used {
+                    claim,
+                    ordinal: replica.ordinal,
+                    replica: replica.name.clone(),
+                    pods: pod.into_iter().collect(),
+                }),
             }
         }
     }
@@ -101,6 +108,13 @@ pub(super) fn is_served(snapshot: &Snapshot<'_>, claim: &PersistentVolumeClaim) 
     Ok(snapshot.volumes()?.iter().any(|volume| volume.fits(claim)))
 }
 
+/// Whether a node has been chosen for a pod of the claim. The scheduler gives the pod its node only once the volume is
+/// made, and says so on the claim before that.
+pub(super) fn has_node(used: &Used<'_>) -> bool {
+    used.claim.metadata.annotations.contains_key("volume.kubernetes.io/selected-node")
+        || used.pods.iter().any(|pod| !pod.spec.node_name.is_empty())
+}
+
 /// A claim that fails, and why.
 pub(super) struct Case<'a> {
     pub used: Used<'a>,
@@ -132,8 +146,12 @@ pub(super) fn findings(
                 finding = finding.also(Kind::PersistentVolumeClaim, *name);
             }
             for case in &group {
-                for pod in &case.used.pods {
+                // Its pods find no node, or cannot even be created. What a pod does on a node has other causes.
+                for pod in case.used.pods.iter().filter(|pod| pod.spec.node_name.is_empty()) {
                     finding = finding.absorbs(Kind::Pod, &pod.metadata.name);
+                }
+                if case.used.pods.is_empty() {
+                    finding = finding.absorbs(Kind::Pod, &case.used.replica);
                 }
                 for command in &case.remedy {
                     if !finding.remedy.contains(command) {

@@ -7,9 +7,14 @@ mod prelude;
 mod services;
 
 mod claim_class_missing;
+mod claim_lost;
 mod claim_no_default_class;
 mod claim_no_matching_volume;
+mod claim_provisioning_failed;
+mod claim_quota_exceeded;
+mod claim_terminating;
 mod claim_waiting_for_consumer;
+mod claim_zone_mismatch;
 mod config_missing;
 mod crash_loop;
 mod image_pull;
@@ -21,6 +26,7 @@ mod out_of_memory;
 mod parallel_not_ordered;
 mod pod_creation_failed;
 mod pod_name_taken;
+mod replica_without_endpoint;
 mod rollback_trap;
 mod rollout_blocked;
 mod service_missing;
@@ -44,10 +50,16 @@ pub const RULES: &[&Rule] = &[
     &service_not_headless::RULE,
     &service_selector_mismatch::RULE,
     &service_name_empty::RULE,
+    &replica_without_endpoint::RULE,
     &claim_class_missing::RULE,
     &claim_no_default_class::RULE,
     &claim_no_matching_volume::RULE,
+    &claim_provisioning_failed::RULE,
     &claim_waiting_for_consumer::RULE,
+    &claim_zone_mismatch::RULE,
+    &claim_lost::RULE,
+    &claim_terminating::RULE,
+    &claim_quota_exceeded::RULE,
     &orphaned_claims::RULE,
     &volume_multi_attach::RULE,
     &volume_mount_failed::RULE,

@@ -1,0 +1,96 @@
+//! The class exists, and yet its provisioner fails, or does not answer.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::claims::{self, Case, Source, Used};
+use super::prelude::*;
+use crate::text;
+
+pub const RULE: Rule = Rule {
+    code: "STS204",
+    name: "claim-provisioning-failed",
+    severity: Severity::Error,
+    page: include_str!("../../docs/rules/claim-provisioning-failed.md"),
+    check,
+};
+
+/// Slow storage takes minutes, and says that it timed out while it works on.
+const SLOW: SignedDuration = SignedDuration::from_secs(5 * 60);
+/// Provisioners try again at least that often (the CSI one waits for 5 minutes at most), so that an older complaint is
+/// not the last word.
+const STALE: SignedDuration = SignedDuration::from_secs(15 * 60);
+
+fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    let mut cases = Vec::new();
+    // Messages name the single volume; the claims of one class fail together all the same.
+    let mut said: BTreeMap<String, String> = BTreeMap::new();
+    for used in claims::pending(snapshot)? {
+        let claim = used.claim;
+        let class = match claims::source(snapshot, claim) {
+            Ok(Source::Class(class)) => Some(class),
+            Ok(_) => continue,
+            // Classes and volumes are the cluster's, and often not for everybody to see; the complaint is.
+            Err(_) if complaint(snapshot, claim)?.is_some() => None,
+            Err(unseen) => return Err(unseen),
+        };
+        let waits = class.is_some_and(StorageClass::waits_for_consumer);
+        if waits && !claims::has_node(&used) {
+            continue;
+        }
+        let Some(because) = because(snapshot, &used, class)? else { continue };
+        let of = claim.class().unwrap_or_default().to_owned();
+        let because = said.entry(of).or_insert(because).clone();
+        cases.push(Case { used, because, remedy: Vec::new() });
+    }
+    Ok(claims::findings(&RULE, cases, |_, names, several| {
+        let verb = if several { "get" } else { "gets" };
+        format!("{names} {verb} no volume from the provisioner")
+    }))
+}
+
+fn because(
+    snapshot: &Snapshot<'_>,
+    used: &Used<'_>,
+    class: Option<&StorageClass>,
+) -> Result<Option<String>, Unseen> {
+    let born = [used.claim.metadata.creation_timestamp]
+        .into_iter()
+        .chain(used.pods.iter().map(|pod| pod.metadata.creation_timestamp))
+        .flatten()
+        .max();
+    let waited = snapshot.since(born).unwrap_or_default();
+    let complaint = complaint(snapshot, used.claim)?;
+    if let Some(event) = complaint {
+        let message = text::one_line(&event.message, 300);
+        let is_slow = ["DeadlineExceeded", "deadline exceeded", "already exists", "Aborted"]
+            .iter()
+            .any(|word| message.contains(word));
+        if !is_slow || waited > SLOW {
+            return Ok(Some(format!("it says: {message}")));
+        }
+    }
+    Ok(class.filter(|_| waited > SLOW).map(|class| {
+        format!(
+            "{} (class {}) has made no volume for {} and not said why; it may not run",
+            class.provisioner,
+            class.metadata.name,
+            words::age(waited)
+        )
+    }))
+}
+
+/// The last complaint about the claim, unless things have changed since.
+fn complaint<'a>(
+    snapshot: &Snapshot<'a>,
+    claim: &PersistentVolumeClaim,
+) -> Result<Option<&'a Event>, Unseen> {
+    let is_current = |event: &&Event| {
+        event.reason == "ProvisioningFailed"
+            && snapshot.since(event.last_seen()).is_none_or(|age| age < STALE)
+            // The class has come since, or this would be the finding of another rule.
+            && !(event.message.starts_with("storageclass.storage.k8s.io") && snapshot.classes().is_ok())
+    };
+    Ok(snapshot.events_about(claim)?.into_iter().rev().find(is_current))
+}

@@ -1,0 +1,102 @@
+//! A replica serves, and has no name of its own under the Service.
+
+use jiff::SignedDuration;
+
+use super::prelude::*;
+
+pub const RULE: Rule = Rule {
+    code: "STS106",
+    name: "replica-without-endpoint",
+    severity: Severity::Error,
+    page: include_str!("../../docs/rules/replica-without-endpoint.md"),
+    check,
+};
+
+/// How long endpoints may take to follow.
+const FOLLOW: SignedDuration = SignedDuration::from_secs(30);
+
+fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    let set = snapshot.set;
+    let Some(service) = snapshot.service()?.filter(|service| service.is_headless()) else {
+        return Ok(Vec::new());
+    };
+    let name = &service.metadata.name;
+    let serving: Vec<&Pod> = (snapshot.replicas()?.iter())
+        .filter_map(|replica| replica.pod)
+        .filter(|pod| !pod.metadata.is_terminating())
+        .filter(|pod| snapshot.since(pod.ready_since()).is_some_and(|since| since > FOLLOW))
+        .collect();
+    // Manifests written by hand have no host names; the controller always sets one.
+    let misnamed: Vec<&Pod> = (serving.iter().copied())
+        .filter(|pod| !pod.spec.hostname.is_empty() && pod.spec.subdomain != *name)
+        .collect();
+    let mut findings = Vec::new();
+    if let [first, ..] = misnamed.as_slice() {
+        let was = match first.spec.subdomain.as_str() {
+            "" => "for no Service".to_owned(),
+            other => format!("for the Service {other}"),
+        };
+        let finding = finding(set, service, &misnamed)
+            .because(format!("made {was}; a pod keeps its subdomain until it is made again"));
+        findings.push(finding.remedy(again(snapshot, first)));
+    }
+    let unlisted = match unlisted(snapshot, service, &serving) {
+        Err(unseen) if findings.is_empty() => return Err(unseen),
+        found => found.unwrap_or_default(),
+    };
+    if !unlisted.is_empty() {
+        let them = if unlisted.len() == 1 { "it" } else { "them" };
+        let because = format!(
+            "{name} selects {them}, and no EndpointSlice lists {them}; the controller that writes them may not run"
+        );
+        findings.push(finding(set, service, &unlisted).because(because));
+    }
+    Ok(findings)
+}
+
+fn finding(set: &StatefulSet, service: &Service, pods: &[&Pod]) -> Finding {
+    let names: Vec<&str> = pods.iter().map(|pod| pod.metadata.name.as_str()).collect();
+    let verb = if names.len() == 1 { "has no name" } else { "have no names" };
+    let what = format!("{} {verb} under the Service {}", words::list(&names, 3), service.metadata.name);
+    let severity = if set.replicas() > 1 { Severity::Error } else { Severity::Note };
+    let mut finding = RULE.about(Kind::Pod, names[0], what).only(severity);
+    for name in &names[1..] {
+        finding = finding.also(Kind::Pod, *name);
+    }
+    finding
+}
+
+/// Ready pods of the Service that are in none of its slices.
+fn unlisted<'a>(
+    snapshot: &Snapshot<'a>,
+    service: &Service,
+    serving: &[&'a Pod],
+) -> Result<Vec<&'a Pod>, Unseen> {
+    let young = snapshot.since(service.metadata.creation_timestamp).is_some_and(|age| age < FOLLOW);
+    if serving.is_empty() || service.spec.selector.is_empty() || young {
+        return Ok(Vec::new());
+    }
+    let slices: Vec<_> =
+        snapshot.slices()?.iter().filter(|slice| slice.service() == service.metadata.name).collect();
+    let is_listed = |pod: &Pod| {
+        slices.iter().flat_map(|slice| &slice.endpoints).any(|endpoint| {
+            endpoint.target_ref.as_ref().is_some_and(|target| target.name == pod.metadata.name)
+                || endpoint.addresses.contains(&pod.status.pod_ip)
+        })
+    };
+    Ok((serving.iter().copied())
+        .filter(|pod| !pod.status.pod_ip.is_empty())
+        .filter(|pod| matches_labels(&service.spec.selector, &pod.metadata.labels) && !is_listed(pod))
+        .collect())
+}
+
+/// Makes the pods again, one after another where the set does that by itself.
+fn again(snapshot: &Snapshot<'_>, first: &Pod) -> String {
+    let set = snapshot.set;
+    let in_namespace = in_namespace(snapshot);
+    if set.strategy() == Strategy::RollingUpdate && set.partition() == 0 {
+        format!("kubectl rollout restart statefulset {} {in_namespace}", set.metadata.name)
+    } else {
+        format!("kubectl delete pod {} {in_namespace}", first.metadata.name)
+    }
+}
