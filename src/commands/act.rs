@@ -1,14 +1,237 @@
-//! What watching and acting have in common: telling what happens, and how it ended.
+//! What watching and acting have in common: agreeing to a plan, telling what happens, and how it ended.
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cluster::live::Live;
-use crate::error::Exit;
-use crate::reconcile::{Entry, Outcome, Report, Witness};
-use crate::render::live::Stream;
-use crate::render::{Look, Output, Page, View, finding, finding_json, sentence, step_json, step_text};
+use crate::cli::{Answer, Global, Streams, bare};
+use crate::cluster::connect::{connect, parse_duration};
+use crate::cluster::inventory::Want;
+use crate::cluster::live::{Live, Performed};
+use crate::error::{Error, Exit, Result};
+use crate::plan::{Goal, Plan, Step, Stop};
+use crate::reconcile::{Entry, Limits, Outcome, Report, Witness, reconcile};
+use crate::render::live::{Stream, show};
+use crate::render::{
+    Look, Output, Page, View, ask, finding, finding_json, plan, plan_json, render, sentence, step_json,
+    step_text,
+};
 use crate::snapshot::Snapshot;
 use crate::words;
+
+/// Flags of commands that write.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Consent {
+    /// Agree to the plan beforehand
+    #[arg(short, long)]
+    yes: bool,
+    /// Show the plan only (client), or also send each write without effect (server)
+    #[arg(long, value_enum, default_value_t, value_name = "WHERE", hide_default_value = true)]
+    dry_run: DryRun,
+    /// Give up after this time, with exit code 124 [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+    /// Stuck only once the evidence has held for this long
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
+    stuck_after: Duration,
+}
+
+/// `--dry-run`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum DryRun {
+    /// Do it
+    #[default]
+    None,
+    /// Show the plan
+    Client,
+    /// Show the plan and have the server check each write
+    Server,
+}
+
+/// Shows the plan for a goal, asks, carries it out and looks after it.
+pub(super) async fn carry_out(
+    global: &Global,
+    name: &str,
+    goal: &dyn Goal,
+    consent: &Consent,
+    streams: &Streams,
+) -> Result<Answer> {
+    let name = bare(name)?;
+    if !global.from.is_empty() {
+        return from_files(global, name, goal, streams).await;
+    }
+    let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
+    let namespace = connection.namespace.clone();
+    let mut live = Live::start(connection, &namespace, name).await?;
+    loop {
+        let plan = live.look(|now| now.map(|now| goal.plan(now)));
+        let Some(plan) = plan else {
+            return Err(Error::cluster(format!("StatefulSet {name} is gone")));
+        };
+        let plan = plan.map_err(stopped)?;
+        if plan.steps.is_empty() || consent.dry_run == DryRun::Client {
+            let dry = consent.dry_run == DryRun::Client;
+            return Ok(Answer {
+                view: Box::new(Shown { plan, name: name.to_owned(), dry, checked: Vec::new() }),
+                exit: Exit::Good,
+            });
+        }
+        permitted(&live, &plan).await?;
+        if consent.dry_run == DryRun::Server {
+            return checked(&mut live, name, plan).await;
+        }
+        if !agreed(&plan, name, global.output, consent, streams)? {
+            return Err(Error::refused("declined; nothing was written"));
+        }
+        let limits = Limits {
+            timeout: consent.timeout.filter(|timeout| !timeout.is_zero()),
+            stuck_after: consent.stuck_after,
+            stable_for: Duration::ZERO,
+            endless: false,
+        };
+        let mut teller = Teller::new(streams.look, global.output);
+        let report = reconcile(&mut live, goal, &plan.steps, &limits, &mut teller).await?;
+        let ask_again = matches!(report.outcome, Outcome::Drifted(_)) && !consent.yes && ask::somebody();
+        let ending = Ending::of(&live, name, &namespace, report, &teller);
+        drop(teller);
+        if ask_again {
+            show(&render(&ending, global.output, streams.look)?);
+            continue;
+        }
+        let exit = ending.exit();
+        return Ok(Answer { view: Box::new(ending), exit });
+    }
+}
+
+/// A recording cannot be changed: the plan is shown, and that is all.
+async fn from_files(global: &Global, name: &str, goal: &dyn Goal, streams: &Streams) -> Result<Answer> {
+    let sight = global.observe(false, Want::Diagnosis, streams.warn).await?;
+    let chosen = sight.choose(&[name.to_owned()], &crate::cli::Choice::default())?;
+    let namespaces = sight.observed.namespaces();
+    for namespace in namespaces.values() {
+        if let Some(set) = namespace.sets.iter().copied().find(|set| chosen(set)) {
+            let plan = goal.plan(&Snapshot::of(&sight.observed, namespace, set)).map_err(stopped)?;
+            let shown = Shown { plan, name: name.to_owned(), dry: true, checked: Vec::new() };
+            return Ok(Answer { view: Box::new(shown), exit: Exit::Good });
+        }
+    }
+    Err(Error::cluster(format!("no StatefulSet \"{name}\" {}", sight.place)))
+}
+
+fn stopped(stop: Stop) -> Error {
+    match stop {
+        Stop::Refused(refusal) => Error::refused(refusal.because).hint(refusal.hint),
+        Stop::Unseen(unseen) => {
+            Error::cluster(format!("could not see {unseen}, without which nothing is done"))
+        }
+    }
+}
+
+/// Whether all writes of the plan are allowed, asked before the first one.
+async fn permitted(live: &Live, plan: &Plan) -> Result<()> {
+    let mut asked: Vec<(&str, &str, &str, &str)> = Vec::new();
+    for step in plan.writes() {
+        let needed = match step {
+            Step::Patch(_) => ("patch", "apps", "statefulsets", ""),
+            Step::DeletePod { evict: true, .. } => ("create", "", "pods", "eviction"),
+            Step::DeletePod { evict: false, .. } => ("delete", "", "pods", ""),
+            Step::Await { .. } => continue,
+        };
+        if asked.contains(&needed) {
+            continue;
+        }
+        asked.push(needed);
+        let (verb, group, resource, subresource) = needed;
+        if live.may(verb, group, resource, subresource).await == Some(false) {
+            let what = if subresource.is_empty() {
+                resource.to_owned()
+            } else {
+                format!("{resource}/{subresource}")
+            };
+            return Err(Error::refused(format!("you may not {verb} {what} here; nothing was written"))
+                .hint(format!("check with: kubectl auth can-i {verb} {what}")));
+        }
+    }
+    Ok(())
+}
+
+/// Has the server check each write, without effect.
+async fn checked(live: &mut Live, name: &str, plan: Plan) -> Result<Answer> {
+    let mut results = Vec::new();
+    for step in plan.writes() {
+        let result = match live.perform(step, true).await? {
+            Performed::Done => "the server would do it".to_owned(),
+            Performed::AlreadySo => "it is gone already".to_owned(),
+            Performed::Conflict(message) => format!("the server refuses: {message}"),
+        };
+        results.push((step_text(step), result));
+    }
+    let refused = results.iter().any(|(_, result)| result.starts_with("the server refuses"));
+    let exit = if refused { Exit::Refused } else { Exit::Good };
+    Ok(Answer { view: Box::new(Shown { plan, name: name.to_owned(), dry: true, checked: results }), exit })
+}
+
+/// Shows the plan and asks; nothing is written that was not shown, not even with `--yes`.
+fn agreed(plan: &Plan, name: &str, output: Output, consent: &Consent, streams: &Streams) -> Result<bool> {
+    let shown = Shown { plan: plan.clone(), name: name.to_owned(), dry: false, checked: Vec::new() };
+    show(&render(&shown, output, streams.look)?);
+    if consent.yes {
+        return Ok(true);
+    }
+    if !ask::somebody() {
+        return Err(Error::refused("nobody is here to agree to the plan; nothing was written")
+            .hint("look at it with --dry-run=client, and agree with --yes"));
+    }
+    let writes: Vec<_> = plan.writes().map(step_text).collect();
+    ask::confirm(&match writes.as_slice() {
+        [one] => format!("{}{}?", one[..1].to_uppercase(), &one[1..]),
+        all => format!("Do these {} writes?", all.len()),
+    })
+}
+
+/// A plan, shown.
+struct Shown {
+    plan: Plan,
+    name: String,
+    dry: bool,
+    checked: Vec<(String, String)>,
+}
+
+impl View for Shown {
+    fn text(&self, page: &mut Page) {
+        if self.plan.steps.is_empty() {
+            page.line(&format!("nothing to do: {}", self.plan.then));
+            return;
+        }
+        plan(page, &self.plan);
+        for (step, result) in &self.checked {
+            page.field("  check", 9, &format!("{step}: {result}"));
+        }
+        if self.dry {
+            page.line("dry run: nothing was written");
+        }
+        page.gap();
+    }
+
+    fn json(&self) -> Value {
+        let mut value = plan_json(&self.plan);
+        value["metadata"] = json!({"name": self.name});
+        value["dryRun"] = self.dry.into();
+        if !self.checked.is_empty() {
+            let checks = self.checked.iter().map(|(step, result)| json!({"step": step, "result": result}));
+            value["checks"] = checks.collect();
+        }
+        value
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![format!("statefulset.apps/{}", self.name)]
+    }
+
+    fn is_streamed(&self) -> bool {
+        true
+    }
+}
 
 /// Tells what happens while it happens.
 pub(super) struct Teller {

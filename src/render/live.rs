@@ -167,6 +167,13 @@ fn fit(
     frame
 }
 
+/// Shows a text on standard output at once, before the answer.
+pub fn show(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    let _ = out.flush();
+}
+
 /// One line on standard output, at once.
 fn tell(line: &str) {
     let mut out = std::io::stdout().lock();

@@ -1,5 +1,6 @@
 //! How it looks: one value, as text for people and as JSON for programs.
 
+pub mod ask;
 mod finding;
 pub mod live;
 mod next;
