@@ -143,13 +143,13 @@ pub async fn reconcile(
                 reached_since = None;
                 match look.stuck.filter(|_| !look.leaving) {
                     None => evidence = None,
-                    Some(Evidence { on, held, findings, set }) => {
+                    Some(Evidence { on, findings, set }) => {
                         let first = match &evidence {
                             Some((known, first)) if *known == on => *first,
                             _ => Instant::now(),
                         };
                         evidence = Some((on.clone(), first));
-                        let held = first.elapsed().max(held);
+                        let held = first.elapsed();
                         if held >= limits.stuck_after && !limits.endless {
                             return done(Outcome::Stuck(Box::new(Stuck { set, on, findings })), journal);
                         }
@@ -201,7 +201,6 @@ struct Look {
 /// Why what is waited for will not come.
 struct Evidence {
     on: String,
-    held: Duration,
     findings: Vec<Finding>,
     set: crate::kinds::StatefulSet,
 }
@@ -212,9 +211,8 @@ fn stuck(snapshot: &Snapshot<'_>) -> Option<Evidence> {
     let next = next(snapshot).ok()?;
     let (findings, _) = of_set(snapshot, &Filter::default());
     let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
-    let evidence = |on: String, held: Duration, findings: Vec<Finding>| {
-        Some(Evidence { on, held, findings, set: snapshot.set.clone() })
-    };
+    let evidence =
+        |on: String, findings: Vec<Finding>| Some(Evidence { on, findings, set: snapshot.set.clone() });
     match next {
         Next::Wait { on, .. } => {
             let replica = snapshot.replica(on).ok().flatten()?;
@@ -228,11 +226,10 @@ fn stuck(snapshot: &Snapshot<'_>) -> Option<Evidence> {
                 .filter(|finding| !finding.rule.code.starts_with("STS1") && concerns(finding))
                 .collect();
             if !findings.is_empty() {
-                return evidence(replica.name.clone(), Duration::ZERO, findings);
+                return evidence(replica.name.clone(), findings);
             }
-            let late = replica.pod.and_then(|pod| snapshot.late_since(pod))?;
-            let held = Duration::try_from(snapshot.taken_at.duration_since(late)).unwrap_or_default();
-            evidence(replica.name.clone(), held, Vec::new())
+            replica.pod.and_then(|pod| snapshot.late_since(pod))?;
+            evidence(replica.name.clone(), Vec::new())
         }
         Next::Act(_) => {
             let creation: Vec<_> = errors
@@ -241,7 +238,7 @@ fn stuck(snapshot: &Snapshot<'_>) -> Option<Evidence> {
                 })
                 .collect();
             let on = snapshot.replicas().ok()?.iter().find(|replica| replica.pod.is_none())?.name.clone();
-            if creation.is_empty() { None } else { evidence(on, Duration::ZERO, creation) }
+            if creation.is_empty() { None } else { evidence(on, creation) }
         }
         Next::Settled(_) => None,
     }

@@ -17,4 +17,5 @@ mod connect;
 mod doctor;
 mod record;
 mod rules;
+mod watch;
 mod storage;

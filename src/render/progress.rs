@@ -107,14 +107,7 @@ impl Progress {
         }
         if first {
             let available = now.values().filter(|pod| pod.available && !pod.leaving).count();
-            say(
-                name,
-                "start",
-                format!(
-                    "{available} of {} available",
-                    words::count(usize::try_from(set.replicas()).unwrap_or(0), "replica")
-                ),
-            );
+            say(name, "start", format!("{available} available, {} wanted", set.replicas()));
         }
         let mut told: Vec<i32> = self.pods.keys().chain(now.keys()).copied().collect();
         told.sort_unstable_by(|a, b| b.cmp(a));
@@ -208,14 +201,11 @@ impl Progress {
             })
             .count();
         let elapsed = words::age(SignedDuration::from_secs(self.seconds(snapshot.taken_at)));
-        let mut heading = format!(
-            "{}   {}   {done} of {total} done   {elapsed}",
-            set.metadata.name,
-            self.doing(snapshot, next.as_ref())
-        );
-        if let Some(left) = self.left(total.saturating_sub(done)) {
-            heading.push_str(&format!(", about {} left", words::age(left)));
-        }
+        let left = self
+            .left(total.saturating_sub(done))
+            .map_or(String::new(), |left| format!(", about {} left", words::age(left)));
+        let doing = self.doing(snapshot, next.as_ref());
+        let heading = format!("{}   {done} of {total} done   {elapsed}   {doing}{left}", set.metadata.name);
         let (mut deleting, mut creating) = (Vec::new(), Vec::new());
         let mut waiting = None;
         match &next {
