@@ -186,7 +186,8 @@ fn rules(typed: &Typed<'_>, arg: &Arg, keep: &str, start: &str) -> Vec<Candidate
         .collect();
     let rules = RULES.iter().filter(|rule| !given.iter().any(|given| given.code == rule.code));
     let both = rules.flat_map(|rule| [(rule.code, rule.name), (rule.name, rule.code)]);
-    let wanted = both.filter(|(value, _)| !start.is_empty() || Rule::find(value).is_some_and(|r| r.code == *value));
+    let wanted =
+        both.filter(|(value, _)| !start.is_empty() || Rule::find(value).is_some_and(|r| r.code == *value));
     wanted
         .map(|(value, about)| Candidate { value: value.to_owned(), about: Some(about.to_owned()) })
         .collect()

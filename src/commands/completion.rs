@@ -18,7 +18,7 @@ use crate::render::{Page, View};
 /// kubectl completes what follows `kubectl sts` if it finds a program named kubectl_complete-sts in PATH; --install
 /// makes it, as a link to this one. kubectl's own completion must be set up too: kubectl completion --help.
 #[derive(clap::Args, Debug)]
-#[group(id = "what", required = true, multiple = false, args = ["shell", "install"])]
+#[group(skip)]
 #[command(after_help = help!(
     "Reads nothing from the cluster; writes nothing but the link, and never over a file that is not ours."
     ""
@@ -28,7 +28,7 @@ use crate::render::{Page, View};
 ))]
 pub struct Args {
     /// Print what makes this shell complete kubectl-sts, when it is called by that name
-    #[arg(value_enum)]
+    #[arg(value_enum, required_unless_present = "install", conflicts_with = "install")]
     shell: Option<Shell>,
     /// Make kubectl_complete-sts, by which kubectl completes kubectl sts
     #[arg(long)]
@@ -84,7 +84,9 @@ fn plugin() -> Result<PathBuf> {
     };
     match found.filter(|file| file.is_file()) {
         Some(file) => Ok(file),
-        None => std::env::current_exe().map_err(|e| Error::cluster("cannot find this program's file").because(e)),
+        None => {
+            std::env::current_exe().map_err(|e| Error::cluster("cannot find this program's file").because(e))
+        }
     }
 }
 
@@ -122,7 +124,8 @@ fn install(plugin: &Path, dir: Option<&Path>) -> Result<Installed> {
     if !current {
         make(&target, plugin, &name).map_err(|e| unwritable(&name, &e))?;
     }
-    let found = path_directories().iter().any(|entry| std::path::absolute(entry).is_ok_and(|entry| entry == dir));
+    let found =
+        path_directories().iter().any(|entry| std::path::absolute(entry).is_ok_and(|entry| entry == dir));
     Ok(Installed { name, plugin: plugin.to_owned(), new: !current, found })
 }
 
