@@ -1,18 +1,18 @@
 //! Completion: what kubectl is answered, and what a person sees who presses TAB in a real shell.
 
+mod bash;
+
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
 use tempfile::TempDir;
 
 use crate::support::{self, Namespace, PATIENCE, Run};
+use bash::Bash;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-sts");
 
@@ -49,14 +49,20 @@ impl Home {
         command
     }
 
-    /// What kubectl is answered, without the descriptions; it must be quick and silent.
+    /// What kubectl is answered, without the descriptions; it must be silent and, unless the machine is busy, quick.
     #[track_caller]
     fn complete(&self, words: &[&str]) -> Vec<String> {
-        let begun = Instant::now();
-        let run = Run::of(self.command("kubectl_complete-sts").args(words), "").code(0);
-        assert!(begun.elapsed() < Duration::from_millis(1900), "took {:?}\n{run}", begun.elapsed());
-        assert_eq!(run.stderr, "", "{run}");
-        candidates(&run.stdout)
+        let mut slow = Vec::new();
+        loop {
+            let begun = Instant::now();
+            let run = Run::of(self.command("kubectl_complete-sts").args(words), "").code(0);
+            assert_eq!(run.stderr, "", "{run}");
+            if begun.elapsed() < Duration::from_millis(1100) {
+                return candidates(&run.stdout);
+            }
+            slow.push(begun.elapsed());
+            assert!(slow.len() < 5, "took {slow:?}\n{run}");
+        }
     }
 }
 
@@ -259,83 +265,6 @@ fn install_makes_the_name_and_spares_what_is_not_ours() {
     }
 }
 
-/// A real bash on a terminal.
-struct Bash {
-    screen: Arc<Mutex<String>>,
-    keys: Box<dyn std::io::Write + Send>,
-    child: Box<dyn portable_pty::Child + Send + Sync>,
-    _terminal: Box<dyn MasterPty + Send>,
-}
-
-impl Bash {
-    fn new(home: &Home, path: &str, env: &[(&str, &Path)]) -> Bash {
-        let size = PtySize { rows: 50, cols: 150, ..PtySize::default() };
-        let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new("bash");
-        command.args(["--norc", "--noprofile"]);
-        command.env_clear();
-        command.cwd(home.path());
-        command.env("HOME", home.path());
-        command.env("PATH", format!("{}:{path}", home.bin().display()));
-        for (name, value) in env {
-            command.env(name, value);
-        }
-        command.env("TERM", "xterm");
-        command.env("PS1", "ready> ");
-        let child = pair.slave.spawn_command(command).unwrap();
-        let mut output = pair.master.try_clone_reader().unwrap();
-        let screen = Arc::new(Mutex::new(String::new()));
-        let seen = screen.clone();
-        std::thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(length @ 1..) = output.read(&mut piece) {
-                seen.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..length]));
-            }
-        });
-        let keys = pair.master.take_writer().unwrap();
-        let mut bash = Bash { screen, keys, child, _terminal: pair.master };
-        bash.run("bind 'set enable-bracketed-paste off'; bind 'set bell-style none'");
-        bash
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.screen.lock().unwrap().clear();
-        self.keys.write_all(keys.as_bytes()).unwrap();
-        self.keys.flush().unwrap();
-    }
-
-    #[track_caller]
-    fn see(&self, what: &str) -> String {
-        support::wait(&format!("{what:?} on the screen"), PATIENCE, || {
-            let screen = self.screen.lock().unwrap().clone();
-            if screen.contains(what) { Ok(screen) } else { Err(screen) }
-        })
-    }
-
-    /// Runs a command to its end.
-    fn run(&mut self, line: &str) {
-        // taken apart, so that the echo of what is typed is not taken for the end
-        self.press(&format!("{line}; echo do''ne\r"));
-        self.see("\ndone");
-    }
-
-    /// Presses the keys, and gives the line as it stands then.
-    #[track_caller]
-    fn line(&mut self, keys: &str) -> String {
-        self.press(&format!("{keys}\u{1}echo '<\u{5}>'\r"));
-        let screen = self.see(">\r\nready> ");
-        let (_, line) = screen.rsplit_once("\n<").expect(&screen);
-        line.split('>').next().unwrap().to_owned()
-    }
-}
-
-impl Drop for Bash {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn bash_completes_the_program_called_by_its_own_name() {
     let home = Home::new();
@@ -355,7 +284,7 @@ fn bash_completes_the_program_called_by_its_own_name() {
         ("kubectl-sts status sh\t", "kubectl-sts status sh"),
         ("kubectl-sts status --context arn:aws:eks:t\t", "kubectl-sts status --context arn:aws:eks:two "),
         ("kubectl-sts status --context=arn:aws:eks:t\t", "kubectl-sts status --context=arn:aws:eks:two "),
-        ("kubectl-sts doctor --only STS301,rollb\t", "kubectl-sts doctor --only STS301,rollback-trap "),
+        ("kubectl-sts doctor --only STS302,rollb\t", "kubectl-sts doctor --only STS302,rollback-trap "),
         ("kubectl-sts completion --install --dir cl\t", "kubectl-sts completion --install --dir cluster/"),
     ] {
         assert_eq!(bash.line(typed), becomes, "{typed:?}");
@@ -366,7 +295,7 @@ fn bash_completes_the_program_called_by_its_own_name() {
 
 /// Two empty sets in one namespace, another one elsewhere, and a user who may list those of the first, and nothing else.
 fn sets(ns: &Namespace, other: &Namespace) -> PathBuf {
-    for (ns, name) in [(ns, "alpha-db"), (ns, "alpha-queue"), (other, "beta")] {
+    for (ns, name) in [(ns, "postgres"), (ns, "queue"), (other, "mail")] {
         ns.apply(&format!(
             "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: {name}}}\nspec:\n  replicas: 0\n  \
              selector: {{matchLabels: {{app: a}}}}\n  template:\n    metadata: {{labels: {{app: a}}}}\n    \
@@ -389,21 +318,28 @@ fn kubectl_is_answered_with_the_sets_of_the_namespace() {
         let run = Run::of(command.env("PATH", path).args(["__complete", "sts"]).args(words), "");
         candidates(&run.ok())
     };
-    let admin = cluster.plane.kubeconfig.as_path();
-    let both = ["alpha-db", "alpha-queue", ":4"];
-    assert_eq!(ask(&user, &["status", ""]), both);
-    assert_eq!(ask(&user, &["doctor", "alpha-db", ""]), ["alpha-queue", ":4"]);
-    assert_eq!(ask(&user, &["status", "statefulset.apps/alpha-q"]), ["statefulset.apps/alpha-queue", ":4"]);
-    assert_eq!(ask(&user, &["status", "-n", &other.name, ""]), [":4"], "forbidden is silent");
-    assert_eq!(ask(admin, &["status", "-n", &ns.name, ""]), both);
-    assert_eq!(ask(admin, &["--namespace", &other.name, "status", ""]), ["beta", ":4"]);
-    assert_eq!(ask(admin, &["status", &format!("-n{}", other.name), "b"]), ["beta", ":4"]);
+    // on a busy machine an answer can be late, and then it is empty
+    let expect = |kubeconfig: &Path, words: &[&str], expected: &[&str]| {
+        support::wait(&format!("{words:?} to become {expected:?}"), PATIENCE, || {
+            let offered = ask(kubeconfig, words);
+            if offered == expected { Ok(()) } else { Err(format!("{offered:?}")) }
+        });
+    };
+    let (admin, elsewhere) = (cluster.plane.kubeconfig.as_path(), other.name.as_str());
+    let both = ["postgres", "queue", ":4"];
+    expect(&user, &["status", ""], &both);
+    expect(&user, &["doctor", "postgres", ""], &["queue", ":4"]);
+    expect(&user, &["status", "statefulset.apps/q"], &["statefulset.apps/queue", ":4"]);
+    expect(admin, &["status", "-n", &ns.name, ""], &both);
+    expect(admin, &["--namespace", elsewhere, "status", ""], &["mail", ":4"]);
+    expect(admin, &["status", &format!("-n{elsewhere}"), "m"], &["mail", ":4"]);
+    expect(admin, &["status", "-n", elsewhere], &[elsewhere, ":4"]);
+    let flag = format!("--kubeconfig={}", admin.display());
+    expect(Path::new("/nowhere"), &["status", &flag, "-n", elsewhere, ""], &["mail", ":4"]);
+    expect(&user, &["st"], &["status", ":4"]);
+    assert_eq!(ask(&user, &["status", "-n", elsewhere, ""]), [":4"], "forbidden is silent");
     let of_all = ask(admin, &["status", "-A", ""]);
-    assert!(["alpha-db", "beta"].iter().all(|name| of_all.contains(&(*name).to_owned())), "{of_all:?}");
-    assert_eq!(ask(admin, &["status", "-n", &other.name]), [&other.name, ":4"]);
-    let admin = format!("--kubeconfig={}", admin.display());
-    assert_eq!(ask(Path::new("/nowhere"), &["status", &admin, "-n", &other.name, ""]), ["beta", ":4"]);
-    assert_eq!(ask(&user, &["st"]), ["status", ":4"]);
+    assert!(["postgres", "mail"].iter().all(|name| of_all.contains(&(*name).to_owned())), "{of_all:?}");
 }
 
 #[test]
@@ -422,9 +358,9 @@ fn tab_in_bash_lists_the_sets_through_kubectl() {
     );
     bash.run("source <(kubectl completion bash)");
     bash.press("kubectl sts status \t\t");
-    let screen = bash.see("alpha-queue");
-    assert!(screen.contains("alpha-db") && !screen.contains("beta"), "{screen}");
-    assert_eq!(bash.line("q\t"), "kubectl sts status alpha-queue ");
+    let screen = bash.see("queue");
+    assert!(screen.contains("postgres") && !screen.contains("mail"), "{screen}");
+    assert_eq!(bash.line("q\t"), "kubectl sts status queue ");
     assert_eq!(bash.line("kubectl sts stat\t"), "kubectl sts status ");
     assert_eq!(bash.line("kubectl sts status -o js\t"), "kubectl sts status -o json ");
 }

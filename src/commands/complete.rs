@@ -162,7 +162,7 @@ fn values(
         _ => {}
     }
     let named = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
-    let live = |wanted| live::names(&global(typed), wanted, until);
+    let live = |wanted| live::names(global(typed).as_ref(), wanted, until);
     let found = match (arg.get_id().as_str(), named) {
         (_, "RULE" | "CODE") => return (rules(typed, arg, keep, start), Directive::Only),
         (_, "NAMESPACE") => live(live::Wanted::Namespaces),
@@ -198,10 +198,7 @@ fn sets(typed: &Typed<'_>, start: &str, live: &dyn Fn(live::Wanted) -> Vec<Strin
     let kind = start.rfind('/').map_or("", |slash| &start[..=slash]);
     let bare = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
     let given: Vec<String> = typed.words.iter().map(|word| bare(word)).collect();
-    let wanted = match typed.has("all_namespaces") {
-        true => live::Wanted::SetsOfAll,
-        false => live::Wanted::Sets,
-    };
+    let wanted = if typed.has("all_namespaces") { live::Wanted::SetsOfAll } else { live::Wanted::Sets };
     live(wanted)
         .into_iter()
         .filter(|name| !given.contains(name))

@@ -48,7 +48,7 @@ enum Shell {
     Fish,
     /// For $PROFILE
     #[value(name = "powershell")]
-    PowerShell,
+    Pwsh,
 }
 
 impl Shell {
@@ -57,7 +57,7 @@ impl Shell {
             Shell::Bash => include_str!("../../completions/kubectl-sts.bash"),
             Shell::Zsh => include_str!("../../completions/kubectl-sts.zsh"),
             Shell::Fish => include_str!("../../completions/kubectl-sts.fish"),
-            Shell::PowerShell => include_str!("../../completions/kubectl-sts.ps1"),
+            Shell::Pwsh => include_str!("../../completions/kubectl-sts.ps1"),
         }
     }
 }
@@ -166,9 +166,10 @@ struct Installed {
 impl View for Installed {
     fn text(&self, page: &mut Page) {
         let (name, plugin) = (self.name.display(), self.plugin.display());
-        match self.new {
-            true => page.line(&format!("{name} made, for {plugin}")),
-            false => page.line(&format!("{name} is there already, for {plugin}")),
+        if self.new {
+            page.line(&format!("{name} made, for {plugin}"));
+        } else {
+            page.line(&format!("{name} is there already, for {plugin}"));
         }
         if !self.found {
             let dir = self.name.parent().unwrap_or(&self.name).display();

@@ -27,7 +27,7 @@ const METADATA: &str = "application/json;as=PartialObjectMetadataList;v=v1;g=met
 const LIMIT: usize = 500;
 
 /// The names, sorted; none when they cannot be had in time.
-pub(super) fn names(global: &Option<Global>, wanted: Wanted, until: Instant) -> Vec<String> {
+pub(super) fn names(global: Option<&Global>, wanted: Wanted, until: Instant) -> Vec<String> {
     let Some(global) = global else { return Vec::new() };
     let mut env = Environment::of_process();
     // Whoever waits for a list of names is not to be asked for a password, nor told why there is none.
@@ -45,9 +45,10 @@ pub(super) fn names(global: &Option<Global>, wanted: Wanted, until: Instant) -> 
             let Ok(runtime) = runtime else { return Vec::new() };
             let read = async {
                 let read = async {
-                    match global.from.is_empty() {
-                        true => of_cluster(global, &env, wanted).await,
-                        false => of_files(global, wanted).await,
+                    if global.from.is_empty() {
+                        of_cluster(global, &env, wanted).await
+                    } else {
+                        of_files(global, wanted).await
                     }
                 };
                 tokio::time::timeout_at(until.into(), read).await.ok().flatten()

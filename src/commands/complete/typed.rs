@@ -72,10 +72,8 @@ impl<'a> Typed<'a> {
                 Some((arg, keep, start)) => At::Value { arg, keep, start },
                 None => At::Flag(last.to_owned()),
             },
-            None if typed.command.has_subcommands() => match typed.words.is_empty() {
-                true => At::Command(last.to_owned()),
-                false => At::Nothing,
-            },
+            None if typed.command.has_subcommands() && typed.words.is_empty() => At::Command(last.to_owned()),
+            None if typed.command.has_subcommands() => At::Nothing,
             None => match typed.next_argument() {
                 Some(arg) => At::Value { arg, keep: String::new(), start: last.to_owned() },
                 None => At::Nothing,
