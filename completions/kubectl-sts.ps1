@@ -4,7 +4,7 @@
 Register-ArgumentCompleter -Native -CommandName 'kubectl-sts', 'kubectl-sts.exe' -ScriptBlock {
     param($WordToComplete, $CommandAst, $CursorPosition)
     $typed = @($CommandAst.CommandElements | Select-Object -Skip 1 |
-        Where-Object { $_.Extent.EndOffset -lt $CursorPosition -or ($WordToComplete -eq '' -and $_.Extent.EndOffset -le $CursorPosition) } |
+        Where-Object { $_.Extent.EndOffset -lt $CursorPosition } |
         ForEach-Object { if ($_.Value) { [string]$_.Value } else { $_.Extent.Text } })
     # Before 7.3 PowerShell drops empty arguments unless they are quoted.
     $last = $WordToComplete

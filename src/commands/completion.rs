@@ -107,7 +107,7 @@ fn install(plugin: &Path, dir: Option<&Path>) -> Result<Installed> {
         _ => plugin.to_owned(),
     };
     let there = fs::symlink_metadata(&name).is_ok();
-    let current = there && is_current(&name, plugin, &target);
+    let current = there && is_current(&name, plugin);
     if there && !current {
         let foreign = || {
             Error::refused(format!("{} is there already and not ours", name.display()))
@@ -135,13 +135,12 @@ fn unwritable(name: &Path, error: &io::Error) -> Error {
         .hint("choose a directory of PATH that you may write to: kubectl sts completion --install --dir DIR")
 }
 
-/// Whether the name is this program already: a link of ours, or a copy as it is now.
-fn is_current(name: &Path, plugin: &Path, target: &Path) -> bool {
-    if let Ok(leads) = fs::read_link(name) {
-        return leads == target;
-    }
+/// Whether the name is this program already: a link, be it a package manager's, or a copy as it is now.
+fn is_current(name: &Path, plugin: &Path) -> bool {
+    let same_file = || Some(fs::canonicalize(name).ok()? == fs::canonicalize(plugin).ok()?);
     let same_size = || Some(fs::metadata(name).ok()?.len() == fs::metadata(plugin).ok()?.len());
-    same_size() == Some(true) && fs::read(name).ok() == fs::read(plugin).ok()
+    let same_content = || Some(fs::read(name).ok()? == fs::read(plugin).ok()?);
+    same_file() == Some(true) || same_size() == Some(true) && same_content() == Some(true)
 }
 
 /// Makes a link, or where there are none a copy.
