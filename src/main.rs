@@ -5,11 +5,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use kubectl_sts::cli::{Color, Streams};
-use kubectl_sts::commands::Cli;
+use kubectl_sts::commands::{self, Cli};
 use kubectl_sts::error::Exit;
 use kubectl_sts::render::{Look, render};
 
 fn main() -> ExitCode {
+    if let Some(words) = commands::asked(std::env::args_os()) {
+        return complete(words);
+    }
     let cli = Cli::parse();
     let look = look(cli.global.color);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -40,6 +43,13 @@ fn main() -> ExitCode {
             error.exit().into()
         }
     }
+}
+
+/// Answers the shell in the middle of typing: nothing but the answer is shown, and nothing is ever an error.
+fn complete(words: Vec<String>) -> ExitCode {
+    std::panic::set_hook(Box::new(|_| std::process::exit(0)));
+    let _ = std::io::stdout().write_all(commands::answer(words).as_bytes());
+    ExitCode::SUCCESS
 }
 
 /// Says something beside the answer.

@@ -13,6 +13,7 @@
 mod support;
 
 mod cluster_smoke;
+mod completion;
 mod connect;
 mod doctor;
 mod record;

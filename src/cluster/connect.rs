@@ -34,6 +34,7 @@ pub use duration::parse_duration;
 pub use environment::Environment;
 pub use explain::{explain, explain_read};
 pub use flags::{ConnectArgs, Secret};
+pub use kubeconfig::{KubeconfigNames, kubeconfig_names};
 pub use read::{ReadError, Reply};
 
 use crate::error::{Error, Result};
@@ -133,7 +134,7 @@ pub async fn connect_in(
     check_files(&mut target.user)?;
     let plugin = match target.user.exec.take() {
         Some(exec) if target.user.token.is_none() && target.user.auth_provider.is_none() => {
-            Some(Plugin::new(exec, &target.cluster, env.stdin_is_terminal)?)
+            Some(Plugin::new(exec, &target.cluster, env)?)
         }
         _ => None,
     };

@@ -1,6 +1,8 @@
 //! What you can type: one file a command, with its arguments and help, what it does, and what it shows.
 
 mod act;
+mod complete;
+mod completion;
 mod doctor;
 mod explain;
 mod record;
@@ -8,6 +10,8 @@ mod status;
 mod watch;
 
 use clap::{Parser, Subcommand};
+
+pub use complete::{answer, asked};
 
 use crate::cli::{Answer, Global, Streams};
 use crate::error::Result;
@@ -45,6 +49,8 @@ pub enum Command {
     Explain(explain::Args),
     /// Writes what can be observed to a file, without secrets
     Record(record::Args),
+    /// Sets up completion in the shell
+    Completion(completion::Args),
 }
 
 impl Cli {
@@ -60,6 +66,7 @@ impl Cli {
             Command::Doctor(args) => doctor::run(&self.global, args, warn).await,
             Command::Explain(args) => explain::run(args),
             Command::Record(args) => record::run(&self.global, args, warn).await,
+            Command::Completion(args) => completion::run(args),
         }
     }
 }

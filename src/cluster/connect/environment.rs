@@ -29,6 +29,8 @@ pub struct Environment {
     pub service_account: PathBuf,
     /// Whether somebody can type an answer to an exec plugin.
     pub stdin_is_terminal: bool,
+    /// Whether what exec plugins say is dropped, as in the middle of a completion.
+    pub quiet_plugins: bool,
 }
 
 impl Environment {
@@ -46,6 +48,7 @@ impl Environment {
             service_port: text(&["KUBERNETES_SERVICE_PORT"]),
             service_account: SERVICE_ACCOUNT.into(),
             stdin_is_terminal: std::io::stdin().is_terminal(),
+            quiet_plugins: false,
         }
     }
 }

@@ -10,6 +10,7 @@ use kube::config::{AuthInfo, Cluster, ExecAuthCluster, ExecConfig, ExecInteracti
 use serde::Deserialize;
 use serde_json::json;
 
+use super::environment::Environment;
 use crate::error::{Error, Result};
 use crate::text::{clean, one_line};
 
@@ -19,6 +20,7 @@ pub(super) struct Plugin {
     exec: ExecConfig,
     cluster: Option<ExecAuthCluster>,
     terminal: bool,
+    quiet: bool,
 }
 
 impl fmt::Debug for Plugin {
@@ -43,8 +45,8 @@ struct AnswerStatus {
 }
 
 impl Plugin {
-    /// The plugin `exec` describes; `terminal` is whether somebody can answer its questions.
-    pub fn new(exec: ExecConfig, cluster: &Cluster, terminal: bool) -> Result<Plugin> {
+    /// The plugin `exec` describes, which may ask and talk as far as the environment allows it.
+    pub fn new(exec: ExecConfig, cluster: &Cluster, env: &Environment) -> Result<Plugin> {
         let told = if exec.provide_cluster_info {
             let told = ExecAuthCluster::try_from(cluster);
             Some(told.map_err(|e| {
@@ -53,7 +55,7 @@ impl Plugin {
         } else {
             None
         };
-        Ok(Plugin { exec, cluster: told, terminal })
+        Ok(Plugin { exec, cluster: told, terminal: env.stdin_is_terminal, quiet: env.quiet_plugins })
     }
 
     /// Runs the plugin and writes what it answers into `user`, in place of what was there.
@@ -105,7 +107,8 @@ impl Plugin {
         let info = json!({ "apiVersion": version, "kind": "ExecCredential", "spec": spec });
         command.env("KUBERNETES_EXEC_INFO", info.to_string());
         // its questions and its troubles go to the user, past us
-        command.stderr(Stdio::inherit()).stdin(if interactive { Stdio::inherit() } else { Stdio::null() });
+        command.stderr(if self.quiet { Stdio::null() } else { Stdio::inherit() });
+        command.stdin(if interactive { Stdio::inherit() } else { Stdio::null() });
 
         let output = command.output().map_err(|e| self.not_started(&e))?;
         if !output.status.success() {

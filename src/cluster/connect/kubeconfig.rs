@@ -40,6 +40,30 @@ pub(super) fn target(args: &ConnectArgs, env: &Environment) -> Result<Target> {
     Ok(target)
 }
 
+/// What can be chosen from in the kubeconfig.
+#[derive(Clone, Debug, Default)]
+pub struct KubeconfigNames {
+    /// For `--context`.
+    pub contexts: Vec<String>,
+    /// For `--cluster`.
+    pub clusters: Vec<String>,
+    /// For `--user`.
+    pub users: Vec<String>,
+}
+
+/// The names in the kubeconfig that the flags and the environment point to.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn kubeconfig_names(args: &ConnectArgs, env: &Environment) -> Result<KubeconfigNames> {
+    let config = load(args.kubeconfig.as_deref(), env)?.unwrap_or_default();
+    Ok(KubeconfigNames {
+        contexts: config.contexts.into_iter().map(|context| context.name).collect(),
+        clusters: config.clusters.into_iter().map(|cluster| cluster.name).collect(),
+        users: config.auth_infos.into_iter().map(|user| user.name).collect(),
+    })
+}
+
 /// The merged files, first value wins; `None` when there is none to read.
 fn load(explicit: Option<&Path>, env: &Environment) -> Result<Option<Kubeconfig>> {
     if let Some(path) = explicit.filter(|path| !path.as_os_str().is_empty()) {

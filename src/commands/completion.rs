@@ -1,0 +1,210 @@
+//! `completion`: puts the name kubectl asks for beside the program, or prints the set-up of a shell.
+
+use std::env::consts::EXE_SUFFIX;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::complete::HELPER;
+use super::help;
+use crate::cli::Answer;
+use crate::error::{Error, Exit, Result};
+use crate::render::{Page, View};
+
+/// Sets up completion in the shell: of kubectl sts with --install, of kubectl-sts with the name of a shell
+///
+/// kubectl completes what follows `kubectl sts` if it finds a program named kubectl_complete-sts in PATH; --install
+/// makes it, as a link to this one. kubectl's own completion must be set up too: kubectl completion --help.
+#[derive(clap::Args, Debug)]
+#[group(skip)]
+#[command(after_help = help!(
+    "Reads nothing from the cluster; writes nothing but the link, and never over a file that is not ours."
+    ""
+    "Examples:"
+    "  kubectl sts completion --install                            kubectl sts <TAB>, in every shell"
+    "  echo 'source <(kubectl-sts completion bash)' >> ~/.bashrc   kubectl-sts <TAB>, in bash"
+))]
+pub struct Args {
+    /// Print what makes this shell complete kubectl-sts, when it is called by that name
+    #[arg(value_enum, required_unless_present = "install", conflicts_with = "install")]
+    shell: Option<Shell>,
+    /// Make kubectl_complete-sts, by which kubectl completes kubectl sts
+    #[arg(long)]
+    install: bool,
+    /// Make it in this directory, which should be in PATH [default: where kubectl-sts is]
+    #[arg(long, value_name = "DIR", requires = "install", value_hint = clap::ValueHint::DirPath)]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Shell {
+    /// For ~/.bashrc
+    Bash,
+    /// For ~/.zshrc, or a file _kubectl-sts in $fpath
+    Zsh,
+    /// For ~/.config/fish/completions/kubectl-sts.fish
+    Fish,
+    /// For $PROFILE
+    #[value(name = "powershell")]
+    Pwsh,
+}
+
+impl Shell {
+    fn script(self) -> &'static str {
+        match self {
+            Shell::Bash => include_str!("../../completions/kubectl-sts.bash"),
+            Shell::Zsh => include_str!("../../completions/kubectl-sts.zsh"),
+            Shell::Fish => include_str!("../../completions/kubectl-sts.fish"),
+            Shell::Pwsh => include_str!("../../completions/kubectl-sts.ps1"),
+        }
+    }
+}
+
+pub(super) fn run(args: &Args) -> Result<Answer> {
+    let view: Box<dyn View> = match args.shell {
+        Some(shell) => Box::new(Script(shell.script())),
+        None => Box::new(install(&plugin()?, args.dir.as_deref())?),
+    };
+    Ok(Answer { view, exit: Exit::Good })
+}
+
+/// The program as it was found, links not followed: krew and Homebrew link to a file that the next version replaces.
+fn plugin() -> Result<PathBuf> {
+    let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    let found = if called.components().count() > 1 {
+        std::path::absolute(&called).ok()
+    } else {
+        let mut called = called;
+        if called.extension().is_none() {
+            called.as_mut_os_string().push(EXE_SUFFIX);
+        }
+        path_directories().into_iter().map(|dir| dir.join(&called)).find(|file| file.is_file())
+    };
+    match found.filter(|file| file.is_file()) {
+        Some(file) => Ok(file),
+        None => {
+            std::env::current_exe().map_err(|e| Error::cluster("cannot find this program's file").because(e))
+        }
+    }
+}
+
+fn path_directories() -> Vec<PathBuf> {
+    std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect()
+}
+
+fn install(plugin: &Path, dir: Option<&Path>) -> Result<Installed> {
+    let beside = plugin.parent().unwrap_or(Path::new("."));
+    let dir = match dir {
+        Some(dir) => std::path::absolute(dir)
+            .map_err(|e| Error::usage(format!("{} is no directory", dir.display())).because(e))?,
+        None => beside.to_owned(),
+    };
+    let name = dir.join(format!("{HELPER}{EXE_SUFFIX}"));
+    let target = match (plugin.file_name(), dir == beside) {
+        (Some(name), true) => PathBuf::from(name),
+        _ => plugin.to_owned(),
+    };
+    let there = fs::symlink_metadata(&name).is_ok();
+    let current = there && is_current(&name, plugin);
+    if there && !current {
+        let foreign = || {
+            Error::refused(format!("{} is there already and not ours", name.display()))
+                .hint("delete it and run this again, or choose another directory with --dir DIR")
+        };
+        // A link to an earlier place of the plugin leads nowhere, or to a program of the same name.
+        match fs::read_link(&name) {
+            Ok(old) if old.file_name() == plugin.file_name() => {
+                fs::remove_file(&name).map_err(|e| unwritable(&name, &e))?;
+            }
+            _ => return Err(foreign()),
+        }
+    }
+    if !current {
+        make(&target, plugin, &name).map_err(|e| unwritable(&name, &e))?;
+    }
+    let found =
+        path_directories().iter().any(|entry| std::path::absolute(entry).is_ok_and(|entry| entry == dir));
+    Ok(Installed { name, plugin: plugin.to_owned(), new: !current, found })
+}
+
+fn unwritable(name: &Path, error: &io::Error) -> Error {
+    Error::cluster(format!("could not write {}", name.display()))
+        .because(error)
+        .hint("choose a directory of PATH that you may write to: kubectl sts completion --install --dir DIR")
+}
+
+/// Whether the name is this program already: a link, be it a package manager's, or a copy as it is now.
+fn is_current(name: &Path, plugin: &Path) -> bool {
+    let same_file = || Some(fs::canonicalize(name).ok()? == fs::canonicalize(plugin).ok()?);
+    let same_size = || Some(fs::metadata(name).ok()?.len() == fs::metadata(plugin).ok()?.len());
+    let same_content = || Some(fs::read(name).ok()? == fs::read(plugin).ok()?);
+    same_file() == Some(true) || same_size() == Some(true) && same_content() == Some(true)
+}
+
+/// Makes a link, or where there are none a copy.
+#[cfg(unix)]
+fn make(target: &Path, _plugin: &Path, name: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, name)
+}
+
+/// Makes a link, or where there are none a copy: on Windows links need a right that few users have.
+#[cfg(not(unix))]
+fn make(_target: &Path, plugin: &Path, name: &Path) -> io::Result<()> {
+    fs::hard_link(plugin, name).or_else(|_| fs::copy(plugin, name).map(|_| ()))
+}
+
+struct Installed {
+    name: PathBuf,
+    plugin: PathBuf,
+    new: bool,
+    found: bool,
+}
+
+impl View for Installed {
+    fn text(&self, page: &mut Page) {
+        let (name, plugin) = (self.name.display(), self.plugin.display());
+        if self.new {
+            page.line(&format!("{name} made, for {plugin}"));
+        } else {
+            page.line(&format!("{name} is there already, for {plugin}"));
+        }
+        if !self.found {
+            let dir = self.name.parent().unwrap_or(&self.name).display();
+            page.line(&format!("kubectl does not find it yet: {dir} is not in PATH"));
+        }
+        page.line("if kubectl get <TAB> completes nothing, set kubectl up first: kubectl completion --help");
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "apiVersion": "kubectl-sts/v1",
+            "kind": "Completion",
+            "path": self.name.display().to_string(),
+            "plugin": self.plugin.display().to_string(),
+            "made": self.new,
+            "inPath": self.found,
+        })
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.name.display().to_string()]
+    }
+}
+
+struct Script(&'static str);
+
+impl View for Script {
+    fn text(&self, page: &mut Page) {
+        page.raw(self.0);
+    }
+
+    fn json(&self) -> Value {
+        json!({"apiVersion": "kubectl-sts/v1", "kind": "Completion", "script": self.0})
+    }
+
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
