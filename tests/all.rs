@@ -12,9 +12,15 @@
 #[allow(dead_code, reason = "helpers for tests to come")]
 mod support;
 
+mod architecture;
 mod cluster_smoke;
 mod connect;
+mod docs;
 mod doctor;
+mod permissions;
+mod playground;
 mod record;
+mod reference;
 mod rules;
 mod storage;
+mod schema;
