@@ -12,6 +12,7 @@
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/support/controlplane.rs"]
 mod controlplane;
+#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/support/playground.rs"]
 mod playground;
 
@@ -72,7 +73,11 @@ fn run(args: &Args) -> Result<(), String> {
     };
     controlplane::link(&program, &plane.dir.join("bin/kubectl-sts"))?;
     let ended = Ended::watch()?;
-    println!("export KUBECONFIG={} PATH={}:$PATH", plane.kubeconfig.display(), plane.dir.join("bin").display());
+    println!(
+        "export KUBECONFIG={} PATH={}:$PATH",
+        plane.kubeconfig.display(),
+        plane.dir.join("bin").display()
+    );
     println!("making {} faults, which takes a minute or two", cases.len());
 
     let classes = ["apply", "-f", "tests/manifests/classes.yaml"].map(str::to_owned);

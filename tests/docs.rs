@@ -16,8 +16,10 @@ fn repository() -> &'static Path {
 
 /// README.md and all of docs/commands.
 fn pages() -> Vec<PathBuf> {
-    let mut pages: Vec<PathBuf> =
-        fs::read_dir(repository().join("docs/commands")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut pages: Vec<PathBuf> = fs::read_dir(repository().join("docs/commands"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     pages.push(repository().join("README.md"));
     pages.sort();
     pages
@@ -25,11 +27,10 @@ fn pages() -> Vec<PathBuf> {
 
 /// Runs a line of a page; `kubectl sts` and, in the README, `cargo run --release --` are our binary.
 fn screen(line: &str) -> String {
-    let mut words = line.split_whitespace();
     let ours = ["kubectl sts ", "cargo run --release -- "];
     let start = ours.iter().find(|start| line.starts_with(**start));
     let start = start.unwrap_or_else(|| panic!("only our own commands are run, not: {line}"));
-    start.split_whitespace().for_each(|_| drop(words.next()));
+    let words = line.split_whitespace().skip(start.split_whitespace().count());
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-sts"));
     command.current_dir(repository()).args(words).env_clear().env("LANG", "C.UTF-8");
     let run = Run::of(&mut command, "");
@@ -47,15 +48,14 @@ fn real(page: &str) -> String {
     while let Some(line) = lines.next() {
         text += line;
         text.push('\n');
-        if line != "```console" {
-            continue;
-        }
-        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        // A screen that has a fence of its own stands between longer ones.
+        let Some(fence) = line.strip_suffix("console").filter(|fence| fence.starts_with("```")) else { continue };
+        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != fence).collect();
         // A block may hold several commands, each with its screen.
         for line in block.iter().filter_map(|line| line.strip_prefix("$ ")) {
             let _ = write!(text, "$ {line}\n{}", screen(line));
         }
-        text += "```\n";
+        let _ = writeln!(text, "{fence}");
     }
     text
 }

@@ -45,7 +45,9 @@ fn every_rule_has_a_case() {
 fn every_rule_finds_its_fault_and_no_other_error() {
     let Some(cluster) = support::cluster() else { return };
     if cluster.plane.etcd.is_none() {
-        support::controlplane::loud("SKIPPED: the playground, which needs an etcd of its own to age what it makes");
+        support::controlplane::loud(
+            "SKIPPED: the playground, which needs an etcd of its own to age what it makes",
+        );
         return;
     }
     cluster.apply(include_str!("manifests/classes.yaml"));

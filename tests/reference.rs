@@ -13,8 +13,13 @@ fn flags(text: &mut String, command: &clap::Command, global: bool) {
         }
         let value = || {
             let names = arg.get_value_names().unwrap_or_default();
-            let name = names.first().map_or_else(|| arg.get_id().as_str().to_uppercase(), ToString::to_string);
-            if matches!(arg.get_num_args(), Some(range) if range.max_values() > 1) { format!("{name}…") } else { name }
+            let name =
+                names.first().map_or_else(|| arg.get_id().as_str().to_uppercase(), ToString::to_string);
+            if matches!(arg.get_num_args(), Some(range) if range.max_values() > 1) {
+                format!("{name}…")
+            } else {
+                name
+            }
         };
         let takes = arg.get_action().takes_values();
         let mut names = Vec::new();
@@ -50,21 +55,29 @@ fn flags(text: &mut String, command: &clap::Command, global: bool) {
 fn reference() -> String {
     let mut cli = Cli::command();
     cli.build();
-    let mut text = "# Reference\n\nWritten by `BLESS=1 cargo test reference` from the definition of the command line; \
+    let mut text =
+        "# Reference\n\nWritten by `BLESS=1 cargo test reference` from the definition of the command line; \
                     a test compares.\n\nCommands: "
-        .to_owned();
-    let commands: Vec<&clap::Command> = cli.get_subcommands().filter(|command| !command.is_hide_set()).collect();
+            .to_owned();
+    let commands: Vec<&clap::Command> =
+        cli.get_subcommands().filter(|command| !command.is_hide_set()).collect();
     let links: Vec<String> =
         commands.iter().map(|command| format!("[{0}](#kubectl-sts-{0})", command.get_name())).collect();
     let _ = writeln!(text, "{}.\n\n## Flags of every command", links.join(", "));
     flags(&mut text, &cli, true);
-    let _ = writeln!(text, "| `-h, --help` | Print help |\n| `-V, --version` | Print the version, without a command |");
+    let _ = writeln!(
+        text,
+        "| `-h, --help` | Print help |\n| `-V, --version` | Print the version, without a command |"
+    );
     for command in commands {
         let name = command.get_name();
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         let usage = command.clone().render_usage().to_string();
         let usage = usage.trim_start_matches("Usage: ");
-        let _ = write!(text, "\n## kubectl sts {name}\n\n{about}. See [its page](commands/{name}.md).\n\n    {usage}\n");
+        let _ = write!(
+            text,
+            "\n## kubectl sts {name}\n\n{about}. See [its page](commands/{name}.md).\n\n    {usage}\n"
+        );
         flags(&mut text, command, false);
     }
     text + "\n## Exit codes\n\nThe same for every command and every output format.\n\n| code | |\n|---|---|\n\
@@ -92,8 +105,15 @@ fn every_help_ends_with_the_exit_codes() {
     let own = cli.clone();
     for command in cli.get_subcommands_mut().map(|command| &*command).chain([&own]) {
         let help = command.clone().render_long_help().to_string();
-        for code in ["0 good", "1 the answer", "2 usage", "3 the cluster", "4 refused", "124 timed out", "130 interrupted"]
-        {
+        for code in [
+            "0 good",
+            "1 the answer",
+            "2 usage",
+            "3 the cluster",
+            "4 refused",
+            "124 timed out",
+            "130 interrupted",
+        ] {
             assert!(help.contains(code), "{} --help does not say: {code}", command.get_name());
         }
     }

@@ -100,7 +100,12 @@ impl Case {
     }
 
     /// Waits until our own program finds the fault, and gives all rules that it finds, with their severities.
-    pub fn wait(&self, plane: &ControlPlane, program: &Path, namespace: &str) -> Result<Vec<(String, String)>, String> {
+    pub fn wait(
+        &self,
+        plane: &ControlPlane,
+        program: &Path,
+        namespace: &str,
+    ) -> Result<Vec<(String, String)>, String> {
         let began = Instant::now();
         loop {
             let mut command = Command::new(program);
