@@ -112,7 +112,9 @@ fn run(args: &Args) -> Result<(), String> {
     if ended.now() {
         return Ok(());
     }
-    failed.iter().for_each(|failure| eprintln!("{failure}"));
+    for failure in &failed {
+        eprintln!("{failure}");
+    }
     if let Some(to) = &args.record {
         record(&plane, &program, to, &namespaces)?;
         return if failed.is_empty() { Ok(()) } else { Err("not all faults could be made".into()) };

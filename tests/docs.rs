@@ -49,7 +49,9 @@ fn real(page: &str) -> String {
         text += line;
         text.push('\n');
         // A screen that has a fence of its own stands between longer ones.
-        let Some(fence) = line.strip_suffix("console").filter(|fence| fence.starts_with("```")) else { continue };
+        let Some(fence) = line.strip_suffix("console").filter(|fence| fence.starts_with("```")) else {
+            continue;
+        };
         let block: Vec<&str> = lines.by_ref().take_while(|line| *line != fence).collect();
         // A block may hold several commands, each with its screen.
         for line in block.iter().filter_map(|line| line.strip_prefix("$ ")) {

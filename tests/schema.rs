@@ -136,15 +136,16 @@ fn answers_are_as_their_schemas_say() {
 #[test]
 fn schemas_notice_what_is_wrong() {
     let right = answer(&["doctor", "--from", "docs/recordings/postgres-rollback-trap.yaml"]);
-    let cases: [(&str, fn(&mut Value)); 5] = [
+    type Change = fn(&mut Value);
+    let cases: [(&str, Change); 5] = [
         (".takenAt is missing", |value| drop(value.as_object_mut().unwrap().remove("takenAt"))),
         (".more is not in the schema", |value| value["more"] = 1.into()),
         (".kind is \"Status\", not \"Diagnosis\"", |value| value["kind"] = "Status".into()),
         (".findings[0].because is 1, not of type \"string\"", |value| {
-            value["findings"][0]["because"] = 1.into()
+            value["findings"][0]["because"] = 1.into();
         }),
         (".findings[0].severity is \"bad\", not one of", |value| {
-            value["findings"][0]["severity"] = "bad".into()
+            value["findings"][0]["severity"] = "bad".into();
         }),
     ];
     for (message, change) in cases {
