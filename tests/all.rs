@@ -22,5 +22,5 @@ mod playground;
 mod record;
 mod reference;
 mod rules;
-mod storage;
 mod schema;
+mod storage;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use kubectl_sts::rules::RULES;
 
@@ -62,8 +63,16 @@ fn every_rule_finds_its_fault_and_no_other_error() {
             .map(|case| {
                 scope.spawn(move || {
                     let ns = cluster.namespace(&case.name);
-                    case.make(plane, repository(), &ns.name)?;
-                    let found = case.wait(plane, program, &ns.name)?;
+                    let found = case
+                        .make(plane, repository(), &ns.name)
+                        .and_then(|()| case.wait(plane, program, &ns.name))
+                        // Some faults bring others with them, a moment later.
+                        .and_then(|_| {
+                            thread::sleep(Duration::from_secs(3));
+                            case.wait(plane, program, &ns.name)
+                        });
+                    case.end(plane, repository(), &ns.name);
+                    let found = found?;
                     let other = |(rule, severity): &&(String, String)| {
                         severity == "error" && *rule != case.name && !case.allowed.contains(rule)
                     };

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::support::Run;
 
+type Change = fn(&mut Value);
+
 /// Checks a value against a schema, as far as ours go: type, const, enum, properties, required, additionalProperties,
 /// items, $ref within the folder. A keyword it does not know is a failure, so that none is thought to be checked.
 fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
@@ -136,7 +138,7 @@ fn answers_are_as_their_schemas_say() {
 #[test]
 fn schemas_notice_what_is_wrong() {
     let right = answer(&["doctor", "--from", "docs/recordings/postgres-rollback-trap.yaml"]);
-    type Change = fn(&mut Value);
+
     let cases: [(&str, Change); 5] = [
         (".takenAt is missing", |value| drop(value.as_object_mut().unwrap().remove("takenAt"))),
         (".more is not in the schema", |value| value["more"] = 1.into()),

@@ -9,6 +9,7 @@
 //! # age 12d               makes all in the namespace so much older
 //! # age 12d KEY           makes so much older what has this key in etcd, below /registry
 //! # allow RULE, RULE      errors that come with the fault
+//! # finally $ kubectl …   run when a test is over, for what the end of the namespace does not end
 //! ```
 //!
 //! `$NAMESPACE` stands for the namespace's name, for what lies in no namespace.
@@ -34,6 +35,7 @@ pub struct Case {
     /// Errors of other rules that come with it.
     pub allowed: Vec<String>,
     steps: Vec<Step>,
+    finally: Vec<Vec<String>>,
     manifest: String,
 }
 
@@ -56,9 +58,12 @@ impl Case {
         let manifest = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let (mut title, mut steps, mut allowed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut finally = Vec::new();
         for line in manifest.lines().map_while(|line| line.strip_prefix('#')).map(str::trim) {
             if let Some(command) = line.strip_prefix("$ kubectl ") {
                 steps.push(Step::Kubectl(words(command)));
+            } else if let Some(command) = line.strip_prefix("finally $ kubectl ") {
+                finally.push(words(command));
             } else if let Some(age) = line.strip_prefix("age ") {
                 steps.push(Step::Age(words(age)));
             } else if let Some(rules) = line.strip_prefix("allow ") {
@@ -67,7 +72,7 @@ impl Case {
                 title.push(line);
             }
         }
-        Ok(Case { name, title: title.join(" "), allowed, steps, manifest })
+        Ok(Case { name, title: title.join(" "), allowed, steps, finally, manifest })
     }
 
     /// Makes the fault in a namespace that is there.
@@ -97,6 +102,15 @@ impl Case {
             }
         }
         Ok(())
+    }
+
+    /// Takes away what the end of the namespace leaves.
+    pub fn end(&self, plane: &ControlPlane, repository: &Path, namespace: &str) {
+        for words in &self.finally {
+            let words: Vec<String> = words.iter().map(|word| word.replace("$NAMESPACE", namespace)).collect();
+            // What is not there, because the case did not get so far, need not be taken away.
+            let _ = kubectl(plane, repository, namespace, &words, "");
+        }
     }
 
     /// Waits until our own program finds the fault, and gives all rules that it finds, with their severities.

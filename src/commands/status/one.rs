@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::row::{Row, Volume, left_over};
 use crate::controller::{self, Next, Rest};
-use crate::kinds::{StatefulSet, Strategy};
+use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::render::{Column, Glyph, Page, Table, View, brief, finding, finding_json, sentence};
 use crate::rules::{Finding, Rule, Severity};
 use crate::snapshot::{Replica, Snapshot, Unseen};
