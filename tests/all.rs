@@ -12,11 +12,17 @@
 #[allow(dead_code, reason = "helpers for tests to come")]
 mod support;
 
+mod architecture;
 mod cluster_smoke;
 mod completion;
 mod connect;
+mod docs;
 mod doctor;
+mod permissions;
+mod playground;
 mod record;
+mod reference;
 mod rules;
-mod watch;
+mod schema;
 mod storage;
+mod watch;

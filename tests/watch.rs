@@ -142,7 +142,11 @@ fn on_delete_waits_for_you() {
     assert_eq!(order(&run, "deleted"), ["web-1", "web-0", "web-2"], "{run}");
     ns.kubectl(&["set", "image", "sts/web", "web=web:3"]).ok();
     let run = ns.sts(&["watch", "web", "--timeout", "3s"]).code(124);
-    assert!(run.stdout.contains("OnDelete, web-2, web-1 and web-0 for you to delete") || run.stdout.contains("for you to delete"), "{run}");
+    assert!(
+        run.stdout.contains("OnDelete, web-2, web-1 and web-0 for you to delete")
+            || run.stdout.contains("for you to delete"),
+        "{run}"
+    );
 }
 
 #[test]
@@ -209,7 +213,8 @@ fn ready_and_then_crashing_is_not_settled() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("watch-stable");
     ns.apply(&set("web", 1, "", "fake.test/then: crashloop, fake.test/then-after: 3s"));
-    let run = ns.sts(&["watch", "web", "--stable-for", "8s", "--stuck-after", "2s", "--timeout", "80s"]).code(1);
+    let run =
+        ns.sts(&["watch", "web", "--stable-for", "8s", "--stuck-after", "2s", "--timeout", "80s"]).code(1);
     assert!(run.stdout.contains("web-0: not available any more"), "{run}");
 }
 
@@ -244,7 +249,9 @@ fn a_terminal_is_left_as_it_was_found() {
             }
         });
         let text = || String::from_utf8_lossy(&seen.lock().unwrap()).into_owned();
-        support::wait("the frame", support::PATIENCE, || if text().contains("web-0") { Ok(()) } else { Err(text()) });
+        support::wait("the frame", support::PATIENCE, || {
+            if text().contains("web-0") { Ok(()) } else { Err(text()) }
+        });
         pty.master.take_writer().unwrap().write_all(b"\x03").unwrap();
         let status = child.wait().unwrap();
         drop(pty.master);

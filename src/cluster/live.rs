@@ -41,6 +41,7 @@ pub struct Live {
 }
 
 /// What a watch brings.
+#[expect(clippy::large_enum_variant, reason = "few are under way at a time, and each is moved once")]
 enum Delta {
     Sets(Change<StatefulSet>),
     Pods(Change<Pod>),

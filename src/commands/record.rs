@@ -57,7 +57,7 @@ impl View for Recording {
     fn text(&self, page: &mut Page) {
         match &self.written_to {
             Some(path) => {
-                page.line(&format!("{path} written; read it with: kubectl sts doctor --from {path}"))
+                page.line(&format!("{path} written; read it with: kubectl sts doctor --from {path}"));
             }
             None => {
                 // Not through the page's lines: file contents are escaped by YAML, not stripped.

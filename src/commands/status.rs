@@ -2,6 +2,7 @@
 
 mod many;
 mod one;
+mod row;
 
 use std::time::Duration;
 

@@ -194,7 +194,7 @@ impl Page {
 
 /// The few signs beyond ASCII that this tool writes itself, in ASCII. Names and messages of the cluster stay.
 fn ascii(text: &str) -> String {
-    text.replace('→', "->").replace('─', "-").replace('–', "-").replace('…', "..").replace('×', "x")
+    text.replace('→', "->").replace(['─', '–'], "-").replace('…', "..").replace('×', "x")
 }
 
 #[cfg(test)]

@@ -117,13 +117,6 @@ impl Observed {
 
     /// Sorted into namespaces, for those that hold a StatefulSet.
     pub fn namespaces(&self) -> BTreeMap<&str, Namespace<'_>> {
-        let mut all: BTreeMap<&str, Namespace<'_>> = BTreeMap::new();
-        for set in &self.sets {
-            all.entry(&set.metadata.namespace).or_default().sets.push(set);
-        }
-        for namespace in all.values_mut() {
-            namespace.sets.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-        }
         fn sort<'a, T: Object>(
             all: &mut BTreeMap<&'a str, Namespace<'a>>,
             seen: &'a Seen<T>,
@@ -134,6 +127,13 @@ impl Observed {
                     part(namespace).push(object);
                 }
             }
+        }
+        let mut all: BTreeMap<&str, Namespace<'_>> = BTreeMap::new();
+        for set in &self.sets {
+            all.entry(&set.metadata.namespace).or_default().sets.push(set);
+        }
+        for namespace in all.values_mut() {
+            namespace.sets.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         }
         sort(&mut all, &self.revisions, |n| &mut n.revisions);
         sort(&mut all, &self.pods, |n| &mut n.pods);

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod controlplane;
+pub mod playground;
 
 use std::collections::BTreeMap;
 use std::fmt;

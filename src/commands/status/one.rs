@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::row::{Row, Volume, left_over};
 use crate::controller::{self, Next, Rest};
-use crate::kinds::{PersistentVolumeClaim, Pod, StatefulSet, Strategy};
+use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::render::{Column, Glyph, Page, Table, View, brief, finding, finding_json, sentence};
 use crate::rules::{Finding, Rule, Severity};
-use crate::snapshot::{ClaimName, Replica, Snapshot, Unseen, pod_state};
+use crate::snapshot::{Replica, Snapshot, Unseen};
 use crate::words;
 
 /// What is shown of one set.
@@ -25,37 +26,6 @@ pub(super) struct Screen {
     rows: Vec<Row>,
     left_over: Vec<Volume>,
     unseen: Vec<(String, Vec<&'static str>)>,
-}
-
-/// One replica.
-#[derive(Debug)]
-struct Row {
-    name: String,
-    ordinal: i32,
-    wanted: bool,
-    ready: String,
-    state: String,
-    is_available: bool,
-    exists: bool,
-    revision: String,
-    is_new: Option<bool>,
-    restarts: i32,
-    age: String,
-    node: String,
-    zone: String,
-    ip: String,
-    image: String,
-    volumes: Vec<Volume>,
-}
-
-/// One claim.
-#[derive(Debug)]
-struct Volume {
-    claim: String,
-    phase: String,
-    size: String,
-    class: String,
-    volume: String,
 }
 
 impl Screen {
@@ -276,144 +246,8 @@ impl View for Screen {
     }
 }
 
-impl Row {
-    fn of(snapshot: &Snapshot<'_>, replica: &Replica<'_>, wanted: bool) -> Row {
-        let set = snapshot.set;
-        let volumes = replica.claims().map(|claim| Volume::of(snapshot, claim)).collect();
-        let none = || "–".to_owned();
-        let mut row = Row {
-            name: replica.name.clone(),
-            ordinal: replica.ordinal,
-            wanted,
-            ready: none(),
-            state: if replica.squatter.is_some() { "name taken" } else { "missing" }.to_owned(),
-            is_available: false,
-            exists: false,
-            revision: none(),
-            is_new: None,
-            restarts: 0,
-            age: none(),
-            node: none(),
-            zone: none(),
-            ip: none(),
-            image: none(),
-            volumes,
-        };
-        let Some(pod) = replica.pod else { return row };
-        let or_none = |text: &str| if text.is_empty() { none() } else { text.to_owned() };
-        let (ready, total) = pod.ready_containers();
-        row.exists = true;
-        row.ready = format!("{ready}/{total}");
-        row.state = pod_state(pod);
-        row.is_available =
-            pod.is_available(set.spec.min_ready_seconds, snapshot.taken_at) && !pod.metadata.is_terminating();
-        row.revision = or_none(pod.revision());
-        row.is_new = mixed(snapshot).then(|| pod.revision() == set.status.update_revision);
-        row.restarts = pod.restarts();
-        row.age = snapshot.since(pod.metadata.creation_timestamp).map_or_else(none, words::age);
-        row.node = or_none(&pod.spec.node_name);
-        row.zone = zone(snapshot, pod).unwrap_or_else(none);
-        row.ip = or_none(&pod.status.pod_ip);
-        let images: Vec<_> = pod.spec.containers.iter().map(|container| container.image.as_str()).collect();
-        row.image = or_none(&images.join(","));
-        row
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "name": self.name,
-            "ordinal": self.ordinal,
-            "wanted": self.wanted,
-            "exists": self.exists,
-            "ready": self.ready,
-            "state": self.state,
-            "available": self.is_available,
-            "revision": self.revision,
-            "onUpdateRevision": self.is_new,
-            "restarts": self.restarts,
-            "age": self.age,
-            "node": self.node,
-            "zone": self.zone,
-            "ip": self.ip,
-            "image": self.image,
-            "claims": self.volumes.iter().map(Volume::json).collect::<Vec<_>>(),
-        })
-    }
-}
-
-impl Volume {
-    fn of(snapshot: &Snapshot<'_>, claim: &PersistentVolumeClaim) -> Volume {
-        let phase = match (&claim.metadata.deletion_timestamp, claim.status.phase.as_str()) {
-            (Some(_), _) => "Terminating",
-            (None, "") => "Pending",
-            (None, phase) => phase,
-        };
-        let class = match claim.class() {
-            Some("") => "<none>".to_owned(),
-            Some(class) => class.to_owned(),
-            None => snapshot
-                .class_of(claim)
-                .ok()
-                .flatten()
-                .map_or("<default>".to_owned(), |class| class.metadata.name.clone()),
-        };
-        Volume {
-            claim: claim.metadata.name.clone(),
-            phase: phase.to_owned(),
-            size: claim.size().to_owned(),
-            class,
-            volume: claim.spec.volume_name.clone(),
-        }
-    }
-
-    fn none() -> Volume {
-        Volume {
-            claim: String::new(),
-            phase: String::new(),
-            size: String::new(),
-            class: String::new(),
-            volume: String::new(),
-        }
-    }
-
-    fn cells(&self) -> [String; 4] {
-        let size = if matches!(self.phase.as_str(), "" | "Bound") {
-            self.size.clone()
-        } else {
-            format!("{} {}", self.size, self.phase)
-        };
-        [self.claim.clone(), size, self.class.clone(), self.volume.clone()]
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "name": self.claim,
-            "phase": self.phase,
-            "size": self.size,
-            "storageClass": self.class,
-            "volume": self.volume,
-        })
-    }
-}
-
 fn not_known(unseen: &Unseen) -> String {
     format!("not known: {unseen}")
-}
-
-/// Whether pods of more than one revision are there, or the update has not reached any.
-fn mixed(snapshot: &Snapshot<'_>) -> bool {
-    let status = &snapshot.set.status;
-    let strays = snapshot
-        .replicas()
-        .unwrap_or_default()
-        .iter()
-        .any(|replica| replica.pod.is_some_and(|pod| pod.revision() != status.update_revision));
-    strays && !status.update_revision.is_empty()
-}
-
-fn zone(snapshot: &Snapshot<'_>, pod: &Pod) -> Option<String> {
-    let node = snapshot.nodes().ok()?.iter().find(|node| node.metadata.name == pod.spec.node_name)?;
-    node.zone().map(str::to_owned)
 }
 
 /// The rollout in a sentence, and in a word.
@@ -492,20 +326,6 @@ fn service(snapshot: &Snapshot<'_>) -> String {
     };
     let count = snapshot.replicas().unwrap_or_default().iter().filter(published).count();
     format!("{name}, headless, {count} of {} published as {pattern}", set.replicas())
-}
-
-/// Claims made for ordinals that have neither a replica nor a pod.
-fn left_over(snapshot: &Snapshot<'_>) -> Vec<Volume> {
-    let set = snapshot.set;
-    let mut claims: Vec<_> = snapshot
-        .claims()
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|claim| Some((ClaimName::parse(set, &claim.metadata.name)?.ordinal, *claim)))
-        .filter(|(ordinal, _)| !set.in_range(*ordinal) && snapshot.replica(*ordinal).ok().flatten().is_none())
-        .collect();
-    claims.sort_by_key(|(ordinal, claim)| (std::cmp::Reverse(*ordinal), &claim.metadata.name));
-    claims.into_iter().map(|(_, claim)| Volume::of(snapshot, claim)).collect()
 }
 
 fn by_reason(unseen: &[(&'static Rule, Unseen)]) -> Vec<(String, Vec<&'static str>)> {

@@ -1,0 +1,270 @@
+//! The structure that docs/architecture.md promises, read from the sources.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory as _;
+use kubectl_sts::commands::Cli;
+use kubectl_sts::rules::RULES;
+
+/// Who may use whom. `error`, `text` and `words` are everybody's.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("kinds", &[]),
+    ("snapshot", &["kinds"]),
+    ("controller", &["kinds", "snapshot"]),
+    ("rules", &["kinds", "snapshot", "controller"]),
+    ("plan", &["kinds", "snapshot", "controller"]),
+    ("cluster", &["kinds", "snapshot", "plan"]),
+    ("reconcile", &["kinds", "snapshot", "plan", "cluster"]),
+    ("render", &["kinds", "snapshot", "controller", "rules", "plan"]),
+    ("cli", &["kinds", "snapshot", "cluster", "render"]),
+    (
+        "commands",
+        &["kinds", "snapshot", "controller", "rules", "plan", "cluster", "reconcile", "render", "cli"],
+    ),
+    ("completion", &["kinds", "snapshot", "rules", "cluster", "cli", "commands"]),
+    ("error", &[]),
+    ("text", &[]),
+    ("words", &[]),
+];
+const EVERYBODYS: [&str; 3] = ["error", "text", "words"];
+
+struct Source {
+    /// As in `src/cluster/connect.rs`.
+    path: String,
+    /// The first name below `src`.
+    module: String,
+    text: String,
+    /// Without comments and unit tests.
+    code: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<Source> {
+    let source = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let path = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        let module = path.split('/').nth(1).unwrap().trim_end_matches(".rs").to_owned();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        Source { path, module, code: code.join("\n"), text }
+    };
+    files("src", "rs").into_iter().map(source).collect()
+}
+
+/// The names after each occurrence of `start`, also those of `use crate::{a, b::c}`.
+fn names_after<'a>(code: &'a str, start: &str) -> Vec<&'a str> {
+    let mut names = Vec::new();
+    for rest in code.split(start).skip(1) {
+        let name =
+            |text: &'a str| text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+        match rest.strip_prefix('{') {
+            None => names.push(name(rest)),
+            Some(list) => {
+                let mut depth = 0;
+                let mut begins = true;
+                for (at, letter) in list.char_indices() {
+                    match letter {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => begins = true,
+                        letter if begins && letter.is_alphabetic() => {
+                            names.push(name(&list[at..]));
+                            begins = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    names
+}
+
+/// Sources that contain the needle as code, outside of these places.
+fn uses(needles: &[&str], places: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources() {
+        if places.iter().any(|place| source.path.starts_with(place)) {
+            continue;
+        }
+        for line in source.code.lines() {
+            if needles.iter().any(|needle| line.contains(needle)) {
+                found.push(format!("{}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    found
+}
+
+#[track_caller]
+fn none(wrong: &[String], sentence: &str) {
+    assert!(wrong.is_empty(), "{sentence}\n{}", wrong.join("\n"));
+}
+
+fn kebab(path: &Path) -> String {
+    path.file_stem().unwrap().to_str().unwrap().replace('_', "-")
+}
+
+#[test]
+fn modules_use_only_what_lies_below_them() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| !["main", "lib"].contains(&source.module.as_str())) {
+        let Some((_, may)) = LAYERS.iter().find(|(module, _)| *module == source.module) else {
+            wrong.push(format!("{}: {} has no place in the table", source.path, source.module));
+            continue;
+        };
+        for name in names_after(&source.code, "crate::") {
+            if name != source.module && !may.contains(&name) && !EVERYBODYS.contains(&name) {
+                wrong.push(format!("{}: {} uses {name}", source.path, source.module));
+            }
+        }
+    }
+    none(&wrong, "a module uses what it may not; the table is in tests/architecture.rs:");
+}
+
+#[test]
+fn names_are_found_in_all_forms_of_use() {
+    let code = "use crate::kinds::*; use crate::{cli, render::{Page, View}, words}; crate::text::clean(x)";
+    assert_eq!(names_after(code, "crate::"), ["kinds", "cli", "render", "words", "text"]);
+}
+
+#[test]
+fn effects_have_their_places() {
+    let cluster = ["src/cluster/"];
+    none(&uses(&["kube::", "k8s_openapi::"], &cluster), "only src/cluster talks to an API server:");
+    let places =
+        ["src/cluster/", "src/cli.rs", "src/commands/", "src/reconcile", "src/completion", "src/main.rs"];
+    none(&uses(&["async fn", "async {", "async move"], &places), "async is for what waits for a cluster:");
+    let places = ["src/cluster/", "src/cli.rs", "src/reconcile", "src/commands/"];
+    none(
+        &uses(&["Timestamp::now", "SystemTime", "Instant::", "Zoned::now"], &places),
+        "time is data; the clock is read only where a cluster is observed:",
+    );
+    none(&uses(&["println!", "print!(", "stdout()", "stderr()"], &["src/main.rs"]), "only main writes:");
+}
+
+#[test]
+fn each_library_of_the_screen_is_in_one_file() {
+    for library in ["comfy_table", "indicatif", "dialoguer"] {
+        let needle = format!("{library}::");
+        let found: BTreeSet<String> =
+            uses(&[&needle], &[]).iter().map(|line| line.split(':').next().unwrap().to_owned()).collect();
+        assert!(found.len() <= 1, "{library} belongs into one file: {found:?}");
+        assert!(
+            found.iter().all(|path| path.starts_with("src/render/")),
+            "{library} belongs into render: {found:?}"
+        );
+    }
+    let places = ["src/render/", "src/main.rs"];
+    none(&uses(&["console::"], &places), "the terminal is for render, and its size for main:");
+}
+
+#[test]
+fn each_rule_has_a_file_a_page_and_a_code_of_its_own() {
+    let names: BTreeSet<String> = RULES.iter().map(|rule| rule.name.to_owned()).collect();
+    let codes: BTreeSet<&str> = RULES.iter().map(|rule| rule.code).collect();
+    assert_eq!((names.len(), codes.len()), (RULES.len(), RULES.len()), "a name or a code is there twice");
+    assert!(RULES.is_sorted_by_key(|rule| rule.code), "RULES is not in the order of the codes");
+    for rule in RULES {
+        let digits = rule.code.strip_prefix("STS").unwrap_or_default();
+        assert!(digits.len() == 3 && digits.parse::<u16>().is_ok(), "{} is no code", rule.code);
+    }
+    let pages: BTreeSet<String> = files("docs/rules", "md").iter().map(|path| kebab(path)).collect();
+    assert_eq!(names, pages, "rules, and pages in docs/rules");
+    let with_rule = |path: &PathBuf| fs::read_to_string(path).unwrap().contains("pub const RULE: Rule");
+    let sources: BTreeSet<String> =
+        files("src/rules", "rs").iter().filter(|path| with_rule(path)).map(|path| kebab(path)).collect();
+    assert_eq!(names, sources, "rules, and files in src/rules");
+}
+
+#[test]
+fn each_command_has_a_file_a_page_and_a_line_in_the_readme() {
+    let cli = Cli::command();
+    let visible = cli.get_subcommands().filter(|command| !command.is_hide_set());
+    let commands: BTreeSet<String> = visible.map(|command| command.get_name().to_owned()).collect();
+    let pages: BTreeSet<String> = files("docs/commands", "md").iter().map(|path| kebab(path)).collect();
+    assert_eq!(commands, pages, "commands, and pages in docs/commands");
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for command in &commands {
+        let source = format!("src/commands/{}.rs", command.replace('-', "_"));
+        assert!(root().join(&source).exists(), "{command} has no {source}");
+        assert!(readme.contains(&format!("docs/commands/{command}.md")), "README.md does not link {command}");
+        let page = fs::read_to_string(root().join(format!("docs/commands/{command}.md"))).unwrap();
+        let wanted = format!("```console\n$ kubectl sts {command}");
+        assert!(page.contains(&wanted), "docs/commands/{command}.md shows no screen of it");
+    }
+}
+
+#[test]
+fn the_map_in_the_docs_is_that_of_the_sources() {
+    let text = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let there: BTreeSet<String> = sources().into_iter().map(|source| source.module).collect();
+    for module in there {
+        assert!(
+            text.contains(&format!("| `{module}`")),
+            "docs/architecture.md does not have module {module}"
+        );
+    }
+}
+
+#[test]
+fn each_test_file_is_run() {
+    let all = fs::read_to_string(root().join("tests/all.rs")).unwrap();
+    for path in fs::read_dir(root().join("tests")).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if path.extension().is_some_and(|extension| extension == "rs") && name != "all" {
+            assert!(all.contains(&format!("mod {name};")), "tests/all.rs does not have {name}");
+        }
+    }
+}
+
+#[test]
+fn files_are_short_finished_and_say_what_they_are() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let lines = source.text.lines().count();
+        if lines > 500 {
+            wrong.push(format!("{} has {lines} lines, more than 500", source.path));
+        }
+    }
+    for path in [files("src", "rs"), files("tests", "rs"), files("examples", "rs")].concat() {
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path.strip_prefix(root()).unwrap().display();
+        if !text.starts_with("//! ") {
+            wrong.push(format!("{name} does not start with a sentence"));
+        }
+        for word in ["todo", "dbg", "unimplemented"].map(|word| format!("{word}!(")) {
+            if text.contains(&word) {
+                wrong.push(format!("{name} has {word})"));
+            }
+        }
+        for word in ["FIX", "TO", "XX"].into_iter().zip(["ME", "DO", "X"]).map(|(a, b)| format!("{a}{b}")) {
+            if text.split(|c: char| !c.is_alphanumeric()).any(|found| found == word) {
+                wrong.push(format!("{name} has {word}"));
+            }
+        }
+    }
+    none(&wrong, "files that are not as they should be:");
+}

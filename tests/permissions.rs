@@ -1,0 +1,65 @@
+//! docs/permissions.md is enough, and no line of it is too much, on the real control plane.
+
+use serde_json::Value;
+
+use crate::support::{self, PATIENCE};
+
+/// The rules of the role on the page, one a line.
+fn rules() -> Vec<&'static str> {
+    let page = include_str!("../docs/permissions.md");
+    let yaml = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    yaml.split("rules:\n").nth(1).unwrap().lines().collect()
+}
+
+#[test]
+fn the_role_is_enough_and_not_too_much() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("permissions");
+    cluster.apply(include_str!("manifests/classes.yaml"));
+    ns.apply(include_str!("manifests/postgres.yaml"));
+    ns.wait_ready("postgres", 3);
+    let nothing = "- {apiGroups: [apps], resources: [statefulsets], verbs: [list]}";
+    let all = ns.user("all", nothing);
+    ns.grant_cluster("all", &rules().join("\n"));
+    let unseen = |kubeconfig: &std::path::Path| -> Value {
+        let text = ns.sts_as(kubeconfig, &["record", "-o", "json"]).ok();
+        serde_json::from_str::<Value>(&text).unwrap()["notSeen"].clone()
+    };
+    // Bindings take the authorizer a moment.
+    ns.wait("a recording with nothing left out", PATIENCE, || {
+        let unseen = unseen(&all);
+        if unseen.is_null() { Ok(()) } else { Err(unseen.to_string()) }
+    });
+    // Nothing left over, a pod that is not there, and one that is not ready: every kind is asked for.
+    ns.kubectl(&["scale", "statefulset/postgres", "--replicas=2"]).ok();
+    ns.kubectl(&["set", "image", "statefulset/postgres", "postgres=registry.does.not.exist/postgres:16.4"])
+        .ok();
+    ns.wait_pod_status("postgres-1", "ImagePullBackOff");
+    let run = ns.sts_as(&all, &["doctor", "-o", "json"]);
+    let diagnosis: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(diagnosis["notLookedAt"], Value::Array(Vec::new()), "{run}");
+    ns.sts_as(&all, &["doctor", "--namespace", "no-such-namespace"]).code(3);
+
+    let rules = rules();
+    let without: Vec<_> = (0..rules.len())
+        .filter(|index| !rules[*index].contains("statefulsets") && !rules[*index].contains("namespaces"))
+        .map(|index| {
+            let user = format!("without-{index}");
+            let mut fewer = rules.clone();
+            let line = fewer.remove(index);
+            let kubeconfig = ns.user(&user, nothing);
+            ns.grant_cluster(&user, &fewer.join("\n"));
+            (line, kubeconfig)
+        })
+        .collect();
+    for (line, kubeconfig) in without {
+        // Each resource of the line, and nothing else, is unseen.
+        let resources = line.split("resources: [").nth(1).unwrap().split(']').next().unwrap();
+        let wanted = resources.split(", ").count();
+        ns.wait(&format!("nothing but this unseen: {line}"), PATIENCE, || {
+            let unseen = unseen(&kubeconfig);
+            let kinds = unseen.as_object().map_or(0, serde_json::Map::len);
+            if kinds == wanted { Ok(()) } else { Err(unseen.to_string()) }
+        });
+    }
+}

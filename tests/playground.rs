@@ -1,0 +1,93 @@
+//! Every rule finds its fault on the real control plane, in the cases of `tests/manifests/playground`.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use kubectl_sts::rules::RULES;
+
+use crate::support::{self, playground};
+
+/// Rules whose fault cannot be made there, and why.
+const EXCEPTIONS: &[(&str, &str)] = &[];
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn every_rule_has_a_case() {
+    let cases = playground::cases(repository()).unwrap();
+    let mut wrong = Vec::new();
+    for rule in RULES {
+        let has = cases.iter().any(|case| case.name == rule.name);
+        let excepted = EXCEPTIONS.iter().any(|(name, _)| *name == rule.name);
+        if has == excepted {
+            wrong.push(format!(
+                "{} needs tests/manifests/playground/{0}.yaml, or a reason in EXCEPTIONS, not both",
+                rule.name
+            ));
+        }
+    }
+    for case in &cases {
+        for name in [&case.name].into_iter().chain(&case.allowed) {
+            if !RULES.iter().any(|rule| rule.name == *name) {
+                wrong.push(format!("{}.yaml speaks of {name}, which is no rule", case.name));
+            }
+        }
+        if case.title.is_empty() {
+            wrong.push(format!("{}.yaml does not say what it shows", case.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_rule_finds_its_fault_and_no_other_error() {
+    let Some(cluster) = support::cluster() else { return };
+    if cluster.plane.etcd.is_none() {
+        support::controlplane::loud(
+            "SKIPPED: the playground, which needs an etcd of its own to age what it makes",
+        );
+        return;
+    }
+    cluster.apply(include_str!("manifests/classes.yaml"));
+    // A set without a class for its claims is one of the faults.
+    let _guard = cluster.no_default_class();
+    let cases = playground::cases(repository()).unwrap();
+    let plane = &cluster.plane;
+    let program = Path::new(env!("CARGO_BIN_EXE_kubectl-sts"));
+    let failures: Vec<String> = thread::scope(|scope| {
+        let threads: Vec<_> = cases
+            .iter()
+            .map(|case| {
+                scope.spawn(move || {
+                    let ns = cluster.namespace(&case.name);
+                    let found = case
+                        .make(plane, repository(), &ns.name)
+                        .and_then(|()| case.wait(plane, program, &ns.name))
+                        // Some faults bring others with them, a moment later.
+                        .and_then(|_| {
+                            thread::sleep(Duration::from_secs(3));
+                            case.wait(plane, program, &ns.name)
+                        });
+                    case.end(plane, repository(), &ns.name);
+                    let found = found?;
+                    let other = |(rule, severity): &&(String, String)| {
+                        severity == "error" && *rule != case.name && !case.allowed.contains(rule)
+                    };
+                    match found.iter().find(other) {
+                        Some((rule, _)) => Err(format!("{}: {rule} is found too: {found:?}", case.name)),
+                        None => Ok(()),
+                    }
+                })
+            })
+            .collect();
+        let join = |thread: thread::ScopedJoinHandle<'_, Result<(), String>>| match thread.join() {
+            Ok(result) => result.err(),
+            Err(panic) => Some(format!("{:?}", panic.downcast_ref::<String>())),
+        };
+        threads.into_iter().filter_map(join).collect()
+    });
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}

@@ -1,0 +1,120 @@
+//! docs/reference.md is generated from the command line's own definition. `BLESS=1` writes it.
+
+use std::fmt::Write as _;
+
+use clap::CommandFactory as _;
+use kubectl_sts::commands::Cli;
+
+fn flags(text: &mut String, command: &clap::Command, global: bool) {
+    let mut rows = String::new();
+    for arg in command.get_arguments().filter(|arg| arg.is_global_set() == global && !arg.is_hide_set()) {
+        if ["help", "version"].contains(&arg.get_id().as_str()) {
+            continue;
+        }
+        let value = || {
+            let names = arg.get_value_names().unwrap_or_default();
+            let name =
+                names.first().map_or_else(|| arg.get_id().as_str().to_uppercase(), ToString::to_string);
+            if matches!(arg.get_num_args(), Some(range) if range.max_values() > 1) {
+                format!("{name}…")
+            } else {
+                name
+            }
+        };
+        let takes = arg.get_action().takes_values();
+        let mut names = Vec::new();
+        names.extend(arg.get_short().map(|short| format!("-{short}")));
+        names.extend(arg.get_long().map(|long| format!("--{long}")));
+        let name = match (names.is_empty(), takes) {
+            (true, _) => value(),
+            (false, true) => format!("{} {}", names.join(", "), value()),
+            (false, false) => names.join(", "),
+        };
+        let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        if takes {
+            let values: Vec<String> = arg
+                .get_possible_values()
+                .iter()
+                .filter(|value| !value.is_hide_set())
+                .map(|value| format!("`{}`", value.get_name()))
+                .collect();
+            if !values.is_empty() && values != ["`true`", "`false`"] {
+                let _ = write!(help, ": {}", values.join(", "));
+            }
+            if let [default] = arg.get_default_values() {
+                let _ = write!(help, " (default `{}`)", default.to_string_lossy());
+            }
+        }
+        let _ = writeln!(rows, "| `{name}` | {} |", help.replace('|', "\\|").replace('\n', " "));
+    }
+    if !rows.is_empty() {
+        let _ = write!(text, "\n| flag | |\n|---|---|\n{rows}");
+    }
+}
+
+fn reference() -> String {
+    let mut cli = Cli::command();
+    cli.build();
+    let mut text =
+        "# Reference\n\nWritten by `BLESS=1 cargo test reference` from the definition of the command line; \
+                    a test compares.\n\nCommands: "
+            .to_owned();
+    let commands: Vec<&clap::Command> =
+        cli.get_subcommands().filter(|command| !command.is_hide_set()).collect();
+    let links: Vec<String> =
+        commands.iter().map(|command| format!("[{0}](#kubectl-sts-{0})", command.get_name())).collect();
+    let _ = writeln!(text, "{}.\n\n## Flags of every command", links.join(", "));
+    flags(&mut text, &cli, true);
+    let _ = writeln!(
+        text,
+        "| `-h, --help` | Print help |\n| `-V, --version` | Print the version, without a command |"
+    );
+    for command in commands {
+        let name = command.get_name();
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        let usage = command.clone().render_usage().to_string();
+        let usage = usage.trim_start_matches("Usage: ");
+        let _ = write!(
+            text,
+            "\n## kubectl sts {name}\n\n{about}. See [its page](commands/{name}.md).\n\n    {usage}\n"
+        );
+        flags(&mut text, command, false);
+    }
+    text + "\n## Exit codes\n\nThe same for every command and every output format.\n\n| code | |\n|---|---|\n\
+            | 0 | good |\n| 1 | the answer is bad news: stuck, or findings at or above `--fail-on` |\n| 2 | usage |\n\
+            | 3 | the cluster or a file could not be read or changed |\n| 4 | refused, declined or drifted |\n\
+            | 124 | timed out |\n| 130 | interrupted |\n"
+}
+
+#[test]
+fn the_reference_is_that_of_this_command_line() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference.md");
+    let real = reference();
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, &real).unwrap();
+    }
+    let page = std::fs::read_to_string(path).unwrap_or_default();
+    let differs = page.lines().zip(real.lines()).find(|(a, b)| a != b);
+    assert!(page == real, "docs/reference.md is stale (BLESS=1 writes it), first at {differs:?}");
+}
+
+#[test]
+fn every_help_ends_with_the_exit_codes() {
+    let mut cli = Cli::command();
+    cli.build();
+    let own = cli.clone();
+    for command in cli.get_subcommands_mut().map(|command| &*command).chain([&own]) {
+        let help = command.clone().render_long_help().to_string();
+        for code in [
+            "0 good",
+            "1 the answer",
+            "2 usage",
+            "3 the cluster",
+            "4 refused",
+            "124 timed out",
+            "130 interrupted",
+        ] {
+            assert!(help.contains(code), "{} --help does not say: {code}", command.get_name());
+        }
+    }
+}

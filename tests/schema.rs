@@ -1,0 +1,159 @@
+//! Each `-o json` answer is as its schema in docs/schema says.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::Run;
+
+type Change = fn(&mut Value);
+
+/// Checks a value against a schema, as far as ours go: type, const, enum, properties, required, additionalProperties,
+/// items, $ref within the folder. A keyword it does not know is a failure, so that none is thought to be checked.
+fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
+    let Value::Object(keywords) = schema else { panic!("{at}: a schema is an object") };
+    for (keyword, argument) in keywords {
+        match keyword.as_str() {
+            "$schema" | "$id" | "title" | "description" => {}
+            "$ref" => check(&read(argument.as_str().unwrap()), value, at, wrong),
+            "const" if value != argument => wrong.push(format!("{at} is {value}, not {argument}")),
+            "enum" if !argument.as_array().unwrap().contains(value) => {
+                wrong.push(format!("{at} is {value}, not one of {argument}"));
+            }
+            "const" | "enum" => {}
+            "type" => {
+                let types = match argument {
+                    Value::Array(types) => types.clone(),
+                    one => vec![one.clone()],
+                };
+                if !types.iter().any(|name| is(name.as_str().unwrap(), value)) {
+                    wrong.push(format!("{at} is {value}, not of type {argument}"));
+                }
+            }
+            "required" => {
+                for name in argument.as_array().unwrap().iter().map(|name| name.as_str().unwrap()) {
+                    if value.is_object() && value.get(name).is_none() {
+                        wrong.push(format!("{at}.{name} is missing"));
+                    }
+                }
+            }
+            "properties" => {
+                for (name, schema) in argument.as_object().unwrap() {
+                    if let Some(value) = value.get(name) {
+                        check(schema, value, &format!("{at}.{name}"), wrong);
+                    }
+                }
+            }
+            "additionalProperties" => {
+                for (name, value) in value.as_object().into_iter().flatten() {
+                    if keywords.get("properties").is_some_and(|known| known.get(name).is_some()) {
+                        continue;
+                    }
+                    match argument {
+                        Value::Bool(false) => wrong.push(format!("{at}.{name} is not in the schema")),
+                        Value::Bool(true) => {}
+                        schema => check(schema, value, &format!("{at}.{name}"), wrong),
+                    }
+                }
+            }
+            "items" => {
+                for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+                    check(argument, value, &format!("{at}[{index}]"), wrong);
+                }
+            }
+            _ => panic!("{at}: the keyword {keyword} is not known here"),
+        }
+    }
+}
+
+fn is(name: &str, value: &Value) -> bool {
+    match name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "null" => value.is_null(),
+        _ => panic!("{name} is no type"),
+    }
+}
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema")
+}
+
+fn read(name: &str) -> Value {
+    let text =
+        fs::read_to_string(folder().join(name)).unwrap_or_else(|error| panic!("docs/schema/{name}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("docs/schema/{name}: {error}"))
+}
+
+fn wrong(schema: &str, value: &Value) -> Vec<String> {
+    let mut wrong = Vec::new();
+    check(&read(schema), value, "", &mut wrong);
+    wrong
+}
+
+fn answer(args: &[&str]) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-sts"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(args).args(["-o", "json"]).env_clear();
+    let run = Run::of(&mut command, "");
+    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"))
+}
+
+#[test]
+fn answers_are_as_their_schemas_say() {
+    let recording = "docs/recordings/postgres-rollback-trap.yaml";
+    // Files as kubectl writes them lack kinds, so that something is not looked at.
+    let manifest = "tests/manifests/postgres.yaml";
+    let table: &[(&str, &[&str])] = &[
+        ("Diagnosis.json", &["doctor", "--from", recording]),
+        ("Diagnosis.json", &["doctor", "--from", manifest]),
+        ("Status.json", &["status", "postgres", "--from", recording]),
+        ("Status.json", &["status", "postgres", "--from", manifest]),
+        ("StatusList.json", &["status", "--from", recording]),
+        ("Recording.json", &["record", "--from", recording]),
+        ("Recording.json", &["record", "--from", manifest]),
+        ("RuleList.json", &["explain"]),
+        ("RuleList.json", &["explain", "rollback-trap"]),
+    ];
+    for (schema, args) in table {
+        let value = answer(args);
+        let wrong = wrong(schema, &value);
+        assert!(wrong.is_empty(), "{} against {schema}:\n{}", args.join(" "), wrong.join("\n"));
+        assert_eq!(value["kind"], schema.trim_end_matches(".json"), "{}", args.join(" "));
+    }
+    for entry in fs::read_dir(folder()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let used = table.iter().any(|(schema, _)| *schema == name)
+            || ["Claim.json", "Finding.json"].contains(&name.as_str());
+        assert!(used, "no answer is held against docs/schema/{name}");
+        assert_eq!(read(&name)["$schema"], "https://json-schema.org/draft/2020-12/schema", "{name}");
+    }
+}
+
+#[test]
+fn schemas_notice_what_is_wrong() {
+    let right = answer(&["doctor", "--from", "docs/recordings/postgres-rollback-trap.yaml"]);
+
+    let cases: [(&str, Change); 5] = [
+        (".takenAt is missing", |value| drop(value.as_object_mut().unwrap().remove("takenAt"))),
+        (".more is not in the schema", |value| value["more"] = 1.into()),
+        (".kind is \"Status\", not \"Diagnosis\"", |value| value["kind"] = "Status".into()),
+        (".findings[0].because is 1, not of type \"string\"", |value| {
+            value["findings"][0]["because"] = 1.into();
+        }),
+        (".findings[0].severity is \"bad\", not one of", |value| {
+            value["findings"][0]["severity"] = "bad".into();
+        }),
+    ];
+    for (message, change) in cases {
+        let mut value = right.clone();
+        change(&mut value);
+        let wrong = wrong("Diagnosis.json", &value);
+        assert!(wrong.len() == 1 && wrong[0].starts_with(message), "{message}: {wrong:?}");
+    }
+}
