@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rules", &["kinds", "snapshot", "controller"]),
     ("plan", &["kinds", "snapshot", "controller"]),
     ("cluster", &["kinds", "snapshot", "plan"]),
-    ("reconcile", &["kinds", "snapshot", "plan", "cluster"]),
+    ("reconcile", &["kinds", "snapshot", "controller", "rules", "plan", "cluster"]),
     ("render", &["kinds", "snapshot", "controller", "rules", "plan"]),
     ("cli", &["kinds", "snapshot", "cluster", "render"]),
     (
@@ -162,12 +162,15 @@ fn effects_have_their_places() {
         &uses(&["Timestamp::now", "SystemTime", "Instant::", "Zoned::now"], &places),
         "time is data; the clock is read only where a cluster is observed:",
     );
-    none(&uses(&["println!", "print!(", "stdout()", "stderr()"], &["src/main.rs"]), "only main writes:");
+    let places = ["src/main.rs", "src/render/live.rs", "src/render/ask.rs", "src/render/select.rs"];
+    none(&uses(&["println!", "print!(", "stdout()", "stderr()"], &places), "only main and the live screen write:");
 }
 
 #[test]
 fn each_library_of_the_screen_is_in_one_file() {
-    for library in ["comfy_table", "indicatif", "dialoguer"] {
+    // Questions are asked in two files: yes or no, and which of many.
+    none(&uses(&["dialoguer::"], &["src/render/ask.rs", "src/render/select.rs"]), "dialoguer asks in render only:");
+    for library in ["comfy_table", "indicatif"] {
         let needle = format!("{library}::");
         let found: BTreeSet<String> =
             uses(&[&needle], &[]).iter().map(|line| line.split(':').next().unwrap().to_owned()).collect();

@@ -1,3 +1,5 @@
+//! What each state of a pod is taken for.
+
 use super::*;
 
 const NOW: &str = "2026-11-20T12:10:00Z";
