@@ -22,6 +22,7 @@ mod permissions;
 mod playground;
 mod record;
 mod reference;
+mod requests;
 mod rules;
 mod schema;
 mod storage;

@@ -1,0 +1,129 @@
+//! What the commands ask the API server for, counted on the way to the real one.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::support::{self, Namespace, Run};
+
+/// `kubectl proxy`, which speaks plain HTTP, and a relay in front of it that notes the request lines.
+struct Counter {
+    proxy: Child,
+    address: String,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Counter {
+    fn start(ns: &Namespace) -> Counter {
+        let mut command = ns.cluster.plane.kubectl();
+        let mut proxy = command.args(["proxy", "--port=0"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(proxy.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let upstream = line.trim().rsplit(' ').next().unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&lines);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let server = TcpStream::connect(&upstream).unwrap();
+                let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+                let noted = Arc::clone(&noted);
+                thread::spawn(move || note(client, server, &noted));
+            }
+        });
+        Counter { proxy, address, lines }
+    }
+
+    /// The requests of one command, sorted.
+    fn of(&self, ns: &Namespace, args: &[&str]) -> (Run, Vec<String>) {
+        self.lines.lock().unwrap().clear();
+        let run = ns.sts(&[&["--server", &self.address], args].concat());
+        let mut lines = std::mem::take(&mut *self.lines.lock().unwrap());
+        lines.sort();
+        (run, lines)
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        let _ = self.proxy.kill();
+        let _ = self.proxy.wait();
+    }
+}
+
+/// Passes requests on; none has a body, so that each line that ends in a version begins one.
+fn note(mut client: TcpStream, mut server: TcpStream, lines: &Mutex<Vec<String>>) {
+    let mut pending = Vec::new();
+    let mut bytes = [0; 4096];
+    while let Ok(length @ 1..) = client.read(&mut bytes) {
+        pending.extend_from_slice(&bytes[..length]);
+        while let Some(end) = pending.windows(2).position(|pair| pair == b"\r\n") {
+            let line = String::from_utf8_lossy(&pending[..end]).into_owned();
+            pending.drain(..end + 2);
+            if let Some(line) = line.strip_suffix(" HTTP/1.1") {
+                lines.lock().unwrap().push(line.to_owned());
+            }
+        }
+        if server.write_all(&bytes[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = server.shutdown(Shutdown::Write);
+}
+
+#[test]
+fn one_list_a_kind_however_many_sets_there_are() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("requests");
+    cluster.apply(include_str!("manifests/classes.yaml"));
+    ns.apply(include_str!("manifests/postgres.yaml"));
+    ns.wait_ready("postgres", 3);
+    let counter = Counter::start(&ns);
+    let core = |kind: &str| format!("GET /api/v1/namespaces/{}/{kind}", ns.name);
+    let apis = |group: &str, kind: &str| format!("GET /apis/{group}/namespaces/{}/{kind}", ns.name);
+    let mut healthy = vec![
+        core("events?fieldSelector=type!%3DNormal"),
+        core("persistentvolumeclaims"),
+        core("pods"),
+        core("services"),
+        apis("apps/v1", "controllerrevisions"),
+        apis("apps/v1", "statefulsets"),
+        apis("discovery.k8s.io/v1", "endpointslices"),
+        "GET /api/v1/persistentvolumes".to_owned(),
+        "GET /apis/storage.k8s.io/v1/storageclasses".to_owned(),
+        "GET /version".to_owned(),
+    ];
+    healthy.sort();
+    for args in [&["status"][..], &["status", "postgres"], &["doctor"]] {
+        let (run, requests) = counter.of(&ns, args);
+        assert_eq!(run.code, 0, "{run}");
+        assert_eq!(requests, healthy, "of {args:?}");
+    }
+
+    // Another set, and faults that make further kinds worth reading: a pod that is not ready, one that is missing, a
+    // claim that is left over.
+    ns.apply(&include_str!("manifests/postgres.yaml").replace("postgres", "other"));
+    ns.wait_ready("other", 3);
+    ns.kubectl(&["scale", "statefulset/postgres", "--replicas=2"]).ok();
+    ns.kubectl(&["set", "image", "statefulset/other", "other=registry.does.not.exist/other:1"]).ok();
+    ns.wait_pod_status("other-2", "ImagePullBackOff");
+    ns.kubectl(&["delete", "pod", "other-1"]).ok();
+    ns.wait("the second round", support::PATIENCE, || {
+        let (_, requests) = counter.of(&ns, &["doctor"]);
+        let further: Vec<String> =
+            requests.iter().filter(|request| !healthy.contains(request)).cloned().collect();
+        assert_eq!(requests.len(), healthy.len() + further.len(), "nothing is asked for twice");
+        assert!(further.iter().all(|request| request.starts_with("GET ")), "{further:?}");
+        let nodes = further.contains(&"GET /api/v1/nodes".to_owned());
+        if nodes && further.len() <= 3 { Ok(()) } else { Err(format!("{further:?}")) }
+    });
+    let (_, requests) = counter.of(&ns, &["record"]);
+    assert_eq!(requests.len(), 14, "{requests:?}");
+}
