@@ -39,10 +39,13 @@ fn the_role_is_enough_and_not_too_much() {
     let diagnosis: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(diagnosis["notLookedAt"], Value::Array(Vec::new()), "{run}");
     ns.sts_as(&all, &["doctor", "--namespace", "no-such-namespace"]).code(3);
+    let run = ns.sts_as(&all, &["watch", "postgres", "--stuck-after", "1s", "--timeout", "1m"]).code(1);
+    assert!(run.stdout.contains("stuck on postgres-1"), "{run}");
+    assert!(!run.stderr.contains("forbidden"), "{run}");
 
     let rules = rules();
     let without: Vec<_> = (0..rules.len())
-        .filter(|index| !rules[*index].contains("statefulsets") && !rules[*index].contains("namespaces"))
+        .filter(|index| rules[*index].contains("verbs: [list]") && !rules[*index].contains("statefulsets"))
         .map(|index| {
             let user = format!("without-{index}");
             let mut fewer = rules.clone();

@@ -68,7 +68,7 @@ fn order<'t>(run: &'t Run, event: &str) -> Vec<&'t str> {
         .map(|(_, rest)| rest)
         .zip(run.stdout.lines())
         .filter(|(text, _)| text.starts_with(event))
-        .filter_map(|(_, line)| line.trim_start().split_whitespace().nth(1)?.strip_suffix(':'))
+        .filter_map(|(_, line)| line.split_whitespace().nth(1)?.strip_suffix(':'))
         .collect()
 }
 
