@@ -163,13 +163,19 @@ fn effects_have_their_places() {
         "time is data; the clock is read only where a cluster is observed:",
     );
     let places = ["src/main.rs", "src/render/live.rs", "src/render/ask.rs", "src/render/select.rs"];
-    none(&uses(&["println!", "print!(", "stdout()", "stderr()"], &places), "only main and the live screen write:");
+    none(
+        &uses(&["println!", "print!(", "stdout()", "stderr()"], &places),
+        "only main and the live screen write:",
+    );
 }
 
 #[test]
 fn each_library_of_the_screen_is_in_one_file() {
     // Questions are asked in two files: yes or no, and which of many.
-    none(&uses(&["dialoguer::"], &["src/render/ask.rs", "src/render/select.rs"]), "dialoguer asks in render only:");
+    none(
+        &uses(&["dialoguer::"], &["src/render/ask.rs", "src/render/select.rs"]),
+        "dialoguer asks in render only:",
+    );
     for library in ["comfy_table", "indicatif"] {
         let needle = format!("{library}::");
         let found: BTreeSet<String> =
