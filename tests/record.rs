@@ -78,6 +78,10 @@ fn files_that_are_no_cluster_are_named() {
             "kind: StatefulSet\napiVersion: apps/v1\nmetadata: {name: x}\nspec: {replicas: many}\n",
             "StatefulSet x is not as Kubernetes writes it",
         ),
+        (
+            "kind: StatefulSet\napiVersion: apps/v1\nmetadata: {name: x}\nspec: {serviceName: 'x; reboot'}\n",
+            "is not a name Kubernetes allows",
+        ),
         ("", "standard input holds no Kubernetes object"),
     ] {
         let run = sts(stdin, &["doctor", "--from", "-"]).code(3);

@@ -137,6 +137,25 @@ struct Pile {
     live: bool,
 }
 
+/// A name in the object that no API server would have taken. Names end up in commands to paste, and a file can come
+/// from anybody.
+fn unusual(value: &Value) -> Option<String> {
+    let names = [
+        "/metadata/name",
+        "/metadata/namespace",
+        "/spec/serviceName",
+        "/spec/storageClassName",
+        "/spec/volumeName",
+    ];
+    let pairs = ["/metadata/labels", "/spec/selector/matchLabels", "/spec/selector"];
+    let usual =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte));
+    let named = names.iter().filter_map(|path| value.pointer(path)?.as_str());
+    let labels = pairs.iter().filter_map(|path| value.pointer(path)?.as_object());
+    let labels = labels.flatten().flat_map(|(key, value)| [Some(key.as_str()), value.as_str()]).flatten();
+    named.chain(labels).find(|text| !usual(text)).map(|text| crate::text::one_line(text, 80))
+}
+
 #[derive(Default)]
 struct Objects {
     sets: Vec<StatefulSet>,
@@ -204,7 +223,7 @@ impl Pile {
         Ok(())
     }
 
-    fn object(&mut self, name: &str, kind: &str, mut value: Value) -> Result<()> {
+    fn object(&mut self, file: &str, kind: &str, mut value: Value) -> Result<()> {
         let Some(kind) = Kind::ALL.into_iter().find(|known| known.name() == kind) else {
             return Ok(());
         };
@@ -213,6 +232,9 @@ impl Pile {
         {
             // Another group's kind of the same name, such as Knative's Service.
             return Ok(());
+        }
+        if let Some(name) = unusual(&value) {
+            return Err(Error::cluster(format!("{name:?} in {file} is not a name Kubernetes allows")));
         }
         if !value["metadata"].is_object() {
             value["metadata"] = Value::Object(serde_json::Map::new());
@@ -225,7 +247,7 @@ impl Pile {
         self.items += 1;
         let label = format!("{} {}", kind.name(), metadata["name"].as_str().unwrap_or("without a name"));
         let failed = |error: serde_json::Error| {
-            Error::cluster(format!("{name}: {label} is not as Kubernetes writes it")).because(error)
+            Error::cluster(format!("{file}: {label} is not as Kubernetes writes it")).because(error)
         };
         let objects = &mut self.objects;
         macro_rules! push {

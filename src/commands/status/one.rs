@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::row::{Row, Volume, left_over};
-use crate::controller::{self, Next, Rest};
+use crate::controller::{self, Blocker, Next, Rest};
 use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::render::{Column, Glyph, Page, Table, View, brief, finding, finding_json, sentence};
 use crate::rules::{Finding, Rule, Severity};
@@ -37,6 +37,7 @@ impl Screen {
         let set = snapshot.set;
         let next = controller::next(snapshot);
         let (rollout, rollout_word) = rollout(snapshot, next.as_ref().ok());
+        let rollout_word = stuck(snapshot, next.as_ref().ok()).unwrap_or(rollout_word);
         let mut rows: Vec<Row> = Vec::new();
         for replica in snapshot.replicas().unwrap_or_default() {
             rows.push(Row::of(snapshot, replica, true));
@@ -248,6 +249,15 @@ impl View for Screen {
 
 fn not_known(unseen: &Unseen) -> String {
     format!("not known: {unseen}")
+}
+
+/// `stuck 14m`, where the replica the controller waits for will not come by itself.
+fn stuck(snapshot: &Snapshot<'_>, next: Option<&Next>) -> Option<String> {
+    let Some(Next::Wait { on, because: Blocker::NotReady }) = next else { return None };
+    let trouble = snapshot.trouble(snapshot.replica(*on).ok()??.pod?)?;
+    let since =
+        snapshot.since(trouble.since).map_or(String::new(), |since| format!(" {}", words::age(since)));
+    trouble.why.is_hard().then(|| format!("stuck{since}"))
 }
 
 /// The rollout in a sentence, and in a word.
