@@ -60,6 +60,27 @@ fn watch_while(ns: &Namespace, args: &[&str], change: impl FnOnce()) -> Run {
     Run { command: format!("{command:?}"), code: status.code().unwrap_or(-1), stdout, stderr }
 }
 
+#[test]
+fn a_connection_that_breaks_is_no_end() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("watch-cut");
+    ns.apply(&set("web", 3, "", ""));
+    ns.wait_ready("web", 3);
+    let proxy = support::proxy::Proxy::start(cluster);
+    let run = watch_while(&ns, &["web", "--server", &proxy.server, "--stable-for", "12s"], || {
+        proxy.cut();
+        ns.kubectl(&["set", "image", "sts/web", "web=web:2"]).ok();
+        ns.wait_rolled_out("web", 3);
+        proxy.mend();
+    })
+    .code(0);
+    // What happened in the dark is told afterwards, and the end is the true one.
+    for pod in ["web-0", "web-1", "web-2"] {
+        assert!(order(&run, "created").contains(&pod), "{run}");
+    }
+    assert!(run.stdout.ends_with("web: settled: nothing is left to do\n"), "{run}");
+}
+
 /// The pods of the lines that say this, in the order they were said.
 fn order<'t>(run: &'t Run, event: &str) -> Vec<&'t str> {
     run.stdout

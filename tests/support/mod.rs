@@ -7,6 +7,7 @@
 
 pub mod controlplane;
 pub mod playground;
+pub mod proxy;
 
 use std::collections::BTreeMap;
 use std::fmt;
