@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::Run;
+use crate::support::{self, Run};
 
 type Change = fn(&mut Value);
 
@@ -119,6 +119,7 @@ fn answers_are_as_their_schemas_say() {
         ("Recording.json", &["record", "--from", manifest]),
         ("RuleList.json", &["explain"]),
         ("RuleList.json", &["explain", "rollback-trap"]),
+        ("Completion.json", &["completion", "bash"]),
     ];
     for (schema, args) in table {
         let value = answer(args);
@@ -126,13 +127,58 @@ fn answers_are_as_their_schemas_say() {
         assert!(wrong.is_empty(), "{} against {schema}:\n{}", args.join(" "), wrong.join("\n"));
         assert_eq!(value["kind"], schema.trim_end_matches(".json"), "{}", args.join(" "));
     }
+}
+
+/// Kinds that only what happens on a cluster brings.
+const LIVE: [&str; 3] = ["Event.json", "Result.json", "Plan.json"];
+
+#[test]
+fn each_kind_of_answer_has_a_schema() {
+    let mut kinds = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for rest in text.split("\"apiVersion\": \"kubectl-sts/v1\"").skip(1) {
+                kinds.extend(
+                    rest.split("\"kind\": \"")
+                        .nth(1)
+                        .and_then(|rest| rest.split('"').next())
+                        .map(str::to_owned),
+                );
+            }
+        }
+    }
+    assert!(kinds.len() > 5, "{kinds:?}");
+    for kind in &kinds {
+        assert_eq!(read(&format!("{kind}.json"))["properties"]["kind"]["const"], kind.as_str());
+    }
     for entry in fs::read_dir(folder()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        let used = table.iter().any(|(schema, _)| *schema == name)
-            || ["Claim.json", "Finding.json"].contains(&name.as_str());
-        assert!(used, "no answer is held against docs/schema/{name}");
         assert_eq!(read(&name)["$schema"], "https://json-schema.org/draft/2020-12/schema", "{name}");
     }
+}
+
+#[test]
+fn events_and_results_are_as_their_schemas_say() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("schema");
+    ns.apply(include_str!("manifests/playground/image-pull.yaml"));
+    ns.wait_pod_status("web-0", "ImagePullBackOff");
+    let text = ns.sts(&["watch", "web", "--stuck-after", "1s", "-o", "json"]).code(1).stdout;
+    let values: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for value in &values {
+        let schema = format!("{}.json", value["kind"].as_str().unwrap());
+        assert!(LIVE.contains(&schema.as_str()), "{schema}");
+        let wrong = wrong(&schema, value);
+        assert!(wrong.is_empty(), "{value} against {schema}:\n{}", wrong.join("\n"));
+    }
+    assert_eq!(values.last().unwrap()["kind"], "Result", "{text}");
+    assert_eq!(values[0]["kind"], "Event", "{text}");
 }
 
 #[test]
