@@ -14,6 +14,7 @@ mod support;
 
 mod cluster_smoke;
 mod connect;
+mod controller;
 mod doctor;
 mod record;
 mod rules;
