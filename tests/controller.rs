@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::support::{self, controlplane::loud};
 use api::Api;
 use change::{Change, Random};
-use drive::{Source, Wrong, sequence};
+use drive::{Progress, Source, Wrong, sequence};
 use scenario::Scenario;
 
 /// Sets at a time.
@@ -53,6 +53,8 @@ fn the_model_predicts_the_real_controllers_writes() {
         api.remove_node().await;
         wrong
     });
+    // Before the panic, which would print its thousands of events.
+    drop(ns);
     if let Some(text) = wrong {
         panic!("seed {seed}: {text}");
     }
@@ -71,6 +73,7 @@ async fn differential(api: &Api, seed: u64, cases: usize) -> Option<String> {
     };
     let (done, next, stop) = (Cell::new(0), Cell::new(0_u64), Cell::new(false));
     let wrong: RefCell<Option<(Value, Box<Wrong>)>> = RefCell::new(None);
+    let progress = Progress { done: &done, stop: &stop, enough: cases };
     let work = || async {
         while done.get() < cases && !stop.get() {
             let number = next.replace(next.get() + 1);
@@ -79,7 +82,7 @@ async fn differential(api: &Api, seed: u64, cases: usize) -> Option<String> {
             let name = format!("m{number}");
             let set = change::set(&mut random, &name, &api.node);
             let source = Source::Random(random, CHANGES);
-            if let Err(found) = sequence(api, &name, &server, &set, source, &done, &stop).await {
+            if let Err(found) = sequence(api, &name, &server, &set, source, &progress).await {
                 if !stop.replace(true) {
                     *wrong.borrow_mut() = Some((set, found));
                 }
@@ -113,6 +116,7 @@ async fn differential(api: &Api, seed: u64, cases: usize) -> Option<String> {
 async fn shrink(api: &Api, server: &ServerVersion, set: &Value, found: Box<Wrong>) -> Box<Wrong> {
     let mut found = found;
     let (done, stop) = (Cell::new(0), Cell::new(false));
+    let progress = Progress { done: &done, stop: &stop, enough: usize::MAX };
     let mut at = 0;
     for number in 0..40 {
         if at >= found.history.len() {
@@ -121,7 +125,7 @@ async fn shrink(api: &Api, server: &ServerVersion, set: &Value, found: Box<Wrong
         let mut fewer: Vec<Change> = found.history.clone();
         fewer.remove(at);
         let name = format!("s{number}");
-        match sequence(api, &name, server, set, Source::Given(fewer), &done, &stop).await {
+        match sequence(api, &name, server, set, Source::Given(fewer), &progress).await {
             Err(shorter) => found = shorter,
             Ok(()) => at += 1,
         }

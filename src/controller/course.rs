@@ -102,11 +102,16 @@ fn run(world: &mut World, change: &Change, assume: &Assume) -> Course {
     while moves.len() < limit {
         let end = match world.next() {
             Next::Act(actions) => {
-                for action in actions {
-                    let (revision, or) = match action {
-                        Action::Create(ordinal) => world.revisions_for(ordinal),
+                let revisions: Vec<_> = actions
+                    .iter()
+                    .map(|action| match action {
+                        Action::Create(ordinal) => world.revisions_for(*ordinal),
                         Action::Delete(..) => Default::default(),
-                    };
+                    })
+                    .collect();
+                // The status of a sync counts what it saw at its start, not what it has just created.
+                world.settle();
+                for (action, (revision, or)) in actions.into_iter().zip(revisions) {
                     world.act(action, &revision);
                     moves.push(match action {
                         Action::Create(ordinal) => {

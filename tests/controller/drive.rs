@@ -1,7 +1,6 @@
 //! One set on the real control plane: changed again and again, each time with a prediction of what the controller writes.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,7 +25,10 @@ pub type Way = (Vec<Write>, World);
 /// The model's writes until it waits for somebody else.
 pub fn ways(world: &World) -> Vec<Way> {
     let Next::Act(actions) = world.next() else { return vec![(Vec::new(), world.clone())] };
-    let mut ways: Vec<Way> = vec![(Vec::new(), world.clone())];
+    let mut start = world.clone();
+    // The status of a sync counts what it saw at its start.
+    start.settle();
+    let mut ways: Vec<Way> = vec![(Vec::new(), start)];
     for action in actions {
         let (revisions, write): (Vec<String>, fn(i32, &str) -> Write) = match action {
             Action::Create(ordinal) => {
@@ -78,21 +80,30 @@ pub struct Drive<'a> {
     name: String,
     server: ServerVersion,
     track: Rc<RefCell<Track>>,
-    revisions: BTreeMap<String, String>,
     history: Vec<Change>,
     /// Set by whoever wants it to stop.
     stop: &'a Cell<bool>,
+    enough: usize,
 }
 
-/// Makes the set and changes it; gives an error for the first wrong prediction. `done` counts the right ones.
+/// What all sets of a run share.
+pub struct Progress<'a> {
+    /// Right predictions so far.
+    pub done: &'a Cell<usize>,
+    /// Set by whoever wants all to stop.
+    pub stop: &'a Cell<bool>,
+    /// How many right predictions are wanted.
+    pub enough: usize,
+}
+
+/// Makes the set and changes it; gives an error for the first wrong prediction.
 pub async fn sequence(
     api: &Api,
     name: &str,
     server: &ServerVersion,
     set: &Value,
     source: Source,
-    done: &Cell<usize>,
-    stop: &Cell<bool>,
+    progress: &Progress<'_>,
 ) -> Result<(), Box<Wrong>> {
     let mut set = set.clone();
     set["metadata"]["name"] = name.into();
@@ -103,11 +114,11 @@ pub async fn sequence(
         name: name.to_owned(),
         server: server.clone(),
         track: api.track(name),
-        revisions: BTreeMap::new(),
         history: Vec::new(),
-        stop,
+        stop: progress.stop,
+        enough: progress.enough,
     };
-    let result = drive.run(&set, source, done).await;
+    let result = drive.run(&set, source, progress.done).await;
     let selector = format!("labelSelector=app%3D{name}&gracePeriodSeconds=0");
     let _ = api.send("DELETE", &api.set_path(name), &json!({"propagationPolicy": "Background"})).await;
     let _ = api.send("DELETE", &format!("{}?{selector}", api.pod_path("")), &Value::Null).await;
@@ -128,6 +139,9 @@ impl Drive<'_> {
             Source::Given(changes) => (None, changes.into_iter(), usize::MAX),
         };
         for _ in 0..count {
+            if done.get() >= self.enough {
+                break;
+            }
             let next = match &mut random {
                 Some(random) => Some(change(random, &world)),
                 None => given.next(),

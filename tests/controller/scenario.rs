@@ -70,6 +70,9 @@ pub struct Case {
     /// What is next after them, as the model has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     then: Option<String>,
+    /// `status.currentRevision` after them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_then: Option<String>,
 }
 
 impl fmt::Display for Case {
@@ -170,7 +173,10 @@ impl Case {
             return Some(format!("predicted: {predicted}"));
         }
         let then = words(&ways[0].1.next());
-        (self.then.as_ref().is_some_and(|wanted| *wanted != then)).then(|| format!("then: {then}"))
+        let current = ways[0].1.status().current_revision;
+        let wrong = self.then.as_ref().is_some_and(|wanted| *wanted != then)
+            || self.current_then.as_ref().is_some_and(|wanted| *wanted != current);
+        wrong.then(|| format!("then: {then}, with current revision {current}"))
     }
 }
 
