@@ -2,6 +2,7 @@
 
 mod api;
 mod change;
+mod course;
 mod drive;
 mod scenario;
 
