@@ -16,6 +16,7 @@ mod architecture;
 mod cluster_smoke;
 mod completion;
 mod connect;
+mod controller;
 mod docs;
 mod doctor;
 mod permissions;

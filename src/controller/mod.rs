@@ -2,11 +2,15 @@
 //!
 //! Modelled on `pkg/controller/statefulset` of Kubernetes 1.37.1; earlier versions differ where said.
 
+mod course;
 mod next;
+mod world;
 
 use crate::kinds::Strategy;
 use crate::snapshot::{ServerVersion, Snapshot, Unseen};
 
+pub use course::{Assume, Change, Course, End, Move, course};
+pub use world::World;
 pub use next::{Action, Blocker, Next, Purpose, Rest, is_current, next};
 
 /// How the server treats `maxUnavailable` (gate MaxUnavailableStatefulSet). Gates are not in the API, so the version
@@ -33,10 +37,21 @@ impl MaxUnavailable {
     }
 }
 
+/// The revision the controller takes for the current one: the update's where the status names none, or one that is gone
+/// (`stateful_set_control.go:getStatefulSetRevisions`).
+pub fn current_revision<'a>(snapshot: &Snapshot<'a>) -> &'a str {
+    let status = &snapshot.set.status;
+    let revisions = snapshot.revisions().unwrap_or_default();
+    let exists = |name: &str| revisions.iter().any(|revision| revision.metadata.name == name);
+    // Hand-written files seldom bring their revisions.
+    let gone = exists(&status.update_revision) && !exists(&status.current_revision);
+    if status.current_revision.is_empty() || gone { &status.update_revision } else { &status.current_revision }
+}
+
 /// The revision a pod with this ordinal would be made from if it were created now
 /// (`stateful_set_utils.go:newVersionedStatefulSetPod`). Where `rollingUpdate` is absent this follows
 /// `status.currentReplicas`, which moves while pods are deleted: there it is a forecast, and what comes back must be
-/// looked at.
+/// looked at ([`may_get`]).
 pub fn would_get<'a>(snapshot: &Snapshot<'a>, ordinal: i32) -> &'a str {
     let set = snapshot.set;
     let boundary = match (set.strategy(), set.rolling_update()) {
@@ -44,11 +59,32 @@ pub fn would_get<'a>(snapshot: &Snapshot<'a>, ordinal: i32) -> &'a str {
         (Strategy::RollingUpdate, None) => set.status.current_replicas,
         _ => 0,
     };
-    if i64::from(ordinal) < i64::from(set.start()) + i64::from(boundary) {
-        &set.status.current_revision
+    side(snapshot, ordinal, boundary)
+}
+
+fn side<'a>(snapshot: &Snapshot<'a>, ordinal: i32, boundary: i32) -> &'a str {
+    if i64::from(ordinal) < i64::from(snapshot.set.start()) + i64::from(boundary) {
+        current_revision(snapshot)
     } else {
-        &set.status.update_revision
+        &snapshot.set.status.update_revision
     }
+}
+
+/// The revision the replica may get instead, where the controller races with itself: without the `rollingUpdate` stanza it
+/// reads the stored `status.currentReplicas`, which it may or may not have written anew between a pod's end and its
+/// successor's creation. Seen on 1.37.1: after a graceful deletion always the new count, after a forced one either.
+pub fn may_get<'a>(snapshot: &Snapshot<'a>, ordinal: i32) -> Option<&'a str> {
+    let set = snapshot.set;
+    if set.strategy() != Strategy::RollingUpdate || set.rolling_update().is_some() {
+        return None;
+    }
+    let current = current_revision(snapshot);
+    let replicas = snapshot.replicas().ok()?.iter().chain(snapshot.condemned().ok()?);
+    // `computeReplicaStatus`, once this replica's pod is on its way out.
+    let left = replicas.filter(|replica| replica.ordinal != ordinal).filter_map(|replica| replica.pod);
+    let left = left.filter(|pod| !pod.metadata.is_terminating() && pod.revision() == current).count();
+    let other = side(snapshot, ordinal, i32::try_from(left).unwrap_or(i32::MAX));
+    (other != would_get(snapshot, ordinal)).then_some(other)
 }
 
 /// A pod that keeps the whole set from going on, and that the controller will never replace by itself, although it

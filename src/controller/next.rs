@@ -1,13 +1,19 @@
 //! The controller's next step, in the order of `stateful_set_control.go:updateStatefulSet`.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{MaxUnavailable, would_get};
 use crate::kinds::{Pod, Strategy};
-use crate::snapshot::{Replica, Snapshot, Unseen};
+use crate::snapshot::{Replica, ServerVersion, Snapshot, Unseen};
+
+/// `stateful_set_control.go:MaxBatchSize`.
+const MAX_BATCH: usize = 500;
 
 /// What happens next if nobody interferes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The controller writes; several at once only in Parallel sets and with maxUnavailable.
+    /// The controller writes; several at once only in Parallel sets and with maxUnavailable. A Parallel set's sync may go
+    /// on with writes of another kind at once: they are what is next after these.
     Act(Vec<Action>),
     /// It waits for one replica.
     Wait {
@@ -51,6 +57,8 @@ pub enum Blocker {
     NotYetAvailable,
     /// Get its name, which a pod of somebody else has.
     NameTaken,
+    /// Get a claim of its own: the one of that name is being deleted, or belongs to an earlier pod and is about to be.
+    ClaimEnding,
 }
 
 /// Why nothing more is done.
@@ -101,7 +109,7 @@ pub fn next(snapshot: &Snapshot<'_>) -> Result<Next, Unseen> {
         Strategy::OnDelete if replicas.iter().any(|replica| view.is_stale(replica)) => {
             Next::Settled(Rest::OnDelete)
         }
-        Strategy::OnDelete | Strategy::Recreate => view.rest(replicas, Rest::Done),
+        Strategy::OnDelete | Strategy::Recreate => view.rest(Rest::Done),
         Strategy::Unknown => Next::Settled(Rest::UnknownStrategy),
     })
 }
@@ -121,14 +129,39 @@ struct View<'s, 'a> {
     ordered: bool,
 }
 
+/// What `processReplica` does about one replica.
+enum Step {
+    /// Nothing; an ordered set goes on to the next one.
+    Pass,
+    Write(Action),
+    /// An ordered set waits; a Parallel one goes on.
+    Hold(Blocker),
+    /// The sync ends in an error and is tried again: in a Parallel set after the rest of the batch.
+    Fail(Blocker),
+}
+
 impl View<'_, '_> {
+    /// `podutil.IsPodAvailable`, which `stateful_set_utils.go:isRunningAndAvailable` is: for the phase it does not ask.
     fn is_available(&self, pod: &Pod) -> bool {
-        pod.is_available(self.snapshot.set.spec.min_ready_seconds, self.snapshot.taken_at)
+        let min_ready = self.snapshot.set.spec.min_ready_seconds;
+        let ready = pod.condition("Ready").filter(|ready| ready.status == "True");
+        ready.is_some_and(|ready| {
+            let long_enough = |since: Timestamp| {
+                let at = since.saturating_add(SignedDuration::from_secs(min_ready.into()));
+                at.is_ok_and(|at| at <= self.snapshot.taken_at)
+            };
+            min_ready == 0 || ready.last_transition_time.is_some_and(long_enough)
+        })
     }
 
-    /// `stateful_set_utils.go:isUnavailable`.
+    /// `stateful_set_utils.go:isUnavailable`; before 1.34 it was `!isHealthy`, which minReadySeconds did not matter to.
     fn is_unavailable(&self, replica: &Replica<'_>) -> bool {
-        replica.pod.is_none_or(|pod| !self.is_available(pod) || pod.metadata.is_terminating())
+        let by_readiness =
+            matches!(self.snapshot.server.and_then(ServerVersion::numbers), Some((1, ..34, _)));
+        replica.pod.is_none_or(|pod| {
+            let up = if by_readiness { pod.is_ready() } else { self.is_available(pod) };
+            !up || pod.metadata.is_terminating()
+        })
     }
 
     /// Whether the replica has a pod of another revision than the update's.
@@ -149,33 +182,66 @@ impl View<'_, '_> {
         }
     }
 
+    /// `stateful_set_control.go:processReplica`.
+    fn replica(&self, replica: &Replica<'_>) -> Step {
+        let claim_ends = || replica.claims().any(|claim| claim.metadata.is_terminating());
+        match replica.pod {
+            Some(pod) if pod.is_finished() => match pod.metadata.is_terminating() {
+                true => Step::Hold(Blocker::Terminating),
+                false => Step::Write(Action::Delete(replica.ordinal, Purpose::Replace)),
+            },
+            // `createMissingPersistentVolumeClaims`
+            Some(pod) if pod.status.phase == "Pending" && claim_ends() => Step::Fail(Blocker::ClaimEnding),
+            Some(pod) => self.blocker(pod).map_or(Step::Pass, Step::Hold),
+            None if self.has_stale_claim(replica) => Step::Hold(Blocker::ClaimEnding),
+            // `stateful_pod_control.go:CreateStatefulPod`: first the claims, then the pod.
+            None if claim_ends() => Step::Fail(Blocker::ClaimEnding),
+            None if replica.squatter.is_some() => Step::Fail(Blocker::NameTaken),
+            None => Step::Write(Action::Create(replica.ordinal)),
+        }
+    }
+
+    /// `stateful_pod_control.go:PodClaimIsStale`: a pod that is to be created has no uid yet, so every pod of its name that
+    /// owns the claim is an earlier one.
+    fn has_stale_claim(&self, replica: &Replica<'_>) -> bool {
+        let policy = &self.snapshot.set.spec.persistent_volume_claim_retention_policy;
+        policy.when_scaled == "Delete"
+            && replica.claims().flat_map(|claim| &claim.metadata.owner_references).any(|owner| {
+                owner.api_version == "v1" && owner.kind == "Pod" && owner.name == replica.name
+            })
+    }
+
     /// `processReplica` for every wanted replica, lowest first.
     fn replicas(&self, replicas: &[Replica<'_>]) -> Option<Next> {
-        let mut actions = Vec::new();
-        let mut taken = None;
-        for replica in replicas {
-            let step = match replica.pod {
-                Some(pod) if pod.is_finished() => match pod.metadata.is_terminating() {
-                    true => Err(Blocker::Terminating),
-                    false => Ok(Some(Action::Delete(replica.ordinal, Purpose::Replace))),
-                },
-                Some(pod) => self.blocker(pod).map_or(Ok(None), Err),
-                None if replica.squatter.is_some() => Err(Blocker::NameTaken),
-                None => Ok(Some(Action::Create(replica.ordinal))),
-            };
-            match step {
-                Ok(None) => {}
-                Ok(Some(action)) if self.ordered => return Some(Next::Act(vec![action])),
-                Ok(Some(action)) => actions.push(action),
-                Err(because) if self.ordered => return Some(Next::Wait { on: replica.ordinal, because }),
-                // The creation fails and ends the sync, after the rest of its batch.
-                Err(Blocker::NameTaken) => {
-                    taken.get_or_insert(Next::Wait { on: replica.ordinal, because: Blocker::NameTaken });
-                }
-                Err(_) => {}
-            }
+        if !self.ordered {
+            return self.replicas_in_batches(replicas);
         }
-        if actions.is_empty() { taken } else { Some(Next::Act(actions)) }
+        replicas.iter().find_map(|replica| match self.replica(replica) {
+            Step::Pass => None,
+            Step::Write(action) => Some(Next::Act(vec![action])),
+            Step::Hold(because) | Step::Fail(because) => Some(Next::Wait { on: replica.ordinal, because }),
+        })
+    }
+
+    /// `slowStartBatch`: 1, 2, 4, … replicas at a time. One that fails ends the sync after its batch.
+    fn replicas_in_batches(&self, replicas: &[Replica<'_>]) -> Option<Next> {
+        let (mut left, mut size) = (replicas, 1);
+        let mut actions = Vec::new();
+        let mut failed = None;
+        while !left.is_empty() && failed.is_none() {
+            let (batch, rest) = left.split_at(size.min(left.len()));
+            for replica in batch {
+                match self.replica(replica) {
+                    Step::Write(action) => actions.push(action),
+                    Step::Fail(because) => {
+                        failed.get_or_insert(Next::Wait { on: replica.ordinal, because });
+                    }
+                    Step::Pass | Step::Hold(_) => {}
+                }
+            }
+            (left, size) = (rest, (size * 2).min(MAX_BATCH));
+        }
+        if actions.is_empty() { failed } else { Some(Next::Act(actions)) }
     }
 
     /// `processCondemned`, highest first.
@@ -183,7 +249,7 @@ impl View<'_, '_> {
         let first_unavailable = replicas.iter().chain(condemned).find(|replica| self.is_unavailable(replica));
         let mut actions = Vec::new();
         for replica in condemned.iter().rev() {
-            let pod = replica.pod?;
+            let Some(pod) = replica.pod else { continue };
             let is_first = first_unavailable.is_some_and(|first| first.ordinal == replica.ordinal);
             match self.blocker(pod) {
                 Some(Blocker::Terminating) if self.ordered => {
@@ -214,7 +280,7 @@ impl View<'_, '_> {
         next.unwrap_or_else(|| {
             let below = &replicas[..partition.min(replicas.len())];
             let held = below.iter().any(|replica| self.is_stale(replica));
-            self.rest(replicas, if held { Rest::Partition } else { Rest::Done })
+            self.rest(if held { Rest::Partition } else { Rest::Done })
         })
     }
 
@@ -250,7 +316,7 @@ impl View<'_, '_> {
             .rev()
             .filter(old)
             .filter(|replica| {
-                replica.pod.is_some_and(|pod| !self.is_available(pod) && !pod.metadata.is_terminating())
+                replica.pod.is_some_and(|pod| !pod.metadata.is_terminating() && !self.is_available(pod))
             })
             .collect();
         let healthy = targets.iter().rev().filter(old).filter(|replica| !self.is_unavailable(replica));
@@ -288,8 +354,16 @@ impl View<'_, '_> {
     }
 
     /// Nothing is left to write; in a Parallel set replicas may still be on their way.
-    fn rest(&self, replicas: &[Replica<'_>], rest: Rest) -> Next {
-        self.first_wait(replicas).unwrap_or(Next::Settled(rest))
+    fn rest(&self, rest: Rest) -> Next {
+        let replicas = self.snapshot.replicas().unwrap_or_default();
+        let condemned = self.snapshot.condemned().unwrap_or_default();
+        let ending = |replica: &Replica<'_>| {
+            let because = replica.pod.and_then(|pod| self.blocker(pod))?;
+            Some(Next::Wait { on: replica.ordinal, because })
+        };
+        self.first_wait(replicas)
+            .or_else(|| condemned.iter().rev().find_map(ending))
+            .unwrap_or(Next::Settled(rest))
     }
 
     fn first_wait(&self, replicas: &[Replica<'_>]) -> Option<Next> {

@@ -25,6 +25,7 @@ pub fn sentence(snapshot: &Snapshot<'_>, next: &Next) -> String {
                     )
                 }
                 Blocker::NameTaken => format!("waits for the name {name}, which a pod of somebody else has"),
+                Blocker::ClaimEnding => format!("waits for an earlier claim of {name} to be gone"),
             }
         }
         Next::Settled(Rest::Done) if set.replicas() == 0 => "nothing: the set is scaled to 0".to_owned(),

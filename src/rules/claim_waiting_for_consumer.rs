@@ -77,6 +77,7 @@ fn blocker(snapshot: &Snapshot<'_>, used: &Used<'_>) -> Result<Option<String>, U
                 Blocker::NotReady => "is ready",
                 Blocker::NotYetAvailable => "is available",
                 Blocker::NameTaken => "can be created, whose name another pod has",
+                Blocker::ClaimEnding => "can be created, whose earlier claim is not gone",
             };
             Some(format!("{pod} is not created before {on} {yet}"))
         }

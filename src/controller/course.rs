@@ -1,0 +1,185 @@
+//! The model run forward: which pods go and come, in which order, and where it ends.
+
+use std::collections::BTreeSet;
+
+use super::{Action, Blocker, Next, Purpose, Rest, World};
+use crate::kinds::RollingUpdate;
+use crate::snapshot::{Snapshot, Unseen};
+
+/// What is changed before the run.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// Another pod template: the name its revision has or will have.
+    pub template: Option<String>,
+    /// Another partition; it adds the `rollingUpdate` stanza where there is none.
+    pub partition: Option<i32>,
+    /// Another number of replicas.
+    pub replicas: Option<i32>,
+    /// Pods somebody deletes, all at once.
+    pub delete: Vec<i32>,
+}
+
+/// What is assumed of pods: those not named here become available, and end when they are deleted.
+#[derive(Clone, Debug, Default)]
+pub struct Assume {
+    /// Pods made from these revisions never become ready.
+    pub broken_revisions: BTreeSet<String>,
+    /// Pods that are there and stay as they are, until they are deleted.
+    pub broken_pods: BTreeSet<i32>,
+    /// Pods that never end once they are deleted.
+    pub undying: BTreeSet<i32>,
+}
+
+impl Assume {
+    /// Assumes that pods with a hard trouble keep it.
+    ///
+    /// # Errors
+    /// [`Unseen`] when pods could not be read.
+    pub fn of(snapshot: &Snapshot<'_>) -> Result<Assume, Unseen> {
+        let all = snapshot.replicas()?.iter().chain(snapshot.condemned()?);
+        let hard = all.filter(|replica| {
+            let trouble = replica.pod.and_then(|pod| snapshot.trouble(pod));
+            trouble.is_some_and(|trouble| trouble.why.is_hard())
+        });
+        Ok(Assume { broken_pods: hard.map(|replica| replica.ordinal).collect(), ..Assume::default() })
+    }
+}
+
+/// One pod's going or coming.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// The controller deletes it, for this purpose; or, without one, whoever makes the change.
+    Delete(i32, Option<Purpose>),
+    /// The controller creates it.
+    Create {
+        /// Its ordinal.
+        ordinal: i32,
+        /// The revision it is made from.
+        revision: String,
+        /// The revision it may be made from instead, see [`super::may_get`].
+        or: Option<String>,
+    },
+}
+
+/// Where a course ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nothing is left to do, for this reason.
+    At(Rest),
+    /// A replica is waited for that is not going to do it.
+    Blocked(i32, Blocker),
+    /// The controller deletes and creates for ever.
+    Endless,
+}
+
+/// What is predicted to happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// Deletions and creations in order. Those of pods that start at the same time may be in another order.
+    pub moves: Vec<Move>,
+    /// Where it ends.
+    pub end: End,
+}
+
+/// Runs the controller to its end on what was seen, after a change.
+///
+/// # Errors
+/// [`Unseen`] when pods could not be read.
+pub fn course(snapshot: &Snapshot<'_>, change: &Change, assume: &Assume) -> Result<Course, Unseen> {
+    Ok(run(&mut World::of(snapshot)?, change, assume))
+}
+
+fn run(world: &mut World, change: &Change, assume: &Assume) -> Course {
+    let mut moves = Vec::new();
+    let mut broken = assume.broken_pods.clone();
+    apply(world, change);
+    for ordinal in &change.delete {
+        world.delete(*ordinal);
+        moves.push(Move::Delete(*ordinal, None));
+    }
+    // Each replica goes and comes a few times at most: at the old revision, and at the new one.
+    let limit = 40 + 20 * (world.pods().len() + usize::try_from(world.set().replicas()).unwrap_or(0));
+    while moves.len() < limit {
+        let end = match world.next() {
+            Next::Act(actions) => {
+                let revisions: Vec<_> = actions
+                    .iter()
+                    .map(|action| match action {
+                        Action::Create(ordinal) => world.revisions_for(*ordinal),
+                        Action::Delete(..) => Default::default(),
+                    })
+                    .collect();
+                // The status of a sync counts what it saw at its start, not what it has just created.
+                world.settle();
+                for (action, (revision, or)) in actions.into_iter().zip(revisions) {
+                    world.act(action, &revision);
+                    moves.push(match action {
+                        Action::Create(ordinal) => {
+                            broken.remove(&ordinal);
+                            Move::Create { ordinal, revision, or }
+                        }
+                        Action::Delete(ordinal, purpose) => Move::Delete(ordinal, Some(purpose)),
+                    });
+                }
+                world.settle();
+                continue;
+            }
+            Next::Wait { on, because } => End::Blocked(on, because),
+            Next::Settled(rest) => End::At(rest),
+        };
+        if !pass_time(world, assume, &broken) {
+            return Course { moves, end };
+        }
+        world.settle();
+    }
+    Course { moves, end: End::Endless }
+}
+
+fn apply(world: &mut World, change: &Change) {
+    let set = world.set_mut();
+    if let Some(revision) = &change.template {
+        set.status.update_revision.clone_from(revision);
+    }
+    if let Some(replicas) = change.replicas {
+        set.spec.replicas = Some(replicas);
+    }
+    if let Some(partition) = change.partition {
+        let rolling = set.rolling_update().unwrap_or_default();
+        set.spec.update_strategy.rolling_update = Some(RollingUpdate { partition, ..rolling });
+    }
+    // The controller has looked at it; nothing but what it then writes is of interest.
+    set.status.observed_generation = set.metadata.generation;
+}
+
+/// Pods that are being deleted end; if there are none, those that start become available. Gives whether any did.
+fn pass_time(world: &mut World, assume: &Assume, broken: &BTreeSet<i32>) -> bool {
+    let (ending, starting) = world.look(|snapshot| {
+        let all = [snapshot.replicas(), snapshot.condemned()];
+        let (mut ending, mut starting) = (Vec::new(), Vec::new());
+        for replica in all.into_iter().flatten().flatten() {
+            let Some(pod) = replica.pod else { continue };
+            let available = pod.is_available(snapshot.set.spec.min_ready_seconds, snapshot.taken_at);
+            if pod.metadata.is_terminating() {
+                if !assume.undying.contains(&replica.ordinal) {
+                    ending.push(replica.ordinal);
+                }
+            } else if !available
+                && !pod.is_finished()
+                && !broken.contains(&replica.ordinal)
+                && !assume.broken_revisions.contains(pod.revision())
+            {
+                starting.push(replica.ordinal);
+            }
+        }
+        (ending, starting)
+    });
+    for ordinal in &ending {
+        world.remove(*ordinal);
+    }
+    if ending.is_empty() {
+        for ordinal in &starting {
+            world.make_available(*ordinal);
+        }
+    }
+    !ending.is_empty() || !starting.is_empty()
+}

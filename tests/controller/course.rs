@@ -1,0 +1,308 @@
+//! The model run forward: what must hold of every course, and courses that the real controller took.
+
+use std::collections::BTreeSet;
+
+use kubectl_sts::cluster::recorded::{self, Absent};
+use kubectl_sts::controller::{Assume, Blocker, Change, Course, End, Move, Purpose, Rest, World, course};
+use kubectl_sts::kinds::{RollingUpdate, UpdateStrategy};
+use kubectl_sts::snapshot::{ServerVersion, Snapshot};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::change::HEALTHS;
+use super::scenario::Case;
+use crate::support::{self, PATIENCE};
+
+fn run(world: &World, change: &Change, assume: &Assume) -> Course {
+    world.look(|snapshot| course(snapshot, change, assume)).unwrap()
+}
+
+prop_compose! {
+    fn any_pods()(pods in prop::collection::btree_map(
+        0..8_i32,
+        (prop::sample::select(vec!["A", "B", "C"]), prop::sample::select(HEALTHS.to_vec()), any::<bool>()),
+        0..8,
+    )) -> Vec<String> {
+        pods.into_iter()
+            .map(|(ordinal, (revision, (_, health), ends))| {
+                format!("{ordinal} {revision} {health}{}", if ends && ordinal % 3 == 0 { " terminating" } else { "" })
+            })
+            .collect()
+    }
+}
+
+prop_compose! {
+    fn any_world()(
+        parallel in any::<bool>(),
+        strategy in 0..6_i32,
+        partition in 0..6_i32,
+        most in 1..4_i32,
+        (start, replicas) in (prop::sample::select(vec![0, 0, 1, 3]), 0..7_i32),
+        current_replicas in 0..7_i32,
+        update in prop::sample::select(vec!["A", "B"]),
+        server in prop::sample::select(vec!["v1.33.1", "v1.35.1", "v1.36.3", "v1.37.1"]),
+        pods in any_pods(),
+    ) -> World {
+        let rolling = json!({"type": "RollingUpdate",
+            "rollingUpdate": {"partition": partition, "maxUnavailable": most}});
+        let strategy = match strategy {
+            0 => json!({"type": "OnDelete"}),
+            1 => json!({"type": "RollingUpdate"}),
+            _ => rolling,
+        };
+        let case: Case = serde_json::from_value(json!({
+            "policy": if parallel { "Parallel" } else { "OrderedReady" }, "strategy": strategy,
+            "start": start, "replicas": replicas, "current": "A", "update": update,
+            "currentReplicas": current_replicas, "pods": pods, "writes": "nothing",
+        })).unwrap();
+        case.world(server)
+    }
+}
+
+fn any_change() -> impl Strategy<Value = Change> {
+    (
+        prop::option::of(prop::sample::select(vec!["A", "B", "C"])),
+        prop::option::of(0..6_i32),
+        prop::option::of(0..7_i32),
+        prop::collection::vec(0..8_i32, 0..3),
+    )
+        .prop_map(|(template, partition, replicas, delete)| Change {
+            template: template.map(str::to_owned),
+            partition,
+            replicas,
+            delete,
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_course_ends(
+        world in any_world(),
+        change in any_change(),
+        broken in prop::collection::btree_set(prop::sample::select(vec!["A", "B", "C"]), 0..3),
+        broken_pods in prop::collection::btree_set(0..8_i32, 0..3),
+        undying in prop::collection::btree_set(0..8_i32, 0..2),
+    ) {
+        let assume = Assume {
+            broken_revisions: broken.into_iter().map(str::to_owned).collect(),
+            broken_pods,
+            undying,
+        };
+        let course = run(&world, &change, &assume);
+        prop_assert_ne!(course.end, End::Endless, "{:?}", course.moves);
+    }
+
+    #[test]
+    fn with_nothing_broken_the_end_is_a_rest(world in any_world(), change in any_change()) {
+        let on_delete = world.set().spec.update_strategy.r#type == "OnDelete";
+        prop_assume!(!on_delete || change.partition.is_none());
+        let course = run(&world, &change, &Assume::default());
+        prop_assert!(
+            matches!(course.end, End::At(Rest::Done | Rest::Partition | Rest::OnDelete)),
+            "{course:?}"
+        );
+    }
+
+    #[test]
+    fn an_update_starts_at_the_top_and_stops_at_the_partition(world in any_world(), change in any_change()) {
+        let ordered = !world.set().is_parallel();
+        let floor = world.set().start() + change.partition.unwrap_or(world.set().partition());
+        let course = run(&world, &change, &Assume::default());
+        let updated: Vec<i32> = course.moves.iter().filter_map(|it| match it {
+            Move::Delete(ordinal, Some(Purpose::Update)) => Some(*ordinal),
+            _ => None,
+        }).collect();
+        prop_assert!(updated.iter().all(|ordinal| *ordinal >= floor), "below {floor}: {updated:?}");
+        if ordered {
+            prop_assert!(updated.is_sorted_by(|a, b| a > b), "{updated:?}");
+        }
+    }
+}
+
+#[test]
+fn a_broken_revision_blocks_and_a_repaired_template_does_not_help() {
+    let case: Case = serde_json::from_value(json!({
+        "policy": "OrderedReady", "strategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
+        "replicas": 3, "current": "A", "update": "A", "currentReplicas": 3, "writes": "nothing",
+        "pods": ["0 A ready", "1 A ready", "2 A ready"],
+    }))
+    .unwrap();
+    let world = case.world("v1.37.1");
+    let assume = Assume { broken_revisions: BTreeSet::from(["B".to_owned()]), ..Assume::default() };
+    let bad = Change { template: Some("B".to_owned()), ..Change::default() };
+    let course = run(&world, &bad, &assume);
+    assert_eq!(course.end, End::Blocked(2, Blocker::NotReady), "{course:?}");
+    assert_eq!(course.moves.len(), 2, "{course:?}");
+
+    let case: Case = serde_json::from_value(json!({
+        "policy": "OrderedReady", "strategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
+        "replicas": 3, "current": "A", "update": "B", "currentReplicas": 2, "writes": "nothing",
+        "pods": ["0 A ready", "1 A ready", "2 B unready"],
+    }))
+    .unwrap();
+    let world = case.world("v1.37.1");
+    let back = Change { template: Some("A".to_owned()), ..Change::default() };
+    let course = run(&world, &back, &assume);
+    assert_eq!((course.moves.len(), course.end), (0, End::Blocked(2, Blocker::NotReady)));
+    let freed = run(&world, &Change { delete: vec![2], ..back }, &assume);
+    assert_eq!(freed.end, End::At(Rest::Done));
+    assert_eq!(freed.moves.last(), Some(&Move::Create { ordinal: 2, revision: "A".to_owned(), or: None }));
+}
+
+#[test]
+fn a_partition_in_a_set_without_the_stanza_adds_it() {
+    let case: Case = serde_json::from_value(json!({
+        "policy": "OrderedReady", "strategy": {"type": "RollingUpdate"}, "replicas": 2, "current": "A",
+        "update": "B", "currentReplicas": 2, "writes": "nothing", "pods": ["0 A unready", "1 A ready"],
+    }))
+    .unwrap();
+    let mut world = case.world("v1.37.1");
+    let change = Change { partition: Some(0), delete: vec![0], ..Change::default() };
+    let cured = run(&world, &change, &Assume::default());
+    assert_eq!(cured.moves[1], Move::Create { ordinal: 0, revision: "B".to_owned(), or: None }, "{cured:?}");
+    world.set_mut().spec.update_strategy = UpdateStrategy {
+        r#type: "RollingUpdate".to_owned(),
+        rolling_update: Some(RollingUpdate::default()),
+    };
+    assert_eq!(run(&world, &change, &Assume::default()), cured);
+}
+
+/// `+2` and `-2`, with a letter for the revision: a for the first, b for the second.
+fn short(course: &Course, first: &str) -> Vec<String> {
+    let letter = |revision: &str| if revision == first { "a" } else { "b" };
+    course
+        .moves
+        .iter()
+        .map(|it| match it {
+            Move::Delete(ordinal, _) => format!("-{ordinal}"),
+            Move::Create { ordinal, revision, .. } => format!("+{ordinal}{}", letter(revision)),
+        })
+        .collect()
+}
+
+/// What the pods of the namespace went through since a resourceVersion, in the same short form.
+fn watched(ns: &support::Namespace, since: &str, first: &str) -> Vec<String> {
+    let path =
+        format!("/api/v1/namespaces/{}/pods?watch=1&resourceVersion={since}&timeoutSeconds=2", ns.name);
+    let text = ns.kubectl(&["get", "--raw", &path]).ok();
+    let mut ending = BTreeSet::new();
+    let mut moves = Vec::new();
+    for line in text.lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let meta = &event["object"]["metadata"];
+        let ordinal = meta["name"].as_str().unwrap().rsplit_once('-').unwrap().1.to_owned();
+        let uid = meta["uid"].as_str().unwrap().to_owned();
+        if event["type"] == "ADDED" {
+            let revision = meta["labels"]["controller-revision-hash"].as_str().unwrap();
+            moves.push(format!("+{ordinal}{}", if revision == first { "a" } else { "b" }));
+        } else if (event["type"] == "DELETED" || !meta["deletionTimestamp"].is_null()) && ending.insert(uid) {
+            moves.push(format!("-{ordinal}"));
+        }
+    }
+    moves
+}
+
+fn predicted(ns: &support::Namespace, set: &str, change: &Change) -> (Course, String, String) {
+    let all = ns.kubectl(&["get", "statefulsets,pods,controllerrevisions,pvc", "-o", "yaml"]).ok();
+    let files = [("all".to_owned(), all)];
+    let mut observed = recorded::read(&files, Absent::Empty, jiff::Timestamp::now()).unwrap();
+    observed.server = Some(ServerVersion { text: "v1.37.1".to_owned() });
+    observed.taken_at = jiff::Timestamp::now();
+    let namespaces = observed.namespaces();
+    let namespace = &namespaces[ns.name.as_str()];
+    let set = namespace.sets.iter().find(|it| it.metadata.name == set).unwrap();
+    let snapshot = Snapshot::of(&observed, namespace, set);
+    let course = course(&snapshot, change, &Assume::default()).unwrap();
+    let path = format!("/api/v1/namespaces/{}/pods?limit=1", ns.name);
+    let pods: Value = serde_json::from_str(&ns.kubectl(&["get", "--raw", &path]).ok()).unwrap();
+    let version = pods["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    (course, set.status.current_revision.clone(), version)
+}
+
+/// Makes a set, predicts what a change leads to, makes the change, and compares when it has come to rest.
+fn takes_the_course(name: &str, spec: &str, replicas: u64, change: &Change, patch: &Value, ordered: bool) {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace(&format!("course-{name}"));
+    ns.apply(&format!(
+        r#"
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{name: web}}
+spec:
+  serviceName: none
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: web}}}}
+{spec}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{{name: c, image: "registry/app:1"}}]
+"#
+    ));
+    ns.wait_ready("web", replicas);
+    ns.wait_rolled_out("web", replicas);
+    let (course, first, version) = predicted(&ns, "web", change);
+    if patch.is_object() {
+        ns.patch("statefulset/web", patch);
+    }
+    for ordinal in &change.delete {
+        ns.delete(&["pod", &format!("web-{ordinal}"), "--wait=false"]);
+    }
+    let mut wanted = short(&course, &first);
+    let sort = |moves: &mut Vec<String>| {
+        if !ordered {
+            moves.sort();
+        }
+    };
+    sort(&mut wanted);
+    ns.wait(&format!("the course {wanted:?}"), PATIENCE, || {
+        let mut seen = watched(&ns, &version, &first);
+        sort(&mut seen);
+        if seen == wanted { Ok(()) } else { Err(format!("{seen:?}")) }
+    });
+}
+
+fn image(extra: Value) -> Value {
+    let mut patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "registry/app:2"}]}}}});
+    if let Value::Object(extra) = extra {
+        patch["spec"].as_object_mut().unwrap().extend(extra);
+    }
+    patch
+}
+
+#[test]
+fn the_real_controller_takes_the_predicted_course_to_a_partition() {
+    let change = Change { template: Some("new".into()), partition: Some(3), ..Change::default() };
+    let patch = image(json!({"updateStrategy": {"rollingUpdate": {"partition": 3}}}));
+    takes_the_course("partition", "", 5, &change, &patch, true);
+}
+
+#[test]
+fn the_real_controller_takes_the_predicted_course_up_and_down() {
+    let change = |replicas| Change { replicas: Some(replicas), ..Change::default() };
+    takes_the_course("up", "", 3, &change(5), &json!({"spec": {"replicas": 5}}), true);
+    takes_the_course("down", "", 5, &change(2), &json!({"spec": {"replicas": 2}}), true);
+}
+
+#[test]
+fn the_real_controller_takes_the_predicted_course_in_parallel() {
+    let change = Change { template: Some("new".into()), replicas: Some(3), ..Change::default() };
+    let patch = image(json!({"replicas": 3}));
+    takes_the_course("parallel", "  podManagementPolicy: Parallel", 4, &change, &patch, false);
+}
+
+#[test]
+fn the_real_controller_takes_the_predicted_course_with_two_at_a_time() {
+    let change = Change { template: Some("new".into()), ..Change::default() };
+    let spec = "  updateStrategy: {type: RollingUpdate, rollingUpdate: {maxUnavailable: 2}}";
+    takes_the_course("two", spec, 4, &change, &image(Value::Null), true);
+}
+
+#[test]
+fn the_real_controller_takes_the_predicted_course_on_delete() {
+    let change = Change { template: Some("new".into()), delete: vec![1], ..Change::default() };
+    takes_the_course("on-delete", "  updateStrategy: {type: OnDelete}", 3, &change, &image(Value::Null), true);
+}
