@@ -68,7 +68,8 @@ pub enum End {
     At(Rest),
     /// A replica is waited for that is not going to do it.
     Blocked(i32, Blocker),
-    /// The controller deletes and creates for ever.
+    /// The controller deletes and creates for ever: seen where a Parallel set has no `rollingUpdate` stanza and its
+    /// template names a node, from 1.37 on.
     Endless,
 }
 
@@ -121,16 +122,15 @@ fn run(world: &mut World, change: &Change, assume: &Assume) -> Course {
                         Action::Delete(ordinal, purpose) => Move::Delete(ordinal, Some(purpose)),
                     });
                 }
-                world.settle();
                 continue;
             }
             Next::Wait { on, because } => End::Blocked(on, because),
             Next::Settled(rest) => End::At(rest),
         };
+        world.settle();
         if !pass_time(world, assume, &broken) {
             return Course { moves, end };
         }
-        world.settle();
     }
     Course { moves, end: End::Endless }
 }

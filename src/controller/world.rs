@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Action, MaxUnavailable, Next, current_revision, may_get, next, would_get};
+use super::{Action, MaxUnavailable, Next, Purpose, current_revision, may_get, next, would_get};
 use crate::kinds::{
     Condition, Meta, OwnerReference, PersistentVolumeClaim, Pod, REVISION_LABEL, StatefulSet,
     StatefulSetStatus, Strategy,
@@ -109,24 +109,32 @@ impl World {
         self.pods_mut().iter_mut().find(|pod| pod.metadata.name == name)
     }
 
-    /// One write of the controller. A new pod is Pending on `revision`. A deleted one is Terminating; one that has ended
-    /// is gone at once (`registry/core/pod/strategy.go:CheckGracefulDelete` gives it no grace period).
+    /// One write of the controller; a new pod is Pending, on `revision`. A sync that deletes pods for an update writes
+    /// `status.currentReplicas` lower by their number, whatever their revision; a later sync counts anew.
     pub fn act(&mut self, action: Action, revision: &str) {
         match action {
             Action::Create(ordinal) => {
                 let pod = new_pod(self.set(), ordinal, revision);
                 self.pods_mut().push(pod);
             }
-            Action::Delete(ordinal, _) => self.delete(ordinal),
+            Action::Delete(ordinal, purpose) => {
+                if purpose == Purpose::Update {
+                    let current = &mut self.set_mut().status.current_replicas;
+                    *current = (*current - 1).max(0);
+                }
+                self.delete(ordinal);
+            }
         }
     }
 
-    /// Somebody deletes a pod, with grace.
+    /// Somebody deletes a pod, with grace. It is Terminating then; one that has ended or has no node is gone at once, as
+    /// `registry/core/pod/strategy.go:CheckGracefulDelete` gives it no grace period.
     pub fn delete(&mut self, ordinal: i32) {
         let now = self.observed.taken_at;
         let Some(pod) = self.pod_mut(ordinal) else { return };
         pod.metadata.deletion_timestamp.get_or_insert(now);
-        if pod.is_finished() && pod.metadata.finalizers.is_empty() {
+        let at_once = pod.is_finished() || pod.spec.node_name.is_empty();
+        if at_once && pod.metadata.finalizers.is_empty() {
             self.remove(ordinal);
         }
     }
@@ -141,6 +149,9 @@ impl World {
     pub fn make_available(&mut self, ordinal: i32) {
         let Some(pod) = self.pod_mut(ordinal) else { return };
         "Running".clone_into(&mut pod.status.phase);
+        if pod.spec.node_name.is_empty() {
+            "predicted".clone_into(&mut pod.spec.node_name);
+        }
         pod.status.conditions.retain(|condition| condition.r#type != "Ready");
         pod.status.conditions.push(Condition {
             r#type: "Ready".to_owned(),
@@ -219,6 +230,7 @@ fn new_pod(set: &StatefulSet, ordinal: i32, revision: &str) -> Pod {
         },
         ..Pod::default()
     };
+    pod.spec.node_name.clone_from(&set.spec.template.spec.node_name);
     "Pending".clone_into(&mut pod.status.phase);
     pod
 }

@@ -134,6 +134,8 @@ impl Case {
         "web".clone_into(&mut set.metadata.name);
         "default".clone_into(&mut set.metadata.namespace);
         "set".clone_into(&mut set.metadata.uid);
+        // As in the differential test, where a pod has its node from the start: pods without one end at once.
+        "node".clone_into(&mut set.spec.template.spec.node_name);
         set.spec.selector.match_labels = Map::from([("app".to_owned(), "web".to_owned())]);
         set.spec.pod_management_policy = self.policy.clone().unwrap_or_default();
         set.spec.update_strategy = self.strategy.clone().unwrap_or_default();
@@ -235,6 +237,7 @@ fn pod(text: &str, now: Timestamp) -> Pod {
         controller: true,
         ..OwnerReference::default()
     }];
+    "node".clone_into(&mut pod.spec.node_name);
     pod.metadata.deletion_timestamp = words.get(3).map(|word| {
         assert_eq!(*word, "terminating", "{text:?}");
         now
