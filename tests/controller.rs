@@ -110,7 +110,10 @@ async fn differential(api: &Api, seed: u64, cases: usize) -> Option<String> {
     };
     let path = format!("{}/tests/scenarios/found-{seed}.yaml", env!("CARGO_MANIFEST_DIR"));
     std::fs::write(&path, serde_saphyr::to_string(&scenario).unwrap()).unwrap();
-    Some(format!("a wrong prediction, kept in {path}\nset {}\nchanges {:#?}\n{}", set["spec"], found.history, found.text))
+    Some(format!(
+        "a wrong prediction, kept in {path}\nset {}\nchanges {:#?}\n{}",
+        set["spec"], found.history, found.text
+    ))
 }
 
 /// Leaves out changes while the prediction stays wrong.

@@ -10,8 +10,8 @@ use crate::kinds::Strategy;
 use crate::snapshot::{ServerVersion, Snapshot, Unseen};
 
 pub use course::{Assume, Change, Course, End, Move, course};
-pub use world::World;
 pub use next::{Action, Blocker, Next, Purpose, Rest, is_current, next};
+pub use world::World;
 
 /// How the server treats `maxUnavailable` (gate MaxUnavailableStatefulSet). Gates are not in the API, so the version
 /// decides: on in 1.35.0 to 1.35.3, off from 1.35.4 to 1.36 (kubernetes/kubernetes#137926, #137904), on again from
@@ -45,7 +45,11 @@ pub fn current_revision<'a>(snapshot: &Snapshot<'a>) -> &'a str {
     let exists = |name: &str| revisions.iter().any(|revision| revision.metadata.name == name);
     // Hand-written files seldom bring their revisions.
     let gone = exists(&status.update_revision) && !exists(&status.current_revision);
-    if status.current_revision.is_empty() || gone { &status.update_revision } else { &status.current_revision }
+    if status.current_revision.is_empty() || gone {
+        &status.update_revision
+    } else {
+        &status.current_revision
+    }
 }
 
 /// The revision a pod with this ordinal would be made from if it were created now

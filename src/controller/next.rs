@@ -206,9 +206,10 @@ impl View<'_, '_> {
     fn has_stale_claim(&self, replica: &Replica<'_>) -> bool {
         let policy = &self.snapshot.set.spec.persistent_volume_claim_retention_policy;
         policy.when_scaled == "Delete"
-            && replica.claims().flat_map(|claim| &claim.metadata.owner_references).any(|owner| {
-                owner.api_version == "v1" && owner.kind == "Pod" && owner.name == replica.name
-            })
+            && replica
+                .claims()
+                .flat_map(|claim| &claim.metadata.owner_references)
+                .any(|owner| owner.api_version == "v1" && owner.kind == "Pod" && owner.name == replica.name)
     }
 
     /// `processReplica` for every wanted replica, lowest first.

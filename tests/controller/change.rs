@@ -108,7 +108,8 @@ fn strategy(random: &mut Random, replicas: i32) -> Value {
         1 | 2 => json!({"type": "RollingUpdate", "rollingUpdate": null}),
         _ => {
             let partition = if random.chance(50) { 0 } else { random.below(replicas + 2) };
-            let most: Vec<Value> = vec![json!(1), json!(1), json!(2), json!(3), json!("30%"), json!("70%"), json!("100%")];
+            let most: Vec<Value> =
+                vec![json!(1), json!(1), json!(2), json!(3), json!("30%"), json!("70%"), json!("100%")];
             let most = random.one_of(&most);
             json!({"type": "RollingUpdate", "rollingUpdate": {"partition": partition, "maxUnavailable": most}})
         }
@@ -201,8 +202,12 @@ fn spec(random: &mut Random, set: &kubectl_sts::kinds::StatefulSet) -> Value {
             _ if set.strategy() == Strategy::RollingUpdate => {
                 let partition = random.below(set.replicas() + 1);
                 let most = set.rolling_update().and_then(|rolling| rolling.max_unavailable);
-                let rolling = json!({"partition": partition, "maxUnavailable": most.unwrap_or(IntOrString::Int(1))});
-                patch.insert("updateStrategy".to_owned(), json!({"type": "RollingUpdate", "rollingUpdate": rolling}))
+                let rolling =
+                    json!({"partition": partition, "maxUnavailable": most.unwrap_or(IntOrString::Int(1))});
+                patch.insert(
+                    "updateStrategy".to_owned(),
+                    json!({"type": "RollingUpdate", "rollingUpdate": rolling}),
+                )
             }
             _ => None,
         };

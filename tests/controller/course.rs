@@ -162,10 +162,8 @@ fn a_partition_in_a_set_without_the_stanza_adds_it() {
     let change = Change { partition: Some(0), delete: vec![0], ..Change::default() };
     let cured = run(&world, &change, &Assume::default());
     assert_eq!(cured.moves[1], Move::Create { ordinal: 0, revision: "B".to_owned(), or: None }, "{cured:?}");
-    world.set_mut().spec.update_strategy = UpdateStrategy {
-        r#type: "RollingUpdate".to_owned(),
-        rolling_update: Some(RollingUpdate::default()),
-    };
+    world.set_mut().spec.update_strategy =
+        UpdateStrategy { r#type: "RollingUpdate".to_owned(), rolling_update: Some(RollingUpdate::default()) };
     assert_eq!(run(&world, &change, &Assume::default()), cured);
 }
 
@@ -266,7 +264,8 @@ spec:
 }
 
 fn image(extra: Value) -> Value {
-    let mut patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "registry/app:2"}]}}}});
+    let mut patch =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "registry/app:2"}]}}}});
     if let Value::Object(extra) = extra {
         patch["spec"].as_object_mut().unwrap().extend(extra);
     }
@@ -304,5 +303,12 @@ fn the_real_controller_takes_the_predicted_course_with_two_at_a_time() {
 #[test]
 fn the_real_controller_takes_the_predicted_course_on_delete() {
     let change = Change { template: Some("new".into()), delete: vec![1], ..Change::default() };
-    takes_the_course("on-delete", "  updateStrategy: {type: OnDelete}", 3, &change, &image(Value::Null), true);
+    takes_the_course(
+        "on-delete",
+        "  updateStrategy: {type: OnDelete}",
+        3,
+        &change,
+        &image(Value::Null),
+        true,
+    );
 }

@@ -241,9 +241,9 @@ impl Drive<'_> {
         let most = ways.iter().map(|way| way.0.len()).max().unwrap_or(0);
         let found = self
             .wait(|track| {
-                let way = ways.iter().position(|(writes, then)| {
-                    same(&track.log, writes, parallel) && agrees(track, then)
-                });
+                let way = ways
+                    .iter()
+                    .position(|(writes, then)| same(&track.log, writes, parallel) && agrees(track, then));
                 way.map(Ok).or_else(|| (track.log.len() > most).then_some(Err(())))
             })
             .await;
@@ -255,13 +255,7 @@ impl Drive<'_> {
                 track.log.clear();
                 let set = track.set.clone().unwrap();
                 let pods = track.pods.values().cloned().collect();
-                return Ok(World::new(
-                    set,
-                    pods,
-                    Vec::new(),
-                    Some(self.server.clone()),
-                    Timestamp::now(),
-                ));
+                return Ok(World::new(set, pods, Vec::new(), Some(self.server.clone()), Timestamp::now()));
             }
         }
         Err(self.wrong(&world, &ways))
@@ -321,7 +315,12 @@ fn agrees(track: &Track, then: &World) -> bool {
         let mut rows: Vec<_> = pods
             .map(|pod| {
                 let meta = &pod.metadata;
-                (meta.name.clone(), pod.revision().to_owned(), pod.status.phase.clone(), meta.is_terminating())
+                (
+                    meta.name.clone(),
+                    pod.revision().to_owned(),
+                    pod.status.phase.clone(),
+                    meta.is_terminating(),
+                )
             })
             .collect();
         rows.sort();
