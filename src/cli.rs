@@ -173,22 +173,31 @@ fn read_files(names: &[String]) -> Result<Vec<(String, String)>> {
     names
         .iter()
         .map(|name| {
-            let text = if name == "-" {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).map(|_| text)
-            } else {
-                std::fs::read_to_string(Path::new(name))
-            };
             let label = if name == "-" { "standard input" } else { name.as_str() };
-            text.map(|text| (label.to_owned(), text)).map_err(|error| {
-                let why = match error.kind() {
-                    std::io::ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
-                    _ => error.to_string(),
-                };
-                Error::cluster(format!("could not read {label}")).because(why)
-            })
+            Ok((label.to_owned(), read_file(name)?))
         })
         .collect()
+}
+
+/// The text of a file; `-` is standard input.
+///
+/// # Errors
+/// When it cannot be read, or is not text.
+pub fn read_file(name: &str) -> Result<String> {
+    let text = if name == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(Path::new(name))
+    };
+    let label = if name == "-" { "standard input" } else { name };
+    text.map_err(|error| {
+        let why = match error.kind() {
+            std::io::ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
+            _ => error.to_string(),
+        };
+        Error::cluster(format!("could not read {label}")).because(why)
+    })
 }
 
 /// Reads a label selector as kubectl does: `a=b,c!=d,e in (f,g),h notin (i),j,!k`.

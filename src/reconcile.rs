@@ -25,6 +25,8 @@ pub enum Outcome {
     Refused(Refusal),
     /// What it needs to know could not be seen.
     Unseen(Unseen),
+    /// What was reached did not stay good, or a check said no: what, and what it said.
+    Failed(String, Vec<String>),
     /// Time is up.
     TimedOut,
     /// The set is gone.

@@ -13,6 +13,7 @@
 mod support;
 
 mod architecture;
+mod canary;
 mod cluster_smoke;
 mod completion;
 mod connect;

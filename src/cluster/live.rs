@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::connect::{Connection, ReadError};
 use super::decode;
 use super::inventory::{self, Want};
+use super::raw;
 use crate::error::{Error, Result};
 use crate::kinds::*;
 use crate::plan::{PatchKind, Step};
@@ -229,6 +230,14 @@ impl Live {
             }
             Err(error) => Err(self.connection.explain(&error, &doing)),
         }
+    }
+
+    /// An object of the namespace as the server has it, see [`raw`].
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn raw(&self, kind: Kind, name: &str) -> Result<Option<Value>> {
+        raw::object(&self.connection, &self.namespace, kind, name).await
     }
 
     /// Asks whether we may; `None` when the server does not say.

@@ -4,4 +4,5 @@ pub mod connect;
 pub mod decode;
 pub mod inventory;
 pub mod live;
+pub mod raw;
 pub mod recorded;

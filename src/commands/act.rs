@@ -12,6 +12,7 @@ use crate::error::{Error, Exit, Result};
 use crate::plan::{Goal, Plan, Step, Stop};
 use crate::reconcile::{Entry, Limits, Outcome, Report, Witness, reconcile};
 use crate::render::live::{Stream, show};
+use crate::render::progress::Line;
 use crate::render::{
     Look, Output, Page, View, ask, finding, finding_json, plan, plan_json, render, sentence, step_json,
     step_text,
@@ -48,6 +49,69 @@ enum DryRun {
     Server,
 }
 
+/// What came of showing a plan.
+pub(super) enum Consented {
+    /// It was agreed to.
+    To(Plan),
+    /// Nothing is left to write or to wait for.
+    Nothing(Plan),
+    /// It was only to be shown or checked.
+    Answered(Answer),
+}
+
+/// Shows the plan for a goal, once it is known to be allowed, and asks.
+pub(super) async fn consented(
+    live: &mut Live,
+    name: &str,
+    goal: &dyn Goal,
+    consent: &Consent,
+    global: &Global,
+    streams: &Streams,
+) -> Result<Consented> {
+    let plan = live.look(|now| now.map(|now| goal.plan(now)));
+    let Some(plan) = plan else {
+        return Err(Error::cluster(format!("StatefulSet {name} is gone")));
+    };
+    let plan = plan.map_err(stopped)?;
+    if consent.dry_run == DryRun::Client {
+        return Ok(Consented::Answered(shown(plan, name, true)));
+    }
+    if plan.steps.is_empty() {
+        return Ok(Consented::Nothing(plan));
+    }
+    permitted(live, &plan).await?;
+    if consent.dry_run == DryRun::Server {
+        return checked(live, name, plan).await.map(Consented::Answered);
+    }
+    if !agreed(&plan, name, global.output, consent, streams)? {
+        return Err(Error::refused("declined; nothing was written"));
+    }
+    Ok(Consented::To(plan))
+}
+
+/// A plan that is only shown.
+pub(super) fn shown(plan: Plan, name: &str, dry: bool) -> Answer {
+    let view = Shown { plan, name: name.to_owned(), dry, checked: Vec::new() };
+    Answer { view: Box::new(view), exit: Exit::Good }
+}
+
+impl Consent {
+    /// When to give up.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            timeout: self.timeout.filter(|timeout| !timeout.is_zero()),
+            stuck_after: self.stuck_after,
+            stable_for: Duration::ZERO,
+            endless: false,
+        }
+    }
+
+    /// Whether somebody can be asked again, about a plan that has changed.
+    pub(super) fn asks_again(&self, outcome: &Outcome) -> bool {
+        matches!(outcome, Outcome::Drifted(_)) && !self.yes && ask::somebody()
+    }
+}
+
 /// Shows the plan for a goal, asks, carries it out and looks after it.
 pub(super) async fn carry_out(
     global: &Global,
@@ -58,40 +122,20 @@ pub(super) async fn carry_out(
 ) -> Result<Answer> {
     let name = bare(name)?;
     if !global.from.is_empty() {
-        return from_files(global, name, goal, streams).await;
+        return recorded(global, name, streams, |now| goal.plan(now).map_err(stopped)).await;
     }
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
     let namespace = connection.namespace.clone();
     let mut live = Live::start(connection, &namespace, name).await?;
     loop {
-        let plan = live.look(|now| now.map(|now| goal.plan(now)));
-        let Some(plan) = plan else {
-            return Err(Error::cluster(format!("StatefulSet {name} is gone")));
-        };
-        let plan = plan.map_err(stopped)?;
-        if plan.steps.is_empty() || consent.dry_run == DryRun::Client {
-            let dry = consent.dry_run == DryRun::Client;
-            return Ok(Answer {
-                view: Box::new(Shown { plan, name: name.to_owned(), dry, checked: Vec::new() }),
-                exit: Exit::Good,
-            });
-        }
-        permitted(&live, &plan).await?;
-        if consent.dry_run == DryRun::Server {
-            return checked(&mut live, name, plan).await;
-        }
-        if !agreed(&plan, name, global.output, consent, streams)? {
-            return Err(Error::refused("declined; nothing was written"));
-        }
-        let limits = Limits {
-            timeout: consent.timeout.filter(|timeout| !timeout.is_zero()),
-            stuck_after: consent.stuck_after,
-            stable_for: Duration::ZERO,
-            endless: false,
+        let plan = match consented(&mut live, name, goal, consent, global, streams).await? {
+            Consented::To(plan) => plan,
+            Consented::Nothing(plan) => return Ok(shown(plan, name, false)),
+            Consented::Answered(answer) => return Ok(answer),
         };
         let mut teller = Teller::new(streams.look, global.output);
-        let report = reconcile(&mut live, goal, &plan.steps, &limits, &mut teller).await?;
-        let ask_again = matches!(report.outcome, Outcome::Drifted(_)) && !consent.yes && ask::somebody();
+        let report = reconcile(&mut live, goal, &plan.agreed(), &consent.limits(), &mut teller).await?;
+        let ask_again = consent.asks_again(&report.outcome);
         let ending = Ending::of(&live, name, &namespace, report, &teller);
         drop(teller);
         if ask_again {
@@ -104,23 +148,29 @@ pub(super) async fn carry_out(
 }
 
 /// A recording cannot be changed: the plan is shown, and that is all.
-async fn from_files(global: &Global, name: &str, goal: &dyn Goal, streams: &Streams) -> Result<Answer> {
+pub(super) async fn recorded(
+    global: &Global,
+    name: &str,
+    streams: &Streams,
+    plan: impl Fn(&Snapshot<'_>) -> Result<Plan>,
+) -> Result<Answer> {
     let sight = global.observe(false, Want::Diagnosis, streams.warn).await?;
     let chosen = sight.choose(&[name.to_owned()], &crate::cli::Choice::default())?;
-    let namespaces = sight.observed.namespaces();
-    for namespace in namespaces.values() {
+    for namespace in sight.observed.namespaces().values() {
         if let Some(set) = namespace.sets.iter().copied().find(|set| chosen(set)) {
-            let plan = goal.plan(&Snapshot::of(&sight.observed, namespace, set)).map_err(stopped)?;
-            let shown = Shown { plan, name: name.to_owned(), dry: true, checked: Vec::new() };
-            return Ok(Answer { view: Box::new(shown), exit: Exit::Good });
+            let plan = plan(&Snapshot::of(&sight.observed, namespace, set))?;
+            return Ok(shown(plan, name, true));
         }
     }
     Err(Error::cluster(format!("no StatefulSet \"{name}\" {}", sight.place)))
 }
 
-fn stopped(stop: Stop) -> Error {
+/// Why there is no plan, as an error; the reason is a stable word for programs.
+pub(super) fn stopped(stop: Stop) -> Error {
     match stop {
-        Stop::Refused(refusal) => Error::refused(refusal.because).hint(refusal.hint),
+        Stop::Refused(refusal) => {
+            Error::refused(format!("{} ({})", refusal.because, refusal.reason)).hint(refusal.hint)
+        }
         Stop::Unseen(unseen) => {
             Error::cluster(format!("could not see {unseen}, without which nothing is done"))
         }
@@ -130,7 +180,7 @@ fn stopped(stop: Stop) -> Error {
 /// Whether all writes of the plan are allowed, asked before the first one.
 async fn permitted(live: &Live, plan: &Plan) -> Result<()> {
     let mut asked: Vec<(&str, &str, &str, &str)> = Vec::new();
-    for step in plan.writes() {
+    for step in &plan.agreed() {
         let needed = match step {
             Step::Patch(_) => ("patch", "apps", "statefulsets", ""),
             Step::DeletePod { evict: true, .. } => ("create", "", "pods", "eviction"),
@@ -246,6 +296,13 @@ impl Teller {
     }
 }
 
+impl Teller {
+    /// Tells of something that happened to the set, other than what can be seen of its pods.
+    pub(super) fn tell(&mut self, object: &str, event: &'static str, text: String) {
+        self.stream.say(&Line { seconds: self.seconds, object: object.to_owned(), event, text });
+    }
+}
+
 impl Witness for Teller {
     fn look(&mut self, snapshot: &Snapshot<'_>) {
         let started = *self.started.get_or_insert(snapshot.taken_at);
@@ -265,6 +322,8 @@ pub(super) struct Ending {
     seconds: i64,
     rest: String,
     report: Report,
+    /// What to type next: label and command.
+    pub(super) typed: Vec<(&'static str, String)>,
 }
 
 impl Ending {
@@ -280,6 +339,7 @@ impl Ending {
             seconds: teller.seconds,
             rest: rest.unwrap_or_else(|| "the set is gone".to_owned()),
             report,
+            typed: Vec::new(),
         }
     }
 
@@ -287,7 +347,7 @@ impl Ending {
     pub(super) fn exit(&self) -> Exit {
         match &self.report.outcome {
             Outcome::Reached => Exit::Good,
-            Outcome::Stuck(_) | Outcome::Gone => Exit::Bad,
+            Outcome::Stuck(_) | Outcome::Gone | Outcome::Failed(..) => Exit::Bad,
             Outcome::Drifted(_) | Outcome::Refused(_) => Exit::Refused,
             Outcome::Unseen(_) => Exit::Cluster,
             Outcome::TimedOut => Exit::TimedOut,
@@ -299,6 +359,7 @@ impl Ending {
             Outcome::Reached => "reached",
             Outcome::Stuck(_) => "stuck",
             Outcome::Gone => "gone",
+            Outcome::Failed(..) => "failed",
             Outcome::Drifted(_) => "drifted",
             Outcome::Refused(_) => "refused",
             Outcome::Unseen(_) => "unseen",
@@ -317,6 +378,7 @@ impl Ending {
             }
             Outcome::Stuck(stuck) => format!("stuck on {}", stuck.on),
             Outcome::Gone => "the set is gone".to_owned(),
+            Outcome::Failed(what, _) => format!("stopped: {what}"),
             Outcome::Drifted(_) => "stopped: the cluster is not any more as it was shown".to_owned(),
             Outcome::Refused(refusal) => format!("stopped: {}", refusal.because),
             Outcome::Unseen(unseen) => format!("stopped: could not see {unseen}"),
@@ -339,8 +401,19 @@ impl View for Ending {
                 page.command("  try", 11, &command);
             }
         }
+        if let Outcome::Failed(_, said) = &self.report.outcome {
+            for line in said {
+                page.field("        |", 10, line);
+            }
+        }
         if let Outcome::Refused(refusal) = &self.report.outcome {
             page.field("  try", 11, &refusal.hint);
+        }
+        if !self.typed.is_empty() {
+            page.gap();
+        }
+        for (label, command) in &self.typed {
+            page.command(&format!("  {label}"), 8, command);
         }
         if !self.report.journal.is_empty() {
             page.gap();
@@ -377,10 +450,12 @@ impl View for Ending {
             "seconds": self.seconds,
             "findings": findings,
             "journal": journal,
+            "type": self.typed.iter().map(|(label, command)| json!({"label": label, "command": command})).collect::<Vec<_>>(),
         });
         match &self.report.outcome {
             Outcome::Stuck(stuck) => value["stuckOn"] = stuck.on.clone().into(),
             Outcome::Refused(refusal) => value["reason"] = refusal.reason.into(),
+            Outcome::Failed(_, said) => value["said"] = said.clone().into(),
             _ => {}
         }
         value

@@ -1,10 +1,13 @@
 //! What you can type: one file a command, with its arguments and help, what it does, and what it shows.
 
+mod abort;
 mod act;
+mod canary;
 mod complete;
 mod completion;
 mod doctor;
 mod explain;
+mod promote;
 mod record;
 mod status;
 mod watch;
@@ -43,6 +46,12 @@ pub enum Command {
     Status(status::Args),
     /// Follows a rollout or a scaling until it is settled or stuck
     Watch(watch::Args),
+    /// Gives some pods a new template first
+    Canary(canary::Args),
+    /// Goes on with a canary: to the next pods, or to all
+    Promote(promote::Args),
+    /// Ends a canary: template, pods and partition as before
+    Abort(abort::Args),
     /// Looks for what is wrong, and says what to type
     Doctor(doctor::Args),
     /// Explains a rule
@@ -63,6 +72,9 @@ impl Cli {
         match &self.command {
             Command::Status(args) => status::run(&self.global, args, streams).await,
             Command::Watch(args) => watch::run(&self.global, args, streams).await,
+            Command::Canary(args) => canary::run(&self.global, args, streams).await,
+            Command::Promote(args) => promote::run(&self.global, args, streams).await,
+            Command::Abort(args) => abort::run(&self.global, args, streams).await,
             Command::Doctor(args) => doctor::run(&self.global, args, warn).await,
             Command::Explain(args) => explain::run(args),
             Command::Record(args) => record::run(&self.global, args, warn).await,

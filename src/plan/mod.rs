@@ -2,12 +2,14 @@
 //!
 //! A step carries what was seen, and is compared by it: a step agreed to can be told from one that only looks like it.
 
+mod canary;
 mod rollout;
 
 use serde_json::{Value, json};
 
 use crate::snapshot::{Snapshot, Unseen};
 
+pub use canary::{Abort, Canary, Change, Stamp, stable};
 pub use rollout::Rollout;
 
 /// Something to be reached.
@@ -62,6 +64,8 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// All steps, in order.
     pub steps: Vec<Step>,
+    /// Writes that may become needed on the way, and are agreed to with the rest.
+    pub if_needed: Vec<Step>,
     /// How things stand at the end.
     pub then: String,
     /// What is not touched.
@@ -74,6 +78,11 @@ impl Plan {
     /// The steps that write, in order.
     pub fn writes(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| !matches!(step, Step::Await { .. }))
+    }
+
+    /// Everything that is agreed to with this plan.
+    pub fn agreed(&self) -> Vec<Step> {
+        self.steps.iter().chain(&self.if_needed).cloned().collect()
     }
 }
 

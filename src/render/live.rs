@@ -75,7 +75,7 @@ impl Stream {
     }
 
     /// Tells of something that happened.
-    fn say(&mut self, line: &Line) {
+    pub fn say(&mut self, line: &Line) {
         match &mut self.how {
             How::Screen(screen) => screen.pending.push(clean(&line.text())),
             How::Lines => tell(&clean(&line.text())),

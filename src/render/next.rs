@@ -62,7 +62,10 @@ pub fn brief(snapshot: &Snapshot<'_>, next: &Next) -> String {
             format!("waits for {}{word}", snapshot.set.pod_name(*on))
         }
         Next::Settled(Rest::Done) => "–".to_owned(),
-        Next::Settled(Rest::Partition) => format!("rests at partition {}", snapshot.set.partition()),
+        Next::Settled(Rest::Partition) => {
+            let baking = snapshot.baking().map(|good| format!(", baking {}", words::age(good)));
+            format!("rests at partition {}{}", snapshot.set.partition(), baking.unwrap_or_default())
+        }
         Next::Settled(Rest::OnDelete) => {
             format!("{} to delete by hand", words::count(stale(snapshot).len(), "pod"))
         }

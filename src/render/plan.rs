@@ -22,6 +22,9 @@ pub fn plan(page: &mut Page, plan: &Plan) {
         let text = if note.is_empty() { step_text(step) } else { format!("{}:  {note}", step_text(step)) };
         page.field(&format!("  {}", number + 1), 5, &text);
     }
+    for step in &plan.if_needed {
+        page.field("  or", 5, &format!("{} if it gets stuck:  {}", step_text(step), note(step)));
+    }
     for (label, text) in [("then", &plan.then), ("stays", &plan.stays), ("back", &plan.back)] {
         if !text.is_empty() {
             page.field(&format!("  {label}"), 9, text);
@@ -38,6 +41,7 @@ pub fn plan_json(plan: &Plan) -> Value {
         "facts": plan.facts.iter().map(|(label, text)| json!({"label": label, "text": text})).collect::<Vec<_>>(),
         "warnings": plan.warnings,
         "steps": plan.steps.iter().map(step_json).collect::<Vec<_>>(),
+        "ifNeeded": plan.if_needed.iter().map(step_json).collect::<Vec<_>>(),
         "then": plan.then,
         "stays": plan.stays,
         "back": plan.back,
@@ -60,13 +64,39 @@ pub fn step_json(step: &Step) -> Value {
     match step {
         Step::Patch(patch) => json!({
             "do": "patch", "kind": "StatefulSet", "name": patch.set, "uid": patch.seen,
-            "generation": patch.generation, "patch": patch.body, "note": patch.note,
+            "generation": patch.generation, "patch": without_values(patch.body.clone()), "note": patch.note,
         }),
         Step::DeletePod { pod, seen, evict, note } => json!({
             "do": if *evict { "evict" } else { "delete" }, "kind": "Pod", "name": pod, "uid": seen, "note": note,
         }),
         Step::Await { pods, until } => json!({"do": "await", "pods": pods, "until": until}),
     }
+}
+
+/// The patch without the values of environment variables, which are often secrets.
+fn without_values(mut body: Value) -> Value {
+    match &mut body {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if key == "env" {
+                    for variable in value.as_array_mut().into_iter().flatten() {
+                        if let Some(value) = variable.get_mut("value") {
+                            *value = "(not shown)".into();
+                        }
+                    }
+                } else {
+                    *value = without_values(value.take());
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                *item = without_values(item.take());
+            }
+        }
+        _ => {}
+    }
+    body
 }
 
 fn note(step: &Step) -> &str {

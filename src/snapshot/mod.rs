@@ -1,5 +1,6 @@
 //! What was observed of one set: facts, no opinions.
 
+mod canary;
 mod observed;
 mod ordinal;
 mod replica;
@@ -8,6 +9,7 @@ mod trouble;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use canary::{CANARY, Mark};
 pub use observed::{Namespace, Observed, Scope, Seen, ServerVersion, Unseen};
 pub use ordinal::{ClaimName, parse_pod_name};
 pub use replica::{Replica, Slot};

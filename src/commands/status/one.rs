@@ -283,11 +283,14 @@ fn rollout(snapshot: &Snapshot<'_>, next: Option<&Next>) -> (String, String) {
         return (format!("{current}  →  {update}    {counts}, OnDelete"), format!("{new}/{total} OnDelete"));
     }
     if matches!(next, Some(Next::Settled(Rest::Partition))) {
+        let began = snapshot.mark().flatten().map(|mark| mark.at);
         let newest = pods.iter().filter(|pod| pod.revision() == update);
-        let since = newest.filter_map(|pod| pod.metadata.creation_timestamp).max();
+        let since = began.or_else(|| newest.filter_map(|pod| pod.metadata.creation_timestamp).max());
         let since = snapshot
             .since(since)
             .map_or(String::new(), |since| format!(", canary since {}", words::age(since)));
+        let baking = snapshot.baking().map(|good| format!(", baking for {}", words::age(good)));
+        let since = since + &baking.unwrap_or_default();
         return (format!("{current}  →  {update}    {counts}{since}"), format!("canary {new}/{total}"));
     }
     if current == update {

@@ -1,0 +1,88 @@
+//! `abort`: a canary goes back.
+
+use super::act::{Consent, Consented, Ending, Teller, consented, recorded, shown, stopped};
+use super::canary::{current, managed, stamp};
+use super::help;
+use crate::cli::{Answer, Global, Streams, bare};
+use crate::cluster::connect::connect;
+use crate::cluster::live::Live;
+use crate::error::{Error, Result};
+use crate::kinds::Kind;
+use crate::plan::{Abort, Goal, Stop, stable};
+use crate::reconcile::reconcile;
+use crate::render::live::show;
+use crate::render::render;
+
+/// Ends a canary: puts the stable template back, frees pods that are stuck, and restores the partition
+///
+/// Only pods that have left the stable revision restart. When every pod is available on the stable revision again, the
+/// partition is put back to what it was, and the mark of the canary is removed. A canary that was made by hand has no
+/// mark: what can be derived is, and is said.
+#[derive(clap::Args, Debug)]
+#[command(after_help = help!(
+    "Writes the template and the partition of the set, deletes pods of the abandoned revision that are stuck, and\n\
+     removes the annotation kubectl-sts/canary. Reads the stable ControllerRevision."
+    ""
+    "Examples:"
+    "  kubectl sts abort postgres"
+    "  kubectl sts abort postgres --yes --timeout 10m"
+))]
+pub struct Args {
+    /// The set
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// What is agreed to.
+    #[command(flatten)]
+    consent: Consent,
+}
+
+pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+    let (name, consent) = (bare(&args.name)?, &args.consent);
+    let refused = |refusal| stopped(Stop::Refused(refusal));
+    if !global.from.is_empty() {
+        return recorded(global, name, streams, |now| {
+            let stable = stable(now).map_err(refused)?;
+            let warnings = managed(now.set, None);
+            Abort { stable, data: None, stamp: stamp(now), warnings }.plan(now).map_err(stopped)
+        })
+        .await;
+    }
+    let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
+    let namespace = connection.namespace.clone();
+    let mut live = Live::start(connection, &namespace, name).await?;
+    loop {
+        let raw = live.raw(Kind::StatefulSet, name).await?;
+        let (stable, uid) = current(&live, name, |now| (stable(now), now.set.metadata.uid.clone()))?;
+        let stable = stable.map_err(refused)?;
+        let revision = live.raw(Kind::ControllerRevision, &stable).await?;
+        let own = revision.filter(|revision| {
+            let owners = revision["metadata"]["ownerReferences"].as_array();
+            owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == uid.as_str()))
+        });
+        let Some(revision) = own else {
+            return Err(Error::refused(format!("revision {stable} is not there any more (revision-gone)"))
+                .hint(format!("see which are: kubectl rollout history statefulset/{name} -n {namespace}")));
+        };
+        let data = Some(revision["data"].clone());
+        let goal = current(&live, name, |now| {
+            let warnings = managed(now.set, raw.as_ref());
+            Abort { stable, data, stamp: stamp(now), warnings }
+        })?;
+        let plan = match consented(&mut live, name, &goal, consent, global, streams).await? {
+            Consented::To(plan) => plan,
+            Consented::Nothing(plan) => return Ok(shown(plan, name, false)),
+            Consented::Answered(answer) => return Ok(answer),
+        };
+        let mut teller = Teller::new(streams.look, global.output);
+        let report = reconcile(&mut live, &goal, &plan.agreed(), &consent.limits(), &mut teller).await?;
+        let ask_again = consent.asks_again(&report.outcome);
+        let ending = Ending::of(&live, name, &namespace, report, &teller);
+        drop(teller);
+        if ask_again {
+            show(&render(&ending, global.output, streams.look)?);
+            continue;
+        }
+        let exit = ending.exit();
+        return Ok(Answer { view: Box::new(ending), exit });
+    }
+}

@@ -1,0 +1,154 @@
+//! `canary`: a new template for some pods first.
+
+mod climb;
+mod good;
+
+use serde_json::Value;
+
+use super::act::Consent;
+use super::help;
+use crate::cli::{Answer, Global, Streams, read_file};
+use crate::cluster::decode;
+use crate::error::{Error, Result};
+use crate::kinds::StatefulSet;
+use crate::plan::{Canary, Change, Stop};
+use crate::snapshot::Snapshot;
+
+pub(super) use climb::{climb, current, managed, stamp};
+pub(super) use good::Looking;
+
+/// Gives some pods a new template first, watches them, and leaves the others alone until you promote or abort
+///
+/// The template and the partition go in one write, so that no pod outside the canary can restart. Pods move highest
+/// ordinal first. Without a new template the partition is set, and the next command is shown. What is needed to go
+/// back stands in the annotation kubectl-sts/canary of the set; the same command again goes on where it was.
+#[derive(clap::Args, Debug)]
+#[command(after_help = help!(
+    "Writes one patch of the set for each step, after showing the plan and asking; reads what `watch` reads."
+    ""
+    "Examples:"
+    "  kubectl sts canary postgres --partition 3 --image postgres=postgres:17.1     pods 4 and 3 of 5"
+    "  kubectl sts canary postgres --pods 20% -f patch.yaml --bake 10m              must stay good for 10m"
+    "  kubectl sts canary postgres --steps 4,2,0 --image postgres=postgres:17.1 --check './smoke.sh' --yes"
+))]
+#[command(group = clap::ArgGroup::new("how far").required(true))]
+pub struct Args {
+    /// The set
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Move the pods from this index up, counted from the first ordinal
+    #[arg(long, value_name = "N", group = "how far", value_parser = clap::value_parser!(i32).range(0..))]
+    partition: Option<i32>,
+    /// Move so many pods, or so many percent of them, rounded up
+    #[arg(long, value_name = "K|P%", group = "how far", value_parser = share)]
+    pods: Option<Share>,
+    /// Move down through these partitions, looking after the pods at each, such as 4,2,0
+    #[arg(long, value_name = "N,…", group = "how far", value_delimiter = ',', value_parser = clap::value_parser!(i32).range(0..))]
+    steps: Vec<i32>,
+    /// A container's new image; may be given several times
+    #[arg(long, value_name = "CONTAINER=IMAGE", value_parser = image)]
+    image: Vec<(String, String)>,
+    /// A file with a strategic merge patch of the pod template; - is standard input
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    filename: Option<String>,
+    /// The same patch on the command line, in JSON or YAML
+    #[arg(long, value_name = "PATCH", conflicts_with = "filename")]
+    patch: Option<String>,
+    /// Begin although a pod is not available
+    #[arg(long)]
+    allow_unhealthy: bool,
+    /// How well the pods have to do.
+    #[command(flatten)]
+    looking: Looking,
+    /// What is agreed to.
+    #[command(flatten)]
+    consent: Consent,
+}
+
+/// `--pods`.
+#[derive(Clone, Copy, Debug)]
+enum Share {
+    Count(i32),
+    Percent(i32),
+}
+
+fn share(text: &str) -> std::result::Result<Share, String> {
+    let number = |text: &str| text.parse::<i32>().ok().filter(|number| *number >= 0);
+    match text.strip_suffix('%') {
+        Some(percent) => number(percent).filter(|percent| *percent <= 100).map(Share::Percent),
+        None => number(text).map(Share::Count),
+    }
+    .ok_or_else(|| "give a number of pods, or a percentage such as 20%".to_owned())
+}
+
+fn image(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((container, image)) if !container.is_empty() && !image.is_empty() => {
+            Ok((container.to_owned(), image.to_owned()))
+        }
+        _ => Err("give a container and its image, as in postgres=postgres:17.1".to_owned()),
+    }
+}
+
+pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+    if !args.steps.is_sorted_by(|a, b| a > b) {
+        return Err(Error::usage("the steps go down: each partition is lower than the one before")
+            .hint("as in --steps 4,2,0"));
+    }
+    let patch = match (&args.filename, &args.patch) {
+        (Some(file), _) => Some((file.clone(), read_file(file)?)),
+        (None, Some(text)) => Some(("--patch".to_owned(), text.clone())),
+        (None, None) => None,
+    };
+    let patch = patch.map(|(label, text)| one_document(&label, &text)).transpose()?;
+    let make = |now: &Snapshot<'_>, raw: Option<&Value>| -> Result<Canary> {
+        let set = now.set;
+        let own;
+        let template = match raw {
+            Some(raw) => &raw["spec"]["template"],
+            None => {
+                own = serde_json::to_value(&set.spec.template).unwrap_or_default();
+                &own
+            }
+        };
+        let change = Change::of(&args.image, patch.clone(), &set.spec.template, template)
+            .map_err(|refusal| super::act::stopped(Stop::Refused(refusal)))?;
+        Ok(Canary {
+            change,
+            steps: args.partitions(set)?,
+            goes_on: false,
+            allow_unhealthy: args.allow_unhealthy,
+            finish: true,
+            stamp: stamp(now),
+            warnings: managed(set, raw),
+        })
+    };
+    climb(global, &args.name, &args.consent, &args.looking, streams, make).await
+}
+
+impl Args {
+    fn partitions(&self, set: &StatefulSet) -> Result<Vec<i32>> {
+        let replicas = set.replicas();
+        let pods = match (self.partition, self.pods) {
+            (Some(partition), _) => return Ok(vec![partition]),
+            (None, None) => return Ok(self.steps.clone()),
+            (None, Some(Share::Count(count))) => count,
+            (None, Some(Share::Percent(percent))) => {
+                let pods = (i64::from(replicas) * i64::from(percent) + 99) / 100;
+                i32::try_from(pods).unwrap_or(replicas)
+            }
+        };
+        if pods > replicas && replicas > 0 {
+            return Err(Error::usage(format!("{} has {replicas} replicas only", set.metadata.name)));
+        }
+        Ok(vec![(replicas - pods).max(0)])
+    }
+}
+
+fn one_document(label: &str, text: &str) -> Result<Value> {
+    let mut documents = decode::documents(label, text)?;
+    match (documents.pop(), documents.is_empty()) {
+        (Some(one), true) => Ok(one),
+        _ => Err(Error::usage(format!("{label} must hold one patch, in YAML or JSON"))),
+    }
+}

@@ -1,0 +1,180 @@
+//! One goal after another: each partition is reached and looked after before the next one.
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::Looking;
+use crate::cli::{Answer, Global, Streams, bare};
+use crate::cluster::connect::connect;
+use crate::cluster::live::Live;
+use crate::cluster::raw::managers;
+use crate::commands::act::{Consent, Consented, Ending, Teller, consented, recorded, shown, stopped};
+use crate::error::{Error, Result};
+use crate::kinds::{Kind, StatefulSet};
+use crate::plan::{Canary, Goal, Stamp};
+use crate::reconcile::{Outcome, Report, reconcile};
+use crate::render::live::show;
+use crate::render::render;
+use crate::snapshot::Snapshot;
+
+/// Shows the plan, asks, and goes through the steps. The goal is made anew from the cluster before each asking.
+pub(in crate::commands) async fn climb(
+    global: &Global,
+    name: &str,
+    consent: &Consent,
+    looking: &Looking,
+    streams: &Streams,
+    make: impl Fn(&Snapshot<'_>, Option<&Value>) -> Result<Canary>,
+) -> Result<Answer> {
+    let name = bare(name)?;
+    if !global.from.is_empty() {
+        return recorded(global, name, streams, |now| make(now, None)?.plan(now).map_err(stopped)).await;
+    }
+    let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
+    let namespace = connection.namespace.clone();
+    let mut live = Live::start(connection, &namespace, name).await?;
+    loop {
+        let raw = live.raw(Kind::StatefulSet, name).await?;
+        let goal = current(&live, name, |now| make(now, raw.as_ref()))??;
+        let rungs = current(&live, name, |now| goal.rungs(now).map_err(stopped))?;
+        let agreed = match consented(&mut live, name, &goal, consent, global, streams).await? {
+            Consented::To(plan) => plan.agreed(),
+            Consented::Nothing(plan) => match &rungs {
+                // A command that was interrupted while the pods were looked after goes on there.
+                Ok(rungs) if !rungs.is_empty() && looking.is_wanted() => Vec::new(),
+                _ => return Ok(shown(plan, name, false)),
+            },
+            Consented::Answered(answer) => return Ok(answer),
+        };
+        let mut teller = Teller::new(streams.look, global.output);
+        let report = up(&mut live, name, &goal, &rungs?, &agreed, consent, looking, &mut teller).await?;
+        let ask_again = consent.asks_again(&report.outcome);
+        let reached = matches!(report.outcome, Outcome::Reached);
+        let mut ending = Ending::of(&live, name, &namespace, report, &teller);
+        ending.typed = live.look(|now| now.map(|now| to_type(now, reached))).unwrap_or_default();
+        drop(teller);
+        if ask_again {
+            show(&render(&ending, global.output, streams.look)?);
+            continue;
+        }
+        let exit = ending.exit();
+        return Ok(Answer { view: Box::new(ending), exit });
+    }
+}
+
+/// Asks a question of the newest snapshot.
+pub(in crate::commands) fn current<R>(
+    live: &Live,
+    name: &str,
+    look: impl FnOnce(&Snapshot<'_>) -> R,
+) -> Result<R> {
+    live.look(|now| now.map(look)).ok_or_else(|| Error::cluster(format!("StatefulSet {name} is gone")))
+}
+
+#[expect(clippy::too_many_arguments, reason = "it is one part of one function, apart for its length")]
+async fn up(
+    live: &mut Live,
+    name: &str,
+    goal: &Canary,
+    rungs: &[usize],
+    agreed: &[crate::plan::Step],
+    consent: &Consent,
+    looking: &Looking,
+    teller: &mut Teller,
+) -> Result<Report> {
+    let started = Instant::now();
+    let limits = || {
+        let mut limits = consent.limits();
+        limits.timeout = limits.timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
+        limits
+    };
+    let mut journal = Vec::new();
+    for rung in rungs {
+        let report = reconcile(live, &goal.up_to(*rung), agreed, &limits(), teller).await?;
+        journal.extend(report.journal);
+        if !matches!(report.outcome, Outcome::Reached) {
+            return Ok(Report { outcome: report.outcome, journal });
+        }
+        let deadline = limits().timeout.map(|left| Instant::now() + left);
+        if let Some(outcome) = looking.after(live, name, teller, deadline).await? {
+            return Ok(Report { outcome, journal });
+        }
+    }
+    let report = reconcile(live, goal, agreed, &limits(), teller).await?;
+    journal.extend(report.journal);
+    Ok(Report { outcome: report.outcome, journal })
+}
+
+/// What can be typed now.
+fn to_type(now: &Snapshot<'_>, reached: bool) -> Vec<(&'static str, String)> {
+    let Some(Some(mark)) = now.mark() else { return Vec::new() };
+    let at = format!("{} -n {}", now.set.metadata.name, now.set.metadata.namespace);
+    let back = ("back", format!("kubectl sts abort {at}"));
+    if !reached {
+        return vec![back];
+    }
+    let update = &now.set.status.update_revision;
+    let next = if mark.change.is_none() && mark.stable == *update {
+        let container = now.set.spec.template.spec.containers.first();
+        let container = container.map_or("CONTAINER", |container| container.name.as_str());
+        format!("kubectl sts canary {at} --partition {} --image {container}=IMAGE", now.set.partition())
+    } else {
+        format!("kubectl sts promote {at}")
+    };
+    vec![("next", next), back]
+}
+
+/// Who does it, and when.
+pub(in crate::commands) fn stamp(now: &Snapshot<'_>) -> Stamp {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "somebody".to_owned());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|host| host.trim().to_owned());
+    let host = host.filter(|host| !host.is_empty()).or_else(|| variable("HOSTNAME"));
+    let by = host.map_or(user.clone(), |host| format!("{user}@{host}"));
+    Stamp { by, at: now.taken_at }
+}
+
+/// Who else writes the template and the partition, and may put them back.
+pub(in crate::commands) fn managed(set: &StatefulSet, raw: Option<&Value>) -> Vec<String> {
+    let mut by: Vec<(&str, String)> = Vec::new();
+    for path in [["f:spec", "f:template"], ["f:spec", "f:updateStrategy"]] {
+        for manager in raw.map(|raw| managers(raw, &path)).unwrap_or_default() {
+            let who = match manager.to_ascii_lowercase().as_str() {
+                name if name.starts_with("argocd") => "Argo CD",
+                name if name.starts_with("kustomize-controller") || name.starts_with("flux") => "Flux",
+                name if name.starts_with("helm-controller") => "Flux",
+                name if name.starts_with("helm") => "Helm",
+                _ => continue,
+            };
+            by.push((who, format!("field manager {manager}")));
+        }
+    }
+    let labels = &set.metadata.labels;
+    let annotations = &set.metadata.annotations;
+    for (who, map, key, evidence) in [
+        ("Argo CD", annotations, "argocd.argoproj.io/tracking-id", "annotation"),
+        ("Argo CD", labels, "argocd.argoproj.io/instance", "label"),
+        ("Flux", labels, "kustomize.toolkit.fluxcd.io/name", "label"),
+        ("Flux", labels, "helm.toolkit.fluxcd.io/name", "label"),
+        ("Helm", annotations, "meta.helm.sh/release-name", "annotation"),
+    ] {
+        if map.contains_key(key) {
+            by.push((who, format!("{evidence} {key}")));
+        }
+    }
+    if labels.get("app.kubernetes.io/managed-by").is_some_and(|value| value == "Helm") {
+        by.push(("Helm", "label app.kubernetes.io/managed-by".to_owned()));
+    }
+    let mut told: Vec<&str> = Vec::new();
+    let mut warnings = Vec::new();
+    for (who, evidence) in by {
+        if !told.contains(&who) {
+            told.push(who);
+            warnings.push(format!(
+                "{who} manages this set ({evidence}) and may put template and partition back: change them there too, \
+                 or suspend it meanwhile"
+            ));
+        }
+    }
+    warnings
+}

@@ -1,0 +1,219 @@
+//! Going back: the stable template, then every pod, then the partition as it was before.
+
+use serde_json::{Value, json};
+
+use super::{Stamp, Steps, checks, mark, short};
+use crate::controller::would_get;
+use crate::plan::{Goal, Plan, Refusal, Step, Stop};
+use crate::snapshot::{CANARY, Mark, Replica, Snapshot, Unseen};
+use crate::words;
+
+/// Every pod is on the stable revision again, and no mark is left.
+#[derive(Clone, Debug)]
+pub struct Abort {
+    /// The revision to go back to.
+    pub stable: String,
+    /// That revision's data, a strategic merge patch of the set. Without it the template cannot be put back.
+    pub data: Option<Value>,
+    /// For the mark that a canary without one is given first, so that an interruption loses nothing.
+    pub stamp: Stamp,
+    /// What speaks against it, from what a snapshot does not hold.
+    pub warnings: Vec<String>,
+}
+
+/// The revision a canary goes back to: as its mark says, or, where it was made by hand, the one the pods below the
+/// partition have.
+///
+/// # Errors
+/// [`Refusal`] when the mark cannot be read.
+pub fn stable(now: &Snapshot<'_>) -> Result<String, Refusal> {
+    Ok(match mark(now)? {
+        Some(mark) => mark.stable,
+        None => now.set.status.current_revision.clone(),
+    })
+}
+
+impl Goal for Abort {
+    fn plan(&self, now: &Snapshot<'_>) -> Result<Plan, Stop> {
+        if now.set.replicas() > 0 || now.set.metadata.is_terminating() {
+            checks::possible(now, &[])?;
+        }
+        let set = now.set;
+        let (name, stable) = (&set.metadata.name, &self.stable);
+        let mark = mark(now)?;
+        let partition = set.partition();
+        let back = set.is_observed() && set.status.update_revision == *stable;
+        let strays = self.strays(now)?;
+        let mut plan = Plan { warnings: self.warnings.clone(), ..Plan::default() };
+        plan.headline = format!("abort the canary of {name} in {}", set.metadata.namespace);
+        let mut steps = Steps { now, generation: set.metadata.generation, steps: Vec::new() };
+        let lowest = self.lowest(now, partition, &strays);
+        if mark.is_none() && back && strays.is_empty() {
+            plan.then = format!("no canary is on, and every pod is on {}", short(now, stable));
+            return Ok(plan);
+        }
+        if !set.is_observed() {
+            steps.steps.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
+        }
+        let mut earlier = mark.as_ref().map_or(partition, |mark| mark.partition);
+        if !back || lowest < partition {
+            let body = self.back(now, mark.as_ref(), !back, lowest);
+            let note = match (back, lowest < partition) {
+                (false, false) => format!("puts the template of {} back", short(now, stable)),
+                (false, true) => {
+                    format!(
+                        "puts the template of {} back, and partition {partition} → {lowest}",
+                        short(now, stable)
+                    )
+                }
+                (true, _) => format!("partition {partition} → {lowest}, as pods below it are to go back too"),
+            };
+            steps.patch(body, note, true);
+        }
+        if mark.is_none() {
+            plan.warnings.push(format!(
+                "this canary was not made by kubectl sts: the stable revision is taken to be {}, which the pods below \
+                 the partition have, and the partition before it is not known: it is left at {partition}",
+                short(now, stable)
+            ));
+            earlier = partition;
+        }
+        let marked = mark.is_some() || !steps.steps.is_empty();
+        self.free(now, &strays, back, &mut steps, &mut plan)?;
+        let waiting = self.unfinished(now)?;
+        if !waiting.is_empty() {
+            let until = format!("to be available on {}", short(now, stable));
+            steps.steps.push(Step::Await { pods: waiting, until });
+        } else if back && set.status.current_revision != *stable {
+            // Until then a pod below a partition would come back on the abandoned revision.
+            steps.steps.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
+        }
+        if marked {
+            let mut body = json!({"metadata": {"annotations": {CANARY: null}}});
+            let restores = earlier != lowest;
+            let note = if restores {
+                body["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = earlier.into();
+                format!("partition {lowest} → {earlier} as before, and removes the mark of the canary")
+            } else {
+                "removes the mark of the canary".to_owned()
+            };
+            steps.patch(body, note, restores);
+        }
+        plan.steps = steps.steps;
+        plan.then = format!("every pod is on {}, as before the canary", short(now, stable));
+        plan.stays = self.untouched(now)?;
+        Ok(plan)
+    }
+}
+
+impl Abort {
+    /// Replicas with a pod of another revision, lowest first.
+    fn strays<'s, 'a>(&self, now: &'s Snapshot<'a>) -> Result<Vec<&'s Replica<'a>>, Unseen> {
+        let strays = now.replicas()?.iter();
+        Ok(strays.filter(|it| it.pod.is_some_and(|pod| pod.revision() != self.stable)).collect())
+    }
+
+    /// The partition under which every stray lies: pods on the stable revision do not move, wherever it is.
+    fn lowest(&self, now: &Snapshot<'_>, partition: i32, strays: &[&Replica<'_>]) -> i32 {
+        if now.set.status.current_revision != self.stable {
+            return 0;
+        }
+        let first = strays.first().map(|replica| replica.ordinal - now.set.start());
+        first.map_or(partition, |first| first.min(partition))
+    }
+
+    fn back(&self, now: &Snapshot<'_>, mark: Option<&Mark>, template: bool, partition: i32) -> Value {
+        let mut body = match (&self.data, template) {
+            (Some(data), true) => data.clone(),
+            _ => json!({}),
+        };
+        if partition != now.set.partition() || now.set.rolling_update().is_none() {
+            body["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = partition.into();
+        }
+        if mark.is_none() {
+            let mark = Mark {
+                stable: self.stable.clone(),
+                partition: now.set.partition(),
+                by: self.stamp.by.clone(),
+                at: self.stamp.at,
+                change: None,
+                steps: Vec::new(),
+            };
+            body["metadata"]["annotations"][CANARY] = serde_json::to_string(&mark).unwrap_or_default().into();
+        }
+        body
+    }
+
+    /// Strays that will not get better hold up an ordered set for ever, whatever its template says
+    /// (kubernetes/kubernetes#67250).
+    fn free(
+        &self,
+        now: &Snapshot<'_>,
+        strays: &[&Replica<'_>],
+        back: bool,
+        steps: &mut Steps<'_, '_>,
+        plan: &mut Plan,
+    ) -> Result<(), Stop> {
+        for replica in strays {
+            let Some(pod) = replica.pod.filter(|pod| !pod.metadata.is_terminating() && !pod.is_finished())
+            else {
+                continue;
+            };
+            let trouble = now.trouble(pod).filter(|trouble| trouble.why.is_hard());
+            let late = now.late_since(pod).is_some();
+            if (trouble.is_some() || late) && !pod.metadata.finalizers.is_empty() {
+                return Err(Stop::Refused(Refusal {
+                    reason: "pod-has-finalizers",
+                    because: format!("{} is stuck, and would not end: it has finalizers", replica.name),
+                    hint: format!("see who removes them: kubectl get pod {} -o yaml", replica.name),
+                }));
+            }
+            // Before the controller has seen the template put back, a deleted pod would come back as it was.
+            let ready = !back || would_get(now, replica.ordinal) == self.stable;
+            let state = trouble.as_ref().map_or("not ready", |trouble| trouble.why.word()).to_owned();
+            let step = Step::DeletePod {
+                pod: replica.name.clone(),
+                seen: pod.metadata.uid.clone(),
+                evict: false,
+                note: format!(
+                    "on abandoned {} ({state}), comes back on {}",
+                    short(now, pod.revision()),
+                    short(now, &self.stable)
+                ),
+            };
+            if (trouble.is_some() || late) && ready {
+                steps.steps.push(step);
+            } else {
+                plan.if_needed.push(step);
+            }
+        }
+        Ok(())
+    }
+
+    /// Pods that are not available on the stable revision yet, highest first.
+    fn unfinished(&self, now: &Snapshot<'_>) -> Result<Vec<String>, Unseen> {
+        let min_ready = now.set.spec.min_ready_seconds;
+        let is_done = |replica: &Replica<'_>| {
+            replica.pod.is_some_and(|pod| {
+                pod.revision() == self.stable
+                    && !pod.metadata.is_terminating()
+                    && pod.is_available(min_ready, now.taken_at)
+            })
+        };
+        let replicas = now.replicas()?.iter().rev();
+        Ok(replicas.filter(|replica| !is_done(replica)).map(|replica| replica.name.clone()).collect())
+    }
+
+    fn untouched(&self, now: &Snapshot<'_>) -> Result<String, Unseen> {
+        let names: Vec<_> = now
+            .replicas()?
+            .iter()
+            .filter(|replica| replica.pod.is_some_and(|pod| pod.revision() == self.stable))
+            .map(|replica| replica.name.clone())
+            .collect();
+        Ok(match names.as_slice() {
+            [] => "claims are not touched".to_owned(),
+            names => format!("{} and all claims are not touched", words::list(names, 4)),
+        })
+    }
+}

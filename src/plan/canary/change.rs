@@ -1,0 +1,300 @@
+//! What a canary changes of the pod template: read from images and a patch, and told without the values of variables.
+
+use serde_json::{Map, Value, json};
+
+use crate::kinds::PodTemplate;
+use crate::plan::Refusal;
+use crate::words;
+
+/// A change of the pod template.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// A strategic merge patch of the template.
+    pub template: Value,
+    /// Tells one change from another, across runs.
+    pub digest: String,
+    /// What differs from the template as it is, for people; empty when nothing does.
+    pub lines: Vec<String>,
+}
+
+/// Fields of a StatefulSet's spec that a pod's spec does not have.
+const OF_THE_SET: [&str; 11] = [
+    "replicas",
+    "serviceName",
+    "selector",
+    "updateStrategy",
+    "podManagementPolicy",
+    "volumeClaimTemplates",
+    "minReadySeconds",
+    "ordinals",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "template",
+];
+
+impl Change {
+    /// Puts images (`container`, `image`) and a patch, of the template or of the set, together. `now` is the template as
+    /// it is, as far as it is known.
+    ///
+    /// # Errors
+    /// [`Refusal`] when something else than the template would change, or there is no such container.
+    pub fn of(
+        images: &[(String, String)],
+        patch: Option<Value>,
+        template: &PodTemplate,
+        now: &Value,
+    ) -> Result<Option<Change>, Refusal> {
+        let mut body = patch.map(of_template).transpose()?.unwrap_or_else(|| json!({}));
+        for (container, image) in images {
+            set_image(&mut body, container, image, template)?;
+        }
+        if body.as_object().is_none_or(Map::is_empty) {
+            return Ok(None);
+        }
+        let mut lines = Vec::new();
+        differences(&mut Vec::new(), Some(now), &body, &mut lines);
+        let digest = digest(&body);
+        Ok(Some(Change { template: body, digest, lines }))
+    }
+}
+
+/// The part of a patch that is about the template; nothing else may be in it.
+fn of_template(mut patch: Value) -> Result<Value, Refusal> {
+    let refusal = |because: String| Refusal {
+        reason: "not-the-template",
+        because,
+        hint: "give a patch of the pod template, or one of the set with nothing but spec.template".to_owned(),
+    };
+    let Some(top) = patch.as_object_mut() else {
+        return Err(refusal("the patch is not an object".to_owned()));
+    };
+    let of_set = top.get("spec").and_then(Value::as_object).is_some_and(|spec| spec.contains_key("template"));
+    let allowed: &[&str] =
+        if of_set { &["apiVersion", "kind", "spec", "metadata"] } else { &["metadata", "spec", "$patch"] };
+    if let Some(other) = top.keys().find(|key| !allowed.contains(&key.as_str())) {
+        return Err(refusal(format!(
+            "the patch changes {other}, and a canary changes the pod template only"
+        )));
+    }
+    if of_set {
+        let metadata = top.get("metadata").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        let spec = top.get("spec").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        let other = metadata
+            .filter(|key| !["name", "namespace"].contains(&key.as_str()))
+            .map(|key| format!("metadata.{key}"))
+            .chain(spec.filter(|key| *key != "template").map(|key| format!("spec.{key}")))
+            .next();
+        return match other {
+            Some(other) => Err(refusal(format!(
+                "the patch changes {other} of the set, and a canary changes the pod template only"
+            ))),
+            None => Ok(top["spec"]["template"].take()),
+        };
+    }
+    let spec = top.get("spec").and_then(Value::as_object);
+    if let Some(other) = OF_THE_SET.iter().find(|key| spec.is_some_and(|spec| spec.contains_key(**key))) {
+        return Err(refusal(format!(
+            "the patch changes spec.{other} of the set, and a canary changes the pod template only"
+        )));
+    }
+    Ok(patch)
+}
+
+fn set_image(body: &mut Value, name: &str, image: &str, template: &PodTemplate) -> Result<(), Refusal> {
+    let spec = &template.spec;
+    let list = if spec.containers.iter().any(|container| container.name == name) {
+        "containers"
+    } else if spec.init_containers.iter().any(|container| container.name == name) {
+        "initContainers"
+    } else {
+        let all: Vec<_> =
+            spec.containers.iter().chain(&spec.init_containers).map(|container| &container.name).collect();
+        return Err(Refusal {
+            reason: "no-such-container",
+            because: format!("the template has no container {name}"),
+            hint: format!("it has {}", words::list(&all, usize::MAX)),
+        });
+    };
+    if !body["spec"].is_object() {
+        body["spec"] = json!({});
+    }
+    let containers = &mut body["spec"][list];
+    if !containers.is_array() {
+        *containers = json!([]);
+    }
+    if let Some(all) = containers.as_array_mut() {
+        match all.iter_mut().find(|container| container["name"] == name) {
+            Some(container) => container["image"] = image.into(),
+            None => all.push(json!({"name": name, "image": image})),
+        }
+    }
+    Ok(())
+}
+
+/// The key by which the API server merges a list of the pod template; `None` where a list is replaced as a whole.
+fn merge_key(list: &str) -> Option<&'static str> {
+    Some(match list {
+        "containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes" | "imagePullSecrets" => {
+            "name"
+        }
+        "ports" => "containerPort",
+        "volumeMounts" => "mountPath",
+        "volumeDevices" => "devicePath",
+        "hostAliases" => "ip",
+        "topologySpreadConstraints" => "topologyKey",
+        _ => return None,
+    })
+}
+
+fn differences(path: &mut Vec<String>, old: Option<&Value>, new: &Value, lines: &mut Vec<String>) {
+    match new {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if key.starts_with('$') {
+                    lines.push(format!("{} ({key})", path.join(".")));
+                    continue;
+                }
+                path.push(key.clone());
+                differences(path, old.and_then(|old| old.get(key)), value, lines);
+                path.pop();
+            }
+        }
+        Value::Array(items) => {
+            let list = path.last().cloned().unwrap_or_default();
+            match merge_key(&list) {
+                Some(merge) if items.iter().all(|item| item.get(merge).is_some()) => {
+                    for item in items {
+                        let known = old
+                            .and_then(Value::as_array)
+                            .and_then(|old| old.iter().find(|known| known[merge] == item[merge]));
+                        let name =
+                            item[merge].as_str().map_or_else(|| item[merge].to_string(), str::to_owned);
+                        path.pop();
+                        path.push(format!("{list}[{name}]"));
+                        match known {
+                            None if item["$patch"] == "delete" => {}
+                            None => lines.push(format!("{} (added)", path.join("."))),
+                            Some(_) if item["$patch"] == "delete" => {
+                                lines.push(format!("{} (removed)", path.join(".")));
+                            }
+                            Some(_) => differences(path, known, item, lines),
+                        }
+                        path.pop();
+                        path.push(list.clone());
+                    }
+                }
+                _ if old == Some(new) => {}
+                _ => lines.push(path.join(".")),
+            }
+        }
+        Value::Null => {
+            if old.is_some_and(|old| !old.is_null()) {
+                lines.push(format!("{} (removed)", path.join(".")));
+            }
+        }
+        _ if old == Some(new) => {}
+        _ => lines.push(leaf(path, old, new)),
+    }
+}
+
+/// A changed value. Only values that cannot be secrets are shown: images, resources, numbers and switches.
+fn leaf(path: &[String], old: Option<&Value>, new: &Value) -> String {
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let within = |name: &str| path.iter().any(|part| part.split('[').next() == Some(name));
+    let last = path.last().map_or("", String::as_str);
+    let change = match old {
+        Some(old) if !old.is_null() => format!("{} → {}", plain(old), plain(new)),
+        _ => format!("none → {}", plain(new)),
+    };
+    if last == "image" {
+        let container = path.iter().rev().nth(1).and_then(|part| part.split_once('['));
+        let container = container.map_or("", |(_, name)| name.trim_end_matches(']'));
+        return format!("image of container {container}: {change}");
+    }
+    let shown = !within("env") && (within("resources") || new.is_number() || new.is_boolean());
+    if shown { format!("{}: {change}", path.join(".")) } else { path.join(".") }
+}
+
+/// FNV-1a of the patch as JSON, whose keys are sorted.
+fn digest(body: &Value) -> String {
+    let hash = body.to_string().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template() -> Value {
+        json!({
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{
+                "name": "web", "image": "web:1", "env": [{"name": "PASSWORD", "value": "hunter2"}],
+                "resources": {"limits": {"memory": "1Gi"}}, "ports": [{"containerPort": 80}],
+            }]},
+        })
+    }
+
+    fn change(patch: Value) -> Change {
+        let typed: PodTemplate = serde_json::from_value(template()).unwrap();
+        Change::of(&[], Some(patch), &typed, &template()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn what_differs_is_told_without_values_of_variables() {
+        for (patch, lines) in [
+            (json!({"metadata": {"labels": {"app": "web"}}}), vec![]),
+            (json!({"metadata": {"annotations": {"token": "hunter3"}}}), vec!["metadata.annotations.token"]),
+            (
+                json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "web:2"}]}}}}),
+                vec!["image of container web: web:1 → web:2"],
+            ),
+            (
+                json!({"spec": {"containers": [{"name": "web", "env": [{"name": "PASSWORD", "value": "hunter4"}],
+                    "resources": {"limits": {"memory": "2Gi"}}, "ports": [{"containerPort": 81}]}]}}),
+                vec![
+                    "spec.containers[web].env[PASSWORD].value",
+                    "spec.containers[web].ports[81] (added)",
+                    "spec.containers[web].resources.limits.memory: 1Gi → 2Gi",
+                ],
+            ),
+            (json!({"spec": {"containers": [{"name": "side", "$patch": "delete"}]}}), vec![]),
+        ] {
+            let found = change(patch).lines;
+            assert_eq!(found, lines);
+            assert!(!found.join(" ").contains("hunter"));
+        }
+    }
+
+    #[test]
+    fn only_the_template_may_be_changed() {
+        let typed: PodTemplate = serde_json::from_value(template()).unwrap();
+        for patch in [
+            json!({"spec": {"replicas": 3}}),
+            json!({"spec": {"template": {}, "replicas": 3}}),
+            json!({"metadata": {"labels": {"a": "b"}}, "spec": {"template": {}}}),
+            json!({"status": {}}),
+            json!([1]),
+        ] {
+            let refusal = Change::of(&[], Some(patch.clone()), &typed, &template()).unwrap_err();
+            assert_eq!(refusal.reason, "not-the-template", "{patch}");
+        }
+        let image = [("wbe".to_owned(), "web:2".to_owned())];
+        let refusal = Change::of(&image, None, &typed, &template()).unwrap_err();
+        assert_eq!((refusal.reason, refusal.hint.as_str()), ("no-such-container", "it has web"));
+        assert!(Change::of(&[], None, &typed, &template()).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_same_change_has_the_same_digest() {
+        let one = change(json!({"spec": {"terminationGracePeriodSeconds": 5, "hostname": "a"}}));
+        let same = change(
+            json!({"spec": {"template": {"spec": {"hostname": "a", "terminationGracePeriodSeconds": 5}}}}),
+        );
+        let other = change(json!({"spec": {"terminationGracePeriodSeconds": 6, "hostname": "a"}}));
+        assert_eq!(one.digest, same.digest);
+        assert_ne!(one.digest, other.digest);
+    }
+}

@@ -1,0 +1,146 @@
+//! When no canary is begun.
+
+use std::collections::BTreeSet;
+
+use super::{at, short};
+use crate::kinds::Strategy;
+use crate::plan::{Refusal, Stop};
+use crate::snapshot::Snapshot;
+use crate::words;
+
+/// Whether a partition means anything to this set at all.
+pub(super) fn possible(now: &Snapshot<'_>, partitions: &[i32]) -> Result<(), Refusal> {
+    let set = now.set;
+    let name = &set.metadata.name;
+    if set.metadata.is_terminating() {
+        return Err(Refusal {
+            reason: "set-deleting",
+            because: format!("{name} is being deleted"),
+            hint: format!("look at it with: kubectl sts status {}", at(now)),
+        });
+    }
+    if set.strategy() != Strategy::RollingUpdate {
+        return Err(Refusal {
+            reason: "not-rolling-update",
+            because: format!("{name} has the update strategy {}, which knows no partition", strategy(now)),
+            hint: format!(
+                "kubectl patch statefulset {name} -n {} --type merge -p \
+                 '{{\"spec\":{{\"updateStrategy\":{{\"type\":\"RollingUpdate\"}}}}}}' (it begins to replace old pods at once)",
+                set.metadata.namespace
+            ),
+        });
+    }
+    let replicas = set.replicas();
+    if replicas == 0 {
+        return Err(Refusal {
+            reason: "no-replicas",
+            because: format!("{name} is scaled to 0: there is no pod to try anything on"),
+            hint: format!("kubectl scale statefulset {name} -n {} --replicas=N", set.metadata.namespace),
+        });
+    }
+    match partitions.iter().find(|partition| **partition >= replicas) {
+        Some(partition) => Err(Refusal {
+            reason: "nothing-updated",
+            because: format!(
+                "nothing would be updated: partition {partition} is not below {}",
+                words::count(usize::try_from(replicas).unwrap_or(0), "replica")
+            ),
+            hint: format!("the highest partition that updates a pod is {}", replicas - 1),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn strategy<'a>(now: &Snapshot<'a>) -> &'a str {
+    &now.set.spec.update_strategy.r#type
+}
+
+/// Whether the set is at rest, so that a canary is the only thing that goes on. `changes` says that the template is to
+/// be changed: then no earlier change may be waiting.
+pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) -> Result<(), Stop> {
+    let set = now.set;
+    let name = &set.metadata.name;
+    let watch = format!("follow it with: kubectl sts watch {}", at(now));
+    let refuse = |reason: &'static str, because: String, hint: &str| {
+        Err(Stop::Refused(Refusal { reason, because, hint: hint.to_owned() }))
+    };
+    let (replicas, condemned) = (now.replicas()?, now.condemned()?);
+    let update = set.status.update_revision.as_str();
+    if !set.is_observed() || update.is_empty() {
+        let because = format!("the controller has yet to look at the newest spec of {name}");
+        return refuse("rollout-in-flight", because, &watch);
+    }
+    let pods = || replicas.iter().filter_map(|replica| replica.pod);
+    let mut live: BTreeSet<&str> = pods().map(crate::kinds::Pod::revision).collect();
+    live.insert(update);
+    if live.len() > 2 {
+        let live: Vec<_> = live.iter().map(|revision| short(now, revision)).collect();
+        return refuse(
+            "too-many-revisions",
+            format!(
+                "{name} has {} revisions live: {}",
+                live.len(),
+                words::list(&live.iter().collect::<Vec<_>>(), 5)
+            ),
+            &format!("bring it to one first; see kubectl sts doctor {}", at(now)),
+        );
+    }
+    if !condemned.is_empty() {
+        let names: Vec<_> = condemned.iter().map(|replica| replica.name.clone()).collect();
+        let because =
+            format!("a scaling is in flight: {} to be deleted", are(&words::list(&names, 3), names.len()));
+        return refuse("scaling-in-flight", because, &watch);
+    }
+    let absent: Vec<_> = replicas
+        .iter()
+        .filter(|replica| replica.pod.is_none_or(|pod| pod.metadata.is_terminating()))
+        .map(|replica| replica.name.clone())
+        .collect();
+    if !absent.is_empty() {
+        let updating = set.status.current_revision != update;
+        let (reason, what) =
+            if updating { ("rollout-in-flight", "rollout") } else { ("scaling-in-flight", "scaling") };
+        let because =
+            format!("a {what} is in flight: {} to be created", are(&words::list(&absent, 3), absent.len()));
+        return refuse(reason, because, &watch);
+    }
+    let from = if changes { 0 } else { usize::try_from(set.partition()).unwrap_or(0) };
+    let old: Vec<_> = replicas
+        .iter()
+        .skip(from)
+        .filter(|replica| replica.pod.is_some_and(|pod| pod.revision() != update))
+        .map(|replica| replica.name.clone())
+        .collect();
+    if !old.is_empty() {
+        let held = replicas.len() > from && set.partition() > 0;
+        let hint = if held {
+            format!("end it first: kubectl sts promote {0} --full, or kubectl sts abort {0}", at(now))
+        } else {
+            watch
+        };
+        let because =
+            format!("a rollout is in flight: {} to be updated", are(&words::list(&old, 3), old.len()));
+        return refuse("rollout-in-flight", because, &hint);
+    }
+    let min_ready = set.spec.min_ready_seconds;
+    let sick: Vec<_> = pods()
+        .filter(|pod| !pod.is_available(min_ready, now.taken_at))
+        .map(|pod| {
+            let trouble = now.trouble(pod).map(|trouble| format!(" ({})", trouble.why.word()));
+            format!("{}{}", pod.metadata.name, trouble.unwrap_or_default())
+        })
+        .collect();
+    if !sick.is_empty() && !allow_unhealthy {
+        let is = if sick.len() == 1 { "is" } else { "are" };
+        return refuse(
+            "pod-unhealthy",
+            format!("{} {is} not available already", words::list(&sick, 3)),
+            &format!("see kubectl sts doctor {}, or give --allow-unhealthy", at(now)),
+        );
+    }
+    Ok(())
+}
+
+fn are(names: &str, count: usize) -> String {
+    format!("{names} {} still", if count == 1 { "is" } else { "are" })
+}

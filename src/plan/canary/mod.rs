@@ -1,0 +1,459 @@
+//! A canary: some pods get a new template first, and the others only when somebody says so.
+//!
+//! Partition and template go in one write, so that there is no moment in which the controller sees one without the
+//! other. What the cluster cannot tell later is kept in an annotation on the set, written with them.
+
+mod abort;
+mod change;
+mod checks;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop};
+use crate::snapshot::{CANARY, Mark, Replica, Snapshot, Unseen};
+use crate::words;
+
+pub use abort::{Abort, stable};
+pub use change::Change;
+
+/// Who did it, and when.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    /// `user@host`.
+    pub by: String,
+    /// When the plan was made.
+    pub at: Timestamp,
+}
+
+/// The update goes down to a partition and stops there; or through several, one after another.
+#[derive(Clone, Debug)]
+pub struct Canary {
+    /// What changes of the template; `None` where it has been changed already, or will be later.
+    pub change: Option<Change>,
+    /// The partitions to go through, the highest first; at least one.
+    pub steps: Vec<i32>,
+    /// Whether only to go on with a canary: `promote`.
+    pub goes_on: bool,
+    /// Whether to begin although a pod is not available.
+    pub allow_unhealthy: bool,
+    /// Whether the mark goes once all pods have moved.
+    pub finish: bool,
+    /// For the mark.
+    pub stamp: Stamp,
+    /// What speaks against it, from what a snapshot does not hold.
+    pub warnings: Vec<String>,
+}
+
+/// Where the goal finds the set.
+enum Stage {
+    /// Nothing has begun.
+    Begin,
+    /// It is under way; these partitions are left.
+    On(Vec<i32>),
+    /// It is further than asked for: the partition goes up again.
+    Up(i32),
+    /// All is as it shall be, and no mark is left.
+    Over,
+}
+
+impl Goal for Canary {
+    fn plan(&self, now: &Snapshot<'_>) -> Result<Plan, Stop> {
+        checks::possible(now, &self.steps)?;
+        let mark = mark(now)?;
+        let stage = self.stage(now, mark.as_ref())?;
+        let mut plan = Plan { warnings: self.warnings.clone(), ..Plan::default() };
+        plan.warnings.extend(unprobed(now));
+        let mut steps = Steps { now, generation: now.set.metadata.generation, steps: Vec::new() };
+        let partition = now.set.partition();
+        let target = self.target();
+        match stage {
+            Stage::Over => {}
+            Stage::Begin => self.begin(&mut steps, mark.as_ref())?,
+            Stage::On(left) => {
+                steps.wait_for_rung(partition)?;
+                for to in left {
+                    steps.lower(to)?;
+                }
+            }
+            Stage::Up(to) => {
+                let kept: Vec<_> = now
+                    .above(partition)?
+                    .into_iter()
+                    .skip(usize::try_from(now.set.replicas() - to).unwrap_or(0))
+                    .filter(|replica| now.is_good(replica))
+                    .map(|replica| replica.name.clone())
+                    .collect();
+                if !kept.is_empty() {
+                    plan.warnings.push(format!(
+                        "raising the partition brings nothing back: {} on the new revision until deleted; \
+                         kubectl sts abort {} brings all back",
+                        stay(&kept),
+                        at(now)
+                    ));
+                }
+                steps.partition(to, format!("partition {partition} → {to}"));
+            }
+        }
+        let marked = mark.is_some() || matches!(steps.steps.first(), Some(Step::Patch(_)) if !self.goes_on);
+        if self.finish && target == 0 && marked {
+            let body = json!({"metadata": {"annotations": {CANARY: null}}});
+            steps.patch(body, "removes the mark of the canary: it is over".to_owned(), false);
+        }
+        plan.steps = steps.steps;
+        self.words(now, mark.as_ref(), &mut plan)?;
+        Ok(plan)
+    }
+}
+
+impl Canary {
+    /// The last partition.
+    fn target(&self) -> i32 {
+        self.steps.last().copied().unwrap_or(0)
+    }
+
+    /// The same goal, but no further than this step.
+    #[must_use]
+    pub fn up_to(&self, step: usize) -> Canary {
+        Canary { steps: self.steps[..=step].to_vec(), finish: false, ..self.clone() }
+    }
+
+    /// Which of the steps are still to be looked after, by index: those the set has not gone past.
+    ///
+    /// # Errors
+    /// As [`Goal::plan`].
+    pub fn rungs(&self, now: &Snapshot<'_>) -> Result<Vec<usize>, Stop> {
+        let all = 0..self.steps.len();
+        let partition = now.set.partition();
+        Ok(match self.stage(now, mark(now)?.as_ref())? {
+            Stage::On(_) => all.filter(|step| self.steps[*step] <= partition).collect(),
+            Stage::Begin | Stage::Up(_) => all.collect(),
+            Stage::Over => Vec::new(),
+        })
+    }
+
+    fn stage(&self, now: &Snapshot<'_>, mark: Option<&Mark>) -> Result<Stage, Stop> {
+        let set = now.set;
+        let refuse = |reason: &'static str, because: String, hint: String| {
+            Err(Stop::Refused(Refusal { reason, because, hint }))
+        };
+        let all_good =
+            || now.replicas().map(|all| set.is_observed() && all.iter().all(|replica| now.is_good(replica)));
+        if mark.is_none() && set.partition() == self.target() && all_good()? {
+            let same = self.change.as_ref().map_or(self.goes_on, |change| change.lines.is_empty());
+            if same {
+                return Ok(Stage::Over);
+            }
+        }
+        let begins = match (mark, &self.change) {
+            (Some(mark), Some(change)) if mark.change.as_ref() == Some(&change.digest) => false,
+            (Some(mark), Some(_)) if set.is_observed() && set.status.update_revision == mark.stable => true,
+            (Some(mark), Some(_)) => {
+                return refuse(
+                    "another-canary",
+                    format!(
+                        "another canary is on, begun by {} at {}",
+                        mark.by,
+                        mark.at.strftime("%Y-%m-%d %H:%M UTC")
+                    ),
+                    format!(
+                        "end it first: kubectl sts promote {0} --full, or kubectl sts abort {0}",
+                        at(now)
+                    ),
+                );
+            }
+            (Some(_), None) => false,
+            (None, _) => !self.goes_on,
+        };
+        if begins {
+            if self.change.as_ref().is_some_and(|change| change.lines.is_empty()) {
+                return refuse(
+                    "nothing-changes",
+                    "nothing would be updated: the template is already like that".to_owned(),
+                    format!("see which pods have it: kubectl sts status {}", at(now)),
+                );
+            }
+            checks::at_rest(now, self.change.is_some(), self.allow_unhealthy)?;
+            return Ok(Stage::Begin);
+        }
+        let partition = set.partition();
+        let left: Vec<i32> = self.steps.iter().copied().filter(|step| *step < partition).collect();
+        let to = self.target();
+        if to <= partition {
+            return Ok(Stage::On(left));
+        }
+        if self.goes_on {
+            return refuse(
+                "not-a-promotion",
+                format!(
+                    "the partition is {partition} already, and raising it to {to} does not bring pods back"
+                ),
+                format!("bring them back with: kubectl sts abort {}", at(now)),
+            );
+        }
+        Ok(Stage::Up(to))
+    }
+
+    /// The first write, with all that belongs together in it.
+    fn begin(&self, steps: &mut Steps<'_, '_>, earlier: Option<&Mark>) -> Result<(), Unseen> {
+        let now = steps.now;
+        let set = now.set;
+        let (from, to) = (set.partition(), self.steps.first().copied().unwrap_or(0));
+        let stable = if self.change.is_some() || !is_held(now)? {
+            &set.status.update_revision
+        } else {
+            &set.status.current_revision
+        };
+        let mark = Mark {
+            stable: stable.clone(),
+            partition: earlier.map_or(from, |mark| mark.partition),
+            by: self.stamp.by.clone(),
+            at: self.stamp.at,
+            change: self.change.as_ref().map(|change| change.digest.clone()),
+            steps: if self.steps.len() > 1 { self.steps.clone() } else { Vec::new() },
+        };
+        let mark = serde_json::to_string(&mark).unwrap_or_default();
+        let mut body = json!({
+            "metadata": {"annotations": {CANARY: mark}},
+            "spec": {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": to}}},
+        });
+        let moves = if from == to {
+            format!("partition {to} as it is")
+        } else {
+            format!("partition {from} → {to}")
+        };
+        let note = match &self.change {
+            Some(change) => {
+                body["spec"]["template"] = change.template.clone();
+                format!("template and {moves} in one write")
+            }
+            None => moves,
+        };
+        let changes = self.change.is_some() || from != to || set.rolling_update().is_none();
+        steps.patch(body, note, changes);
+        let all = self.change.is_some();
+        steps.wait_for(to, all)?;
+        for to in self.steps.iter().skip(1) {
+            steps.lower_for(*to, all)?;
+        }
+        Ok(())
+    }
+
+    /// The words around the steps.
+    fn words(&self, now: &Snapshot<'_>, mark: Option<&Mark>, plan: &mut Plan) -> Result<(), Unseen> {
+        let set = now.set;
+        let (name, namespace) = (&set.metadata.name, &set.metadata.namespace);
+        let target = self.target();
+        let verb = if self.goes_on { "promote" } else { "canary" };
+        let moves: Vec<String> = now
+            .above(target)?
+            .into_iter()
+            .filter(|replica| self.is_to_move(now, replica, mark))
+            .map(|replica| replica.name.clone())
+            .collect();
+        let all = set.replicas();
+        plan.headline = if moves.is_empty() {
+            format!("{verb} {name} in {namespace}")
+        } else {
+            let one = moves.len() == 1;
+            format!(
+                "{verb} {name} in {namespace}: {} of {} ({}) {} to the new template",
+                moves.len(),
+                words::count(usize::try_from(all).unwrap_or(0), "pod"),
+                in_order(&moves),
+                if one { "moves" } else { "move" }
+            )
+        };
+        if let Some(change) = &self.change
+            && !change.lines.is_empty()
+        {
+            plan.facts.push(("template", change.lines.join("\n")));
+        }
+        if let Ok(Some(scaler)) = now.autoscaler() {
+            plan.warnings.push(format!(
+                "HorizontalPodAutoscaler {} scales this set: a scaling on the way ends this command as drifted",
+                scaler.metadata.name
+            ));
+        }
+        plan.then = self.then(now, plan, &moves);
+        let stays: Vec<String> = now
+            .replicas()?
+            .iter()
+            .take(usize::try_from(target).unwrap_or(0))
+            .map(|it| it.name.clone())
+            .collect();
+        if !stays.is_empty() && !plan.steps.is_empty() {
+            let keeps =
+                now.replicas()?.first().and_then(|replica| replica.pod).map_or("", |pod| pod.revision());
+            let (names, verb) = (through(&stays), if stays.len() == 1 { "keeps" } else { "keep" });
+            plan.stays =
+                format!("{names} {verb} {} until kubectl sts promote {}", short(now, keeps), at(now));
+        }
+        if mark.is_some() || !self.goes_on {
+            plan.back = format!("kubectl sts abort {}", at(now));
+        }
+        Ok(())
+    }
+
+    fn is_to_move(&self, now: &Snapshot<'_>, replica: &Replica<'_>, mark: Option<&Mark>) -> bool {
+        let begins = self.change.as_ref().is_some_and(|change| {
+            !change.lines.is_empty() && mark.and_then(|mark| mark.change.as_ref()) != Some(&change.digest)
+        });
+        begins || replica.pod.is_none_or(|pod| pod.revision() != now.set.status.update_revision)
+    }
+
+    fn then(&self, now: &Snapshot<'_>, plan: &Plan, moves: &[String]) -> String {
+        let set = now.set;
+        let target = self.target();
+        let first = set.pod_name(set.start().saturating_add(target));
+        if plan.steps.is_empty() {
+            return match target {
+                0 => format!("every pod is on {}", short(now, &set.status.update_revision)),
+                _ => format!("the canary is at partition {target} ({first}) already"),
+            };
+        }
+        if !moves.is_empty() {
+            let one_by_one = if set.is_parallel() { "" } else { ", each when the one before is available" };
+            return if target == 0 {
+                format!("all pods are on the new template{one_by_one}, and the partition is 0")
+            } else {
+                format!("the update goes down to {first}{one_by_one}, and stops there at partition {target}")
+            };
+        }
+        if self.goes_on || self.change.is_some() {
+            return format!("the partition is {target}");
+        }
+        let container = set.spec.template.spec.containers.first().map_or("CONTAINER", |it| it.name.as_str());
+        format!(
+            "no pod moves yet; change the template next, with: kubectl sts canary {} --partition {target} --image \
+             {container}=IMAGE",
+            at(now)
+        )
+    }
+}
+
+/// Steps as they are put together; each later patch knows the generation that the ones before it lead to.
+struct Steps<'s, 'a> {
+    now: &'s Snapshot<'a>,
+    generation: i64,
+    steps: Vec<Step>,
+}
+
+impl Steps<'_, '_> {
+    fn patch(&mut self, body: Value, note: String, changes_spec: bool) {
+        let meta = &self.now.set.metadata;
+        self.steps.push(Step::Patch(SetPatch {
+            set: meta.name.clone(),
+            seen: meta.uid.clone(),
+            generation: self.generation,
+            kind: PatchKind::Strategic,
+            body,
+            note,
+        }));
+        self.generation += i64::from(changes_spec);
+    }
+
+    fn partition(&mut self, to: i32, note: String) {
+        self.patch(json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": to}}}}), note, true);
+    }
+
+    fn lower(&mut self, to: i32) -> Result<(), Unseen> {
+        self.lower_for(to, false)
+    }
+
+    fn lower_for(&mut self, to: i32, all: bool) -> Result<(), Unseen> {
+        self.partition(to, format!("partition → {to}"));
+        self.wait_for(to, all)
+    }
+
+    /// Waits for the pods that a write before this sets moving.
+    fn wait_for(&mut self, partition: i32, all: bool) -> Result<(), Unseen> {
+        let update = &self.now.set.status.update_revision;
+        let pods = self.now.above(partition)?;
+        let moves = |replica: &&&Replica<'_>| all || replica.pod.is_none_or(|pod| pod.revision() != update);
+        let pods: Vec<_> = pods.iter().filter(moves).map(|replica| replica.name.clone()).collect();
+        if !pods.is_empty() {
+            self.steps.push(Step::Await { pods, until: "to be available".to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Waits for what is under way at this partition.
+    fn wait_for_rung(&mut self, partition: i32) -> Result<(), Unseen> {
+        let now = self.now;
+        if !now.set.is_observed() {
+            self.steps.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
+            return Ok(());
+        }
+        let pods: Vec<_> = now
+            .above(partition)?
+            .into_iter()
+            .filter(|replica| !now.is_good(replica))
+            .map(|replica| replica.name.clone())
+            .collect();
+        if !pods.is_empty() {
+            self.steps.push(Step::Await { pods, until: "to be available".to_owned() });
+        }
+        Ok(())
+    }
+}
+
+/// The mark on the set, which must be readable.
+fn mark(now: &Snapshot<'_>) -> Result<Option<Mark>, Refusal> {
+    match now.mark() {
+        Some(None) => Err(Refusal {
+            reason: "mark-unreadable",
+            because: format!("the annotation {CANARY} of {} cannot be read", now.set.metadata.name),
+            hint: format!(
+                "remove it, if no canary of this tool is on: kubectl annotate statefulset {} -n {} {CANARY}-",
+                now.set.metadata.name, now.set.metadata.namespace
+            ),
+        }),
+        mark => Ok(mark.flatten()),
+    }
+}
+
+/// Whether a replica below the partition waits for the update.
+fn is_held(now: &Snapshot<'_>) -> Result<bool, Unseen> {
+    let update = &now.set.status.update_revision;
+    Ok(now.replicas()?.iter().any(|replica| replica.pod.is_some_and(|pod| pod.revision() != update)))
+}
+
+fn unprobed(now: &Snapshot<'_>) -> Option<String> {
+    let spec = &now.set.spec.template.spec;
+    let probed = !spec.readiness_gates.is_empty()
+        || spec.containers.iter().any(|container| container.readiness_probe.is_some());
+    (!probed).then(|| {
+        "no container has a readiness probe: a pod counts as good as soon as its containers run".to_owned()
+    })
+}
+
+/// `postgres -n shop`, for commands to type.
+fn at(now: &Snapshot<'_>) -> String {
+    format!("{} -n {}", now.set.metadata.name, now.set.metadata.namespace)
+}
+
+/// A revision without the name of the set.
+fn short(now: &Snapshot<'_>, revision: &str) -> String {
+    revision.strip_prefix(&format!("{}-", now.set.metadata.name)).unwrap_or(revision).to_owned()
+}
+
+/// `postgres-4, then postgres-3`.
+fn in_order(names: &[String]) -> String {
+    match names {
+        [first, .., last] if names.len() > 3 => format!("{first} down to {last}"),
+        names => names.join(", then "),
+    }
+}
+
+/// `postgres-0 to postgres-2`.
+fn through(names: &[String]) -> String {
+    match names {
+        [first, .., last] if names.len() > 2 => format!("{first} to {last}"),
+        names => words::list(names, 3),
+    }
+}
+
+fn stay(names: &[String]) -> String {
+    format!("{} {}", words::list(names, 3), if names.len() == 1 { "stays" } else { "stay" })
+}
