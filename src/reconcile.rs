@@ -171,7 +171,10 @@ pub async fn reconcile(
                     let result = match &performed {
                         Performed::Done => DONE.to_owned(),
                         Performed::AlreadySo => "it was gone already".to_owned(),
-                        Performed::Conflict(message) => message.clone(),
+                        Performed::Conflict(message) if message.contains("has been modified") => {
+                            "not done: it had changed meanwhile; looked again".to_owned()
+                        }
+                        Performed::Conflict(message) => format!("not done: {message}"),
                     };
                     let conflict = matches!(performed, Performed::Conflict(_));
                     journal.push(Entry { at: Timestamp::now(), step: write.clone(), result });

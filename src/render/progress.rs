@@ -94,7 +94,11 @@ impl Progress {
         let new_rollout =
             before.as_ref().is_none_or(|(_, _, revision)| *revision != set.status.update_revision);
         if new_rollout && !set.status.update_revision.is_empty() {
-            let old = now.values().filter(|pod| pod.revision != set.status.update_revision).count();
+            let boundary = set.start().saturating_add(set.partition());
+            let old = now
+                .iter()
+                .filter(|(ordinal, pod)| **ordinal >= boundary && pod.revision != set.status.update_revision)
+                .count();
             if old > 0 {
                 let order = if set.is_parallel() { "" } else { ", highest first" };
                 let text = format!(
