@@ -1,9 +1,9 @@
-//! A cluster to try the program on: a healthy set, and one namespace for each fault that a rule knows.
+//! A cluster to try the program on: one namespace for each fault that a rule knows, and some where nothing is wrong.
 //!
 //! `cargo run --example playground` starts the control plane of the tests, makes the faults and waits for Ctrl-C.
 //!
 //! ```text
-//! playground [CASE…]            only these, named as in tests/manifests/playground
+//! playground [CASE…]            only these, named as in tests/manifests/playground and tests/manifests/scenes
 //!   --record DIR|FILE.yaml      write a recording of each namespace (or one of them all) and end
 //!   --namespace NAME            the namespace of the only case given
 //! ```
@@ -23,15 +23,12 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use controlplane::{ControlPlane, Found, loud};
-use playground::{Case, cases, kubectl};
-
-/// The namespace of the healthy set.
-const HEALTHY: &str = "shop";
+use playground::{Case, cases, kubectl, scenes};
 
 /// A cluster to try kubectl sts on.
 #[derive(Parser)]
 struct Args {
-    /// Only these faults; without names all, and a healthy set
+    /// Only these; without names all
     cases: Vec<String>,
     /// Write a recording of each namespace to this folder, or one of all to this .yaml file, and end
     #[arg(long, value_name = "DIR|FILE")]
@@ -54,16 +51,17 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), String> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let all = cases(repository)?;
-    if let Some(unknown) = args.cases.iter().find(|name| all.iter().all(|case| case.name != **name)) {
-        let known: Vec<&str> = all.iter().map(|case| case.name.as_str()).collect();
+    let (scenes, faults) = (scenes(repository)?, cases(repository)?);
+    let all = || scenes.iter().chain(&faults);
+    if let Some(unknown) = args.cases.iter().find(|name| all().all(|case| case.name != **name)) {
+        let known: Vec<&str> = all().map(|case| case.name.as_str()).collect();
         return Err(format!("there is no case {unknown}; there are {}", known.join(", ")));
     }
     if args.namespace.is_some() && args.cases.len() != 1 {
         return Err("--namespace needs one case".into());
     }
     let wanted = |case: &&Case| args.cases.is_empty() || args.cases.contains(&case.name);
-    let cases: Vec<&Case> = all.iter().filter(wanted).collect();
+    let cases: Vec<&Case> = all().filter(wanted).collect();
     let namespace = |case: &Case| args.namespace.clone().unwrap_or_else(|| case.name.clone());
 
     let program = program(repository)?;
@@ -78,7 +76,7 @@ fn run(args: &Args) -> Result<(), String> {
         plane.kubeconfig.display(),
         plane.dir.join("bin").display()
     );
-    println!("making {} faults, which takes a minute or two", cases.len());
+    println!("making {} namespaces, which takes a minute or two", cases.len());
 
     let classes = ["apply", "-f", "tests/manifests/classes.yaml"].map(str::to_owned);
     kubectl(&plane, repository, "default", &classes, "")?;
@@ -86,18 +84,18 @@ fn run(args: &Args) -> Result<(), String> {
     let mut failed = Vec::new();
     thread::scope(|scope| {
         let mut threads = Vec::new();
-        if args.cases.is_empty() {
-            let (plane, repository) = (&plane, &repository);
-            namespaces.push(HEALTHY.to_owned());
-            threads.push((HEALTHY, scope.spawn(move || healthy(plane, repository))));
-        }
         for case in &cases {
+            let is_fault = faults.iter().any(|fault| fault.name == case.name);
             let (plane, repository, program, name) = (&plane, &repository, &program, namespace(case));
             namespaces.push(name.clone());
             let made = move || {
                 create(plane, repository, &name)?;
                 case.make(plane, repository, &name)?;
-                case.wait(plane, program, &name).map(|_| println!("{:28} {}", name, case.title))
+                if is_fault {
+                    case.wait(plane, program, &name)?;
+                }
+                println!("{name:28} {}", case.title);
+                Ok::<_, String>(())
             };
             threads.push((&case.name, scope.spawn(made)));
         }
@@ -121,7 +119,8 @@ fn run(args: &Args) -> Result<(), String> {
     }
     println!(
         "\nIn another terminal, after the export above:\n  kubectl sts status -A\n  kubectl sts doctor -A\n  kubectl sts \
-         doctor -n rollback-trap\n  kubectl sts status postgres -n {HEALTHY}\nCtrl-C takes everything down."
+         doctor -n {}\nCtrl-C takes everything down.",
+        namespaces[namespaces.len() - 1]
     );
     ended.wait();
     Ok(())
@@ -152,18 +151,6 @@ fn create(plane: &ControlPlane, repository: &Path, namespace: &str) -> Result<()
         }
         thread::sleep(Duration::from_millis(200));
     }
-    Ok(())
-}
-
-fn healthy(plane: &ControlPlane, repository: &Path) -> Result<(), String> {
-    create(plane, repository, HEALTHY)?;
-    let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    kubectl(plane, repository, HEALTHY, &words("apply -f tests/manifests/postgres.yaml"), "")?;
-    kubectl(plane, repository, HEALTHY, &words("rollout status statefulset/postgres --timeout=120s"), "")?;
-    if plane.etcd.is_some() {
-        playground::age(plane, HEALTHY, &["12d".to_owned()])?;
-    }
-    println!("{HEALTHY:28} Nothing is wrong here.");
     Ok(())
 }
 

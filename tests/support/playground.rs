@@ -1,11 +1,12 @@
 //! Faults on a real control plane, one file each in `tests/manifests/playground`: for the tests, and for
-//! `examples/playground.rs`, which includes this file too.
+//! `examples/playground.rs`, which includes this file too and also takes the scenes of `tests/manifests/scenes`.
 //!
 //! A file is a manifest. The comments at its top say what it shows, and these lines among them what happens after it was
 //! applied, in this order:
 //!
 //! ```text
-//! # $ kubectl COMMAND     run in the namespace; 'single quotes' as in a shell; `kubectl wait` may also wait for creation
+//! # $ kubectl COMMAND     run in the namespace; 'single quotes' as in a shell; `kubectl wait` may also wait for creation;
+//! #                       `kubectl sts` is our own program
 //! # age 12d               makes all in the namespace so much older
 //! # age 12d KEY           makes so much older what has this key in etcd, below /registry
 //! # allow RULE, RULE      errors that come with the fault
@@ -46,7 +47,15 @@ enum Step {
 
 /// All cases, by name.
 pub fn cases(repository: &Path) -> Result<Vec<Case>, String> {
-    let folder = repository.join("tests/manifests/playground");
+    read(&repository.join("tests/manifests/playground"))
+}
+
+/// What is worth a look although no rule speaks of it.
+pub fn scenes(repository: &Path) -> Result<Vec<Case>, String> {
+    read(&repository.join("tests/manifests/scenes"))
+}
+
+fn read(folder: &Path) -> Result<Vec<Case>, String> {
     let files = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut paths: Vec<PathBuf> = files.flatten().map(|entry| entry.path()).collect();
     paths.sort();
@@ -167,6 +176,13 @@ pub fn kubectl(
     stdin: &str,
 ) -> Result<(), String> {
     let mut command = plane.kubectl();
+    let mut words = words;
+    if let Some(("sts", ours)) = words.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        // A plugin wants its flags behind its name.
+        command = Command::new(plane.dir.join("bin/kubectl-sts"));
+        plane.clean(&mut command).arg("--kubeconfig").arg(&plane.kubeconfig);
+        words = ours;
+    }
     command.current_dir(repository).args(["--namespace", namespace]).args(words);
     finish(command, stdin)
 }
