@@ -83,10 +83,11 @@ async fn differential(api: &Api, seed: u64, cases: usize) -> Option<String> {
             let name = format!("m{number}");
             let set = change::set(&mut random, &name, &api.node);
             let source = Source::Random(random, CHANGES);
-            if let Err(found) = sequence(api, &name, &server, &set, source, &progress).await {
-                if !stop.replace(true) {
-                    *wrong.borrow_mut() = Some((set, found));
-                }
+            let result = sequence(api, &name, &server, &set, source, &progress).await;
+            if let Err(found) = result
+                && !stop.replace(true)
+            {
+                *wrong.borrow_mut() = Some((set, found));
             }
         }
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kubectl_sts::controller::{Action, Next, World};
-use kubectl_sts::kinds::{Pod, StatefulSet, StatefulSetStatus};
+use kubectl_sts::kinds::{Pod, StatefulSet, StatefulSetStatus, Strategy};
 use kubectl_sts::snapshot::ServerVersion;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
@@ -30,24 +30,25 @@ pub fn ways(world: &World) -> Vec<Way> {
     start.settle();
     let mut ways: Vec<Way> = vec![(Vec::new(), start)];
     for action in actions {
-        let (revisions, write): (Vec<String>, fn(i32, &str) -> Write) = match action {
+        let (ordinal, revisions) = match action {
             Action::Create(ordinal) => {
                 // All writes of a sync are decided on what it saw at its start.
                 let (one, or) = world.revisions_for(ordinal);
-                (std::iter::once(one).chain(or).collect(), |ordinal, revision| {
-                    Write::Create(ordinal, revision.to_owned())
-                })
+                (ordinal, std::iter::once(one).chain(or).collect())
             }
-            Action::Delete(..) => (vec![String::new()], |ordinal, _| Write::Delete(ordinal)),
+            Action::Delete(ordinal, _) => (ordinal, vec![String::new()]),
         };
-        let (Action::Create(ordinal) | Action::Delete(ordinal, _)) = action;
+        let write = |revision: &str| match action {
+            Action::Create(_) => Write::Create(ordinal, revision.to_owned()),
+            Action::Delete(..) => Write::Delete(ordinal),
+        };
         ways = revisions
             .iter()
             .flat_map(|revision| {
                 ways.iter().map(move |(writes, world)| {
                     let (mut writes, mut world) = (writes.clone(), world.clone());
                     world.act(action, revision);
-                    writes.push(write(ordinal, revision));
+                    writes.push(write(revision));
                     (writes, world)
                 })
             })
@@ -247,7 +248,8 @@ impl Drive<'_> {
                 way.map(Ok).or_else(|| (track.log.len() > most).then_some(Err(())))
             })
             .await;
-        if let Some(Ok(_)) = found {
+        if let Some(Ok(way)) = found {
+            self.settle(&ways[way]).await;
             // What comes later, unasked for, is found before the next prediction.
             tokio::time::sleep(Duration::from_millis(5)).await;
             let mut track = self.track.borrow_mut();
@@ -259,6 +261,20 @@ impl Drive<'_> {
             }
         }
         Err(self.wrong(&world, &ways))
+    }
+
+    /// Without the stanza the stored counts decide, and those before the writes can look as those after them while others
+    /// are still to come between: one more observation of the set, then, and its status is the last one.
+    async fn settle(&self, (writes, then): &Way) {
+        let set = then.set();
+        if writes.is_empty() || set.strategy() != Strategy::RollingUpdate || set.rolling_update().is_some() {
+            return;
+        }
+        let limit = 10 + i32::from(set.spec.revision_history_limit == Some(10));
+        let Some(bumped) = self.patch_spec(&json!({"revisionHistoryLimit": limit})).await else { return };
+        let mut then = then.clone();
+        then.set_mut().metadata = bumped.metadata;
+        let _ = self.wait(|track| agrees(track, &then).then_some(())).await;
     }
 
     fn wrong(&self, world: &World, ways: &[Way]) -> Box<Wrong> {
