@@ -74,7 +74,8 @@ async fn differential(api: &Api, seed: u64, cases: usize) -> Option<String> {
     };
     let (done, next, stop) = (Cell::new(0), Cell::new(0_u64), Cell::new(false));
     let wrong: RefCell<Option<(Value, Box<Wrong>)>> = RefCell::new(None);
-    let progress = Progress { done: &done, stop: &stop, enough: cases };
+    let disturbed = Cell::new(0);
+    let progress = Progress { done: &done, stop: &stop, disturbed: &disturbed, enough: cases };
     let work = || async {
         while done.get() < cases && !stop.get() {
             let number = next.replace(next.get() + 1);
@@ -83,10 +84,11 @@ async fn differential(api: &Api, seed: u64, cases: usize) -> Option<String> {
             let name = format!("m{number}");
             let set = change::set(&mut random, &name, &api.node);
             let source = Source::Random(random, CHANGES);
-            if let Err(found) = sequence(api, &name, &server, &set, source, &progress).await {
-                if !stop.replace(true) {
-                    *wrong.borrow_mut() = Some((set, found));
-                }
+            let result = sequence(api, &name, &server, &set, source, &progress).await;
+            if let Err(found) = result
+                && !stop.replace(true)
+            {
+                *wrong.borrow_mut() = Some((set, found));
             }
         }
     };
@@ -96,8 +98,9 @@ async fn differential(api: &Api, seed: u64, cases: usize) -> Option<String> {
     let sets = next.get();
     let Some((set, found)) = wrong.into_inner() else {
         loud(&format!(
-            "controller model: {count} predictions on {sets} sets, 0 wrong, seed {seed}, {took:.0} s, {}",
-            server.text
+            "controller model: {count} predictions on {sets} sets, 0 wrong, seed {seed}, {took:.0} s, {}; {} sets given up",
+            server.text,
+            disturbed.get(),
         ));
         return None;
     };
@@ -120,7 +123,8 @@ async fn differential(api: &Api, seed: u64, cases: usize) -> Option<String> {
 async fn shrink(api: &Api, server: &ServerVersion, set: &Value, found: Box<Wrong>) -> Box<Wrong> {
     let mut found = found;
     let (done, stop) = (Cell::new(0), Cell::new(false));
-    let progress = Progress { done: &done, stop: &stop, enough: usize::MAX };
+    let disturbed = Cell::new(0);
+    let progress = Progress { done: &done, stop: &stop, disturbed: &disturbed, enough: usize::MAX };
     let mut at = 0;
     for number in 0..40 {
         if at >= found.history.len() {
