@@ -23,7 +23,7 @@ fn a_pod_that_never_becomes_ready_is_named_and_taken_back() {
                 let back = format!("kubectl sts abort postgres -n {}", ns.name);
                 assert!(run.stdout.contains(&format!("back  {back}")), "{run}");
                 let plan = ns.sts(&["abort", "postgres", "--dry-run=client"]).ok();
-                assert!(plan.contains("delete pod postgres-4:  on abandoned"), "{plan}");
+                assert!(plan.contains("delete pod postgres-4: on abandoned"), "{plan}");
                 ns.shell(&format!("{back} --yes")).code(0);
                 let end = settled(&ns, "postgres", 5);
                 assert_eq!((partition(&end), mark(&end)), (0, None));

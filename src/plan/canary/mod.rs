@@ -122,6 +122,13 @@ impl Canary {
         Canary { steps: self.steps[..=step].to_vec(), finish: false, ..self.clone() }
     }
 
+    /// What is left of the goal when all steps are done. It does not ask for the change any more: once the mark is gone,
+    /// nothing but the template itself would tell that it has been made.
+    #[must_use]
+    pub fn ending(&self) -> Canary {
+        Canary { change: None, goes_on: true, steps: vec![self.target()], ..self.clone() }
+    }
+
     /// Which of the steps are still to be looked after, by index: those the set has not gone past.
     ///
     /// # Errors
@@ -272,12 +279,6 @@ impl Canary {
             && !change.lines.is_empty()
         {
             plan.facts.push(("template", change.lines.join("\n")));
-        }
-        if let Ok(Some(scaler)) = now.autoscaler() {
-            plan.warnings.push(format!(
-                "HorizontalPodAutoscaler {} scales this set: a scaling on the way ends this command as drifted",
-                scaler.metadata.name
-            ));
         }
         plan.then = self.then(now, plan, &moves);
         let stays: Vec<String> = now
