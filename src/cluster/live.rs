@@ -232,6 +232,14 @@ impl Live {
         }
     }
 
+    /// The kind's objects in the namespace, for what is not always looked at.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn listed<T: Object>(&self) -> std::result::Result<Vec<T>, ReadError> {
+        Ok(list(&self.connection, &T::KIND.path(Some(&self.namespace)), "").await?.0)
+    }
+
     /// An object of the namespace as the server has it, see [`raw`].
     ///
     /// # Errors

@@ -113,9 +113,11 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         };
         let change = Change::of(&args.image, patch.clone(), &set.spec.template, template)
             .map_err(|refusal| super::act::stopped(Stop::Refused(refusal)))?;
+        let steps = args.partitions(set)?;
         Ok(Canary {
             change,
-            steps: args.partitions(set)?,
+            ladder: steps.clone(),
+            steps,
             goes_on: false,
             allow_unhealthy: args.allow_unhealthy,
             finish: true,

@@ -52,6 +52,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         Ok(Canary {
             change: None,
             steps: vec![to],
+            ladder: Vec::new(),
             goes_on: true,
             allow_unhealthy: false,
             finish: true,

@@ -24,6 +24,8 @@ mod node_lost;
 mod orphaned_claims;
 mod out_of_memory;
 mod parallel_not_ordered;
+mod partition_above_replicas;
+mod partition_left_behind;
 mod pod_creation_failed;
 mod pod_name_taken;
 mod replica_without_endpoint;
@@ -65,6 +67,8 @@ pub const RULES: &[&Rule] = &[
     &volume_mount_failed::RULE,
     &rollback_trap::RULE,
     &rollout_blocked::RULE,
+    &partition_left_behind::RULE,
+    &partition_above_replicas::RULE,
     &parallel_not_ordered::RULE,
     &image_pull::RULE,
     &crash_loop::RULE,

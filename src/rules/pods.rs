@@ -142,6 +142,9 @@ impl<'a> Group<'a> {
         if has.is_empty() || gets.is_empty() {
             return None;
         }
+        if snapshot.mark().is_some() {
+            return Some(format!("kubectl sts abort {name} {at}"));
+        }
         if has != gets {
             return Some(delete);
         }

@@ -55,7 +55,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         .also(Kind::Pod, pod_name);
     let earlier = &set.status.current_revision;
     let undo = !old.is_empty() && pod.revision() == set.status.update_revision && earlier != pod.revision();
-    Ok(vec![if undo {
+    Ok(vec![if snapshot.mark().is_some() {
+        finding.remedy(format!("kubectl sts abort {name} {}", in_namespace(snapshot)))
+    } else if undo {
         // Going back is not enough: the broken pod must be deleted by hand then (kubernetes/kubernetes#67250).
         let n = in_namespace(snapshot);
         finding.remedy(format!(

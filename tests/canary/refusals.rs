@@ -1,1 +1,173 @@
-//! Later.
+//! Every no, with nothing written.
+
+use serde_json::{Value, json};
+
+use super::{get, mark, ready, set};
+use crate::support::{self, Namespace, PATIENCE};
+
+/// What a canary would write, and nothing that the controller writes.
+fn written(ns: &Namespace, name: &str) -> (Value, Value) {
+    let set = get(ns, name);
+    (set["spec"].clone(), set["metadata"]["annotations"].clone())
+}
+
+#[track_caller]
+fn refused(ns: &Namespace, name: &str, reason: &str, args: &[&str]) {
+    let before = written(ns, name);
+    let run = ns.sts(&[&["canary", name], args, &["--yes"]].concat()).code(4);
+    assert!(run.stderr.contains(&format!("({reason})")), "{reason}\n{run}");
+    assert_eq!(written(ns, name), before, "{run}");
+}
+
+const ONE: [&str; 4] = ["--partition", "2", "--image", "web=web:9"];
+
+/// `ONE` for the container of a set, which has the set's name.
+fn one(name: &str) -> Vec<String> {
+    ONE.iter().map(|word| word.replace("web=", &format!("{name}="))).collect()
+}
+
+#[test]
+fn refusals_have_their_reasons_and_write_nothing() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("canary-refused");
+    let name = "web";
+    ready(&ns, name, 3, "", "");
+    let json = json!({"spec": {"replicas": 9}}).to_string();
+    for (reason, args) in [
+        ("nothing-updated", &["--partition", "3", "--image", "web=web:9"][..]),
+        ("nothing-updated", &["--pods", "0", "--image", "web=web:9"]),
+        ("nothing-updated", &["--pods", "0%"]),
+        ("nothing-changes", &["--partition", "1", "--image", "web=postgres:15-alpine"]),
+        ("no-such-container", &["--partition", "1", "--image", "wbe=web:9"]),
+        ("not-the-template", &["--partition", "1", "--patch", &json]),
+    ] {
+        refused(&ns, name, reason, args);
+    }
+    for (code, args) in [
+        (2, &["--partition", "1", "--pods", "1"][..]),
+        (2, &["--image", "web=web:9"]),
+        (2, &["--steps", "1,2"]),
+        (2, &["--pods", "4"]),
+        (2, &["--pods", "half"]),
+        (4, &["--partition", "1", "--image", "web=web:9"]),
+    ] {
+        // Without --yes nobody is here to agree.
+        let before = written(&ns, name);
+        ns.sts(&[&["canary", name], args].concat()).code(code);
+        assert_eq!(written(&ns, name), before);
+    }
+    let file = cluster.plane.dir.join(format!("{}.yaml", ns.name));
+    std::fs::write(&file, "spec: {template: {spec: {containers: [{name: web, image: 'web:9'}]}}}\n").unwrap();
+    let plan =
+        ns.sts(&["canary", name, "--pods", "34%", "-f", file.to_str().unwrap(), "--dry-run=client"]).ok();
+    assert!(plan.contains("2 of 3 pods") && plan.contains("postgres:15-alpine → web:9"), "{plan}");
+    // A second canary on top of the first.
+    ns.sts(&["canary", name, "--partition", "2", "--image", "web=web:2", "--yes"]).code(0);
+    refused(&ns, name, "another-canary", &["--partition", "2", "--image", "web=web:3"]);
+    ns.patch("statefulset/web", &json!({"metadata": {"annotations": {super::MARK: "nonsense"}}}));
+    refused(&ns, name, "mark-unreadable", &["--partition", "2", "--image", "web=web:3"]);
+    ns.sts(&["abort", name, "--yes"]).code(4);
+}
+
+#[test]
+fn sets_that_are_not_at_rest_are_left_alone() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("canary-unrest");
+    ns.apply(&set("none", 0, "", ""));
+    ns.apply(&set("ondelete", 1, "updateStrategy: {type: OnDelete},", ""));
+    ns.apply(&set("sick", 3, "podManagementPolicy: Parallel,", "fake.test/mode-1: unready"));
+    ns.apply(&set("scaling", 3, "", "fake.test/linger: 40s"));
+    ns.apply(&set("rolling", 3, "", ""));
+    ns.apply(&set("leaving", 1, "", ""));
+    ns.apply(&set("hand", 3, "updateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 2}},", ""));
+    for (name, replicas) in [("ondelete", 1), ("scaling", 3), ("rolling", 3), ("leaving", 1), ("hand", 3)] {
+        ns.wait_rolled_out(name, replicas);
+    }
+    ns.kubectl(&["scale", "sts/scaling", "--replicas=2"]).ok();
+    ns.wait_pod("scaling-2", "ending", |pod| !pod["metadata"]["deletionTimestamp"].is_null());
+    ns.kubectl(&["set", "image", "sts/rolling", "rolling=web:does-not-exist"]).ok();
+    ns.wait_pod_status("rolling-2", "ImagePullBackOff");
+    ns.kubectl(&["set", "image", "sts/hand", "hand=web:2"]).ok();
+    ns.patch("statefulset/leaving", &json!({"metadata": {"finalizers": ["test/hold"]}}));
+    ns.delete(&["statefulset/leaving", "--wait=false"]);
+    ns.wait_ready("sick", 2);
+    ns.wait("the update of hand", PATIENCE, || {
+        let status = get(&ns, "hand")["status"].clone();
+        if status["updatedReplicas"] == 1 && status["readyReplicas"] == 3 {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
+    });
+    for (name, reason) in [
+        ("none", "no-replicas"),
+        ("ondelete", "not-rolling-update"),
+        ("sick", "pod-unhealthy"),
+        ("scaling", "scaling-in-flight"),
+        ("rolling", "rollout-in-flight"),
+        ("leaving", "set-deleting"),
+        ("hand", "rollout-in-flight"),
+    ] {
+        let args = if name == "scaling" { vec!["--partition".into(), "1".into()] } else { one(name) };
+        refused(&ns, name, reason, &args.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    ns.kubectl(&["set", "image", "sts/rolling", "rolling=web:3"]).ok();
+    ns.wait("three revisions", PATIENCE, || {
+        let set = get(&ns, "rolling");
+        let seen = set["status"]["observedGeneration"] == set["metadata"]["generation"];
+        if seen { Ok(()) } else { Err(set["status"].to_string()) }
+    });
+    refused(
+        &ns,
+        "rolling",
+        "too-many-revisions",
+        &one("rolling").iter().map(String::as_str).collect::<Vec<_>>(),
+    );
+    let args = one("sick");
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let plan =
+        ns.sts(&[&["canary", "sick", "--allow-unhealthy", "--dry-run=client"], &args[..]].concat()).ok();
+    assert!(plan.contains("1 of 3 pods (sick-2)"), "{plan}");
+    ns.patch("statefulset/leaving", &json!({"metadata": {"finalizers": null}}));
+}
+
+#[test]
+fn managers_of_the_fields_are_named() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("canary-managed");
+    let manifest = set("web", 2, "", "").replace(
+        "metadata: {name: web}, spec: {replicas",
+        "metadata: {name: web, labels: {app.kubernetes.io/managed-by: Helm}}, spec: {replicas",
+    );
+    let apply = ["apply", "--server-side", "--field-manager=argocd-controller", "-f", "-"];
+    ns.kubectl_in(&apply, &manifest).ok();
+    ns.kubectl(&["autoscale", "sts/web", "--min=2", "--max=3"]).ok();
+    ns.wait_rolled_out("web", 2);
+    let plan = ns.sts(&["canary", "web", "--pods", "1", "--image", "web=web:2", "--dry-run=client"]).ok();
+    for text in [
+        "Argo CD manages this set (field manager argocd-controller)",
+        "Helm manages this set",
+        "HorizontalPodAutoscaler web",
+    ] {
+        assert!(plan.contains(text), "{text}\n{plan}");
+    }
+    let secret =
+        json!({"spec": {"containers": [{"name": "web", "env": [{"name": "TOKEN", "value": "hunter2"}]}]}});
+    for output in ["text", "json", "yaml"] {
+        let plan = ns
+            .sts(&[
+                "canary",
+                "web",
+                "--pods",
+                "1",
+                "--patch",
+                &secret.to_string(),
+                "--dry-run=client",
+                "-o",
+                output,
+            ])
+            .ok();
+        assert!(plan.contains("TOKEN") && !plan.contains("hunter2"), "{plan}");
+    }
+    assert_eq!(mark(&get(&ns, "web")), None);
+}

@@ -10,7 +10,7 @@ use crate::cluster::live::Live;
 use crate::cluster::raw::managers;
 use crate::commands::act::{Consent, Consented, Ending, Teller, consented, recorded, shown, stopped};
 use crate::error::{Error, Result};
-use crate::kinds::{Kind, StatefulSet};
+use crate::kinds::{HorizontalPodAutoscaler, Kind, StatefulSet};
 use crate::plan::{Canary, Goal, Stamp};
 use crate::reconcile::{Outcome, Report, reconcile};
 use crate::render::live::show;
@@ -35,7 +35,8 @@ pub(in crate::commands) async fn climb(
     let mut live = Live::start(connection, &namespace, name).await?;
     loop {
         let raw = live.raw(Kind::StatefulSet, name).await?;
-        let goal = current(&live, name, |now| make(now, raw.as_ref()))??;
+        let mut goal = current(&live, name, |now| make(now, raw.as_ref()))??;
+        goal.warnings.extend(scaled(&live, name).await);
         let rungs = current(&live, name, |now| goal.rungs(now).map_err(stopped))?;
         let agreed = match consented(&mut live, name, &goal, consent, global, streams).await? {
             Consented::To(plan) => plan.agreed(),
@@ -100,7 +101,7 @@ async fn up(
             return Ok(Report { outcome, journal });
         }
     }
-    let report = reconcile(live, goal, agreed, &limits(), teller).await?;
+    let report = reconcile(live, &goal.ending(), agreed, &limits(), teller).await?;
     journal.extend(report.journal);
     Ok(Report { outcome: report.outcome, journal })
 }
@@ -122,6 +123,19 @@ fn to_type(now: &Snapshot<'_>, reached: bool) -> Vec<(&'static str, String)> {
         format!("kubectl sts promote {at}")
     };
     vec![("next", next), back]
+}
+
+/// Who scales the set. Autoscalers are not looked at otherwise unless claims are left over.
+async fn scaled(live: &Live, name: &str) -> Option<String> {
+    let all: Vec<HorizontalPodAutoscaler> = live.listed().await.ok()?;
+    let scaler = all.into_iter().find(|scaler| {
+        let target = &scaler.spec.scale_target_ref;
+        target.kind == "StatefulSet" && target.name == name
+    })?;
+    Some(format!(
+        "HorizontalPodAutoscaler {} scales this set: a scaling on the way ends this command as drifted",
+        scaler.metadata.name
+    ))
 }
 
 /// Who does it, and when.

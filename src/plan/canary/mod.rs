@@ -33,6 +33,8 @@ pub struct Canary {
     pub change: Option<Change>,
     /// The partitions to go through, the highest first; at least one.
     pub steps: Vec<i32>,
+    /// All partitions it is to go through in the end, for the mark.
+    pub ladder: Vec<i32>,
     /// Whether only to go on with a canary: `promote`.
     pub goes_on: bool,
     /// Whether to begin although a pod is not available.
@@ -72,8 +74,10 @@ impl Goal for Canary {
             Stage::Begin => self.begin(&mut steps, mark.as_ref())?,
             Stage::On(left) => {
                 steps.wait_for_rung(partition)?;
+                let mut from = partition;
                 for to in left {
-                    steps.lower(to)?;
+                    steps.lower(from, to, false)?;
+                    from = to;
                 }
             }
             Stage::Up(to) => {
@@ -116,6 +120,13 @@ impl Canary {
     #[must_use]
     pub fn up_to(&self, step: usize) -> Canary {
         Canary { steps: self.steps[..=step].to_vec(), finish: false, ..self.clone() }
+    }
+
+    /// What is left of the goal when all steps are done. It does not ask for the change any more: once the mark is gone,
+    /// nothing but the template itself would tell that it has been made.
+    #[must_use]
+    pub fn ending(&self) -> Canary {
+        Canary { change: None, goes_on: true, steps: vec![self.target()], ..self.clone() }
     }
 
     /// Which of the steps are still to be looked after, by index: those the set has not gone past.
@@ -210,7 +221,7 @@ impl Canary {
             by: self.stamp.by.clone(),
             at: self.stamp.at,
             change: self.change.as_ref().map(|change| change.digest.clone()),
-            steps: if self.steps.len() > 1 { self.steps.clone() } else { Vec::new() },
+            steps: if self.ladder.len() > 1 { self.ladder.clone() } else { Vec::new() },
         };
         let mark = serde_json::to_string(&mark).unwrap_or_default();
         let mut body = json!({
@@ -232,9 +243,9 @@ impl Canary {
         let changes = self.change.is_some() || from != to || set.rolling_update().is_none();
         steps.patch(body, note, changes);
         let all = self.change.is_some();
-        steps.wait_for(to, all)?;
-        for to in self.steps.iter().skip(1) {
-            steps.lower_for(*to, all)?;
+        steps.wait_for(set.replicas(), to, all)?;
+        for step in self.steps.windows(2) {
+            steps.lower(step[0], step[1], all)?;
         }
         Ok(())
     }
@@ -268,12 +279,6 @@ impl Canary {
             && !change.lines.is_empty()
         {
             plan.facts.push(("template", change.lines.join("\n")));
-        }
-        if let Ok(Some(scaler)) = now.autoscaler() {
-            plan.warnings.push(format!(
-                "HorizontalPodAutoscaler {} scales this set: a scaling on the way ends this command as drifted",
-                scaler.metadata.name
-            ));
         }
         plan.then = self.then(now, plan, &moves);
         let stays: Vec<String> = now
@@ -357,21 +362,21 @@ impl Steps<'_, '_> {
         self.patch(json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": to}}}}), note, true);
     }
 
-    fn lower(&mut self, to: i32) -> Result<(), Unseen> {
-        self.lower_for(to, false)
+    fn lower(&mut self, from: i32, to: i32, all: bool) -> Result<(), Unseen> {
+        self.partition(to, format!("partition {from} → {to}"));
+        self.wait_for(from, to, all)
     }
 
-    fn lower_for(&mut self, to: i32, all: bool) -> Result<(), Unseen> {
-        self.partition(to, format!("partition → {to}"));
-        self.wait_for(to, all)
-    }
-
-    /// Waits for the pods that a write before this sets moving.
-    fn wait_for(&mut self, partition: i32, all: bool) -> Result<(), Unseen> {
-        let update = &self.now.set.status.update_revision;
-        let pods = self.now.above(partition)?;
-        let moves = |replica: &&&Replica<'_>| all || replica.pod.is_none_or(|pod| pod.revision() != update);
-        let pods: Vec<_> = pods.iter().filter(moves).map(|replica| replica.name.clone()).collect();
+    /// Waits for the pods that a write before this sets moving: those below `from`, down to the partition.
+    fn wait_for(&mut self, from: i32, partition: i32, all: bool) -> Result<(), Unseen> {
+        let set = self.now.set;
+        let update = &set.status.update_revision;
+        let mut pods = self.now.above(partition)?;
+        pods.retain(|replica| {
+            let moves = all || replica.pod.is_none_or(|pod| pod.revision() != update);
+            replica.ordinal - set.start() < from && moves
+        });
+        let pods: Vec<_> = pods.into_iter().map(|replica| replica.name.clone()).collect();
         if !pods.is_empty() {
             self.steps.push(Step::Await { pods, until: "to be available".to_owned() });
         }

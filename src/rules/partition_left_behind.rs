@@ -1,0 +1,72 @@
+//! A partition that nobody has taken away again: updates reach some pods only.
+
+use jiff::SignedDuration;
+
+use super::prelude::*;
+use crate::controller::{self, Next, Rest};
+
+pub const RULE: Rule = Rule {
+    code: "STS303",
+    name: "partition-left-behind",
+    severity: Severity::Warning,
+    page: include_str!("../../docs/rules/partition-left-behind.md"),
+    check,
+};
+
+/// A canary made by hand may take a working day.
+const BY_HAND: SignedDuration = SignedDuration::from_hours(24);
+/// One with a mark is somebody's intention, and is spoken of only once it looks forgotten.
+const MARKED: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// A partition without an update is a habit or a preparation; one that was set just now is the latter.
+const IDLE: SignedDuration = SignedDuration::from_hours(1);
+
+fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    let set = snapshot.set;
+    let (name, partition) = (&set.metadata.name, set.partition());
+    if partition == 0 || partition >= set.replicas() {
+        return Ok(Vec::new());
+    }
+    let Next::Settled(rest) = controller::next(snapshot)? else { return Ok(Vec::new()) };
+    let replicas = snapshot.replicas()?;
+    let youngest = replicas.iter().filter_map(|replica| replica.pod?.metadata.creation_timestamp).max();
+    let Some(age) = snapshot.since(youngest) else { return Ok(Vec::new()) };
+    let n = in_namespace(snapshot);
+    let full = format!("kubectl sts promote {name} {n} --full");
+    let update = &set.status.update_revision;
+    let held: Vec<&str> = replicas
+        .iter()
+        .filter(|replica| replica.pod.is_some_and(|pod| pod.revision() != update))
+        .map(|replica| replica.name.as_str())
+        .collect();
+    let marked = snapshot.mark().is_some();
+    let first = set.pod_name(set.start().saturating_add(partition));
+    match rest {
+        Rest::Partition if age >= if marked { MARKED } else { BY_HAND } => {
+            let finding = RULE
+                .about(Kind::StatefulSet, name, format!("the update of {name} has stood at partition {partition}"))
+                .because(format!(
+                    "{} still on the old revision, and the newest pod came up {} ago: the partition stops the update at \
+                     {first} for as long as it is there",
+                    are(&held),
+                    words::age(age)
+                ))
+                .remedy(full)
+                .remedy(format!("kubectl sts abort {name} {n}"));
+            Ok(vec![if marked { finding.only(Severity::Note) } else { finding }])
+        }
+        Rest::Done if !marked && age >= IDLE && set.status.current_revision == *update => Ok(vec![
+            RULE.about(Kind::StatefulSet, name, format!("{name} has partition {partition}, and no update is on"))
+                .because(format!(
+                    "every pod is on {update}; the next update will stop at {first} and leave the pods below it as they \
+                     are"
+                ))
+                .remedy(full)
+                .only(Severity::Note),
+        ]),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn are(names: &[&str]) -> String {
+    format!("{} {}", words::list(names, 3), if names.len() == 1 { "is" } else { "are" })
+}
