@@ -5,7 +5,9 @@ mod complete;
 mod completion;
 mod doctor;
 mod explain;
+mod prune_pvcs;
 mod record;
+mod restore_pvc;
 mod status;
 mod watch;
 
@@ -45,6 +47,10 @@ pub enum Command {
     Watch(watch::Args),
     /// Looks for what is wrong, and says what to type
     Doctor(doctor::Args),
+    /// Finds claims no replica will use again, and deletes those you choose
+    PrunePvcs(prune_pvcs::Args),
+    /// Brings a claim back from the backup that prune-pvcs made
+    RestorePvc(restore_pvc::Args),
     /// Explains a rule
     Explain(explain::Args),
     /// Writes what can be observed to a file, without secrets
@@ -64,6 +70,8 @@ impl Cli {
             Command::Status(args) => status::run(&self.global, args, streams).await,
             Command::Watch(args) => watch::run(&self.global, args, streams).await,
             Command::Doctor(args) => doctor::run(&self.global, args, warn).await,
+            Command::PrunePvcs(args) => prune_pvcs::run(&self.global, args, streams).await,
+            Command::RestorePvc(args) => restore_pvc::run(&self.global, args, streams).await,
             Command::Explain(args) => explain::run(args),
             Command::Record(args) => record::run(&self.global, args, warn).await,
             Command::Completion(args) => completion::run(args),

@@ -8,6 +8,7 @@ mod services;
 
 mod claim_class_missing;
 mod claim_lost;
+mod claim_name_collision;
 mod claim_no_default_class;
 mod claim_no_matching_volume;
 mod claim_provisioning_failed;
@@ -27,6 +28,7 @@ mod parallel_not_ordered;
 mod pod_creation_failed;
 mod pod_name_taken;
 mod replica_without_endpoint;
+mod retention_gap;
 mod rollback_trap;
 mod rollout_blocked;
 mod service_missing;
@@ -63,6 +65,8 @@ pub const RULES: &[&Rule] = &[
     &orphaned_claims::RULE,
     &volume_multi_attach::RULE,
     &volume_mount_failed::RULE,
+    &retention_gap::RULE,
+    &claim_name_collision::RULE,
     &rollback_trap::RULE,
     &rollout_blocked::RULE,
     &parallel_not_ordered::RULE,
