@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::cluster::connect::{ConnectArgs, connect};
+use crate::cluster::connect::{ConnectArgs, Connection, connect};
 use crate::cluster::inventory::{self, Want};
 use crate::cluster::recorded::{self, Absent};
 use crate::error::{Error, Exit, Result};
@@ -101,6 +101,16 @@ impl Global {
             return Ok(Sight { observed, place, flags, namespace: self.namespace.clone() });
         }
         let connection = connect(&self.connect, self.namespace.as_deref(), warn).await?;
+        Sight::of(&connection, all_namespaces, want).await
+    }
+}
+
+impl Sight {
+    /// Observes the cluster.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn of(connection: &Connection, all_namespaces: bool, want: Want) -> Result<Sight> {
         let namespace = connection.namespace.clone();
         let (scope, place, flags) = if all_namespaces {
             (Scope::All, "in any namespace".to_owned(), "-A".to_owned())
@@ -111,12 +121,10 @@ impl Global {
                 format!("-n {namespace}"),
             )
         };
-        let observed = inventory::observe(&connection, scope, want).await?;
+        let observed = inventory::observe(connection, scope, want).await?;
         Ok(Sight { observed, place, flags, namespace: None })
     }
-}
 
-impl Sight {
     /// The sets a command is about: the named ones, or all that the selector admits.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The one door through which text becomes objects: lists of the API server, YAML and JSON files.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -10,7 +11,7 @@ use crate::kinds::Object;
 ///
 /// # Errors
 /// When it is not such a list.
-pub fn list<T: Object>(body: &[u8]) -> std::result::Result<Vec<T>, serde_json::Error> {
+pub fn list<T: DeserializeOwned>(body: &[u8]) -> std::result::Result<Vec<T>, serde_json::Error> {
     #[derive(Deserialize)]
     struct List<T> {
         #[serde(default = "Vec::new")]

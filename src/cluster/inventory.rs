@@ -18,9 +18,20 @@ pub enum Want {
     /// What status and doctor look at. Kinds that only some states of a cluster make worth looking at are read in a
     /// second round, if the first shows such a state.
     Diagnosis,
+    /// What decides whether a claim is still needed.
+    Claims,
     /// All kinds, for a recording.
     Everything,
 }
+
+/// Kinds of [`Want::Claims`].
+const CLAIMS: [Kind; 5] = [
+    Kind::StatefulSet,
+    Kind::Pod,
+    Kind::PersistentVolumeClaim,
+    Kind::PersistentVolume,
+    Kind::HorizontalPodAutoscaler,
+];
 
 /// Kinds of the second round of [`Want::Diagnosis`].
 const SECOND: [Kind; 4] =
@@ -41,8 +52,12 @@ pub async fn observe(connection: &Connection, scope: Scope, want: Want) -> Resul
         observed: Observed::nothing(Timestamp::now(), scope, "not asked for"),
         version: None,
     };
-    let first: BTreeSet<Kind> =
-        Kind::ALL.into_iter().filter(|kind| want == Want::Everything || !SECOND.contains(kind)).collect();
+    let wanted = |kind: &Kind| match want {
+        Want::Diagnosis => !SECOND.contains(kind),
+        Want::Claims => CLAIMS.contains(kind),
+        Want::Everything => true,
+    };
+    let first: BTreeSet<Kind> = Kind::ALL.into_iter().filter(wanted).collect();
     reading.read(&first, true).await?;
     if want == Want::Diagnosis {
         let second = second_look(&reading.observed);
@@ -163,17 +178,22 @@ fn seen<T: Object>(body: Option<Body>) -> Seen<T> {
     match body {
         None => Ok(Vec::new()),
         Some(Ok(body)) => decode::list(&body).map_err(|error| unseen(format!("not as expected: {error}"))),
-        Some(Err(ReadError::Forbidden { message })) => Err(unseen(match forbidden_user(&message) {
+        Some(Err(error)) => Err(unseen(why(error))),
+    }
+}
+
+/// Why a list was not read, as a fragment: `forbidden to user alice`.
+pub(super) fn why(error: ReadError) -> String {
+    match error {
+        ReadError::Forbidden { message } => match forbidden_user(&message) {
             Some(user) => format!("forbidden to user {user}"),
             None => "forbidden".to_owned(),
-        })),
-        Some(Err(ReadError::NotFound { .. })) => Err(unseen("the server does not have this kind".to_owned())),
-        Some(Err(ReadError::Unauthorized)) => Err(unseen("not logged in".to_owned())),
-        Some(Err(ReadError::Silent(after))) => Err(unseen(format!("no answer within {}s", after.as_secs()))),
-        Some(Err(ReadError::Api { message, .. })) => Err(unseen(message)),
-        Some(Err(ReadError::Gone | ReadError::Transport(_))) => {
-            Err(unseen("the connection broke".to_owned()))
-        }
+        },
+        ReadError::NotFound { .. } => "the server does not have this kind".to_owned(),
+        ReadError::Unauthorized => "not logged in".to_owned(),
+        ReadError::Silent(after) => format!("no answer within {}s", after.as_secs()),
+        ReadError::Api { message, .. } => message,
+        ReadError::Gone | ReadError::Transport(_) => "the connection broke".to_owned(),
     }
 }
 

@@ -250,18 +250,7 @@ impl Live {
 
     /// Asks whether we may; `None` when the server does not say.
     pub async fn may(&self, verb: &str, group: &str, resource: &str, subresource: &str) -> Option<bool> {
-        let body = json!({
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {
-                "namespace": self.namespace, "verb": verb, "group": group, "resource": resource,
-                "subresource": subresource,
-            }},
-        });
-        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-        let body = body.to_string().into_bytes();
-        let answer = self.connection.write(http::Method::POST, path, "application/json", body).await.ok()?;
-        serde_json::from_slice::<Value>(&answer).ok()?["status"]["allowed"].as_bool()
+        may(&self.connection, &self.namespace, [verb, group, resource, subresource]).await
     }
 
     fn apply(&mut self, delta: Delta) {
@@ -291,6 +280,23 @@ impl Live {
             Delta::Broken(why) => self.broken = why,
         }
     }
+}
+
+/// Asks whether we may: verb, group, resource and subresource; `None` when the server does not say.
+pub(super) async fn may(connection: &Connection, namespace: &str, what: [&str; 4]) -> Option<bool> {
+    let [verb, group, resource, subresource] = what;
+    let body = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {
+            "namespace": namespace, "verb": verb, "group": group, "resource": resource,
+            "subresource": subresource,
+        }},
+    });
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let body = body.to_string().into_bytes();
+    let answer = connection.write(http::Method::POST, path, "application/json", body).await.ok()?;
+    serde_json::from_slice::<Value>(&answer).ok()?["status"]["allowed"].as_bool()
 }
 
 fn own<'s>(sets: &'s [StatefulSet], name: &str) -> Option<&'s StatefulSet> {

@@ -1,5 +1,6 @@
 //! The only code that talks to an API server.
 
+pub mod claims;
 pub mod connect;
 pub mod decode;
 pub mod inventory;

@@ -39,7 +39,7 @@ pub struct Consent {
 
 /// `--dry-run`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum DryRun {
+pub(super) enum DryRun {
     /// Do it
     #[default]
     None,

@@ -8,7 +8,9 @@ mod completion;
 mod doctor;
 mod explain;
 mod promote;
+mod prune_pvcs;
 mod record;
+mod restore_pvc;
 mod status;
 mod watch;
 
@@ -54,6 +56,10 @@ pub enum Command {
     Abort(abort::Args),
     /// Looks for what is wrong, and says what to type
     Doctor(doctor::Args),
+    /// Finds claims no replica will use again, and deletes those you choose
+    PrunePvcs(prune_pvcs::Args),
+    /// Brings a claim back from the backup that prune-pvcs made
+    RestorePvc(restore_pvc::Args),
     /// Explains a rule
     Explain(explain::Args),
     /// Writes what can be observed to a file, without secrets
@@ -76,6 +82,8 @@ impl Cli {
             Command::Promote(args) => promote::run(&self.global, args, streams).await,
             Command::Abort(args) => abort::run(&self.global, args, streams).await,
             Command::Doctor(args) => doctor::run(&self.global, args, warn).await,
+            Command::PrunePvcs(args) => prune_pvcs::run(&self.global, args, streams).await,
+            Command::RestorePvc(args) => restore_pvc::run(&self.global, args, streams).await,
             Command::Explain(args) => explain::run(args),
             Command::Record(args) => record::run(&self.global, args, warn).await,
             Command::Completion(args) => completion::run(args),

@@ -12,6 +12,7 @@ mod network;
 mod pod;
 mod quantity;
 mod set;
+mod workload;
 
 pub use claim::*;
 pub use cluster::*;
@@ -20,6 +21,7 @@ pub use network::*;
 pub use pod::*;
 pub use quantity::Quantity;
 pub use set::*;
+pub use workload::*;
 
 /// Whether a field holds what its absence means, and can be left out of a recording.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {

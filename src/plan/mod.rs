@@ -3,6 +3,7 @@
 //! A step carries what was seen, and is compared by it: a step agreed to can be told from one that only looks like it.
 
 mod canary;
+pub mod prune;
 mod rollout;
 
 use serde_json::{Value, json};

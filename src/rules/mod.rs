@@ -8,6 +8,7 @@ mod services;
 
 mod claim_class_missing;
 mod claim_lost;
+mod claim_name_collision;
 mod claim_no_default_class;
 mod claim_no_matching_volume;
 mod claim_provisioning_failed;
@@ -29,6 +30,7 @@ mod partition_left_behind;
 mod pod_creation_failed;
 mod pod_name_taken;
 mod replica_without_endpoint;
+mod retention_gap;
 mod rollback_trap;
 mod rollout_blocked;
 mod service_missing;
@@ -65,6 +67,8 @@ pub const RULES: &[&Rule] = &[
     &orphaned_claims::RULE,
     &volume_multi_attach::RULE,
     &volume_mount_failed::RULE,
+    &retention_gap::RULE,
+    &claim_name_collision::RULE,
     &rollback_trap::RULE,
     &rollout_blocked::RULE,
     &partition_left_behind::RULE,

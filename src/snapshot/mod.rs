@@ -1,5 +1,6 @@
 //! What was observed of one set: facts, no opinions.
 
+pub mod attribution;
 mod canary;
 mod observed;
 mod ordinal;
@@ -249,6 +250,11 @@ impl<'a> Snapshot<'a> {
     /// How long ago that was; never negative.
     pub fn since(&self, then: Option<Timestamp>) -> Option<SignedDuration> {
         then.map(|then| self.taken_at.duration_since(then).max(SignedDuration::ZERO))
+    }
+
+    /// What is known of whom the claims of the namespace belong to; without what only a cluster can tell.
+    pub fn census(&self) -> attribution::Census<'a> {
+        attribution::Census::new(self.observed, self.namespace, None)
     }
 
     /// What keeps this pod from being available, if anything does.

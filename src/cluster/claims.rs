@@ -1,0 +1,255 @@
+//! Claims and their volumes: what holds them, and the writes that remove one and bring it back.
+
+use std::time::Duration;
+
+use futures::future::{join, join_all};
+use http::Method;
+use serde_json::{Value, json};
+
+use super::connect::{Connection, ReadError};
+use super::live::{Performed, may as ask};
+use super::{decode, inventory};
+use crate::error::{Error, Result};
+use crate::kinds::*;
+use crate::snapshot::Scope;
+use crate::snapshot::attribution::Around;
+
+/// Who writes, in managedFields.
+const MANAGER: &str = "kubectl-sts";
+/// Kinds with a pod template: kind, group and version, plural.
+const WORKLOADS: [(&str, &str, &str); 6] = [
+    ("Deployment", "apis/apps/v1", "deployments"),
+    ("ReplicaSet", "apis/apps/v1", "replicasets"),
+    ("DaemonSet", "apis/apps/v1", "daemonsets"),
+    ("Job", "apis/batch/v1", "jobs"),
+    ("CronJob", "apis/batch/v1", "cronjobs"),
+    ("ReplicationController", "api/v1", "replicationcontrollers"),
+];
+const SNAPSHOTS: &str = "apis/snapshot.storage.k8s.io/v1";
+const PATCH: &str = "application/merge-patch+json";
+
+/// Reads what holds claims besides pods: one list for each kind, all at once. A kind the server does not have holds
+/// nothing; one that may not be read is noted.
+pub async fn around(connection: &Connection, scope: &Scope) -> Around {
+    let place = |version: &str, plural: &str| match scope {
+        Scope::Namespace(namespace) => format!("/{version}/namespaces/{namespace}/{plural}"),
+        Scope::All => format!("/{version}/{plural}"),
+    };
+    let read = |path: String| async move { connection.get_bytes(&path, "application/json").await };
+    let mut paths: Vec<String> =
+        WORKLOADS.iter().map(|(_, version, plural)| place(version, plural)).collect();
+    paths.push(place(SNAPSHOTS, "volumesnapshots"));
+    let attachments = read("/apis/storage.k8s.io/v1/volumeattachments".to_owned());
+    let (mut bodies, attachments) = join(join_all(paths.into_iter().map(read)), attachments).await;
+    let mut around = Around::default();
+    let snapshots = bodies.pop();
+    for ((kind, _, plural), body) in WORKLOADS.iter().zip(bodies) {
+        for mut workload in keep::<Workload>(plural, body, &mut around.unread) {
+            (*kind).clone_into(&mut workload.kind);
+            around.workloads.push(workload);
+        }
+    }
+    if let Some(snapshots) = snapshots {
+        around.snapshots = keep("volumesnapshots", snapshots, &mut around.unread);
+    }
+    around.attachments = keep("volumeattachments", attachments, &mut around.unread);
+    around
+}
+
+fn keep<T: serde::de::DeserializeOwned>(
+    plural: &'static str,
+    body: std::result::Result<Vec<u8>, ReadError>,
+    unread: &mut Vec<(&'static str, String)>,
+) -> Vec<T> {
+    let read = match body {
+        Err(ReadError::NotFound { .. }) => Ok(Vec::new()),
+        Err(error) => Err(inventory::why(error)),
+        Ok(body) => decode::list(&body).map_err(|error| format!("not as expected: {error}")),
+    };
+    read.unwrap_or_else(|why| {
+        unread.push((plural, why));
+        Vec::new()
+    })
+}
+
+/// Asks whether we may; `None` when the server does not say.
+pub async fn may(
+    connection: &Connection,
+    namespace: &str,
+    verb: &str,
+    group: &str,
+    plural: &str,
+) -> Option<bool> {
+    ask(connection, namespace, [verb, group, plural, ""]).await
+}
+
+/// The path of a claim.
+pub fn claim_path(namespace: &str, name: &str) -> String {
+    format!("{}/{name}", Kind::PersistentVolumeClaim.path(Some(namespace)))
+}
+
+/// The path of a volume.
+pub fn volume_path(name: &str) -> String {
+    format!("{}/{name}", Kind::PersistentVolume.path(None))
+}
+
+/// The path of a set.
+pub fn set_path(namespace: &str, name: &str) -> String {
+    format!("{}/{name}", Kind::StatefulSet.path(Some(namespace)))
+}
+
+/// The whole object, from the server and not from its cache; `None` when there is none.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn get(connection: &Connection, path: &str) -> Result<Option<Value>> {
+    let body = match connection.get_bytes(path, "application/json").await {
+        Ok(body) => body,
+        Err(ReadError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(connection.explain(&error, &format!("read {}", what(path)))),
+    };
+    serde_json::from_slice(&body)
+        .map(Some)
+        .map_err(|error| Error::cluster(format!("{} is not as expected", what(path))).because(error))
+}
+
+/// `persistentvolumeclaims data-db-2` of its path.
+fn what(path: &str) -> String {
+    let mut parts = path.rsplit('/');
+    let name = parts.next().unwrap_or_default();
+    format!("{} {name}", parts.next().unwrap_or_default())
+}
+
+/// Deletes a claim exactly as it was seen.
+///
+/// # Errors
+/// When the server does not answer, or may not be asked.
+pub async fn delete(
+    connection: &Connection,
+    claim: &PersistentVolumeClaim,
+    dry_run: bool,
+) -> Result<Performed> {
+    let meta = &claim.metadata;
+    let mut body = json!({"apiVersion": "v1", "kind": "DeleteOptions",
+        "preconditions": {"uid": meta.uid, "resourceVersion": meta.resource_version}});
+    if dry_run {
+        body["dryRun"] = json!(["All"]);
+    }
+    let path = claim_path(&meta.namespace, &meta.name);
+    send(connection, Method::DELETE, &path, "application/json", &body, "delete").await
+}
+
+/// Changes a volume, if it still is as it was seen.
+///
+/// # Errors
+/// As [`delete`].
+pub async fn patch_volume(connection: &Connection, seen: &Value, spec: Value) -> Result<Performed> {
+    let meta = &seen["metadata"];
+    let body =
+        json!({"metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}, "spec": spec});
+    let path = volume_path(meta["name"].as_str().unwrap_or_default());
+    let path = format!("{path}?fieldManager={MANAGER}");
+    send(connection, Method::PATCH, &path, PATCH, &body, "patch").await
+}
+
+/// Makes a claim.
+///
+/// # Errors
+/// As [`delete`].
+pub async fn create_claim(
+    connection: &Connection,
+    namespace: &str,
+    claim: &Value,
+    dry_run: bool,
+) -> Result<Performed> {
+    let dry = if dry_run { "&dryRun=All" } else { "" };
+    let path = format!("{}?fieldManager={MANAGER}{dry}", Kind::PersistentVolumeClaim.path(Some(namespace)));
+    send(connection, Method::POST, &path, "application/json", claim, "create").await
+}
+
+/// Whether the server has VolumeSnapshots.
+///
+/// # Errors
+/// When it cannot be asked.
+pub async fn has_snapshots(connection: &Connection) -> Result<bool> {
+    get(connection, &format!("/{SNAPSHOTS}")).await.map(|found| found.is_some())
+}
+
+/// Makes a snapshot of a claim and waits until it can be used.
+///
+/// # Errors
+/// When it cannot be made, says that it failed, or is not ready in time.
+pub async fn snapshot(
+    connection: &Connection,
+    namespace: &str,
+    claim: &str,
+    class: &str,
+    name: &str,
+    patience: Duration,
+) -> Result<()> {
+    let body = json!({"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"volumeSnapshotClassName": class, "source": {"persistentVolumeClaimName": claim}}});
+    let list = format!("/{SNAPSHOTS}/namespaces/{namespace}/volumesnapshots");
+    let path = format!("{list}?fieldManager={MANAGER}");
+    if let Performed::Conflict(message) =
+        send(connection, Method::POST, &path, "application/json", &body, "create").await?
+    {
+        return Err(Error::refused(format!("VolumeSnapshot {name} could not be made")).because(message));
+    }
+    let path = format!("{list}/{name}");
+    let ready = until(patience, || async {
+        let found = get(connection, &path).await?.unwrap_or_default();
+        let status = &found["status"];
+        if let Some(message) = status["error"]["message"].as_str() {
+            return Err(Error::refused(format!("VolumeSnapshot {name} failed")).because(message));
+        }
+        Ok((status["readyToUse"] == true).then_some(()))
+    });
+    let hint = format!("look at it with: kubectl describe volumesnapshot {name} -n {namespace}");
+    ready.await?.ok_or_else(|| {
+        let waited = patience.as_secs();
+        Error::refused(format!("VolumeSnapshot {name} was not ready to use within {waited}s")).hint(hint)
+    })
+}
+
+/// Asks again and again until there is an answer, or the time is over.
+///
+/// # Errors
+/// Those of asking.
+pub async fn until<T, F: Future<Output = Result<Option<T>>>>(
+    patience: Duration,
+    mut look: impl FnMut() -> F,
+) -> Result<Option<T>> {
+    let end = tokio::time::Instant::now() + patience;
+    let mut pause = Duration::from_millis(50);
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(Some(found));
+        }
+        if tokio::time::Instant::now() + pause > end {
+            return Ok(None);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+async fn send(
+    connection: &Connection,
+    method: Method,
+    path: &str,
+    content: &str,
+    body: &Value,
+    verb: &str,
+) -> Result<Performed> {
+    match connection.write(method, path, content, body.to_string().into_bytes()).await {
+        Ok(_) => Ok(Performed::Done),
+        Err(ReadError::NotFound { .. }) => Ok(Performed::AlreadySo),
+        Err(ReadError::Api { code: 409 | 422 | 429, message, .. }) => Ok(Performed::Conflict(message)),
+        Err(error) => {
+            let path = path.split('?').next().unwrap_or(path);
+            Err(connection.explain(&error, &format!("{verb} {}", what(path))))
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `prune-pvcs`: claims no replica will use again.
+
+mod act;
+mod backup;
+mod table;
+
+pub(in crate::commands) use backup::{CLAIM_UID, VOLUME_UID};
+
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+
+use super::help;
+use crate::cli::{Answer, Choice, Global, Sight, Streams};
+use crate::cluster::claims;
+use crate::cluster::connect::{Connection, connect, parse_duration};
+use crate::cluster::inventory::Want;
+use crate::error::{Error, Exit, Result};
+use crate::plan::prune::{LeftOver, Wanted, find};
+use crate::render::live::show;
+use crate::render::{Output, ask, render};
+use crate::snapshot::attribution::Fate;
+use crate::words;
+use table::Listing;
+
+/// Finds claims of replicas their set no longer has, and deletes those you choose
+#[derive(clap::Args, Debug)]
+#[command(after_help = help!(
+    "Reads StatefulSets, pods, claims, volumes, autoscalers, the pod templates of other workloads, VolumeAttachments and"
+    "VolumeSnapshots. On a terminal it asks which claims to delete, none being chosen; elsewhere it only shows, unless"
+    "--yes is given. Before it deletes, it writes the manifests of claim and volume to files; then it deletes one claim"
+    "at a time, highest ordinal first, looks again before and after each, and stops at the first surprise. With --retain"
+    "it also patches volumes, with --snapshot it creates VolumeSnapshots."
+    ""
+    "Examples:"
+    "  kubectl sts prune-pvcs postgres -n shop                what is left over, and the choice"
+    "  kubectl sts prune-pvcs -A --unused-for 30d --show-kept  everywhere, and why the others are kept"
+    "  kubectl sts prune-pvcs postgres --retain --yes         delete the claims, keep the volumes"
+))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub struct Args {
+    /// Sets to look at; without names, all
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    #[command(flatten)]
+    choice: Choice,
+    /// Only claims made at least so long ago: 30d, 12h
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    older_than: Option<SignedDuration>,
+    /// Only claims that the server knows to be unused for so long (Kubernetes 1.37)
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    unused_for: Option<SignedDuration>,
+    /// Also show the claims that are kept, and why
+    #[arg(long)]
+    show_kept: bool,
+    /// Also claims of sets scaled to 0; without a terminal it takes their names: --include-zero=NAME
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    include_zero: Option<Vec<String>>,
+    /// Also claims of replicas that an autoscaler may want again
+    #[arg(long)]
+    include_hpa_range: bool,
+    /// Set the volume's reclaim policy to Retain first, so that the data stays
+    #[arg(long)]
+    retain: bool,
+    /// Make a VolumeSnapshot of this class first, and wait until it can be used
+    #[arg(long, value_name = "CLASS")]
+    snapshot: Option<String>,
+    /// Write the manifests here [default: ./kubectl-sts-backup-YYYYMMDD-HHMMSS]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    backup: Option<PathBuf>,
+    /// Delete all that is shown, without asking
+    #[arg(short, long)]
+    yes: bool,
+    /// Show only (client), or also send each deletion without effect (server)
+    #[arg(long, value_enum, default_value_t, value_name = "WHERE", hide_default_value = true)]
+    dry_run: super::act::DryRun,
+}
+
+/// A duration as everywhere, and also in days and weeks.
+fn span(text: &str) -> std::result::Result<SignedDuration, String> {
+    let long = |unit: char, days: u64| {
+        let number = text.strip_suffix(unit)?.parse::<u64>().ok()?;
+        Some(std::time::Duration::from_secs(number.checked_mul(days * 86_400)?))
+    };
+    let duration = match long('d', 1).or_else(|| long('w', 7)) {
+        Some(duration) => duration,
+        None => parse_duration(text)?,
+    };
+    SignedDuration::try_from(duration).map_err(|error| error.to_string())
+}
+
+impl Args {
+    fn wanted(&self) -> Wanted {
+        let zero = self.include_zero.clone();
+        Wanted {
+            zero: zero.map(|names| names.into_iter().filter(|name| !name.is_empty()).collect()),
+            autoscaler_range: self.include_hpa_range,
+            older_than: self.older_than,
+            unused_for: self.unused_for,
+            own_snapshots: Vec::new(),
+        }
+    }
+}
+
+pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+    if !global.from.is_empty() {
+        if args.yes {
+            return Err(Error::usage("a recording cannot be changed: --yes needs a cluster"));
+        }
+        let sight = global.observe(args.choice.all_namespaces, Want::Claims, streams.warn).await?;
+        let chosen = sight.choose(&args.names, &args.choice)?;
+        let found = find(&sight.observed, None, &args.wanted(), chosen, args.is_about_all());
+        let listing = Listing::new(args, &sight, found, None, Vec::new());
+        return Ok(Answer { view: Box::new(listing), exit: Exit::Good });
+    }
+    let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
+    let sight = Sight::of(&connection, args.choice.all_namespaces, Want::Claims).await?;
+    let around = claims::around(&connection, &sight.observed.scope).await;
+    let chosen = sight.choose(&args.names, &args.choice)?;
+    let found = find(&sight.observed, Some(&around), &args.wanted(), chosen, args.is_about_all());
+    let missing = missing(&connection, args, &found.left_over).await;
+    let left_over = found.left_over.clone();
+    let mut listing = Listing::new(args, &sight, found, Some(&around), missing);
+    let asking = ask::somebody() && matches!(global.output, Output::Text | Output::Wide) && !args.yes;
+    let only_shows = args.dry_run == super::act::DryRun::Client || !(args.yes || asking);
+    if left_over.is_empty() || (only_shows && args.dry_run != super::act::DryRun::Server) {
+        return Ok(Answer { view: Box::new(listing), exit: Exit::Good });
+    }
+    if args.dry_run == super::act::DryRun::Server {
+        listing.checked = act::check(&connection, &left_over).await?;
+        let refused = listing.checked.iter().any(|(_, result)| result.starts_with("the server refuses"));
+        let exit = if refused { Exit::Refused } else { Exit::Good };
+        return Ok(Answer { view: Box::new(listing), exit });
+    }
+    let refusal = listing.refusal();
+    listing.acts = true;
+    show(&render(&listing, global.output, streams.look)?);
+    if let Some(refusal) = refusal {
+        return Err(refusal);
+    }
+    if args.snapshot.is_some() && !claims::has_snapshots(&connection).await? {
+        return Err(Error::refused("this cluster has no VolumeSnapshots; nothing was written")
+            .hint("keep the volumes instead: --retain"));
+    }
+    let doomed = if asking { choose(args, left_over)? } else { left_over };
+    if doomed.is_empty() {
+        return Err(Error::refused("nothing was chosen; nothing was written"));
+    }
+    zero(args, &doomed, asking)?;
+    if asking && !ask::confirm(&question(args, &doomed))? {
+        return Err(Error::refused("declined; nothing was written"));
+    }
+    let work = act::Work { connection: &connection, args, output: global.output, wanted: args.wanted() };
+    let report = work.run(doomed).await?;
+    let exit = report.exit();
+    Ok(Answer { view: Box::new(report), exit })
+}
+
+impl Args {
+    /// Whether claims of no set are of interest too.
+    fn is_about_all(&self) -> bool {
+        self.names.is_empty() && self.choice.selector.is_none()
+    }
+}
+
+/// The permissions that are missing, as `kubectl auth can-i` takes them.
+async fn missing(connection: &Connection, args: &Args, left_over: &[LeftOver]) -> Vec<String> {
+    let mut namespaces: Vec<&str> =
+        left_over.iter().map(|left| left.claim.metadata.namespace.as_str()).collect();
+    namespaces.dedup();
+    let snapshots = "snapshot.storage.k8s.io";
+    let mut needed = vec![
+        ("delete", "", "persistentvolumeclaims", true),
+        ("get", "", "persistentvolumeclaims", true),
+        ("get", "apps", "statefulsets", true),
+        ("get", "", "persistentvolumes", false),
+    ];
+    if args.retain {
+        needed.push(("patch", "", "persistentvolumes", false));
+    }
+    if args.snapshot.is_some() {
+        needed.push(("create", snapshots, "volumesnapshots", true));
+        needed.push(("get", snapshots, "volumesnapshots", true));
+    }
+    let mut missing = Vec::new();
+    for (number, namespace) in namespaces.iter().enumerate() {
+        for (verb, group, plural, namespaced) in &needed {
+            if !namespaced && number > 0 {
+                continue;
+            }
+            let place = if *namespaced { *namespace } else { "" };
+            if claims::may(connection, place, verb, group, plural).await == Some(false) {
+                let plural =
+                    if group.is_empty() { (*plural).to_owned() } else { format!("{plural}.{group}") };
+                let flag = if *namespaced { format!(" -n {namespace}") } else { String::new() };
+                missing.push(format!("{verb} {plural}{flag}"));
+            }
+        }
+    }
+    missing
+}
+
+fn choose(args: &Args, left_over: Vec<LeftOver>) -> Result<Vec<LeftOver>> {
+    let items: Vec<String> = left_over
+        .iter()
+        .map(|left| {
+            format!("{}  {}  {}", left.claim.metadata.name, left.claim.size(), left.fate(args.retain))
+        })
+        .collect();
+    let chosen = ask::choose("Which to delete? (space chooses, enter goes on)", &items)?;
+    let mut number = 0;
+    Ok(left_over
+        .into_iter()
+        .filter(|_| {
+            number += 1;
+            chosen.contains(&(number - 1))
+        })
+        .collect())
+}
+
+/// A set scaled to 0 looks exactly like one that sleeps: its name must have been typed.
+fn zero(args: &Args, doomed: &[LeftOver], asking: bool) -> Result<()> {
+    let mut sets: Vec<&str> = doomed.iter().filter(|left| left.zero).map(|left| left.set.as_str()).collect();
+    sets.dedup();
+    for set in sets {
+        if args.include_zero.as_ref().is_some_and(|names| names.iter().any(|name| name == set)) {
+            continue;
+        }
+        let what = format!("{set} is scaled to 0, and these would be all its claims");
+        if !asking {
+            return Err(Error::refused(format!("{what}; nothing was written"))
+                .hint(format!("if it will never be scaled up again: --include-zero={set}")));
+        }
+        if ask::typed(&format!("{what}. Type the set's name to go on"))? != set {
+            return Err(Error::refused("that is not its name; nothing was written"));
+        }
+    }
+    Ok(())
+}
+
+fn question(args: &Args, doomed: &[LeftOver]) -> String {
+    let lost = doomed.iter().filter(|left| match left.fate {
+        Fate::Destroyed => !args.retain,
+        Fate::Unknown => true,
+        Fate::Kept | Fate::NoVolume => false,
+    });
+    let lost = lost.count();
+    let ends = match (lost, doomed.len()) {
+        (0, _) => "No data is lost.".to_owned(),
+        (lost, all) if lost == all => "Their data is destroyed.".to_owned(),
+        (lost, _) => format!("The data of {lost} is destroyed."),
+    };
+    format!("{ends} Delete {}?", words::count(doomed.len(), "claim"))
+}

@@ -1,0 +1,250 @@
+//! What is left over, before anything is written.
+
+use serde_json::{Value, json};
+
+use super::Args;
+use crate::cli::Sight;
+use crate::error::Error;
+use crate::plan::prune::{Found, LeftOver, Rest};
+use crate::render::{Column, Page, Table, View};
+use crate::snapshot::attribution::Around;
+use crate::words;
+
+/// The claims of the chosen sets, sorted out.
+pub(super) struct Listing {
+    found: Found,
+    retain: bool,
+    show_kept: bool,
+    several: bool,
+    place: String,
+    taken_at: String,
+    /// Whether claims are about to be deleted.
+    pub acts: bool,
+    /// What the server would say to each deletion.
+    pub checked: Vec<(String, String)>,
+    missing: Vec<String>,
+    unread: Vec<(String, String)>,
+    recorded: bool,
+}
+
+impl Listing {
+    pub(super) fn new(
+        args: &Args,
+        sight: &Sight,
+        found: Found,
+        around: Option<&Around>,
+        missing: Vec<String>,
+    ) -> Listing {
+        let observed = &sight.observed;
+        let unseen = [
+            observed.pods.as_ref().err(),
+            observed.claims.as_ref().err(),
+            observed.volumes.as_ref().err(),
+            observed.autoscalers.as_ref().err(),
+        ];
+        let unseen = unseen.into_iter().flatten().map(|it| (it.kind.plural().to_owned(), it.why.clone()));
+        let unread = match around {
+            Some(around) => {
+                around.unread.iter().map(|(kind, why)| ((*kind).to_owned(), why.clone())).collect()
+            }
+            None => ["pod templates of other workloads", "volumeattachments", "volumesnapshots"]
+                .map(|kind| (kind.to_owned(), "not in a recording".to_owned()))
+                .to_vec(),
+        };
+        let mut namespaces: Vec<&str> =
+            observed.sets.iter().map(|set| set.metadata.namespace.as_str()).collect();
+        namespaces.sort_unstable();
+        namespaces.dedup();
+        Listing {
+            found,
+            retain: args.retain,
+            show_kept: args.show_kept,
+            several: namespaces.len() > 1,
+            place: sight.place.clone(),
+            taken_at: observed.taken_at.to_string(),
+            acts: false,
+            checked: Vec::new(),
+            missing,
+            unread: unseen.chain(unread).collect(),
+            recorded: around.is_none(),
+        }
+    }
+
+    /// Why nothing is deleted, where a permission is missing.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        let first = self.missing.first()?;
+        Some(
+            Error::refused(format!("you may not {}; nothing was written", words::list(&self.missing, 4)))
+                .hint(format!("check with: kubectl auth can-i {first}")),
+        )
+    }
+
+    fn left_over(&self, page: &mut Page) {
+        let mut columns = vec![
+            Column::new("CLAIM"),
+            Column::optional("SET"),
+            Column::optional("ORDINAL"),
+            Column::new("SIZE"),
+            Column::optional("CLASS"),
+            Column::optional("AGE"),
+            Column::new("UNUSED SINCE"),
+            Column::new("IF DELETED"),
+        ];
+        if self.several {
+            columns.insert(0, Column::new("NAMESPACE"));
+        }
+        let mut table = Table::new(&columns);
+        for left in &self.found.left_over {
+            let claim = &left.claim;
+            let mut cells = vec![
+                claim.metadata.name.clone(),
+                left.set.clone(),
+                left.ordinal.to_string(),
+                claim.size().to_owned(),
+                claim.class().unwrap_or_default().to_owned(),
+                left.age.map_or_else(String::new, words::age),
+                left.unused.map_or_else(|| "not known".to_owned(), words::age),
+                left.fate(self.retain).to_owned(),
+            ];
+            if self.several {
+                cells.insert(0, claim.metadata.namespace.clone());
+            }
+            table.row(None, cells);
+        }
+        page.table(&table);
+    }
+
+    fn kept(&self, page: &mut Page) {
+        let mut columns =
+            vec![Column::new("CLAIM"), Column::optional("SET"), Column::new("IS"), Column::new("BECAUSE")];
+        if self.several {
+            columns.insert(0, Column::new("NAMESPACE"));
+        }
+        let mut table = Table::new(&columns);
+        for rest in &self.found.rest {
+            let mut cells = vec![
+                rest.claim.clone(),
+                rest.set.clone().unwrap_or_default(),
+                rest.class.replace('-', " "),
+                rest.reason.text.clone(),
+            ];
+            if self.several {
+                cells.insert(0, rest.namespace.clone());
+            }
+            table.row(None, cells);
+        }
+        page.gap();
+        page.table(&table);
+    }
+
+    /// `kept: 2 in use, 1 ambiguous`.
+    fn summary(&self) -> String {
+        let count =
+            |belongs: &dyn Fn(&Rest) -> bool| self.found.rest.iter().filter(|rest| belongs(rest)).count();
+        let parts = [
+            (count(&|rest| rest.reason.word == "in-range"), "in use"),
+            (count(&|rest| rest.class == "kept" && rest.reason.word != "in-range"), "with a reason"),
+            (count(&|rest| rest.class == "ambiguous"), "ambiguous"),
+            (count(&|rest| rest.class == "not-ours"), "of no set"),
+        ];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        parts.join(", ")
+    }
+}
+
+impl View for Listing {
+    fn text(&self, page: &mut Page) {
+        let left = &self.found.left_over;
+        if left.is_empty() {
+            page.line(&format!("no claim {} can be told to be left over", self.place));
+        } else {
+            let belong = if left.len() == 1 { "belongs to a replica" } else { "belong to replicas" };
+            let count = words::count(left.len(), "claim");
+            page.line(&format!("{count} ({}) {belong} their set no longer has:", self.found.size()));
+            self.left_over(page);
+            for left in left {
+                for warning in &left.warnings {
+                    page.field("! note", 8, &format!("{}: {warning}", left.claim.metadata.name));
+                }
+            }
+        }
+        if self.show_kept && !self.found.rest.is_empty() {
+            self.kept(page);
+        } else if !self.found.rest.is_empty() {
+            page.prose(&format!("kept: {} (see --show-kept)", self.summary()), 6);
+        }
+        for (kind, why) in &self.unread {
+            page.prose(&format!("not looked at: {kind} ({why})"), 15);
+        }
+        for missing in &self.missing {
+            page.prose(&format!("not allowed: you may not {missing}, without which nothing is deleted"), 13);
+        }
+        for (claim, result) in &self.checked {
+            page.prose(&format!("check: delete {claim}: {result}"), 7);
+        }
+        if !left.is_empty() && !self.acts && !self.recorded {
+            page.prose(
+                "nothing was written; choose on a terminal, or delete all that is shown with --yes",
+                0,
+            );
+        }
+        if self.acts {
+            page.gap();
+        }
+    }
+
+    fn json(&self) -> Value {
+        let left = self.found.left_over.iter().map(|left| left_json(left, self.retain));
+        let rest = self.found.rest.iter().map(|rest| {
+            json!({
+                "namespace": rest.namespace, "name": rest.claim, "set": rest.set, "class": rest.class,
+                "reason": rest.reason.word, "because": rest.reason.text,
+            })
+        });
+        let unread = self.unread.iter().map(|(kind, why)| json!({"kind": kind, "why": why}));
+        let checks = self.checked.iter().map(|(claim, result)| json!({"claim": claim, "result": result}));
+        json!({
+            "apiVersion": "kubectl-sts/v1",
+            "kind": "ClaimList",
+            "takenAt": self.taken_at,
+            "prunable": left.collect::<Vec<_>>(),
+            "others": rest.collect::<Vec<_>>(),
+            "size": self.found.size().to_string(),
+            "notLookedAt": unread.collect::<Vec<_>>(),
+            "notAllowed": self.missing,
+            "checks": checks.collect::<Vec<_>>(),
+        })
+    }
+
+    fn names(&self) -> Vec<String> {
+        let name = |left: &LeftOver| format!("persistentvolumeclaim/{}", left.claim.metadata.name);
+        self.found.left_over.iter().map(name).collect()
+    }
+
+    fn is_streamed(&self) -> bool {
+        self.acts
+    }
+}
+
+fn left_json(left: &LeftOver, retain: bool) -> Value {
+    let meta = &left.claim.metadata;
+    json!({
+        "namespace": meta.namespace,
+        "name": meta.name,
+        "uid": meta.uid,
+        "set": left.set,
+        "ordinal": left.ordinal,
+        "size": left.claim.size(),
+        "storageClass": left.claim.class(),
+        "volume": left.claim.spec.volume_name,
+        "ageSeconds": left.age.map(|age| age.as_secs()),
+        "unusedSeconds": left.unused.map(|unused| unused.as_secs()),
+        "evidence": left.evidence(),
+        "ifDeleted": left.fate(retain),
+        "warnings": left.warnings,
+    })
+}

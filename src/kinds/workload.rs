@@ -1,0 +1,80 @@
+//! What can hold a claim without a pod of its own: pod templates of other workloads, attachments, snapshots.
+
+use super::{Meta, PodTemplate, partial};
+
+partial! {
+    /// A Deployment, ReplicaSet, DaemonSet, Job, CronJob or ReplicationController: the claims its pods would mount.
+    struct Workload {
+        kind: String,
+        metadata: Meta,
+        spec: WorkloadSpec,
+    }
+
+    /// The spec of any of them.
+    struct WorkloadSpec {
+        template: Option<PodTemplate>,
+        job_template: Option<JobTemplate>,
+    }
+
+    /// batch/v1 JobTemplateSpec.
+    struct JobTemplate {
+        spec: JobTemplateSpec,
+    }
+
+    /// batch/v1 JobSpec.
+    struct JobTemplateSpec {
+        template: PodTemplate,
+    }
+
+    /// storage.k8s.io/v1 VolumeAttachment.
+    struct VolumeAttachment {
+        metadata: Meta,
+        spec: AttachmentSpec,
+    }
+
+    /// storage.k8s.io/v1 VolumeAttachmentSpec.
+    struct AttachmentSpec {
+        node_name: String,
+        source: AttachmentSource,
+    }
+
+    /// storage.k8s.io/v1 VolumeAttachmentSource.
+    struct AttachmentSource {
+        persistent_volume_name: String,
+    }
+
+    /// snapshot.storage.k8s.io/v1 VolumeSnapshot.
+    struct VolumeSnapshot {
+        metadata: Meta,
+        spec: SnapshotSpec,
+    }
+
+    /// snapshot.storage.k8s.io/v1 VolumeSnapshotSpec.
+    struct SnapshotSpec {
+        source: SnapshotSource,
+    }
+
+    /// snapshot.storage.k8s.io/v1 VolumeSnapshotSource.
+    struct SnapshotSource {
+        persistent_volume_claim_name: String,
+    }
+}
+
+impl Workload {
+    /// The claims its pod template names.
+    pub fn claim_names(&self) -> impl Iterator<Item = &str> {
+        let template = self.spec.template.as_ref();
+        let job = self.spec.job_template.as_ref().map(|job| &job.spec.template);
+        template.into_iter().chain(job).flat_map(PodTemplate::claim_names)
+    }
+}
+
+impl PodTemplate {
+    /// The claims it names; claims of ephemeral volumes are named after the pod, and so are no template's.
+    pub fn claim_names(&self) -> impl Iterator<Item = &str> {
+        let volumes = self.spec.volumes.iter();
+        volumes
+            .filter_map(|volume| volume.persistent_volume_claim.as_ref())
+            .map(|claim| claim.claim_name.as_str())
+    }
+}

@@ -1,0 +1,199 @@
+//! Which claims are left over, in the order in which they are deleted.
+
+use std::cmp::Reverse;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::kinds::{PersistentVolumeClaim, Quantity, StatefulSet};
+use crate::snapshot::attribution::{Around, Census, Class, Fate, Reason, Verdict, Waivers, unused_for};
+use crate::snapshot::{ClaimName, Observed};
+use crate::words;
+
+/// What is wanted, beyond the names of sets.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Sets scaled to 0 too: `None` none, empty all, else these.
+    pub zero: Option<Vec<String>>,
+    /// Also what an autoscaler may want again.
+    pub autoscaler_range: bool,
+    /// Only claims made at least so long ago.
+    pub older_than: Option<SignedDuration>,
+    /// Only claims of which the server knows that they were not used for so long.
+    pub unused_for: Option<SignedDuration>,
+    /// Snapshots made for this very deletion.
+    pub own_snapshots: Vec<String>,
+}
+
+/// A claim that may be deleted, with the evidence.
+#[derive(Clone, Debug)]
+pub struct LeftOver {
+    /// The claim, as it was seen.
+    pub claim: PersistentVolumeClaim,
+    /// Its set.
+    pub set: String,
+    /// The set's uid.
+    pub set_uid: String,
+    /// Whether the set is scaled to 0.
+    pub zero: bool,
+    /// The replica it was for.
+    pub ordinal: i32,
+    /// What becomes of the data.
+    pub fate: Fate,
+    /// How old it is.
+    pub age: Option<SignedDuration>,
+    /// For how long the server knows it unused.
+    pub unused: Option<SignedDuration>,
+    /// What is worth knowing first.
+    pub warnings: Vec<String>,
+}
+
+/// A claim that is not deleted.
+#[derive(Clone, Debug)]
+pub struct Rest {
+    /// Its namespace.
+    pub namespace: String,
+    /// The claim.
+    pub claim: String,
+    /// Its set, where there is exactly one.
+    pub set: Option<String>,
+    /// Its class: `kept`, `ambiguous` or `not-ours`.
+    pub class: &'static str,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// All claims, sorted out.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// What may be deleted, highest ordinal first within a set.
+    pub left_over: Vec<LeftOver>,
+    /// All others.
+    pub rest: Vec<Rest>,
+}
+
+/// Sorts out the claims of the chosen sets; `all` means that those of no set are of interest too.
+pub fn find(
+    observed: &Observed,
+    around: Option<&Around>,
+    wanted: &Wanted,
+    chosen: impl Fn(&StatefulSet) -> bool,
+    all: bool,
+) -> Found {
+    let mut found = Found::default();
+    let now = observed.taken_at;
+    let namespaces = observed.namespaces();
+    for namespace in namespaces.values() {
+        let census = Census::new(observed, namespace, around);
+        let mut waivers = Waivers {
+            zero: false,
+            autoscaler_range: wanted.autoscaler_range,
+            own_snapshots: wanted.own_snapshots.clone(),
+        };
+        for claim in &namespace.claims {
+            let theirs = |set: &&&StatefulSet| ClaimName::parse(set, &claim.metadata.name).is_some();
+            let mut owners = namespace.sets.iter().filter(theirs).peekable();
+            let none = owners.peek().is_none();
+            if !(none && all || owners.any(|set| chosen(set))) {
+                continue;
+            }
+            let mut verdict = census.judge(claim, &waivers);
+            let asleep = verdict.class.reason().is_some_and(|reason| reason.word == "scaled-to-zero");
+            if asleep && verdict.owner.is_some_and(|(set, _)| wanted.wants_zero(set)) {
+                waivers.zero = true;
+                verdict = census.judge(claim, &waivers);
+                waivers.zero = false;
+            }
+            found.take(verdict, &census, wanted, now);
+        }
+    }
+    found.left_over.sort_by(|a, b| a.order().cmp(&b.order()));
+    found.rest.sort_by(|a, b| (&a.namespace, &a.claim).cmp(&(&b.namespace, &b.claim)));
+    found
+}
+
+impl Wanted {
+    fn wants_zero(&self, set: &StatefulSet) -> bool {
+        self.zero.as_ref().is_some_and(|names| names.is_empty() || names.contains(&set.metadata.name))
+    }
+
+    /// Why a claim is too young, or not unused for long enough.
+    fn too_young(&self, age: Option<SignedDuration>, unused: Option<SignedDuration>) -> Option<Reason> {
+        if let Some(wanted) = self.older_than
+            && age.is_none_or(|age| age < wanted)
+        {
+            let text = format!("it is younger than {}", words::age(wanted));
+            return Some(Reason { word: "too-young", text });
+        }
+        let wanted = self.unused_for?;
+        let text = match unused {
+            Some(unused) if unused >= wanted => return None,
+            Some(unused) => format!("it is unused for {} only", words::age(unused)),
+            None => "it is not known for how long it is unused".to_owned(),
+        };
+        Some(Reason { word: "used-lately", text })
+    }
+}
+
+impl Found {
+    fn take(&mut self, verdict: Verdict<'_>, census: &Census<'_>, wanted: &Wanted, now: Timestamp) {
+        let Verdict { claim, owner, class, warnings } = verdict;
+        let age = claim.metadata.creation_timestamp.map(|then| now.duration_since(then));
+        let unused = unused_for(claim, now);
+        let class = match class {
+            Class::Prunable => wanted.too_young(age, unused).map_or(Class::Prunable, Class::Kept),
+            other => other,
+        };
+        match (&class, owner) {
+            (Class::Prunable, Some((set, name))) => self.left_over.push(LeftOver {
+                claim: claim.clone(),
+                set: set.metadata.name.clone(),
+                set_uid: set.metadata.uid.clone(),
+                zero: set.replicas() == 0,
+                ordinal: name.ordinal,
+                fate: census.fate(claim),
+                age,
+                unused,
+                warnings,
+            }),
+            (class, owner) => self.rest.extend(class.reason().map(|reason| Rest {
+                namespace: claim.metadata.namespace.clone(),
+                claim: claim.metadata.name.clone(),
+                set: owner.map(|(set, _)| set.metadata.name.clone()),
+                class: class.word(),
+                reason: reason.clone(),
+            })),
+        }
+    }
+
+    /// How much the claims that may be deleted take up.
+    pub fn size(&self) -> Quantity {
+        self.left_over.iter().filter_map(|left| Quantity::parse(left.claim.size())).sum()
+    }
+}
+
+impl LeftOver {
+    /// Highest ordinal first, as a set is scaled down.
+    fn order(&self) -> (&str, &str, Reverse<i32>, &str) {
+        let meta = &self.claim.metadata;
+        (&meta.namespace, &self.set, Reverse(self.ordinal), &meta.name)
+    }
+
+    /// What becomes of the data, in words; `retain` says that the volume will be kept first.
+    pub fn fate(&self, retain: bool) -> &'static str {
+        match self.fate {
+            Fate::NoVolume => "nothing is lost: it never had a volume",
+            Fate::Kept => "the volume is kept (reclaim policy Retain)",
+            Fate::Destroyed if retain => "the volume is kept (--retain)",
+            Fate::Destroyed => "the volume and its data will be destroyed (reclaim policy Delete)",
+            Fate::Unknown => "not known: its volume could not be looked at",
+        }
+    }
+
+    /// On what evidence it is called unused.
+    pub fn evidence(&self) -> &'static str {
+        match self.unused {
+            Some(_) => "the server's condition Unused",
+            None => "no pod in any phase mounts it; the server does not say since when",
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The retention policy says that claims go with their replicas, but claims orphaned before it said so stay.
+
+use super::prelude::*;
+use crate::snapshot::ClaimName;
+use crate::snapshot::attribution::Waivers;
+
+pub const RULE: Rule = Rule {
+    code: "STS213",
+    name: "retention-gap",
+    severity: Severity::Note,
+    page: include_str!("../../docs/rules/retention-gap.md"),
+    check,
+};
+
+fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    let set = snapshot.set;
+    if set.spec.persistent_volume_claim_retention_policy.when_scaled != "Delete" {
+        return Ok(Vec::new());
+    }
+    snapshot.pods()?;
+    let mut suspects: Vec<(i32, &PersistentVolumeClaim)> = Vec::new();
+    for claim in snapshot.claims()?.iter().copied() {
+        // The garbage collector sees to those that have an owner.
+        if let Some(name) = ClaimName::parse(set, &claim.metadata.name)
+            && !set.in_range(name.ordinal)
+            && claim.metadata.owner_references.is_empty()
+        {
+            suspects.push((name.ordinal, claim));
+        }
+    }
+    if suspects.is_empty() {
+        return Ok(Vec::new());
+    }
+    snapshot.autoscalers()?;
+    let census = snapshot.census();
+    // With this policy a replica that is scaled away loses its claim: an autoscaler does not get it back.
+    let waivers = Waivers { zero: true, autoscaler_range: true, ..Waivers::default() };
+    suspects.retain(|(_, claim)| census.judge(claim, &waivers).class.is_left_over());
+    suspects.sort_unstable_by_key(|(ordinal, claim)| (*ordinal, claim.metadata.name.as_str()));
+    if suspects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<&str> = suspects.iter().map(|(_, claim)| claim.metadata.name.as_str()).collect();
+    let size: Quantity = suspects.iter().filter_map(|(_, claim)| Quantity::parse(claim.size())).sum();
+    let name = &set.metadata.name;
+    let stay = if names.len() == 1 { "stays" } else { "stay" };
+    let what = format!(
+        "{} of {name} ({size}) {stay} although its retention policy deletes claims when it is scaled: {}",
+        words::count(names.len(), "claim"),
+        words::list(&names, 4)
+    );
+    let mut finding = RULE
+        .about(Kind::StatefulSet, name, what)
+        .because(
+            "the policy is written to a claim while its pod exists; these pods were gone before, and so the claims have no \
+             owner and outlive even the set",
+        )
+        .remedy(format!("kubectl sts prune-pvcs {name} {}", in_namespace(snapshot)));
+    for name in &names {
+        finding = finding.also(Kind::PersistentVolumeClaim, *name);
+    }
+    Ok(vec![finding])
+}

@@ -1,0 +1,431 @@
+//! Whose a claim is, and whether anything may ever use it again.
+//!
+//! Every claim of a namespace ends in exactly one class. A claim is prunable only if nothing speaks against it: doubt
+//! keeps it. This is the one place where that is decided, for what is reported and for what is deleted.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{ClaimName, Namespace, Observed, Seen, Unseen, is_member, parse_pod_name};
+use crate::kinds::*;
+use crate::words;
+
+/// The finalizer that keeps a claim while a pod uses it; every claim has it.
+const PROTECTION: &str = "kubernetes.io/pvc-protection";
+
+/// What holds claims besides pods. It is not part of a recording.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// Everything with a pod template, apart from StatefulSets.
+    pub workloads: Vec<Workload>,
+    /// Attachments of volumes to nodes.
+    pub attachments: Vec<VolumeAttachment>,
+    /// Snapshots of claims.
+    pub snapshots: Vec<VolumeSnapshot>,
+    /// What could not be read: kinds by their plural, and why not. Templates that were not read keep every claim.
+    pub unread: Vec<(&'static str, String)>,
+}
+
+/// Kinds of [`Around`] whose absence proves little, so that not having read them keeps no claim.
+const SUPPORTING: [&str; 2] = ["volumeattachments", "volumesnapshots"];
+
+/// Why a claim is in its class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// A stable word for programs, such as `mounted`.
+    pub word: &'static str,
+    /// For people, as a fragment: `pod backup-x mounts it`.
+    pub text: String,
+}
+
+/// What a claim is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Of a replica its set no longer has, and used by nothing.
+    Prunable,
+    /// Used, or possibly needed again.
+    Kept(Reason),
+    /// It cannot be told whose it is.
+    Ambiguous(Reason),
+    /// No set's, or somebody else's.
+    NotOurs(Reason),
+}
+
+impl Class {
+    /// As written in output.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Class::Prunable => "prunable",
+            Class::Kept(_) => "kept",
+            Class::Ambiguous(_) => "ambiguous",
+            Class::NotOurs(_) => "not-ours",
+        }
+    }
+
+    /// Why, unless it is prunable.
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Class::Prunable => None,
+            Class::Kept(reason) | Class::Ambiguous(reason) | Class::NotOurs(reason) => Some(reason),
+        }
+    }
+
+    /// Whether it is left over, as far as can be told without its volume: enough to report it, not to delete it.
+    pub fn is_left_over(&self) -> bool {
+        matches!(self, Class::Prunable) || self.reason().is_some_and(|reason| reason.word == "volume-unseen")
+    }
+}
+
+/// What would keep a claim, and is knowingly set aside.
+#[derive(Clone, Debug, Default)]
+pub struct Waivers {
+    /// Sets scaled to 0 lose their claims too.
+    pub zero: bool,
+    /// Ordinals that an autoscaler may want again lose theirs too.
+    pub autoscaler_range: bool,
+    /// Snapshots made for this very deletion.
+    pub own_snapshots: Vec<String>,
+}
+
+/// A claim, judged.
+#[derive(Clone, Debug)]
+pub struct Verdict<'a> {
+    /// The claim.
+    pub claim: &'a PersistentVolumeClaim,
+    /// The only set whose controller could have made it, and for which replica.
+    pub owner: Option<(&'a StatefulSet, ClaimName<'a>)>,
+    /// What it is.
+    pub class: Class,
+    /// What is worth knowing before it is deleted.
+    pub warnings: Vec<String>,
+}
+
+/// What becomes of the data when a claim is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The volume goes with the claim.
+    Destroyed,
+    /// The volume stays.
+    Kept,
+    /// There never was a volume.
+    NoVolume,
+    /// The volume could not be looked at.
+    Unknown,
+}
+
+/// Everything that is looked at to judge the claims of one namespace.
+pub struct Census<'a> {
+    namespace: &'a Namespace<'a>,
+    pods: Result<(), Unseen>,
+    autoscalers: Result<(), Unseen>,
+    volumes: &'a Seen<PersistentVolume>,
+    around: Option<&'a Around>,
+}
+
+impl<'a> Census<'a> {
+    /// Of a namespace. Without `around`, which only a cluster can tell, nothing must be deleted on its word.
+    pub fn new(
+        observed: &'a Observed,
+        namespace: &'a Namespace<'a>,
+        around: Option<&'a Around>,
+    ) -> Census<'a> {
+        Census {
+            namespace,
+            pods: observed.pods.as_ref().map(|_| ()).map_err(Clone::clone),
+            autoscalers: observed.autoscalers.as_ref().map(|_| ()).map_err(Clone::clone),
+            volumes: &observed.volumes,
+            around,
+        }
+    }
+
+    /// Judges every claim of the namespace.
+    pub fn verdicts(&self, waivers: &Waivers) -> Vec<Verdict<'a>> {
+        self.namespace.claims.iter().map(|claim| self.judge(claim, waivers)).collect()
+    }
+
+    /// Judges one claim of the namespace.
+    pub fn judge(&self, claim: &'a PersistentVolumeClaim, waivers: &Waivers) -> Verdict<'a> {
+        let sets = self.namespace.sets.iter().copied();
+        let mut owners: Vec<(&'a StatefulSet, ClaimName<'a>)> =
+            sets.filter_map(|set| Some((set, ClaimName::parse(set, &claim.metadata.name)?))).collect();
+        let mut warnings = Vec::new();
+        let (owner, class) = match owners.len() {
+            0 => (None, Class::NotOurs(no_set(claim))),
+            1 => {
+                let (set, name) = owners.remove(0);
+                let class = self.class(claim, set, name.ordinal, waivers);
+                warnings = self.warnings(claim, set, name.ordinal);
+                (Some((set, name)), class)
+            }
+            _ => {
+                let names: Vec<&str> = owners.iter().map(|(set, _)| set.metadata.name.as_str()).collect();
+                let text = format!("{} make claims of this very name", words::list(&names, 4));
+                (None, Class::Ambiguous(Reason { word: "shared-name", text }))
+            }
+        };
+        Verdict { claim, owner, class, warnings }
+    }
+
+    /// The steps of judging, cheapest first; the first that speaks decides.
+    fn class(
+        &self,
+        claim: &PersistentVolumeClaim,
+        set: &StatefulSet,
+        ordinal: i32,
+        waivers: &Waivers,
+    ) -> Class {
+        if set.in_range(ordinal) {
+            return Class::Kept(reason("in-range", format!("{} uses it", set.pod_name(ordinal))));
+        }
+        if let Some(class) = whose(claim, set) {
+            return class;
+        }
+        let kept = held(claim)
+            .or_else(|| self.unsettled(set, waivers))
+            .or_else(|| self.autoscaled(set, ordinal, waivers))
+            .or_else(|| self.mounted(claim, set, ordinal))
+            .or_else(|| self.named(claim, waivers))
+            .or_else(|| self.volume(claim));
+        kept.map_or(Class::Prunable, Class::Kept)
+    }
+
+    /// Why no claim of the set can be told to be left over now.
+    fn unsettled(&self, set: &StatefulSet, waivers: &Waivers) -> Option<Reason> {
+        let name = &set.metadata.name;
+        if set.metadata.is_terminating() {
+            return Some(reason("set-deleting", format!("StatefulSet {name} is being deleted")));
+        }
+        if !set.is_observed() {
+            return Some(reason("set-changing", format!("the change of {name} has not been looked at yet")));
+        }
+        if set.status.replicas != set.replicas() {
+            let (has, wants) = (set.status.replicas, set.replicas());
+            return Some(reason(
+                "scaling",
+                format!("{name} is being scaled: it has {has} pods and wants {wants}"),
+            ));
+        }
+        if let Err(unseen) = &self.pods {
+            return Some(unchecked(unseen));
+        }
+        let condemned = self.namespace.pods.iter().find(|pod| {
+            parse_pod_name(&pod.metadata.name)
+                .is_some_and(|(parent, ordinal)| parent == name && !set.in_range(ordinal))
+                && is_member(set, pod)
+        });
+        if let Some(pod) = condemned {
+            return Some(reason(
+                "scaling",
+                format!("{name} is being scaled: {} is still there", pod.metadata.name),
+            ));
+        }
+        if set.replicas() == 0 && !waivers.zero {
+            return Some(reason(
+                "scaled-to-zero",
+                format!("{name} is scaled to 0, perhaps only for a while"),
+            ));
+        }
+        None
+    }
+
+    fn autoscaled(&self, set: &StatefulSet, ordinal: i32, waivers: &Waivers) -> Option<Reason> {
+        if waivers.autoscaler_range {
+            return None;
+        }
+        if let Err(unseen) = &self.autoscalers {
+            return Some(unchecked(unseen));
+        }
+        self.namespace.autoscalers.iter().find_map(|autoscaler| {
+            let target = &autoscaler.spec.scale_target_ref;
+            let most = autoscaler.spec.max_replicas;
+            let reaches = i64::from(ordinal) < i64::from(set.start()) + i64::from(most);
+            let is_its = target.kind == "StatefulSet" && target.name == set.metadata.name;
+            (is_its && ordinal >= set.start() && reaches).then(|| {
+                let name = &autoscaler.metadata.name;
+                reason("autoscaler-range", format!("HorizontalPodAutoscaler {name} scales up to {most}"))
+            })
+        })
+    }
+
+    /// A pod in any phase, scheduled or not.
+    fn mounted(&self, claim: &PersistentVolumeClaim, set: &StatefulSet, ordinal: i32) -> Option<Reason> {
+        let (name, replica) = (&claim.metadata.name, set.pod_name(ordinal));
+        for pod in &self.namespace.pods {
+            let other = &pod.metadata.name;
+            if pod.claim_names().any(|mounted| mounted == *name) {
+                let phase = if pod.status.phase.is_empty() { "Pending" } else { &pod.status.phase };
+                return Some(reason("mounted", format!("pod {other} ({phase}) mounts it")));
+            }
+            if *other == replica {
+                return Some(reason("pod-there", format!("there is a pod {other}")));
+            }
+        }
+        let used = claim.condition("Unused").is_some_and(|unused| unused.status == "False");
+        used.then(|| reason("mounted", "the server says that a pod uses it".to_owned()))
+    }
+
+    /// What will use it without having a pod now.
+    fn named(&self, claim: &PersistentVolumeClaim, waivers: &Waivers) -> Option<Reason> {
+        let (name, namespace) = (&claim.metadata.name, &claim.metadata.namespace);
+        let by_set =
+            self.namespace.sets.iter().find(|set| set.spec.template.claim_names().any(|it| it == name));
+        if let Some(set) = by_set {
+            return Some(template("StatefulSet", &set.metadata.name));
+        }
+        let copied = self.namespace.claims.iter().find(|other| is_source_of(claim, other));
+        if let Some(copy) = copied {
+            return Some(reason("source", format!("claim {} is made from it", copy.metadata.name)));
+        }
+        let around = self.around?;
+        let here = |meta: &Meta| meta.namespace == *namespace;
+        let workload = (around.workloads.iter())
+            .find(|workload| here(&workload.metadata) && workload.claim_names().any(|it| it == name));
+        if let Some(workload) = workload {
+            return Some(template(&workload.kind, &workload.metadata.name));
+        }
+        let snapshot = around.snapshots.iter().find(|snapshot| {
+            here(&snapshot.metadata)
+                && snapshot.spec.source.persistent_volume_claim_name == *name
+                && !waivers.own_snapshots.contains(&snapshot.metadata.name)
+        });
+        if let Some(snapshot) = snapshot {
+            return Some(reason(
+                "source",
+                format!("VolumeSnapshot {} is made from it", snapshot.metadata.name),
+            ));
+        }
+        let unread = around.unread.iter().find(|(kind, _)| !SUPPORTING.contains(kind));
+        unread.map(|(kind, why)| reason("unchecked", format!("could not be checked: {kind} ({why})")))
+    }
+
+    /// What its volume says.
+    fn volume(&self, claim: &PersistentVolumeClaim) -> Option<Reason> {
+        let name = &claim.spec.volume_name;
+        if name.is_empty() {
+            return (claim.status.phase == "Lost").then(|| reason("lost", "its volume is lost".to_owned()));
+        }
+        if claim.status.phase == "Pending" {
+            return Some(reason("pending", format!("it waits to be bound to volume {name}")));
+        }
+        let volumes = match self.volumes {
+            Ok(volumes) => volumes,
+            Err(unseen) => return Some(Reason { word: "volume-unseen", ..unchecked(unseen) }),
+        };
+        let Some(volume) = volumes.iter().find(|volume| volume.metadata.name == *name) else {
+            return Some(reason("lost", format!("its volume {name} does not exist")));
+        };
+        let is_its = volume.spec.claim_ref.as_ref().is_some_and(|reference| {
+            let meta = &claim.metadata;
+            reference.name == meta.name && reference.namespace == meta.namespace && reference.uid == meta.uid
+        });
+        if !is_its {
+            return Some(reason("volume-elsewhere", format!("its volume {name} is bound to another claim")));
+        }
+        let attached =
+            self.around?.attachments.iter().find(|it| it.spec.source.persistent_volume_name == *name)?;
+        Some(reason("attached", format!("its volume is attached to node {}", attached.spec.node_name)))
+    }
+
+    fn warnings(&self, claim: &PersistentVolumeClaim, set: &StatefulSet, ordinal: i32) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let (Some(claim), Some(set)) = (claim.metadata.creation_timestamp, set.metadata.creation_timestamp)
+            && claim < set
+        {
+            warnings.push("it is older than the set, which was made anew".to_owned());
+        }
+        if let Some(reason) = self.autoscaled(set, ordinal, &Waivers::default()) {
+            warnings.push(reason.text);
+        }
+        if set.replicas() == 0 {
+            warnings.push(format!("{} is scaled to 0", set.metadata.name));
+        }
+        warnings
+    }
+
+    /// What becomes of the data when the claim is deleted.
+    pub fn fate(&self, claim: &PersistentVolumeClaim) -> Fate {
+        let name = &claim.spec.volume_name;
+        if name.is_empty() {
+            return Fate::NoVolume;
+        }
+        let volumes = self.volumes.as_deref().unwrap_or_default();
+        let volume = volumes.iter().find(|volume| volume.metadata.name == *name);
+        match volume.map(|volume| volume.spec.persistent_volume_reclaim_policy.as_str()) {
+            Some("Delete" | "Recycle") => Fate::Destroyed,
+            Some("Retain") => Fate::Kept,
+            _ => Fate::Unknown,
+        }
+    }
+}
+
+/// How long the server has known that no pod uses the claim (condition `Unused`, 1.37). A claim that never was used has
+/// it too; without it nothing is known.
+pub fn unused_for(claim: &PersistentVolumeClaim, now: Timestamp) -> Option<SignedDuration> {
+    let unused = claim.condition("Unused").filter(|unused| unused.status == "True")?;
+    unused.last_transition_time.map(|since| now.duration_since(since).max(SignedDuration::ZERO))
+}
+
+fn reason(word: &'static str, text: String) -> Reason {
+    Reason { word, text }
+}
+
+fn unchecked(unseen: &Unseen) -> Reason {
+    reason("unchecked", format!("could not be checked: {unseen}"))
+}
+
+fn template(kind: &str, name: &str) -> Reason {
+    reason("named", format!("the pod template of {kind} {name} names it"))
+}
+
+/// Why no set makes claims of this name.
+fn no_set(claim: &PersistentVolumeClaim) -> Reason {
+    match claim.metadata.controller().or(claim.metadata.owner_references.first()) {
+        Some(owner) => reason("owned", format!("{} {} owns it", owner.kind, owner.name)),
+        None => reason("no-set", "no set of the namespace makes claims of this name".to_owned()),
+    }
+}
+
+/// What speaks against the claim being this set's, beyond its name.
+fn whose(claim: &PersistentVolumeClaim, set: &StatefulSet) -> Option<Class> {
+    let meta = &claim.metadata;
+    for owner in &meta.owner_references {
+        let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+        let is_set = owner.kind == "StatefulSet"
+            && owner.name == set.metadata.name
+            && (group == "apps" || owner.api_version.is_empty());
+        if is_set && owner.uid == set.metadata.uid {
+            continue;
+        }
+        if is_set || owner.kind == "Pod" {
+            let text =
+                format!("it goes with {} {}, which the garbage collector sees to", owner.kind, owner.name);
+            return Some(Class::Kept(reason("collected", text)));
+        }
+        return Some(Class::NotOurs(reason("owned", format!("{} {} owns it", owner.kind, owner.name))));
+    }
+    let labels = &set.spec.selector.match_labels;
+    if labels.is_empty() || !matches_labels(labels, &meta.labels) {
+        let text = format!("it does not carry the labels {} selects by", set.metadata.name);
+        return Some(Class::Ambiguous(reason("unproven", text)));
+    }
+    None
+}
+
+/// What the claim itself says against its deletion.
+fn held(claim: &PersistentVolumeClaim) -> Option<Reason> {
+    let meta = &claim.metadata;
+    if meta.is_terminating() {
+        return Some(reason("deleting", "it is being deleted already".to_owned()));
+    }
+    if let Some(finalizer) = meta.finalizers.iter().find(|finalizer| *finalizer != PROTECTION) {
+        return Some(reason("finalizer", format!("finalizer {finalizer} holds it")));
+    }
+    (meta.labels.get("kor/used").is_some_and(|used| used == "true"))
+        .then(|| reason("declared-used", "its label kor/used says that it is used".to_owned()))
+}
+
+fn is_source_of(claim: &PersistentVolumeClaim, other: &PersistentVolumeClaim) -> bool {
+    [&other.spec.data_source, &other.spec.data_source_ref].into_iter().flatten().any(|source| {
+        let here = source.namespace.is_empty() || source.namespace == claim.metadata.namespace;
+        here && source.kind == "PersistentVolumeClaim" && source.name == claim.metadata.name
+    })
+}
