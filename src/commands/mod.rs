@@ -10,6 +10,7 @@ mod explain;
 mod promote;
 mod prune_pvcs;
 mod record;
+mod recover;
 mod restore_pvc;
 mod status;
 mod watch;
@@ -48,6 +49,8 @@ pub enum Command {
     Status(status::Args),
     /// Follows a rollout or a scaling until it is settled or stuck
     Watch(watch::Args),
+    /// Frees a set held up by a pod of an abandoned revision
+    Recover(recover::Args),
     /// Gives some pods a new template first
     Canary(canary::Args),
     /// Goes on with a canary: to the next pods, or to all
@@ -78,6 +81,7 @@ impl Cli {
         match &self.command {
             Command::Status(args) => status::run(&self.global, args, streams).await,
             Command::Watch(args) => watch::run(&self.global, args, streams).await,
+            Command::Recover(args) => recover::run(&self.global, args, streams).await,
             Command::Canary(args) => canary::run(&self.global, args, streams).await,
             Command::Promote(args) => promote::run(&self.global, args, streams).await,
             Command::Abort(args) => abort::run(&self.global, args, streams).await,

@@ -4,6 +4,7 @@
 
 mod canary;
 pub mod prune;
+mod recover;
 mod rollout;
 
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use crate::snapshot::{Snapshot, Unseen};
 
 pub use canary::{Abort, Canary, Change, Stamp, stable};
+pub use recover::Recover;
 pub use rollout::Rollout;
 
 /// Something to be reached.

@@ -1,0 +1,88 @@
+//! `recover`: a set that cannot free itself.
+
+use super::act::{Consent, Consented, Ending, Teller, consented, recorded, shown, stopped};
+use super::help;
+use crate::cli::{Answer, Global, Streams, bare};
+use crate::cluster::connect::connect;
+use crate::cluster::live::{Live, Performed};
+use crate::error::{Error, Result};
+use crate::plan::{Goal, Plan, Recover, Step};
+use crate::reconcile::reconcile;
+use crate::render::live::show;
+use crate::render::render;
+
+/// Frees a set that is held up by a pod of an abandoned revision (forced rollback); the template is not touched
+///
+/// An ordered set waits for such a pod for ever, whatever its template says (kubernetes/kubernetes#67250). Exactly the
+/// pods that block are deleted, each by its uid, with its own grace period, and each is waited for before the next.
+/// It refuses where deleting would change nothing or not end the pod. Claims are never touched.
+#[derive(clap::Args, Debug)]
+#[command(after_help = help!(
+    "Reads what `watch` reads. Deletes pods, or evicts them with --evict; where the set has no rollingUpdate stanza, sets"
+    "its partition to 0 first."
+    ""
+    "Examples:"
+    "  kubectl sts recover postgres --dry-run=client     what would be done"
+    "  kubectl sts recover postgres --yes --timeout 10m  in a pipeline"
+))]
+pub struct Args {
+    /// The set
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Evict instead of deleting, so that disruption budgets are asked
+    #[arg(long)]
+    evict: bool,
+    /// What is agreed to.
+    #[command(flatten)]
+    consent: Consent,
+}
+
+pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+    let (name, consent) = (bare(&args.name)?, &args.consent);
+    let goal = Recover { evict: args.evict, first: true };
+    if !global.from.is_empty() {
+        return recorded(global, name, streams, |now| goal.plan(now).map_err(stopped)).await;
+    }
+    let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
+    let namespace = connection.namespace.clone();
+    let mut live = Live::start(connection, &namespace, name).await?;
+    loop {
+        if args.evict {
+            let plan = live.look(|now| now.map(|now| goal.plan(now)));
+            if let Some(Ok(plan)) = plan {
+                allowed(&mut live, &plan).await?;
+            }
+        }
+        let plan = match consented(&mut live, name, &goal, consent, global, streams).await? {
+            Consented::To(plan) => plan,
+            Consented::Nothing(plan) => return Ok(shown(plan, name, false)),
+            Consented::Answered(answer) => return Ok(answer),
+        };
+        let mut teller = Teller::new(streams.look, global.output);
+        let under_way = Recover { first: false, ..goal };
+        let report = reconcile(&mut live, &under_way, &plan.agreed(), &consent.limits(), &mut teller).await?;
+        let ask_again = consent.asks_again(&report.outcome);
+        let ending = Ending::of(&live, name, &namespace, report, &teller);
+        drop(teller);
+        if ask_again {
+            show(&render(&ending, global.output, streams.look)?);
+            continue;
+        }
+        let exit = ending.exit();
+        return Ok(Answer { view: Box::new(ending), exit });
+    }
+}
+
+/// Asks the disruption budgets by evictions without effect, before anything is agreed to.
+async fn allowed(live: &mut Live, plan: &Plan) -> Result<()> {
+    for step in plan.writes() {
+        if let Step::DeletePod { pod, evict: true, .. } = step
+            && let Performed::Conflict(message) = live.perform(step, true).await?
+        {
+            return Err(Error::refused(format!("{pod} may not be evicted (budget)"))
+                .because(message)
+                .hint("without --evict the budget is not asked: the pod is not ready, and serves nobody"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Freeing a set that cannot free itself: the pods of an abandoned revision that block it, one after another.
+
+use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop};
+use crate::controller::{self, Blocker, Next, Rest, next, would_get};
+use crate::kinds::{Pod, Strategy};
+use crate::snapshot::{Replica, Snapshot, Trouble, Unseen};
+use crate::words;
+
+/// No pod of an abandoned revision blocks the set any more, and it has come to rest.
+#[derive(Clone, Copy, Debug)]
+pub struct Recover {
+    /// Whether to ask the disruption budgets, by evicting.
+    pub evict: bool,
+    /// Whether nothing was done yet: then there must be something to free. Later a pod that starts is what was hoped for.
+    pub first: bool,
+}
+
+impl Goal for Recover {
+    fn plan(&self, now: &Snapshot<'_>) -> Result<Plan, Stop> {
+        let set = now.set;
+        let (name, namespace) = (&set.metadata.name, &set.metadata.namespace);
+        let mut plan = Plan { headline: format!("recover {name} in {namespace}"), ..Plan::default() };
+        if set.metadata.is_terminating() {
+            return Err(refuse("set-deleting", format!("{name} is being deleted"), String::new()));
+        }
+        if set.strategy() == Strategy::OnDelete {
+            return Err(refuse(
+                "on-delete",
+                format!(
+                    "{name} is OnDelete: its pods are replaced whenever you delete them, none is held back"
+                ),
+                format!("see which are old: kubectl sts status {name} -n {namespace}"),
+            ));
+        }
+        let waited = match next(now)? {
+            Next::Settled(Rest::Unobserved) | Next::Act(_) => {
+                plan.steps.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
+                return self.waiting(plan, now, None);
+            }
+            Next::Settled(_) => {
+                plan.then = format!("nothing is stuck: {name} is at rest");
+                return Ok(plan);
+            }
+            Next::Wait { on, because } => (on, because),
+        };
+        let trapped = trapped(now)?;
+        if trapped.is_empty() {
+            return self.without_trap(plan, now, waited);
+        }
+        if let Some(owner) = set.metadata.controller() {
+            plan.warnings.push(format!(
+                "{} {} manages this set and may undo what is done here",
+                owner.kind, owner.name
+            ));
+        }
+        if set.strategy() == Strategy::RollingUpdate && set.rolling_update().is_none() {
+            plan.steps.push(Step::Patch(SetPatch {
+                set: name.clone(),
+                seen: set.metadata.uid.clone(),
+                generation: set.metadata.generation,
+                kind: PatchKind::Merge,
+                body: serde_json::json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}),
+                note: "rollingUpdate: partition 0, so that the pod comes back on the template as it is; starts no rollout"
+                    .to_owned(),
+            }));
+        }
+        for (replica, pod, trouble) in &trapped {
+            deletable(now, pod)?;
+            let grace = pod.spec.termination_grace_period_seconds.unwrap_or(30);
+            plan.steps.push(Step::DeletePod {
+                pod: replica.name.clone(),
+                seen: pod.metadata.uid.clone(),
+                evict: self.evict,
+                note: format!(
+                    "on abandoned {} ({}), comes back on {}; up to {grace}s to stop",
+                    short(now, pod.revision()),
+                    trouble.why.word(),
+                    short(now, target(now, replica.ordinal)),
+                ),
+            });
+            plan.steps
+                .push(Step::Await { pods: vec![replica.name.clone()], until: "to be available".to_owned() });
+        }
+        let names: Vec<&str> = trapped.iter().map(|(replica, ..)| replica.name.as_str()).collect();
+        plan.then = format!("{name} goes on by itself: every pod gets the revision it is meant to have");
+        let others: Vec<String> = now
+            .replicas()?
+            .iter()
+            .filter(|replica| replica.pod.is_some() && !names.contains(&replica.name.as_str()))
+            .map(|replica| replica.name.clone())
+            .collect();
+        plan.stays = match others.as_slice() {
+            [] => "claims are not touched".to_owned(),
+            others => format!("{} and all claims are not touched", words::list(others, 4)),
+        };
+        Ok(plan)
+    }
+}
+
+impl Recover {
+    /// The controller waits for a pod that is no trap: either it only needs time, or deleting it changes nothing.
+    fn without_trap(
+        &self,
+        mut plan: Plan,
+        now: &Snapshot<'_>,
+        (on, because): (i32, Blocker),
+    ) -> Result<Plan, Stop> {
+        let set = now.set;
+        let (name, namespace) = (&set.metadata.name, &set.metadata.namespace);
+        let Some((replica, pod)) = now.replica(on)?.and_then(|replica| Some((replica, replica.pod?))) else {
+            return Err(refuse(
+                "name-taken",
+                format!("the name {} belongs to a pod of somebody else", set.pod_name(on)),
+                format!("see whose it is: kubectl describe pod {} -n {namespace}", set.pod_name(on)),
+            ));
+        };
+        if because == Blocker::Terminating {
+            ending(now, pod)?;
+        }
+        let hard = now.trouble(pod).filter(|trouble| trouble.why.is_hard());
+        if let (Blocker::NotReady, Some(trouble)) = (because, hard) {
+            lost(now, pod)?;
+            let state = format!("{} is in {}", replica.name, trouble.why.word());
+            let would_get = would_get(now, on);
+            let below = i64::from(on) < i64::from(set.start()) + i64::from(set.partition());
+            return Err(if pod.revision() != would_get {
+                refuse(
+                    "parallel",
+                    format!("{state}, and a Parallel set replaces it by itself"),
+                    format!("follow it: kubectl sts watch {name} -n {namespace}"),
+                )
+            } else if below && set.status.current_revision != set.status.update_revision {
+                refuse(
+                    "below-partition",
+                    format!(
+                        "{state}, and below the partition it would come back on {} again",
+                        short(now, would_get)
+                    ),
+                    format!(
+                        "the update reaches it with a lower partition: kubectl sts promote {name} -n {namespace}"
+                    ),
+                )
+            } else {
+                refuse(
+                    "same-revision",
+                    format!(
+                        "{state} on the revision it would come back on: its template or the application is at fault"
+                    ),
+                    format!("see why: kubectl sts doctor {name} -n {namespace}"),
+                )
+            });
+        }
+        plan.steps
+            .push(Step::Await { pods: vec![replica.name.clone()], until: "to be available".to_owned() });
+        self.waiting(plan, now, Some(&replica.name))
+    }
+
+    /// A plan without writes: fine on the way, but no recovery to begin with.
+    fn waiting(&self, plan: Plan, now: &Snapshot<'_>, pod: Option<&str>) -> Result<Plan, Stop> {
+        if !self.first {
+            return Ok(plan);
+        }
+        let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
+        let because = match pod {
+            Some(pod) => format!("{pod} is not stuck, it only needs more time"),
+            None => format!("{name} is not stuck, the controller is at work"),
+        };
+        Err(refuse("merely-slow", because, format!("follow it: kubectl sts watch {name} -n {namespace}")))
+    }
+}
+
+type Trapped<'s, 'a> = (&'s Replica<'a>, &'a Pod, Trouble<'a>);
+
+/// All pods that block the set now or will once the ones before are freed, lowest first: not available, on evidence
+/// that they will not become so, and of a revision they would not get again.
+fn trapped<'s, 'a>(now: &'s Snapshot<'a>) -> Result<Vec<Trapped<'s, 'a>>, Unseen> {
+    if controller::trap(now)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let min_ready = now.set.spec.min_ready_seconds;
+    let stuck = now.replicas()?.iter().filter_map(|replica| {
+        let pod =
+            replica.pod.filter(|pod| !pod.is_finished() && !pod.is_available(min_ready, now.taken_at))?;
+        let trouble = now.trouble(pod).filter(|trouble| trouble.why.is_hard())?;
+        let abandoned = pod.revision() != target(now, replica.ordinal);
+        (abandoned && !pod.metadata.is_terminating()).then_some((replica, pod, trouble))
+    });
+    Ok(stuck.collect())
+}
+
+/// The revision a successor gets once `rollingUpdate` is given.
+fn target<'a>(now: &Snapshot<'a>, ordinal: i32) -> &'a str {
+    if now.set.rolling_update().is_none() { &now.set.status.update_revision } else { would_get(now, ordinal) }
+}
+
+/// Whether deleting this pod would end it.
+fn deletable(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
+    lost(now, pod)?;
+    if pod.metadata.finalizers.is_empty() {
+        return Ok(());
+    }
+    let name = &pod.metadata.name;
+    Err(refuse(
+        "pod-has-finalizers",
+        format!("{name} would not go: it is held by {}", words::list(&pod.metadata.finalizers, 3)),
+        format!("see who removes them: kubectl get pod {name} -n {} -o yaml", pod.metadata.namespace),
+    ))
+}
+
+/// A pod of a node that does not answer stays until the node is back or known to be gone: deleting it frees nothing,
+/// and forcing it may let two pods of one name run.
+fn lost(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
+    let Ok(nodes) = now.nodes() else { return Ok(()) };
+    let node = &pod.spec.node_name;
+    let gone = match nodes.iter().find(|known| known.metadata.name == *node) {
+        Some(known) => !known.is_ready(),
+        None => !nodes.is_empty() && !node.is_empty(),
+    };
+    if !gone {
+        return Ok(());
+    }
+    Err(refuse(
+        "node-lost",
+        format!(
+            "{} is on node {node}, which does not answer: deleting it would not end it",
+            pod.metadata.name
+        ),
+        format!("see what is wrong with the node: kubectl describe node {node}"),
+    ))
+}
+
+/// A pod that is being deleted and will not end by itself.
+fn ending(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
+    lost(now, pod)?;
+    let name = &pod.metadata.name;
+    if pod.metadata.finalizers.is_empty() {
+        return Ok(());
+    }
+    Err(refuse(
+        "terminating",
+        format!("{name} is being deleted already, and held by {}", words::list(&pod.metadata.finalizers, 3)),
+        format!("see who removes them: kubectl get pod {name} -n {} -o yaml", pod.metadata.namespace),
+    ))
+}
+
+fn refuse(reason: &'static str, because: String, hint: String) -> Stop {
+    Stop::Refused(Refusal { reason, because, hint })
+}
+
+fn short<'r>(now: &Snapshot<'_>, revision: &'r str) -> &'r str {
+    revision
+        .strip_prefix(now.set.metadata.name.as_str())
+        .map_or(revision, |rest| rest.trim_start_matches('-'))
+}
