@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use kubectl_sts::cluster::recorded::{self, Absent};
-use kubectl_sts::controller::{Assume, Blocker, Change, Course, End, Move, Purpose, Rest, World, course};
+use kubectl_sts::controller::{
+    Assume, Blocker, Change, Course, End, MaxUnavailable, Move, Purpose, Rest, World, course,
+};
 use kubectl_sts::kinds::{RollingUpdate, UpdateStrategy};
 use kubectl_sts::snapshot::{ServerVersion, Snapshot};
 use proptest::prelude::*;
@@ -74,6 +76,15 @@ fn any_change() -> impl Strategy<Value = Change> {
         })
 }
 
+/// See [`a_parallel_set_without_the_stanza_can_go_round_in_circles`].
+fn may_circle(world: &World) -> bool {
+    let strategy = &world.set().spec.update_strategy;
+    world.set().is_parallel()
+        && strategy.r#type == "RollingUpdate"
+        && strategy.rolling_update.is_none()
+        && world.max_unavailable() == MaxUnavailable::Counted
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -91,7 +102,7 @@ proptest! {
             undying,
         };
         let course = run(&world, &change, &assume);
-        prop_assert_ne!(course.end, End::Endless, "{:?}", course.moves);
+        prop_assert!(course.end != End::Endless || may_circle(&world), "{:?}", course.moves);
     }
 
     #[test]
@@ -99,8 +110,17 @@ proptest! {
         let on_delete = world.set().spec.update_strategy.r#type == "OnDelete";
         prop_assume!(!on_delete || change.partition.is_none());
         let course = run(&world, &change, &Assume::default());
+        let ended = |on: i32| {
+            let name = world.set().pod_name(on);
+            world.pods().iter().any(|pod| pod.metadata.name == name && pod.is_finished())
+        };
         prop_assert!(
-            matches!(course.end, End::At(Rest::Done | Rest::Partition | Rest::OnDelete)),
+            match course.end {
+                End::At(rest) => matches!(rest, Rest::Done | Rest::Partition | Rest::OnDelete),
+                // Two condemned pods that have ended keep each other for ever.
+                End::Blocked(on, because) => because == Blocker::NotReady && ended(on),
+                End::Endless => may_circle(&world),
+            },
             "{course:?}"
         );
     }
@@ -219,10 +239,8 @@ fn predicted(ns: &support::Namespace, set: &str, change: &Change) -> (Course, St
     (course, set.status.current_revision.clone(), version)
 }
 
-/// Makes a set, predicts what a change leads to, makes the change, and compares when it has come to rest.
-fn takes_the_course(name: &str, spec: &str, replicas: u64, change: &Change, patch: &Value, ordered: bool) {
-    let Some(cluster) = support::cluster() else { return };
-    let ns = cluster.namespace(&format!("course-{name}"));
+/// A set whose pods are ready.
+fn set_up(ns: &support::Namespace, spec: &str, replicas: u64, pod: &str) {
     ns.apply(&format!(
         r#"
 apiVersion: apps/v1
@@ -234,14 +252,22 @@ spec:
   selector: {{matchLabels: {{app: web}}}}
 {spec}
   template:
-    metadata: {{labels: {{app: web}}}}
+    metadata: {{labels: {{app: web}}, annotations: {{fake.test/linger: 500ms}}}}
     spec:
       terminationGracePeriodSeconds: 1
+{pod}
       containers: [{{name: c, image: "registry/app:1"}}]
 "#
     ));
     ns.wait_ready("web", replicas);
     ns.wait_rolled_out("web", replicas);
+}
+
+/// Makes a set, predicts what a change leads to, makes the change, and compares when it has come to rest.
+fn takes_the_course(name: &str, spec: &str, replicas: u64, change: &Change, patch: &Value, ordered: bool) {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace(&format!("course-{name}"));
+    set_up(&ns, spec, replicas, "");
     let (course, first, version) = predicted(&ns, "web", change);
     if patch.is_object() {
         ns.patch("statefulset/web", patch);
@@ -311,4 +337,41 @@ fn the_real_controller_takes_the_predicted_course_on_delete() {
         &image(Value::Null),
         true,
     );
+}
+
+/// Found by the property that every course ends, and then seen on 1.37.1: web-0 is created on the old revision, as
+/// `status.currentReplicas` still counts web-2, and deleted in the same sync, as it is old and not available. While it is
+/// not, the budget is used up, and so web-2 is never updated. Adding the stanza ends it. A pod that has yet to be
+/// scheduled ends at once; there the controller goes round only until it meets its own count, which a sync that
+/// deletes writes one too low for a moment (seen: one and two rounds).
+#[test]
+fn a_parallel_set_without_the_stanza_can_go_round_in_circles() {
+    let Some(cluster) = support::cluster().filter(|cluster| !cluster.plane.is_borrowed()) else { return };
+    let ns = cluster.namespace("course-circles");
+    set_up(
+        &ns,
+        "  podManagementPolicy: Parallel\n  updateStrategy: {type: RollingUpdate}",
+        3,
+        "      nodeName: node-1",
+    );
+    for pod in ["web-0", "web-1"] {
+        ns.kubectl(&["annotate", "pod", pod, "fake.test/mode=unready"]).ok();
+        ns.wait_pod(pod, "not ready", |pod| {
+            let conditions = pod["status"]["conditions"].as_array();
+            conditions
+                .is_some_and(|all| all.iter().any(|it| it["type"] == "Ready" && it["status"] == "False"))
+        });
+    }
+    ns.wait_ready("web", 1);
+    let change = Change { template: Some("new".into()), ..Change::default() };
+    let (course, first, version) = predicted(&ns, "web", &change);
+    assert_eq!(course.end, End::Endless, "{:?}", short(&course, &first));
+    ns.patch("statefulset/web", &image(Value::Null));
+    ns.wait("web-0 to come back on the old revision for the fourth time", PATIENCE, || {
+        let seen = watched(&ns, &version, &first);
+        let back = seen.iter().filter(|it| *it == "+0a").count();
+        if back >= 4 { Ok(()) } else { Err(format!("{seen:?}")) }
+    });
+    ns.patch("statefulset/web", &json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}));
+    ns.wait_rolled_out("web", 3);
 }
