@@ -23,6 +23,7 @@ mod doctor;
 mod permissions;
 mod playground;
 mod record;
+mod recover;
 mod reference;
 mod requests;
 mod rules;

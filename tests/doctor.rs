@@ -206,7 +206,10 @@ pub fn run_remedy(ns: &Namespace, code: &str) {
     let finding =
         report["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == code).unwrap();
     for command in finding["try"].as_array().unwrap() {
-        ns.shell(command.as_str().unwrap()).ok();
+        // Our own commands ask first, and here nobody answers.
+        let command = command.as_str().unwrap();
+        let agree = if command.starts_with("kubectl sts ") { " --yes" } else { "" };
+        ns.shell(&format!("{command}{agree}")).ok();
     }
 }
 

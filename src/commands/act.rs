@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cli::{Answer, Global, Streams, bare};
-use crate::cluster::connect::{connect, parse_duration};
+use crate::cli::{Answer, Global, Streams};
+use crate::cluster::connect::parse_duration;
 use crate::cluster::inventory::Want;
 use crate::cluster::live::{Live, Performed};
 use crate::error::{Error, Exit, Result};
 use crate::plan::{Goal, Plan, Step, Stop};
-use crate::reconcile::{Entry, Limits, Outcome, Report, Witness, reconcile};
+use crate::reconcile::{Entry, Limits, Outcome, Report, Witness};
 use crate::render::live::{Stream, show};
 use crate::render::progress::Line;
 use crate::render::{
@@ -109,41 +109,6 @@ impl Consent {
     /// Whether somebody can be asked again, about a plan that has changed.
     pub(super) fn asks_again(&self, outcome: &Outcome) -> bool {
         matches!(outcome, Outcome::Drifted(_)) && !self.yes && ask::somebody()
-    }
-}
-
-/// Shows the plan for a goal, asks, carries it out and looks after it.
-pub(super) async fn carry_out(
-    global: &Global,
-    name: &str,
-    goal: &dyn Goal,
-    consent: &Consent,
-    streams: &Streams,
-) -> Result<Answer> {
-    let name = bare(name)?;
-    if !global.from.is_empty() {
-        return recorded(global, name, streams, |now| goal.plan(now).map_err(stopped)).await;
-    }
-    let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
-    let namespace = connection.namespace.clone();
-    let mut live = Live::start(connection, &namespace, name).await?;
-    loop {
-        let plan = match consented(&mut live, name, goal, consent, global, streams).await? {
-            Consented::To(plan) => plan,
-            Consented::Nothing(plan) => return Ok(shown(plan, name, false)),
-            Consented::Answered(answer) => return Ok(answer),
-        };
-        let mut teller = Teller::new(streams.look, global.output);
-        let report = reconcile(&mut live, goal, &plan.agreed(), &consent.limits(), &mut teller).await?;
-        let ask_again = consent.asks_again(&report.outcome);
-        let ending = Ending::of(&live, name, &namespace, report, &teller);
-        drop(teller);
-        if ask_again {
-            show(&render(&ending, global.output, streams.look)?);
-            continue;
-        }
-        let exit = ending.exit();
-        return Ok(Answer { view: Box::new(ending), exit });
     }
 }
 

@@ -42,7 +42,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     } else {
         "but an ordered set waits for this pod before it replaces it (kubernetes/kubernetes#67250)"
     };
-    let mut finding = if heals_itself(snapshot, pod, &trouble) {
+    let finding = if heals_itself(snapshot, pod, &trouble) {
         RULE.about(Kind::Pod, name, format!("{name} holds up the whole set"))
             .because(format!("{story}, {waits}; it may free itself at one of its restarts, within 5 minutes"))
             .only(Severity::Warning)
@@ -50,19 +50,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         RULE.about(Kind::Pod, name, format!("{name} holds up the whole set and will not recover on its own"))
             .because(format!("{story}, {waits}"))
     };
-    if set.rolling_update().is_none() {
-        // Without the stanza the successor's revision follows status.currentReplicas: it can come back on the old one.
-        finding = finding.remedy(format!(
-            "kubectl patch statefulset {} {} --type merge -p '{{\"spec\":{{\"updateStrategy\":{{\"rollingUpdate\":{{\"partition\":0}}}}}}}}'",
-            set.metadata.name,
-            in_namespace(snapshot)
-        ));
-    }
-    Ok(vec![
-        finding
-            .remedy(format!("kubectl delete pod {name} {}", in_namespace(snapshot)))
-            .absorbs(Kind::Pod, name),
-    ])
+    let recover = format!("kubectl sts recover {} {}", set.metadata.name, in_namespace(snapshot));
+    Ok(vec![finding.remedy(recover).absorbs(Kind::Pod, name)])
 }
 
 /// The state as the end of a sentence.
