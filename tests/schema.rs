@@ -107,6 +107,8 @@ fn answer(args: &[&str]) -> Value {
 #[test]
 fn answers_are_as_their_schemas_say() {
     let recording = "docs/recordings/postgres-rollback-trap.yaml";
+    let healthy = "docs/recordings/postgres.yaml";
+    let canary = "docs/recordings/postgres-canary.yaml";
     // Files as kubectl writes them lack kinds, so that something is not looked at.
     let manifest = "tests/manifests/postgres.yaml";
     let table: &[(&str, &[&str])] = &[
@@ -120,6 +122,12 @@ fn answers_are_as_their_schemas_say() {
         ("RuleList.json", &["explain"]),
         ("RuleList.json", &["explain", "rollback-trap"]),
         ("Completion.json", &["completion", "bash"]),
+        (
+            "Plan.json",
+            &["canary", "postgres", "--steps", "4,0", "--image", "postgres=postgres:17.1", "--from", healthy],
+        ),
+        ("Plan.json", &["promote", "postgres", "--from", canary]),
+        ("Plan.json", &["abort", "postgres", "--from", canary]),
     ];
     for (schema, args) in table {
         let value = answer(args);

@@ -187,8 +187,12 @@ impl Live {
                     PatchKind::Merge => "application/merge-patch+json",
                     PatchKind::Strategic => "application/strategic-merge-patch+json",
                 };
+                // A misspelt field would be dropped without a word. A template from a revision may be older than the
+                // server, and is taken as it is.
+                let restores = patch.body.pointer("/spec/template/$patch").is_some();
+                let strict = if restores { "" } else { "&fieldValidation=Strict" };
                 let path = format!(
-                    "{}/{}?fieldManager={FIELD_MANAGER}{dry}",
+                    "{}/{}?fieldManager={FIELD_MANAGER}{strict}{dry}",
                     Kind::StatefulSet.path(Some(namespace)),
                     patch.set
                 );

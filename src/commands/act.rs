@@ -415,8 +415,12 @@ impl View for Ending {
             "seconds": self.seconds,
             "findings": findings,
             "journal": journal,
-            "type": self.typed.iter().map(|(label, command)| json!({"label": label, "command": command})).collect::<Vec<_>>(),
         });
+        if !self.typed.is_empty() {
+            let typed = self.typed.iter();
+            value["type"] =
+                typed.map(|(label, command)| json!({"label": label, "command": command})).collect();
+        }
         match &self.report.outcome {
             Outcome::Stuck(stuck) => value["stuckOn"] = stuck.on.clone().into(),
             Outcome::Refused(refusal) => value["reason"] = refusal.reason.into(),

@@ -103,14 +103,9 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let patch = patch.map(|(label, text)| one_document(&label, &text)).transpose()?;
     let make = |now: &Snapshot<'_>, raw: Option<&Value>| -> Result<Canary> {
         let set = now.set;
-        let own;
-        let template = match raw {
-            Some(raw) => &raw["spec"]["template"],
-            None => {
-                own = serde_json::to_value(&set.spec.template).unwrap_or_default();
-                &own
-            }
-        };
+        // Of a recording what is known of the template has to do.
+        let known = raw.is_none().then(|| serde_json::to_value(&set.spec.template).unwrap_or_default());
+        let template = raw.map(|raw| &raw["spec"]["template"]).or(known.as_ref()).unwrap_or(&Value::Null);
         let change = Change::of(&args.image, patch.clone(), &set.spec.template, template)
             .map_err(|refusal| super::act::stopped(Stop::Refused(refusal)))?;
         let steps = args.partitions(set)?;

@@ -56,6 +56,12 @@ fn refusals_have_their_reasons_and_write_nothing() {
         ns.sts(&[&["canary", name], args].concat()).code(code);
         assert_eq!(written(&ns, name), before);
     }
+    // A misspelt field is the server's to find, before anything is done.
+    let before = written(&ns, name);
+    let typo = json!({"spec": {"contaners": [{"name": "web"}]}}).to_string();
+    let run = ns.sts(&["canary", name, "--pods", "1", "--patch", &typo, "--yes"]).code(3);
+    assert!(run.stderr.contains("contaners"), "{run}");
+    assert_eq!(written(&ns, name), before);
     let file = cluster.plane.dir.join(format!("{}.yaml", ns.name));
     std::fs::write(&file, "spec: {template: {spec: {containers: [{name: web, image: 'web:9'}]}}}\n").unwrap();
     let plan =

@@ -46,14 +46,14 @@ impl Goal for Abort {
         let strays = self.strays(now)?;
         let mut plan = Plan { warnings: self.warnings.clone(), ..Plan::default() };
         plan.headline = format!("abort the canary of {name} in {}", set.metadata.namespace);
-        let mut steps = Steps { now, generation: set.metadata.generation, steps: Vec::new() };
+        let mut steps = Steps { now, generation: set.metadata.generation, all: Vec::new() };
         let lowest = self.lowest(now, partition, &strays);
         if mark.is_none() && back && strays.is_empty() {
             plan.then = format!("no canary is on, and every pod is on {}", short(now, stable));
             return Ok(plan);
         }
         if !set.is_observed() {
-            steps.steps.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
+            steps.all.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
         }
         let mut earlier = mark.as_ref().map_or(partition, |mark| mark.partition);
         if !back || lowest < partition {
@@ -78,28 +78,28 @@ impl Goal for Abort {
             ));
             earlier = partition;
         }
-        let marked = mark.is_some() || !steps.steps.is_empty();
+        let marked = mark.is_some() || !steps.all.is_empty();
         self.free(now, &strays, back, &mut steps, &mut plan)?;
         let waiting = self.unfinished(now)?;
         if !waiting.is_empty() {
             let until = format!("to be available on {}", short(now, stable));
-            steps.steps.push(Step::Await { pods: waiting, until });
+            steps.all.push(Step::Await { pods: waiting, until });
         } else if back && set.status.current_revision != *stable {
             // Until then a pod below a partition would come back on the abandoned revision.
-            steps.steps.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
+            steps.all.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
         }
         if marked {
             let mut body = json!({"metadata": {"annotations": {CANARY: null}}});
             let restores = earlier != lowest;
             let note = if restores {
                 body["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = earlier.into();
-                format!("partition {lowest} → {earlier} as before, and removes the mark of the canary")
+                format!("partition {lowest} → {earlier} as before, and no mark any more")
             } else {
                 "removes the mark of the canary".to_owned()
             };
             steps.patch(body, note, restores);
         }
-        plan.steps = steps.steps;
+        plan.steps = steps.all;
         plan.then = format!("every pod is on {}, as before the canary", short(now, stable));
         plan.stays = self.untouched(now)?;
         Ok(plan)
@@ -170,19 +170,23 @@ impl Abort {
             }
             // Before the controller has seen the template put back, a deleted pod would come back as it was.
             let ready = !back || would_get(now, replica.ordinal) == self.stable;
-            let state = trouble.as_ref().map_or("not ready", |trouble| trouble.why.word()).to_owned();
+            let state = match &trouble {
+                Some(trouble) => format!(" ({})", trouble.why.word()),
+                None if late => " (not ready)".to_owned(),
+                None => String::new(),
+            };
             let step = Step::DeletePod {
                 pod: replica.name.clone(),
                 seen: pod.metadata.uid.clone(),
                 evict: false,
                 note: format!(
-                    "on abandoned {} ({state}), comes back on {}",
+                    "on abandoned {}{state}, comes back on {}",
                     short(now, pod.revision()),
                     short(now, &self.stable)
                 ),
             };
             if (trouble.is_some() || late) && ready {
-                steps.steps.push(step);
+                steps.all.push(step);
             } else {
                 plan.if_needed.push(step);
             }

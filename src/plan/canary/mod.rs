@@ -66,7 +66,7 @@ impl Goal for Canary {
         let stage = self.stage(now, mark.as_ref())?;
         let mut plan = Plan { warnings: self.warnings.clone(), ..Plan::default() };
         plan.warnings.extend(unprobed(now));
-        let mut steps = Steps { now, generation: now.set.metadata.generation, steps: Vec::new() };
+        let mut steps = Steps { now, generation: now.set.metadata.generation, all: Vec::new() };
         let partition = now.set.partition();
         let target = self.target();
         match stage {
@@ -99,12 +99,12 @@ impl Goal for Canary {
                 steps.partition(to, format!("partition {partition} → {to}"));
             }
         }
-        let marked = mark.is_some() || matches!(steps.steps.first(), Some(Step::Patch(_)) if !self.goes_on);
+        let marked = mark.is_some() || matches!(steps.all.first(), Some(Step::Patch(_)) if !self.goes_on);
         if self.finish && target == 0 && marked {
             let body = json!({"metadata": {"annotations": {CANARY: null}}});
             steps.patch(body, "removes the mark of the canary: it is over".to_owned(), false);
         }
-        plan.steps = steps.steps;
+        plan.steps = steps.all;
         self.words(now, mark.as_ref(), &mut plan)?;
         Ok(plan)
     }
@@ -341,13 +341,13 @@ impl Canary {
 struct Steps<'s, 'a> {
     now: &'s Snapshot<'a>,
     generation: i64,
-    steps: Vec<Step>,
+    all: Vec<Step>,
 }
 
 impl Steps<'_, '_> {
     fn patch(&mut self, body: Value, note: String, changes_spec: bool) {
         let meta = &self.now.set.metadata;
-        self.steps.push(Step::Patch(SetPatch {
+        self.all.push(Step::Patch(SetPatch {
             set: meta.name.clone(),
             seen: meta.uid.clone(),
             generation: self.generation,
@@ -378,7 +378,7 @@ impl Steps<'_, '_> {
         });
         let pods: Vec<_> = pods.into_iter().map(|replica| replica.name.clone()).collect();
         if !pods.is_empty() {
-            self.steps.push(Step::Await { pods, until: "to be available".to_owned() });
+            self.all.push(Step::Await { pods, until: "to be available".to_owned() });
         }
         Ok(())
     }
@@ -387,7 +387,7 @@ impl Steps<'_, '_> {
     fn wait_for_rung(&mut self, partition: i32) -> Result<(), Unseen> {
         let now = self.now;
         if !now.set.is_observed() {
-            self.steps.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
+            self.all.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
             return Ok(());
         }
         let pods: Vec<_> = now
@@ -397,7 +397,7 @@ impl Steps<'_, '_> {
             .map(|replica| replica.name.clone())
             .collect();
         if !pods.is_empty() {
-            self.steps.push(Step::Await { pods, until: "to be available".to_owned() });
+            self.all.push(Step::Await { pods, until: "to be available".to_owned() });
         }
         Ok(())
     }
