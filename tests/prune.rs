@@ -2,6 +2,7 @@
 
 mod live;
 mod namespaces;
+mod race;
 
 use std::collections::BTreeSet;
 

@@ -62,9 +62,12 @@ struct Set {
 }
 
 /// Names that can be cut in several ways, on purpose.
-const SETS: [&str; 14] =
-    ["web", "web-1", "1", "web-web", "db", "prod-db", "my-web", "web-db", "a", "a-1", "1-2", "data", "web-0-x", "db-7"];
-const TEMPLATES: [&str; 9] = ["data", "data-web", "data-prod", "data-1", "wal", "my", "data-my", "1", "data-web-1"];
+const SETS: [&str; 14] = [
+    "web", "web-1", "1", "web-web", "db", "prod-db", "my-web", "web-db", "a", "a-1", "1-2", "data",
+    "web-0-x", "db-7",
+];
+const TEMPLATES: [&str; 9] =
+    ["data", "data-web", "data-prod", "data-1", "wal", "my", "data-my", "1", "data-web-1"];
 
 struct Maker {
     dice: Dice,
@@ -214,7 +217,8 @@ impl Maker {
             }
             if !self.dice.one_in(4) {
                 for volume in &volumes {
-                    self.held.insert(volume["persistentVolumeClaim"]["claimName"].as_str().unwrap().to_owned());
+                    self.held
+                        .insert(volume["persistentVolumeClaim"]["claimName"].as_str().unwrap().to_owned());
                 }
                 self.pod(&format!("{}-{ordinal}", set.name), Some(set), volumes);
             }
@@ -230,7 +234,10 @@ impl Maker {
                     continue;
                 }
                 let name = format!("{template}-{}-{ordinal}", set.name);
-                if self.claim(&name, &json!({"app": set.name, "more": "x"})) && !self.dice.one_in(2) && self.spoil(&name, set) {
+                if self.claim(&name, &json!({"app": set.name, "more": "x"}))
+                    && !self.dice.one_in(2)
+                    && self.spoil(&name, set)
+                {
                     continue;
                 }
                 if set.rests && !(ordinal >= set.start && ordinal < set.most) {
@@ -243,7 +250,7 @@ impl Maker {
     /// Gives a claim one reason to stay; sometimes only something that looks like one. Whether it must stay.
     fn spoil(&mut self, name: &str, set: &Set) -> bool {
         let owner = |api: &str, kind: &str, name: &str, uid: &str| json!([{"apiVersion": api, "kind": kind, "name": name, "uid": uid}]);
-        let choice = self.dice.below(20);
+        let choice = self.dice.below(21);
         let claim = self.claims.get_mut(name).unwrap();
         let meta = &mut claim["metadata"];
         match choice {
@@ -275,6 +282,12 @@ impl Maker {
             }
             18 => {
                 claim["status"]["conditions"] = json!([{"type": "Unused", "status": "True", "lastTransitionTime": "2026-11-02T00:00:00Z"}]);
+                return false;
+            }
+            19 => {
+                // Of an earlier claim of this name.
+                self.snapshots.push(json!({"metadata": {"name": "s", "namespace": "ns", "creationTimestamp": "2026-10-01T00:00:00Z"},
+                    "spec": {"source": {"persistentVolumeClaimName": name}}, "status": {"readyToUse": true}}));
                 return false;
             }
             _ => {
