@@ -22,6 +22,7 @@ mod docs;
 mod doctor;
 mod permissions;
 mod playground;
+mod prune;
 mod record;
 mod recover;
 mod reference;

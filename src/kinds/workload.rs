@@ -1,6 +1,6 @@
 //! What can hold a claim without a pod of its own: pod templates of other workloads, attachments, snapshots.
 
-use super::{Meta, PodTemplate, partial};
+use super::{Meta, PersistentVolumeClaim, PodTemplate, partial};
 
 partial! {
     /// A Deployment, ReplicaSet, DaemonSet, Job, CronJob or ReplicationController: the claims its pods would mount.
@@ -47,6 +47,12 @@ partial! {
     struct VolumeSnapshot {
         metadata: Meta,
         spec: SnapshotSpec,
+        status: SnapshotStatus,
+    }
+
+    /// snapshot.storage.k8s.io/v1 VolumeSnapshotStatus.
+    struct SnapshotStatus {
+        ready_to_use: bool,
     }
 
     /// snapshot.storage.k8s.io/v1 VolumeSnapshotSpec.
@@ -66,6 +72,17 @@ impl Workload {
         let template = self.spec.template.as_ref();
         let job = self.spec.job_template.as_ref().map(|job| &job.spec.template);
         template.into_iter().chain(job).flat_map(PodTemplate::claim_names)
+    }
+}
+
+impl VolumeSnapshot {
+    /// Whether it is made from this claim. It knows its source by name only; one that was ready before the claim was
+    /// made is of an earlier claim of that name.
+    pub fn is_of(&self, claim: &PersistentVolumeClaim) -> bool {
+        let (meta, of) = (&self.metadata, &claim.metadata);
+        let is_older = self.status.ready_to_use
+            && meta.creation_timestamp.zip(of.creation_timestamp).is_some_and(|(its, claims)| its < claims);
+        meta.namespace == of.namespace && self.spec.source.persistent_volume_claim_name == of.name && !is_older
     }
 }
 
