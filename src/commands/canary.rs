@@ -104,12 +104,11 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let make = |now: &Snapshot<'_>, raw: Option<&Value>| -> Result<Canary> {
         let set = now.set;
         let own;
-        let template = match raw {
-            Some(raw) => &raw["spec"]["template"],
-            None => {
-                own = serde_json::to_value(&set.spec.template).unwrap_or_default();
-                &own
-            }
+        let template = if let Some(raw) = raw {
+            &raw["spec"]["template"]
+        } else {
+            own = serde_json::to_value(&set.spec.template).unwrap_or_default();
+            &own
         };
         let change = Change::of(&args.image, patch.clone(), &set.spec.template, template)
             .map_err(|refusal| super::act::stopped(Stop::Refused(refusal)))?;
