@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use crate::support::{self, PATIENCE};
 
-/// The rules of the role on the page, one a line.
-fn rules() -> Vec<&'static str> {
+/// The rules of a role on the page, one a line: the first is for looking, the second for acting.
+fn rules(role: usize) -> Vec<&'static str> {
     let page = include_str!("../docs/permissions.md");
-    let yaml = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let yaml = page.split("```yaml\n").nth(1 + role).unwrap().split("```").next().unwrap();
     yaml.split("rules:\n").nth(1).unwrap().lines().collect()
 }
 
@@ -20,7 +20,7 @@ fn the_role_is_enough_and_not_too_much() {
     ns.wait_ready("postgres", 3);
     let nothing = "- {apiGroups: [apps], resources: [statefulsets], verbs: [list]}";
     let all = ns.user("all", nothing);
-    ns.grant_cluster("all", &rules().join("\n"));
+    ns.grant_cluster("all", &rules(0).join("\n"));
     let unseen = |kubeconfig: &std::path::Path| -> Value {
         let text = ns.sts_as(kubeconfig, &["record", "-o", "json"]).ok();
         serde_json::from_str::<Value>(&text).unwrap()["notSeen"].clone()
@@ -43,7 +43,7 @@ fn the_role_is_enough_and_not_too_much() {
     assert!(run.stdout.contains("stuck on postgres-1"), "{run}");
     assert!(!run.stderr.contains("forbidden"), "{run}");
 
-    let rules = rules();
+    let rules = rules(0);
     let without: Vec<_> = (0..rules.len())
         .filter(|index| rules[*index].contains("verbs: [list]") && !rules[*index].contains("statefulsets"))
         .map(|index| {
@@ -65,4 +65,43 @@ fn the_role_is_enough_and_not_too_much() {
             if kinds == wanted { Ok(()) } else { Err(unseen.to_string()) }
         });
     }
+}
+
+#[test]
+fn the_roles_are_enough_for_a_canary_and_one_is_not() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("permissions-act");
+    cluster.apply(include_str!("manifests/classes.yaml"));
+    ns.apply(include_str!("manifests/postgres.yaml"));
+    ns.wait_ready("postgres", 3);
+    let reader = ns.user("reader", &rules(0)[..1].join("\n"));
+    ns.grant_cluster("reader", &rules(0).join("\n"));
+    let actor = ns.user("actor", &rules(1).join("\n"));
+    ns.grant_cluster("actor", &rules(0).join("\n"));
+    let image = "postgres=registry.does.not.exist/postgres:16.5";
+    let canary = [
+        "canary",
+        "postgres",
+        "--pods",
+        "1",
+        "--image",
+        image,
+        "--yes",
+        "--stuck-after",
+        "1s",
+        "--timeout",
+        "2m",
+    ];
+    ns.wait("the reader to be refused", PATIENCE, || {
+        let run = ns.sts_as(&reader, &canary);
+        if run.code == 4 && run.stderr.contains("you may not patch statefulsets") {
+            Ok(())
+        } else {
+            Err(run.to_string())
+        }
+    });
+    let run = ns.sts_as(&actor, &canary).code(1);
+    assert!(run.stdout.contains("postgres-2"), "{run}");
+    ns.sts_as(&actor, &["abort", "postgres", "--yes", "--timeout", "2m"]).code(0);
+    ns.wait_rolled_out("postgres", 3);
 }

@@ -224,8 +224,9 @@ impl View for Shown {
         }
         if self.dry {
             page.line("dry run: nothing was written");
+        } else {
+            page.gap();
         }
-        page.gap();
     }
 
     fn json(&self) -> Value {

@@ -82,7 +82,9 @@ impl VolumeSnapshot {
         let (meta, of) = (&self.metadata, &claim.metadata);
         let is_older = self.status.ready_to_use
             && meta.creation_timestamp.zip(of.creation_timestamp).is_some_and(|(its, claims)| its < claims);
-        meta.namespace == of.namespace && self.spec.source.persistent_volume_claim_name == of.name && !is_older
+        meta.namespace == of.namespace
+            && self.spec.source.persistent_volume_claim_name == of.name
+            && !is_older
     }
 }
 

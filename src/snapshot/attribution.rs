@@ -282,8 +282,9 @@ impl<'a> Census<'a> {
         if let Some(workload) = workload {
             return Some(template(&workload.kind, &workload.metadata.name));
         }
-        let snapshot = (around.snapshots.iter())
-            .find(|snapshot| snapshot.is_of(claim) && !waivers.own_snapshots.contains(&snapshot.metadata.name));
+        let snapshot = (around.snapshots.iter()).find(|snapshot| {
+            snapshot.is_of(claim) && !waivers.own_snapshots.contains(&snapshot.metadata.name)
+        });
         if let Some(snapshot) = snapshot {
             return Some(reason(
                 "source",

@@ -56,7 +56,7 @@ pub fn scenes(repository: &Path) -> Result<Vec<Case>, String> {
 }
 
 fn read(folder: &Path) -> Result<Vec<Case>, String> {
-    let files = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let files = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut paths: Vec<PathBuf> = files.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     paths.iter().map(|path| Case::read(path)).collect()

@@ -29,7 +29,6 @@ pub(super) struct Row {
 
 /// One claim.
 #[derive(Debug)]
-#[expect(clippy::struct_field_names, reason = "a claim, and the volume it is bound to")]
 pub(super) struct Volume {
     pub(super) claim: String,
     pub(super) phase: String,
