@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop};
+use crate::controller::MaxUnavailable;
 use crate::snapshot::{CANARY, Mark, Replica, Snapshot, Unseen};
 use crate::words;
 
@@ -318,7 +319,16 @@ impl Canary {
             };
         }
         if !moves.is_empty() {
-            let one_by_one = if set.is_parallel() { "" } else { ", each when the one before is available" };
+            let at_once = set.rolling_update().and_then(|rolling| rolling.max_unavailable);
+            let at_once = at_once.and_then(|most| most.rounded_down(set.replicas())).unwrap_or(1);
+            let alone = moves.len() == 1;
+            let one_by_one = match MaxUnavailable::of(now.server) {
+                _ if alone => String::new(),
+                MaxUnavailable::Counted | MaxUnavailable::Trapping if at_once > 1 => {
+                    format!(", at most {at_once} not available at a time")
+                }
+                _ => ", each when the one before is available".to_owned(),
+            };
             return if target == 0 {
                 format!("all pods are on the new template{one_by_one}, and the partition is 0")
             } else {
