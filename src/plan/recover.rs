@@ -100,7 +100,7 @@ impl Goal for Recover {
 impl Recover {
     /// The controller waits for a pod that is no trap: either it only needs time, or deleting it changes nothing.
     fn without_trap(
-        &self,
+        self,
         mut plan: Plan,
         now: &Snapshot<'_>,
         (on, because): (i32, Blocker),
@@ -156,7 +156,7 @@ impl Recover {
     }
 
     /// A plan without writes: fine on the way, but no recovery to begin with.
-    fn waiting(&self, plan: Plan, now: &Snapshot<'_>, pod: Option<&str>) -> Result<Plan, Stop> {
+    fn waiting(self, plan: Plan, now: &Snapshot<'_>, pod: Option<&str>) -> Result<Plan, Stop> {
         if !self.first {
             return Ok(plan);
         }
