@@ -3,6 +3,7 @@
 mod live;
 mod namespaces;
 mod race;
+mod terminal;
 
 use std::collections::BTreeSet;
 

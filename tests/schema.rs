@@ -121,6 +121,8 @@ fn answers_are_as_their_schemas_say() {
         ("Recording.json", &["record", "--from", manifest]),
         ("RuleList.json", &["explain"]),
         ("RuleList.json", &["explain", "rollback-trap"]),
+        ("ClaimList.json", &["prune-pvcs", "--from", "docs/recordings/left-over-claims.yaml"]),
+        ("ClaimList.json", &["prune-pvcs", "--from", recording]),
         ("Completion.json", &["completion", "bash"]),
         (
             "Plan.json",

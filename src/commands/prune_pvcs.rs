@@ -109,6 +109,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         }
         let sight = global.observe(args.choice.all_namespaces, Want::Claims, streams.warn).await?;
         let chosen = sight.choose(&args.names, &args.choice)?;
+        seen(&sight)?;
         let found = find(&sight.observed, None, &args.wanted(), chosen, args.is_about_all());
         let listing = Listing::new(args, &sight, found, None, Vec::new());
         return Ok(Answer { view: Box::new(listing), exit: Exit::Good });
@@ -117,6 +118,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let sight = Sight::of(&connection, args.choice.all_namespaces, Want::Claims).await?;
     let around = claims::around(&connection, &sight.observed.scope).await;
     let chosen = sight.choose(&args.names, &args.choice)?;
+    seen(&sight)?;
     let found = find(&sight.observed, Some(&around), &args.wanted(), chosen, args.is_about_all());
     let missing = missing(&connection, args, &found.left_over).await;
     let left_over = found.left_over.clone();
@@ -154,6 +156,14 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let report = work.run(doomed).await?;
     let exit = report.exit();
     Ok(Answer { view: Box::new(report), exit })
+}
+
+/// Without the claims themselves there is no answer.
+fn seen(sight: &Sight) -> Result<()> {
+    match &sight.observed.claims {
+        Ok(_) => Ok(()),
+        Err(unseen) => Err(Error::cluster(format!("could not see {unseen}"))),
+    }
 }
 
 impl Args {

@@ -84,6 +84,7 @@ pub fn find(
     let namespaces = observed.namespaces();
     for namespace in namespaces.values() {
         let census = Census::new(observed, namespace, around);
+        let all = all && namespace.sets.iter().any(|set| chosen(set));
         let mut waivers = Waivers {
             zero: false,
             autoscaler_range: wanted.autoscaler_range,
@@ -182,9 +183,9 @@ impl LeftOver {
     pub fn fate(&self, retain: bool) -> &'static str {
         match self.fate {
             Fate::NoVolume => "nothing is lost: it never had a volume",
-            Fate::Kept => "the volume is kept (reclaim policy Retain)",
+            Fate::Kept => "the volume is kept",
             Fate::Destroyed if retain => "the volume is kept (--retain)",
-            Fate::Destroyed => "the volume and its data will be destroyed (reclaim policy Delete)",
+            Fate::Destroyed => "the volume and its data will be destroyed",
             Fate::Unknown => "not known: its volume could not be looked at",
         }
     }

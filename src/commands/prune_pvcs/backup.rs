@@ -26,14 +26,13 @@ pub(super) struct Backup {
 impl Backup {
     /// Makes the folder, which may exist only if it was named.
     pub(super) fn open(named: Option<&Path>) -> Result<Backup> {
-        let (folder, made) = match named {
-            Some(folder) => (folder.to_owned(), fs::create_dir_all(folder)),
-            None => {
-                let now = Timestamp::now().strftime("%Y%m%d-%H%M%S");
-                let folder = PathBuf::from(format!("./kubectl-sts-backup-{now}"));
-                let made = fs::create_dir(&folder);
-                (folder, made)
-            }
+        let (folder, made) = if let Some(folder) = named {
+            (folder.to_owned(), fs::create_dir_all(folder))
+        } else {
+            let now = Timestamp::now().strftime("%Y%m%d-%H%M%S");
+            let folder = PathBuf::from(format!("./kubectl-sts-backup-{now}"));
+            let made = fs::create_dir(&folder);
+            (folder, made)
         };
         made.map_err(|error| {
             Error::refused(format!("could not make {}; nothing was deleted", folder.display())).because(error)

@@ -11,6 +11,7 @@ use crate::snapshot::attribution::Around;
 use crate::words;
 
 /// The claims of the chosen sets, sorted out.
+#[expect(clippy::struct_excessive_bools, reason = "each is a way to show it")]
 pub(super) struct Listing {
     found: Found,
     retain: bool,
