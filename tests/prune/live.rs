@@ -108,10 +108,7 @@ fn three_left_over_claims_go_and_new_ones_come() {
     // Off a terminal it only shows.
     let run = ns.sts(&["prune-pvcs", "db"]).code(0);
     assert!(run.stdout.starts_with("3 claims (3Gi) belong to replicas their set no longer has:\n"), "{run}");
-    assert!(
-        run.stdout.contains("the volume and its data will be destroyed"),
-        "{run}"
-    );
+    assert!(run.stdout.contains("the volume and its data will be destroyed"), "{run}");
     assert!(run.stdout.contains("kept: 2 in use (see --show-kept)"), "{run}");
     assert_eq!(ns.sts(&["prune-pvcs", "-o", "name"]).ok().lines().count(), 3);
     ns.sts(&["prune-pvcs", "db", "--yes", "--dry-run=client"]).code(0);
