@@ -316,7 +316,16 @@ impl Maker {
                 6 => format!("x{template}-{name}-8"),
                 _ => format!("{template}-{name}-8-"),
             };
-            self.claim(&claim, &labels);
+            // By chance it can be the very name that another template makes: then it is no stranger.
+            let is_made = |set: &Set| {
+                let names = (0..20).flat_map(|ordinal| {
+                    set.templates.iter().map(move |template| format!("{template}-{}-{ordinal}", set.name))
+                });
+                names.into_iter().any(|name| name == claim)
+            };
+            if !sets.iter().any(is_made) {
+                self.claim(&claim, &labels);
+            }
         }
     }
 
