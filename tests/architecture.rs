@@ -219,7 +219,8 @@ fn each_command_has_a_file_a_page_and_a_line_in_the_readme() {
     for command in &commands {
         let source = format!("src/commands/{}.rs", command.replace('-', "_"));
         assert!(root().join(&source).exists(), "{command} has no {source}");
-        assert!(readme.contains(&format!("docs/commands/{command}.md")), "README.md does not link {command}");
+        let row = format!("| [`{command}`](docs/commands/{command}.md) |");
+        assert_eq!(readme.matches(&row).count(), 1, "README.md has one row for {command}: {row}");
         let page = fs::read_to_string(root().join(format!("docs/commands/{command}.md"))).unwrap();
         let wanted = format!("```console\n$ kubectl sts {command}");
         assert!(page.contains(&wanted), "docs/commands/{command}.md shows no screen of it");
