@@ -5,6 +5,7 @@
 //! could make, and which names are held.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
@@ -46,6 +47,17 @@ pub struct Namespace {
     pub snapshots: Vec<Value>,
     /// The claims that must be found, and no other.
     pub orphans: BTreeSet<String>,
+}
+
+impl Namespace {
+    /// Its objects, one a line.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for object in &self.objects {
+            let _ = writeln!(text, "{object}");
+        }
+        text
+    }
 }
 
 /// A set as it was made up.
@@ -160,7 +172,7 @@ impl Maker {
                 // A pod the scale-down has not reached yet.
                 _ => {
                     let ordinal = set.start + set.replicas + 2;
-                    self.pod(&format!("{}-{ordinal}", set.name), Some(set), Vec::new());
+                    self.pod(&format!("{}-{ordinal}", set.name), Some(set), &[]);
                 }
             }
         }
@@ -175,7 +187,7 @@ impl Maker {
         self.objects.push(object);
     }
 
-    fn pod(&mut self, name: &str, set: Option<&Set>, volumes: Vec<Value>) {
+    fn pod(&mut self, name: &str, set: Option<&Set>, volumes: &[Value]) {
         let mut object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta(name, &format!("pod-{name}")),
             "spec": {"volumes": volumes}, "status": {"phase": self.dice.pick(&["Pending", "Running", "Succeeded", "Failed"])}});
         if let Some(set) = set {
@@ -220,7 +232,7 @@ impl Maker {
                     self.held
                         .insert(volume["persistentVolumeClaim"]["claimName"].as_str().unwrap().to_owned());
                 }
-                self.pod(&format!("{}-{ordinal}", set.name), Some(set), volumes);
+                self.pod(&format!("{}-{ordinal}", set.name), Some(set), &volumes);
             }
         }
     }
@@ -266,7 +278,7 @@ impl Maker {
             9 => claim["spec"]["volumeName"] = "pv-of-nobody".into(),
             10 => claim["status"]["conditions"] = json!([{"type": "Unused", "status": "False"}]),
             11 => meta["labels"]["kor/used"] = "true".into(),
-            12 => self.pod(&format!("backup-{name}-x"), None, vec![json!({"name": "d", "persistentVolumeClaim": {"claimName": name}})]),
+            12 => self.pod(&format!("backup-{name}-x"), None, &[json!({"name": "d", "persistentVolumeClaim": {"claimName": name}})]),
             13 => self.workloads.push(workload(&mut self.dice, name)),
             14 => self.snapshots.push(json!({"metadata": {"name": "s", "namespace": "ns"},
                 "spec": {"source": {"persistentVolumeClaimName": name}}})),
@@ -337,11 +349,11 @@ impl Maker {
             0 => {
                 let volume = format!("{}-{ordinal}", set.name);
                 if !self.pods.contains_key(&set.templates[0]) {
-                    self.pod(&set.templates[0], None, vec![json!({"name": volume, "ephemeral": {}})]);
+                    self.pod(&set.templates[0], None, &[json!({"name": volume, "ephemeral": {}})]);
                     self.held.insert(name);
                 }
             }
-            1 => self.pod(&format!("{}-{ordinal}", set.name), None, Vec::new()),
+            1 => self.pod(&format!("{}-{ordinal}", set.name), None, &[]),
             2 => {
                 let copy = format!("copy-{name}-x");
                 let copied = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta(&copy, &copy),
