@@ -23,7 +23,7 @@ fn all<T: serde::de::DeserializeOwned>(values: &[Value]) -> Vec<T> {
 fn offered(namespace: &Namespace) -> BTreeSet<String> {
     let text: String = namespace.objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
     let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
-    let observed = recorded::read(&[("random".to_owned(), text)], Absent::Empty, now).unwrap();
+    let observed = recorded::read(&[("random".to_owned(), namespace.text())], Absent::Empty, now).unwrap();
     let around = Around {
         workloads: all::<Workload>(&namespace.workloads),
         attachments: all::<VolumeAttachment>(&namespace.attachments),

@@ -5,6 +5,7 @@
 //! could make, and which names are held.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
@@ -46,6 +47,17 @@ pub struct Namespace {
     pub snapshots: Vec<Value>,
     /// The claims that must be found, and no other.
     pub orphans: BTreeSet<String>,
+}
+
+impl Namespace {
+    /// Its objects, one a line.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for object in &self.objects {
+            let _ = writeln!(text, "{object}");
+        }
+        text
+    }
 }
 
 /// A set as it was made up.
