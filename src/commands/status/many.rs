@@ -37,7 +37,7 @@ impl View for List {
             Column::new("NAME"),
             Column::new("READY"),
             Column::new("ROLLOUT"),
-            Column::new("NEXT"),
+            Column::elastic("NEXT"),
             Column::new("FINDINGS"),
         ];
         if self.with_namespace {
