@@ -16,9 +16,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use controlplane::{ControlPlane, Found};
+use serde_json::Value;
 
 /// Events measured for each size.
 const EVENTS: usize = 200;
+const PAUSE: Duration = Duration::from_millis(50);
 
 fn main() {
     let found =
@@ -78,11 +80,9 @@ fn measure(plane: &ControlPlane, replicas: usize) -> Vec<Duration> {
         patch(&server, &namespace, &pod, mode);
         let wanted = if number % 2 == 0 { "not available any more" } else { "available" };
         let shown = next(&lines, wanted);
-        let status =
-            if number % 2 == 0 { "\"Ready\",\"status\":\"False\"" } else { "\"Ready\",\"status\":\"True\"" };
-        let seen = event(&events, &pod, status);
+        let seen = event(&events, &pod, if number % 2 == 0 { "False" } else { "True" });
         took.push(shown.saturating_duration_since(seen));
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(PAUSE);
     }
     let _ = watch.kill();
     let _ = watch.wait();
@@ -114,11 +114,17 @@ fn next(lines: &Receiver<(Instant, String)>, wanted: &str) -> Instant {
     }
 }
 
-fn event(events: &Receiver<(Instant, String)>, pod: &str, status: &str) -> Instant {
-    let name = format!("\"name\":\"{pod}\"");
+/// When the event came that says the pod is ready, or not.
+fn event(events: &Receiver<(Instant, String)>, pod: &str, ready: &str) -> Instant {
     loop {
         let (at, line) = events.recv_timeout(Duration::from_secs(60)).unwrap();
-        if line.contains(&name) && line.replace(' ', "").contains(status) {
+        if !line.contains(pod) {
+            continue;
+        }
+        let event: Value = serde_json::from_str(&line).unwrap();
+        let conditions = event["object"]["status"]["conditions"].as_array();
+        let is_it = |condition: &Value| condition["type"] == "Ready" && condition["status"] == ready;
+        if event["object"]["metadata"]["name"] == pod && conditions.is_some_and(|all| all.iter().any(is_it)) {
             return at;
         }
     }
