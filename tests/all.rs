@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::needless_pass_by_value,
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "tests fail by panicking, and may talk"

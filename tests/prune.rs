@@ -21,9 +21,8 @@ fn all<T: serde::de::DeserializeOwned>(values: &[Value]) -> Vec<T> {
 
 /// What the program would offer to delete; each claim is there exactly once, in one class.
 fn offered(namespace: &Namespace) -> BTreeSet<String> {
-    let text: String = namespace.objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
     let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
-    let observed = recorded::read(&[("random".to_owned(), text)], Absent::Empty, now).unwrap();
+    let observed = recorded::read(&[("random".to_owned(), namespace.text())], Absent::Empty, now).unwrap();
     let around = Around {
         workloads: all::<Workload>(&namespace.workloads),
         attachments: all::<VolumeAttachment>(&namespace.attachments),
@@ -48,7 +47,7 @@ fn hold(seeds: std::ops::Range<u64>) {
         if offered != namespace.orphans {
             let wrong: Vec<_> = offered.difference(&namespace.orphans).collect();
             let missed: Vec<_> = namespace.orphans.difference(&offered).collect();
-            let text: String = namespace.objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
+            let text = namespace.text();
             panic!("seed {seed}: wrongly offered {wrong:?}, missed {missed:?}\n{text}");
         }
         orphans += offered.len();

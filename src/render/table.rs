@@ -15,22 +15,29 @@ pub struct Column {
     pub optional: bool,
     /// Whether it is shown with `-o wide` only.
     pub wide: bool,
+    /// Whether its text may be shortened before columns are dropped for it.
+    pub elastic: bool,
 }
 
 impl Column {
     /// A column that is always shown.
     pub const fn new(title: &'static str) -> Column {
-        Column { title, optional: false, wide: false }
+        Column { title, optional: false, wide: false, elastic: false }
     }
 
     /// A column that goes first where the screen is too narrow.
     pub const fn optional(title: &'static str) -> Column {
-        Column { title, optional: true, wide: false }
+        Column { title, optional: true, wide: false, elastic: false }
+    }
+
+    /// A column of words, shortened before it goes.
+    pub const fn elastic(title: &'static str) -> Column {
+        Column { title, optional: true, wide: false, elastic: true }
     }
 
     /// A column of `-o wide`.
     pub const fn wide(title: &'static str) -> Column {
-        Column { title, optional: true, wide: true }
+        Column { title, optional: true, wide: true, elastic: false }
     }
 }
 
@@ -52,6 +59,8 @@ pub struct Table {
 
 /// No name is shortened below this.
 const SHORTEST: usize = 12;
+/// An elastic column is not shortened below this before it is dropped.
+const ELASTIC: usize = 16;
 const GAP: usize = 3;
 
 impl Table {
@@ -124,7 +133,7 @@ impl Table {
             !self.columns[*column].optional || self.rows.is_empty() || self.says_something(*column)
         });
         let Some(width) = look.width else { return shown };
-        while self.total(&shown, signs) > width {
+        while self.least(&shown, signs) > width {
             let Some(at) = shown.iter().rposition(|column| self.columns[*column].optional) else { break };
             shown.remove(at);
         }
@@ -149,6 +158,14 @@ impl Table {
             over -= 1;
         }
         limits
+    }
+
+    /// The width below which a column has to go.
+    fn least(&self, shown: &[usize], signs: bool) -> usize {
+        let spare = |column: &&usize| self.columns[**column].elastic;
+        let spared: usize =
+            shown.iter().filter(spare).map(|column| self.widest(*column).saturating_sub(ELASTIC)).sum();
+        self.total(shown, signs) - spared
     }
 
     fn total(&self, shown: &[usize], signs: bool) -> usize {

@@ -5,6 +5,7 @@
 //! could make, and which names are held.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
@@ -46,6 +47,17 @@ pub struct Namespace {
     pub snapshots: Vec<Value>,
     /// The claims that must be found, and no other.
     pub orphans: BTreeSet<String>,
+}
+
+impl Namespace {
+    /// Its objects, one a line.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for object in &self.objects {
+            let _ = writeln!(text, "{object}");
+        }
+        text
+    }
 }
 
 /// A set as it was made up.
@@ -250,7 +262,7 @@ impl Maker {
     /// Gives a claim one reason to stay; sometimes only something that looks like one. Whether it must stay.
     fn spoil(&mut self, name: &str, set: &Set) -> bool {
         let owner = |api: &str, kind: &str, name: &str, uid: &str| json!([{"apiVersion": api, "kind": kind, "name": name, "uid": uid}]);
-        let choice = self.dice.below(21);
+        let choice = self.dice.below(22);
         let claim = self.claims.get_mut(name).unwrap();
         let meta = &mut claim["metadata"];
         match choice {
@@ -271,6 +283,12 @@ impl Maker {
             14 => self.snapshots.push(json!({"metadata": {"name": "s", "namespace": "ns"},
                 "spec": {"source": {"persistentVolumeClaimName": name}}})),
             15 => self.attachments.push(json!({"spec": {"nodeName": "node-a", "source": {"persistentVolumeName": format!("pv-{name}")}}})),
+            20 => {
+                // The volume knows an earlier claim of this name.
+                let volume = format!("pv-{name}");
+                let its = self.objects.iter_mut().find(|object| object["metadata"]["name"] == volume.as_str());
+                its.unwrap()["spec"]["claimRef"]["uid"] = "an earlier one".into();
+            }
             // What only looks like a reason.
             16 => {
                 meta["ownerReferences"] = owner("apps/v1", "StatefulSet", &set.name, &set.uid);

@@ -37,7 +37,7 @@ impl View for List {
             Column::new("NAME"),
             Column::new("READY"),
             Column::new("ROLLOUT"),
-            Column::new("NEXT"),
+            Column::elastic("NEXT"),
             Column::new("FINDINGS"),
         ];
         if self.with_namespace {
@@ -81,13 +81,13 @@ impl View for List {
     }
 }
 
+/// The worst ones, and how many more: `1 error +2`.
 fn findings(screen: &Screen) -> String {
-    let parts: Vec<_> = [Severity::Error, Severity::Warning, Severity::Note]
-        .into_iter()
-        .filter_map(|severity| {
-            let count = screen.findings.iter().filter(|finding| finding.severity == severity).count();
-            (count > 0).then(|| words::count(count, severity.word()))
-        })
-        .collect();
-    if parts.is_empty() { "–".to_owned() } else { parts.join(", ") }
+    let Some(worst) = screen.worst() else { return "–".to_owned() };
+    let count = screen.findings.iter().filter(|finding| finding.severity == worst).count();
+    let more = match screen.findings.len() - count {
+        0 => String::new(),
+        more => format!(" +{more}"),
+    };
+    format!("{}{more}", words::count(count, worst.word()))
 }
