@@ -19,9 +19,9 @@ use crate::words;
 
 /// Puts an earlier template back and sees it through, freeing the pods that are stuck on the abandoned one
 ///
-/// Without --to-revision it goes back to the revision that the rollout under way came from; when no rollout is under way
-/// it does nothing, so that it can be run again. The template's bytes are those `kubectl rollout undo` sends. Only the
-/// template is put back: not replicas, partition, claims or annotations.
+/// Without --to-revision it goes back to the revision that the rollout under way came from, or that the last rollout
+/// replaced. A template that was put back stays, so that the command can be run again. The template's bytes are those that
+/// `kubectl rollout undo` sends. Only the template is put back: not replicas, partition, claims or annotations.
 #[derive(clap::Args, Debug)]
 #[command(after_help = help!(
     "Reads what `watch` reads, and the data of ControllerRevisions. Writes the template of the set, and deletes pods of the"
@@ -35,7 +35,7 @@ pub struct Args {
     /// The set
     #[arg(value_name = "NAME")]
     name: String,
-    /// The revision to go back to, by number or name [default: the one the rollout came from]
+    /// The revision to go back to, by number or name [default: the one the last rollout came from]
     #[arg(long, value_name = "REVISION")]
     to_revision: Option<String>,
     /// What is agreed to.

@@ -1,6 +1,5 @@
 //! Going back to an earlier template: the template first, then the pods that hold the set up.
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::recover::refuse;
@@ -186,11 +185,11 @@ pub struct Aim {
     pub why: Option<String>,
 }
 
-/// The revision asked for, by number or name, or the one the rollout under way came from.
+/// The revision asked for, by number or name; otherwise the one that the rollout under way came from, or that the last
+/// rollout replaced.
 ///
-/// Unlike kubectl's, the default is not "the second-highest number": that moves when a template is put back, so a second
-/// undo would bring the bad one again. `status.currentRevision`, which the pods came from, stays
-/// the same before, while and after the template is put back.
+/// kubectl's default is "the second-highest number". That moves when a template is put back, so a second undo brings the
+/// bad one again. Here a template that was put back stays: it is older than one with a lower number.
 ///
 /// # Errors
 /// [`Stop`] when there is no such revision, or it cannot be told which is meant.
@@ -206,78 +205,77 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision]) -> Result<Aim,
     let set = now.set;
     let (name, namespace) = (&set.metadata.name, &set.metadata.namespace);
     let update = &set.status.update_revision;
-    let current = current_revision(now);
-    let to_name = |reason, because: String| {
-        let others: Vec<String> = revisions
-            .iter()
-            .rev()
-            .filter(|revision| revision.metadata.name != *update)
-            .map(|revision| revision.revision.to_string())
-            .collect();
-        let number = others.first().map_or("N", String::as_str);
-        refuse(
-            reason,
-            because,
-            format!(
-                "choose from: kubectl sts history {name} -n {namespace}\nthen name it: kubectl sts undo {name} -n {namespace} --to-revision {number}"
-            ),
-        )
-    };
-    if revisions.iter().all(|revision| revision.metadata.name == *update) {
+    let others = || revisions.iter().rev().filter(|revision| revision.metadata.name != *update);
+    let Some(before) = others().next() else {
         return Err(refuse(
             "no-earlier-revision",
             format!("{name} has no other revision than {}", short(now, update)),
             format!("see for yourself: kubectl sts history {name} -n {namespace}"),
         ));
-    }
-    if set.strategy() != Strategy::RollingUpdate {
-        // Up to 1.36 an OnDelete set never says that its rollouts are done.
-        return Err(to_name(
-            "name-the-revision",
-            format!("{name} is not RollingUpdate, so it does not tell which revision its pods came from"),
+    };
+    let stays = |why: String| Ok(Aim { name: update.clone(), why: Some(why) });
+    let newest = revisions.iter().find(|revision| revision.metadata.name == *update);
+    let put_back = newest.and_then(|newest| {
+        others().find(|other| other.revision < newest.revision && is_older(newest, other))
+    });
+    if let Some(left) = put_back {
+        let number = left.revision;
+        return stays(format!(
+            "this is an earlier template, put back already; the one it replaced: --to-revision {number}"
         ));
     }
-    if current != update {
-        let broken = now.replicas()?.iter().find(|replica| {
-            replica.pod.is_some_and(|pod| {
-                pod.revision() == current && now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard())
-            })
+    let current = current_revision(now);
+    let on = |wanted: &dyn Fn(&str) -> bool| {
+        let pods = now.replicas().map(|replicas| replicas.iter().filter_map(|replica| replica.pod));
+        pods.map(|mut pods| pods.any(|pod| wanted(pod.revision())))
+    };
+    // Up to 1.36 an OnDelete set never says that its rollouts are done.
+    if set.strategy() == Strategy::RollingUpdate {
+        if current != update {
+            let broken = now.replicas()?.iter().find(|replica| {
+                replica.pod.is_some_and(|pod| {
+                    pod.revision() == current && now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard())
+                })
+            });
+            return match broken {
+                Some(replica) => Err(refuse(
+                    "target-broken",
+                    format!("{} is stuck on {}, the revision to go back to", replica.name, short(now, current)),
+                    format!("bring it to the template as it is: kubectl sts recover {name} -n {namespace}"),
+                )),
+                None => Ok(Aim { name: current.to_owned(), why: None }),
+            };
+        }
+        if on(&|revision| revision != update)? {
+            return stays("its template is back already".to_owned());
+        }
+    }
+    let mut in_use = others().filter(|other| on(&|revision| revision == other.metadata.name).unwrap_or(false));
+    let target = match (in_use.next(), in_use.next()) {
+        (Some(only), None) => only,
+        _ => before,
+    };
+    if newest.is_some_and(|newest| is_older(target, newest)) {
+        return Ok(Aim {
+            name: target.metadata.name.clone(),
+            why: Some("no rollout is under way: this undoes the last one".to_owned()),
         });
-        return match broken {
-            Some(replica) => Err(refuse(
-                "target-broken",
-                format!("{} is stuck on {}, the revision to go back to", replica.name, short(now, current)),
-                format!("bring it to the template as it is: kubectl sts recover {name} -n {namespace}"),
-            )),
-            None => Ok(Aim { name: current.to_owned(), why: None }),
-        };
     }
-    let strays =
-        now.replicas()?.iter().any(|replica| replica.pod.is_some_and(|pod| pod.revision() != update));
-    if strays || is_put_back(revisions, update) {
-        return Ok(Aim { name: update.clone(), why: Some("its template is back already".to_owned()) });
-    }
-    Err(to_name(
-        "rollout-finished",
+    Err(refuse(
+        "name-the-revision",
+        format!("{} and {} were made in the same second: nothing says which came first", short(now, update), short(now, &target.metadata.name)),
         format!(
-            "no rollout is under way: {name} is on {} as a whole, and nothing says which other revision is meant",
-            short(now, update)
+            "choose from: kubectl sts history {name} -n {namespace}\nthen name it: kubectl sts undo {name} -n {namespace} --to-revision {}",
+            target.revision
         ),
     ))
 }
 
-/// Whether the newest revision is an older one whose template was put back: it keeps its name and its date, and gets a new
+/// Whether one was made before the other. A revision whose template is put back keeps its name and its date, and gets a new
 /// number (`stateful_set_control.go:getStatefulSetRevisions`).
-fn is_put_back(revisions: &[&ControllerRevision], update: &str) -> bool {
+fn is_older(one: &ControllerRevision, other: &ControllerRevision) -> bool {
     let made = |revision: &ControllerRevision| revision.metadata.creation_timestamp;
-    let Some(newest) = revisions.iter().find(|revision| revision.metadata.name == update) else {
-        return false;
-    };
-    revisions.iter().any(|other| other.revision < newest.revision && is_older(made(newest), made(other)))
-}
-
-fn is_older(one: Option<Timestamp>, other: Option<Timestamp>) -> bool {
-    one.zip(other).is_some_and(|(one, other)| one < other)
+    made(one).zip(made(other)).is_some_and(|(one, other)| one < other)
 }
 
 fn named(now: &Snapshot<'_>, revisions: &[&ControllerRevision], asked: &str) -> Result<Aim, Stop> {
@@ -328,11 +326,9 @@ fn moved<'a>(
     if revisions.len() > limit {
         return None;
     }
-    let made = |revision: &ControllerRevision| revision.metadata.creation_timestamp;
     let following = revisions.iter().find(|revision| revision.revision == number + 1)?;
-    let mut older = revisions
-        .iter()
-        .filter(|revision| revision.revision > number + 1 && is_older(made(revision), made(following)));
+    let mut older =
+        revisions.iter().filter(|revision| revision.revision > number + 1 && is_older(revision, following));
     older.next().filter(|_| older.next().is_none()).copied()
 }
 
