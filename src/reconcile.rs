@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::cluster::live::{Live, Performed};
-use crate::controller::{Next, next};
+use crate::controller::{Next, next, would_get};
 use crate::error::Result;
+use crate::kinds::Strategy;
 use crate::plan::{Goal, Plan, Refusal, Step, Stop};
 use crate::rules::{Filter, Finding, Severity, of_set};
-use crate::snapshot::{Snapshot, Unseen};
+use crate::snapshot::{Snapshot, Unseen, parse_pod_name};
 
 /// How it ended.
 #[derive(Debug)]
@@ -107,11 +108,14 @@ pub async fn reconcile(
     let mut reached_since: Option<Instant> = None;
     let mut evidence: Option<(String, Instant)> = None;
     let mut conflicts = 0;
+    let mut replaced = false;
+    let mut successors: Vec<Successor> = Vec::new();
     loop {
         witness.trouble(live.broken());
         let look = live.look(|snapshot| {
             snapshot.map(|snapshot| {
                 witness.look(snapshot);
+                replaced |= came_back(snapshot, &mut successors, &mut journal);
                 Look {
                     plan: goal.plan(snapshot),
                     stuck: stuck(snapshot),
@@ -128,6 +132,9 @@ pub async fn reconcile(
         };
         if limits.timeout.is_some_and(|timeout| started.elapsed() >= timeout) {
             return done(Outcome::TimedOut, journal);
+        }
+        if replaced {
+            return done(Outcome::Drifted(Box::new(plan)), journal);
         }
         let mut until = Instant::now() + LOOK;
         match plan.steps.first() {
@@ -167,6 +174,7 @@ pub async fn reconcile(
                 if repeated {
                     // Done already; the watch has yet to bring its effect.
                 } else if agreed.contains(write) {
+                    successors.extend(live.look(|now| Successor::of(write, now?, journal.len())));
                     let performed = live.perform(write, false).await?;
                     let result = match &performed {
                         Performed::Done => DONE.to_owned(),
@@ -177,6 +185,11 @@ pub async fn reconcile(
                         Performed::Conflict(message) => format!("not done: {message}"),
                     };
                     let conflict = matches!(performed, Performed::Conflict(_));
+                    // Another pod has the name now. Nobody has agreed to anything about that one.
+                    replaced = matches!(&performed, Performed::Conflict(message) if message.contains("UID in precondition"));
+                    if performed != Performed::Done {
+                        successors.retain(|successor| successor.entry != journal.len());
+                    }
                     journal.push(Entry { at: Timestamp::now(), step: write.clone(), result });
                     conflicts = if conflict { conflicts + 1 } else { 0 };
                     if conflicts >= TRIES {
@@ -196,6 +209,49 @@ pub async fn reconcile(
 
 /// What the journal says of a write that went through.
 pub const DONE: &str = "done";
+
+/// What has to come back in place of a deleted pod.
+struct Successor {
+    /// Its deletion in the journal.
+    entry: usize,
+    pod: String,
+    before: String,
+    /// The revision it gets; `None` where that is not certain (see [`would_get`]).
+    revision: Option<String>,
+}
+
+impl Successor {
+    fn of(step: &Step, now: &Snapshot<'_>, entry: usize) -> Option<Successor> {
+        let Step::DeletePod { pod, seen, .. } = step else { return None };
+        let (_, ordinal) = parse_pod_name(pod)?;
+        let certain = now.set.strategy() != Strategy::RollingUpdate || now.set.rolling_update().is_some();
+        let revision = certain.then(|| would_get(now, ordinal).to_owned());
+        Some(Successor { entry, pod: pod.clone(), before: seen.clone(), revision })
+    }
+}
+
+/// Notes what came back in the journal; whether something else did than was shown.
+fn came_back(now: &Snapshot<'_>, successors: &mut Vec<Successor>, journal: &mut [Entry]) -> bool {
+    let mut other = false;
+    successors.retain(|successor| {
+        let replicas = now.replicas().unwrap_or_default();
+        let pod = replicas.iter().find(|replica| replica.name == successor.pod);
+        let pod = pod.and_then(|it| it.pod).filter(|pod| pod.metadata.uid != successor.before);
+        let (Some(pod), Some(entry)) = (pod, journal.get_mut(successor.entry)) else { return true };
+        let has = pod.revision();
+        if let Some(meant) = successor.revision.as_deref().filter(|meant| *meant != has) {
+            entry.result = format!("{DONE}; came back on {has} instead of {meant}");
+            other = true;
+            return false;
+        }
+        let available = pod.is_available(now.set.spec.min_ready_seconds, now.taken_at);
+        if available {
+            entry.result = format!("{DONE}; came back on {has}, and is available");
+        }
+        !available
+    });
+    other
+}
 
 struct Look {
     plan: std::result::Result<Plan, Stop>,

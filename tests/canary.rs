@@ -7,11 +7,11 @@ mod begin;
 #[path = "canary/interrupted.rs"]
 mod interrupted;
 #[path = "canary/proxy.rs"]
-mod proxy;
+pub mod proxy;
 #[path = "canary/refusals.rs"]
 mod refusals;
 #[path = "canary/witness.rs"]
-mod witness;
+pub mod witness;
 
 use serde_json::Value;
 

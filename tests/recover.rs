@@ -1,12 +1,19 @@
 //! `recover` on the real control plane: exactly the stuck pod, or a refusal that changes nothing.
 
+#[path = "recover/interrupted.rs"]
+mod interrupted;
+#[path = "recover/refusals.rs"]
+mod refusals;
+#[path = "recover/several.rs"]
+mod several;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use crate::support::{self, Namespace};
 
-fn set(name: &str, replicas: i32, spec: &str) -> String {
+pub fn set(name: &str, replicas: i32, spec: &str) -> String {
     format!(
         "{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{clusterIP: None, selector: {{app: {name}}}, \
          ports: [{{port: 80}}]}}}}\n---\n{{apiVersion: apps/v1, kind: StatefulSet, metadata: {{name: {name}}}, spec: \
@@ -16,20 +23,25 @@ fn set(name: &str, replicas: i32, spec: &str) -> String {
 }
 
 /// Each pod's uid.
-fn uids(ns: &Namespace) -> BTreeMap<String, String> {
+pub fn uids(ns: &Namespace) -> BTreeMap<String, String> {
     let pods = ns.kubectl_json(&["get", "pods"]);
     let text = |pod: &Value, key: &str| pod["metadata"][key].as_str().unwrap().to_owned();
     pods["items"].as_array().unwrap().iter().map(|pod| (text(pod, "name"), text(pod, "uid"))).collect()
 }
 
 /// A good template, a bad one, and the good one again.
-fn trap(ns: &Namespace, name: &str, replicas: u64, stuck: &str, spec: &str) {
+pub fn trap(ns: &Namespace, name: &str, replicas: u64, stuck: &str, spec: &str) {
     ns.apply(&set(name, i32::try_from(replicas).unwrap(), spec));
     ns.wait_ready(name, replicas);
     let set = format!("sts/{name}");
     ns.kubectl(&["set", "image", &set, "web=web:does-not-exist"]).ok();
     ns.wait_pod_status(stuck, "ImagePullBackOff");
     ns.kubectl(&["set", "image", &set, "web=web:1"]).ok();
+    put_back(ns, name, stuck);
+}
+
+/// Waits until the controller knows of a template that this pod does not have.
+pub fn put_back(ns: &Namespace, name: &str, stuck: &str) {
     ns.wait("the controller to see the template put back", support::PATIENCE, || {
         let set = ns.kubectl_json(&["get", "sts", name]);
         let pod = ns.kubectl_json(&["get", "pod", stuck]);

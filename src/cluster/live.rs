@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often a kind is listed whose watch is not allowed.
 const POLL: Duration = Duration::from_secs(2);
+/// How long the controller may take to look at a new spec before a plan is made all the same.
+const CATCH_UP: Duration = Duration::from_secs(10);
 /// Who writes, in managedFields.
 const FIELD_MANAGER: &str = "kubectl-sts";
 
@@ -125,6 +127,19 @@ impl Live {
         match (namespace, set) {
             (Some(namespace), Some(set)) => look(Some(&Snapshot::of(&self.observed, namespace, set))),
             _ => look(None),
+        }
+    }
+
+    /// Waits a little until the controller has looked at the newest spec: a plan made before would be about the past.
+    pub async fn caught_up(&mut self) {
+        let end = Instant::now() + CATCH_UP;
+        let mut waited = false;
+        while self.look(|now| now.is_some_and(|now| !now.set.is_observed())) && Instant::now() < end {
+            waited = true;
+            self.changed(end).await;
+        }
+        if waited {
+            self.refresh().await;
         }
     }
 

@@ -25,6 +25,24 @@ pub async fn object(
     Ok(list["items"].as_array_mut().and_then(|items| items.drain(..).next()))
 }
 
+/// All objects of a kind that an owner of this uid controls.
+///
+/// # Errors
+/// When they cannot be read.
+pub async fn owned(connection: &Connection, namespace: &str, kind: Kind, owner: &str) -> Result<Vec<Value>> {
+    let doing = format!("list {}", kind.plural());
+    let body = connection.get_bytes(&kind.path(Some(namespace)), "application/json").await;
+    let body = body.map_err(|error| connection.explain(&error, &doing))?;
+    let mut list: Value = serde_json::from_slice(&body)
+        .map_err(|error| Error::cluster(format!("could not {doing}")).because(error))?;
+    let mut items = list["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+    items.retain(|item| {
+        let owners = item["metadata"]["ownerReferences"].as_array();
+        owners.is_some_and(|owners| owners.iter().any(|it| it["controller"] == true && it["uid"] == owner))
+    });
+    Ok(items)
+}
+
 /// Who manages a part of an object besides us, by the names in its managedFields; `path` as in
 /// `["f:spec", "f:template"]`.
 pub fn managers(object: &Value, path: &[&str]) -> Vec<String> {

@@ -68,6 +68,7 @@ pub(super) async fn consented(
     global: &Global,
     streams: &Streams,
 ) -> Result<Consented> {
+    live.caught_up().await;
     let plan = live.look(|now| now.map(|now| goal.plan(now)));
     let Some(plan) = plan else {
         return Err(Error::cluster(format!("StatefulSet {name} is gone")));

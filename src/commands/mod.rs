@@ -7,12 +7,14 @@ mod complete;
 mod completion;
 mod doctor;
 mod explain;
+mod history;
 mod promote;
 mod prune_pvcs;
 mod record;
 mod recover;
 mod restore_pvc;
 mod status;
+mod undo;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -51,6 +53,10 @@ pub enum Command {
     Watch(watch::Args),
     /// Frees a set held up by a pod of an abandoned revision
     Recover(recover::Args),
+    /// Puts an earlier template back and sees it through
+    Undo(undo::Args),
+    /// Shows the revisions of a set, and how two of them differ
+    History(history::Args),
     /// Gives some pods a new template first
     Canary(canary::Args),
     /// Goes on with a canary: to the next pods, or to all
@@ -82,6 +88,8 @@ impl Cli {
             Command::Status(args) => status::run(&self.global, args, streams).await,
             Command::Watch(args) => watch::run(&self.global, args, streams).await,
             Command::Recover(args) => recover::run(&self.global, args, streams).await,
+            Command::Undo(args) => undo::run(&self.global, args, streams).await,
+            Command::History(args) => history::run(&self.global, args, streams).await,
             Command::Canary(args) => canary::run(&self.global, args, streams).await,
             Command::Promote(args) => promote::run(&self.global, args, streams).await,
             Command::Abort(args) => abort::run(&self.global, args, streams).await,

@@ -6,6 +6,8 @@ mod canary;
 pub mod prune;
 mod recover;
 mod rollout;
+pub mod template;
+mod undo;
 
 use serde_json::{Value, json};
 
@@ -14,6 +16,7 @@ use crate::snapshot::{Snapshot, Unseen};
 pub use canary::{Abort, Canary, Change, Stamp, stable};
 pub use recover::Recover;
 pub use rollout::Rollout;
+pub use undo::{Aim, Undo, aim};
 
 /// Something to be reached.
 pub trait Goal {

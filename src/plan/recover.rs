@@ -54,15 +54,7 @@ impl Goal for Recover {
             ));
         }
         if set.strategy() == Strategy::RollingUpdate && set.rolling_update().is_none() {
-            plan.steps.push(Step::Patch(SetPatch {
-                set: name.clone(),
-                seen: set.metadata.uid.clone(),
-                generation: set.metadata.generation,
-                kind: PatchKind::Merge,
-                body: serde_json::json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}),
-                note: "rollingUpdate: partition 0, so that the pod comes back on the template as it is; starts no rollout"
-                    .to_owned(),
-            }));
+            plan.steps.push(Step::Patch(stanza(now)));
         }
         for (replica, pod, trouble) in &trapped {
             deletable(now, pod)?;
@@ -116,10 +108,19 @@ impl Recover {
         };
         if because == Blocker::Terminating {
             ending(now, pod)?;
+            if self.first {
+                return Err(refuse(
+                    "terminating",
+                    format!("{} is being deleted already", replica.name),
+                    format!("follow it: kubectl sts watch {name} -n {namespace}"),
+                ));
+            }
+        } else if self.first {
+            lost(now, pod)?;
         }
         let hard = now.trouble(pod).filter(|trouble| trouble.why.is_hard());
-        if let (Blocker::NotReady, Some(trouble)) = (because, hard) {
-            lost(now, pod)?;
+        // On the way it is not refused at once: trouble of a pod just made may pass, and else ends the waiting.
+        if let (Blocker::NotReady, Some(trouble), true) = (because, hard, self.first) {
             let state = format!("{} is in {}", replica.name, trouble.why.word());
             let would_get = would_get(now, on);
             let below = i64::from(on) < i64::from(set.start()) + i64::from(set.partition());
@@ -169,6 +170,21 @@ impl Recover {
     }
 }
 
+/// The `rollingUpdate` stanza where there is none, without which a pod may come back on the old revision. It is no part of
+/// the template, so it starts no rollout.
+pub(super) fn stanza(now: &Snapshot<'_>) -> SetPatch {
+    let meta = &now.set.metadata;
+    SetPatch {
+        set: meta.name.clone(),
+        seen: meta.uid.clone(),
+        generation: meta.generation,
+        kind: PatchKind::Merge,
+        body: serde_json::json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}),
+        note: "rollingUpdate: partition 0, so that the pod comes back on the template as it is; starts no rollout"
+            .to_owned(),
+    }
+}
+
 type Trapped<'s, 'a> = (&'s Replica<'a>, &'a Pod, Trouble<'a>);
 
 /// All pods that block the set now or will once the ones before are freed, lowest first: not available, on evidence
@@ -212,11 +228,7 @@ fn deletable(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
 fn lost(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
     let Ok(nodes) = now.nodes() else { return Ok(()) };
     let node = &pod.spec.node_name;
-    let gone = match nodes.iter().find(|known| known.metadata.name == *node) {
-        Some(known) => !known.is_ready(),
-        None => !nodes.is_empty() && !node.is_empty(),
-    };
-    if !gone {
+    if crate::snapshot::lost(now, nodes, pod).is_none() {
         return Ok(());
     }
     Err(refuse(
@@ -243,11 +255,11 @@ fn ending(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
     ))
 }
 
-fn refuse(reason: &'static str, because: String, hint: String) -> Stop {
+pub(super) fn refuse(reason: &'static str, because: String, hint: String) -> Stop {
     Stop::Refused(Refusal { reason, because, hint })
 }
 
-fn short<'r>(now: &Snapshot<'_>, revision: &'r str) -> &'r str {
+pub(super) fn short<'r>(now: &Snapshot<'_>, revision: &'r str) -> &'r str {
     revision
         .strip_prefix(now.set.metadata.name.as_str())
         .map_or(revision, |rest| rest.trim_start_matches('-'))

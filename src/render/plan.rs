@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Page;
+use crate::plan::template::redacted;
 use crate::plan::{Plan, Step};
 use crate::words;
 
@@ -64,39 +65,13 @@ pub fn step_json(step: &Step) -> Value {
     match step {
         Step::Patch(patch) => json!({
             "do": "patch", "kind": "StatefulSet", "name": patch.set, "uid": patch.seen,
-            "generation": patch.generation, "patch": without_values(patch.body.clone()), "note": patch.note,
+            "generation": patch.generation, "patch": redacted(patch.body.clone()), "note": patch.note,
         }),
         Step::DeletePod { pod, seen, evict, note } => json!({
             "do": if *evict { "evict" } else { "delete" }, "kind": "Pod", "name": pod, "uid": seen, "note": note,
         }),
         Step::Await { pods, until } => json!({"do": "await", "pods": pods, "until": until}),
     }
-}
-
-/// The patch without the values of environment variables, which are often secrets.
-fn without_values(mut body: Value) -> Value {
-    match &mut body {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                if key == "env" {
-                    for variable in value.as_array_mut().into_iter().flatten() {
-                        if let Some(value) = variable.get_mut("value") {
-                            *value = "(not shown)".into();
-                        }
-                    }
-                } else {
-                    *value = without_values(value.take());
-                }
-            }
-        }
-        Value::Array(items) => {
-            for item in items {
-                *item = without_values(item.take());
-            }
-        }
-        _ => {}
-    }
-    body
 }
 
 fn note(step: &Step) -> &str {

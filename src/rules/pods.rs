@@ -150,14 +150,24 @@ impl<'a> Group<'a> {
         }
         let update = &set.status.update_revision;
         let on_update = self.0.iter().all(|case| case.pod.revision() == *update);
-        let mut revisions = snapshot.revisions().unwrap_or_default().into_iter();
-        if !on_update || revisions.all(|revision| revision.metadata.name == *update) {
+        if !on_update {
             return None;
         }
-        let undo = format!("kubectl rollout undo statefulset/{name} {at}");
-        // An ordered set keeps waiting for the pod that never gets ready (kubernetes/kubernetes#67250).
-        let alone = set.is_parallel() && set.strategy() == Strategy::RollingUpdate;
-        Some(if alone { undo } else { format!("{undo} && {delete}") })
+        let rolling = set.strategy() == Strategy::RollingUpdate;
+        if rolling && controller::current_revision(snapshot) != update {
+            return Some(format!("kubectl sts undo {name} {at}"));
+        }
+        // Nothing says which revision it came from: the one before, unless that was left by putting this one back.
+        let revisions = snapshot.revisions().unwrap_or_default();
+        let (this, before) = match revisions.as_slice() {
+            [.., before, this] if this.metadata.name == *update => (this, before),
+            _ => return None,
+        };
+        if this.metadata.creation_timestamp < before.metadata.creation_timestamp {
+            return None;
+        }
+        let undo = format!("kubectl sts undo {name} --to-revision {} {at}", before.revision);
+        Some(if rolling { undo } else { format!("{undo} && {delete}") })
     }
 
     /// Adds that command, or one that shows the pod.

@@ -58,11 +58,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     Ok(vec![if snapshot.mark().is_some() {
         finding.remedy(format!("kubectl sts abort {name} {}", in_namespace(snapshot)))
     } else if undo {
-        // Going back is not enough: the broken pod must be deleted by hand then (kubernetes/kubernetes#67250).
-        let n = in_namespace(snapshot);
-        finding.remedy(format!(
-            "kubectl rollout undo statefulset/{name} {n} && kubectl delete pod {pod_name} {n}"
-        ))
+        finding.remedy(format!("kubectl sts undo {name} {}", in_namespace(snapshot)))
     } else {
         finding.remedy(format!("kubectl sts doctor {name} {}", in_namespace(snapshot)))
     }])

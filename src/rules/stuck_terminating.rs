@@ -2,9 +2,9 @@
 
 use jiff::SignedDuration;
 
-use super::node_lost::lost;
 use super::pods::{all, clipped, grouped};
 use super::prelude::*;
+use crate::snapshot::lost;
 
 pub const RULE: Rule = Rule {
     code: "STS408",

@@ -2,6 +2,7 @@
 
 pub mod attribution;
 mod canary;
+mod node;
 mod observed;
 mod ordinal;
 mod replica;
@@ -11,6 +12,7 @@ mod trouble;
 use jiff::{SignedDuration, Timestamp};
 
 pub use canary::{CANARY, Mark};
+pub use node::{Lost, lost};
 pub use observed::{Namespace, Observed, Scope, Seen, ServerVersion, Unseen};
 pub use ordinal::{ClaimName, parse_pod_name};
 pub use replica::{Replica, Slot};
@@ -85,6 +87,14 @@ impl<'a> Snapshot<'a> {
             replicas,
             condemned,
         }
+    }
+
+    /// The same, if the set were this one: for a look at what a change of it would lead to.
+    pub fn with_set<'b>(&self, set: &'b StatefulSet) -> Snapshot<'b>
+    where
+        'a: 'b,
+    {
+        Snapshot::of(self.observed, self.namespace, set)
     }
 
     /// The wanted replicas, lowest ordinal first, with or without a pod.

@@ -132,7 +132,7 @@ fn set_image(body: &mut Value, name: &str, image: &str, template: &PodTemplate) 
 }
 
 /// The key by which the API server merges a list of the pod template; `None` where a list is replaced as a whole.
-fn merge_key(list: &str) -> Option<&'static str> {
+pub(in crate::plan) fn merge_key(list: &str) -> Option<&'static str> {
     Some(match list {
         "containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes" | "imagePullSecrets" => {
             "name"

@@ -17,6 +17,7 @@ use crate::words;
 
 pub use abort::{Abort, stable};
 pub use change::Change;
+pub(super) use change::merge_key;
 
 /// Who did it, and when.
 #[derive(Clone, Debug)]

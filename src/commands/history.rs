@@ -1,0 +1,271 @@
+//! `history`: the revisions of a set, which pods are on each, and how two differ.
+
+mod external;
+
+use serde_json::{Value, json};
+
+use super::help;
+use crate::cli::{Answer, Choice, Global, Streams, bare};
+use crate::cluster::connect::connect;
+use crate::cluster::inventory::Want;
+use crate::cluster::raw;
+use crate::controller::current_revision;
+use crate::error::{Error, Exit, Result};
+use crate::kinds::Kind;
+use crate::plan::template;
+use crate::render::{Column, Glyph, Page, Table, View};
+use crate::snapshot::Snapshot;
+use crate::words;
+
+/// Shows the revisions of a set, which pods are on each, and how two of them differ
+///
+/// Values of environment variables, and what is named as a secret is, are never shown. With --diff, the program that
+/// KUBECTL_EXTERNAL_DIFF names is given the two templates as files.
+#[derive(clap::Args, Debug)]
+#[command(after_help = help!(
+    "Reads what `status` reads; with --diff only the set and its ControllerRevisions."
+    ""
+    "Examples:"
+    "  kubectl sts history postgres"
+    "  kubectl sts history postgres --diff 1..2"
+    "  KUBECTL_EXTERNAL_DIFF='diff -u' kubectl sts history postgres --diff 1..2"
+))]
+pub struct Args {
+    /// The set
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Show what changed from one revision to another, by number or name
+    #[arg(long, value_name = "A..B", value_parser = pair)]
+    diff: Option<Pair>,
+}
+
+#[derive(Clone, Debug)]
+struct Pair(String, String);
+
+fn pair(text: &str) -> std::result::Result<Pair, String> {
+    match text.split_once("..") {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok(Pair(from.to_owned(), to.to_owned())),
+        _ => Err("give two revisions, as in 1..2".to_owned()),
+    }
+}
+
+pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+    let name = bare(&args.name)?;
+    if let Some(pair) = &args.diff {
+        return difference(global, name, pair, streams).await;
+    }
+    let sight = global.observe(false, Want::Diagnosis, streams.warn).await?;
+    let chosen = sight.choose(&[name.to_owned()], &Choice::default())?;
+    for namespace in sight.observed.namespaces().values() {
+        if let Some(set) = namespace.sets.iter().copied().find(|set| chosen(set)) {
+            let history = History::of(&Snapshot::of(&sight.observed, namespace, set))?;
+            return Ok(Answer { view: Box::new(history), exit: Exit::Good });
+        }
+    }
+    Err(Error::cluster(format!("no StatefulSet \"{name}\" {}", sight.place)))
+}
+
+struct History {
+    name: String,
+    namespace: String,
+    /// Newest first.
+    rows: Vec<Row>,
+}
+
+struct Row {
+    number: i64,
+    name: String,
+    hash: String,
+    age: String,
+    cause: String,
+    marks: Vec<&'static str>,
+    pods: Vec<String>,
+}
+
+impl History {
+    fn of(now: &Snapshot<'_>) -> Result<History> {
+        let meta = &now.set.metadata;
+        let revisions = now.revisions().map_err(|unseen| {
+            Error::cluster(format!("could not see {unseen}: there is no history to show"))
+        })?;
+        let replicas = now.replicas().unwrap_or_default().iter().chain(now.condemned().unwrap_or_default());
+        let pods: Vec<_> = replicas.filter_map(|replica| replica.pod).collect();
+        let rows = revisions.iter().rev().map(|revision| {
+            let name = &revision.metadata.name;
+            let mut marks = Vec::new();
+            if name == current_revision(now) {
+                marks.push("current");
+            }
+            if *name == now.set.status.update_revision {
+                marks.push("update");
+            }
+            let hash = name.strip_prefix(meta.name.as_str()).unwrap_or(name).trim_start_matches('-');
+            Row {
+                number: revision.revision,
+                name: name.clone(),
+                hash: hash.to_owned(),
+                age: now.since(revision.metadata.creation_timestamp).map_or(String::new(), words::age),
+                cause: revision
+                    .metadata
+                    .annotations
+                    .get("kubernetes.io/change-cause")
+                    .cloned()
+                    .unwrap_or_default(),
+                marks,
+                pods: pods
+                    .iter()
+                    .filter(|pod| pod.revision() == name)
+                    .map(|pod| pod.metadata.name.clone())
+                    .collect(),
+            }
+        });
+        Ok(History { name: meta.name.clone(), namespace: meta.namespace.clone(), rows: rows.collect() })
+    }
+}
+
+impl View for History {
+    fn text(&self, page: &mut Page) {
+        if self.rows.is_empty() {
+            page.line(&format!("{} has no revision yet", self.name));
+            return;
+        }
+        let mut table = Table::new(&[
+            Column::new("REVISION"),
+            Column::new("NAME"),
+            Column::new("IS"),
+            Column::optional("AGE"),
+            Column::new("PODS"),
+            Column::optional("CHANGE-CAUSE"),
+        ]);
+        let or_dash = |text: String| if text.is_empty() { "–".to_owned() } else { text };
+        for row in &self.rows {
+            let glyph = if row.pods.is_empty() { Glyph::Empty } else { Glyph::Good };
+            table.row(
+                Some(glyph),
+                vec![
+                    row.number.to_string(),
+                    row.name.clone(),
+                    or_dash(row.marks.join(", ")),
+                    or_dash(row.age.clone()),
+                    or_dash(words::list(&row.pods, 4)),
+                    or_dash(row.cause.clone()),
+                ],
+            );
+        }
+        page.table(&table);
+    }
+
+    fn json(&self) -> Value {
+        let items: Vec<Value> = self
+            .rows
+            .iter()
+            .map(|row| {
+                json!({
+                    "revision": row.number, "name": row.name, "hash": row.hash, "age": row.age,
+                    "changeCause": row.cause, "is": row.marks, "pods": row.pods,
+                })
+            })
+            .collect();
+        json!({
+            "apiVersion": "kubectl-sts/v1",
+            "kind": "History",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "items": items,
+        })
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.rows.iter().map(|row| format!("controllerrevision.apps/{}", row.name)).collect()
+    }
+}
+
+async fn difference(global: &Global, name: &str, pair: &Pair, streams: &Streams) -> Result<Answer> {
+    if let Some(file) = global.from.first() {
+        return Err(Error::usage("a recording holds no templates to compare")
+            .hint(format!("its revisions are shown by: kubectl sts history {name} --from {file}")));
+    }
+    let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
+    let namespace = connection.namespace.clone();
+    let set = raw::object(&connection, &namespace, Kind::StatefulSet, name).await?;
+    let uid = set.as_ref().and_then(|set| set["metadata"]["uid"].as_str());
+    let Some(uid) = uid else {
+        return Err(Error::cluster(format!("no StatefulSet \"{name}\" in namespace {namespace}"))
+            .hint(format!("list them with: kubectl sts status -n {namespace}")));
+    };
+    let all = raw::owned(&connection, &namespace, Kind::ControllerRevision, uid).await?;
+    let find = |wanted: &str| {
+        let found = all.iter().find(|revision| {
+            let full = revision["metadata"]["name"].as_str().unwrap_or_default();
+            let hash = full.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+            let number = revision["revision"].as_i64().is_some_and(|number| wanted.parse() == Ok(number));
+            number || full == wanted || hash == Some(wanted)
+        });
+        found.ok_or_else(|| {
+            Error::cluster(format!("{name} has no revision {wanted}"))
+                .hint(format!("choose from: kubectl sts history {name} -n {namespace}"))
+        })
+    };
+    let (from, to) = (find(&pair.0)?, find(&pair.1)?);
+    let template = |revision: &Value| {
+        let mut template = template::redacted(revision["data"]["spec"]["template"].clone());
+        if let Some(fields) = template.as_object_mut() {
+            fields.remove("$patch");
+        }
+        template
+    };
+    let title = |revision: &Value| revision["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let said = match std::env::var("KUBECTL_EXTERNAL_DIFF") {
+        Ok(program) if !program.trim().is_empty() => {
+            Some(external::run(&program, [(&title(from), &template(from)), (&title(to), &template(to))])?)
+        }
+        _ => None,
+    };
+    // The values themselves are compared, and only then hidden.
+    let raw = |revision: &Value| revision["data"]["spec"]["template"].clone();
+    let changes = template::changes(&raw(from), &raw(to));
+    let view =
+        Difference { name: name.to_owned(), namespace, from: title(from), to: title(to), changes, said };
+    Ok(Answer { view: Box::new(view), exit: Exit::Good })
+}
+
+struct Difference {
+    name: String,
+    namespace: String,
+    from: String,
+    to: String,
+    changes: Vec<String>,
+    /// What the program of KUBECTL_EXTERNAL_DIFF said.
+    said: Option<String>,
+}
+
+impl View for Difference {
+    fn text(&self, page: &mut Page) {
+        if let Some(said) = &self.said {
+            page.raw(said);
+            return;
+        }
+        if self.changes.is_empty() {
+            page.line(&format!("{} and {} have the same template", self.from, self.to));
+            return;
+        }
+        page.line(&format!("{} → {}", self.from, self.to));
+        for change in &self.changes {
+            page.field("", 2, change);
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "apiVersion": "kubectl-sts/v1",
+            "kind": "RevisionDiff",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "from": self.from,
+            "to": self.to,
+            "changes": self.changes,
+        })
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![&self.from, &self.to].into_iter().map(|name| format!("controllerrevision.apps/{name}")).collect()
+    }
+}

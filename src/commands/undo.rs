@@ -1,0 +1,131 @@
+//! `undo`: an earlier template.
+
+use serde_json::Value;
+
+use super::act::{Consent, Consented, Ending, Teller, consented, shown, stopped};
+use super::canary::{current, managed};
+use super::help;
+use crate::cli::{Answer, Global, Streams, bare};
+use crate::cluster::connect::connect;
+use crate::cluster::live::Live;
+use crate::error::{Error, Result};
+use crate::kinds::Kind;
+use crate::plan::{Aim, Undo, aim, template};
+use crate::reconcile::reconcile;
+use crate::render::live::show;
+use crate::render::render;
+use crate::snapshot::{CANARY, Snapshot};
+use crate::words;
+
+/// Puts an earlier template back and sees it through, freeing the pods that are stuck on the abandoned one
+///
+/// Without --to-revision it goes back to the revision that the rollout under way came from, or that the last rollout
+/// replaced. A template that was put back stays, so that the command can be run again. The template's bytes are those that
+/// `kubectl rollout undo` sends. Only the template is put back: not replicas, partition, claims or annotations.
+#[derive(clap::Args, Debug)]
+#[command(after_help = help!(
+    "Reads what `watch` reads, and the data of ControllerRevisions. Writes the template of the set, and deletes pods of the"
+    "abandoned revision that are stuck."
+    ""
+    "Examples:"
+    "  kubectl sts undo postgres --dry-run=client        what would be done"
+    "  kubectl sts undo postgres --to-revision 3 --yes   in a pipeline"
+))]
+pub struct Args {
+    /// The set
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The revision to go back to, by number or name [default: the one the last rollout came from]
+    #[arg(long, value_name = "REVISION")]
+    to_revision: Option<String>,
+    /// What is agreed to.
+    #[command(flatten)]
+    consent: Consent,
+}
+
+pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+    let (name, consent) = (bare(&args.name)?, &args.consent);
+    if let Some(file) = global.from.first() {
+        return Err(Error::usage("a recording holds no templates: there is nothing to put back")
+            .hint(format!("its revisions are shown by: kubectl sts history {name} --from {file}")));
+    }
+    let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
+    let namespace = connection.namespace.clone();
+    let mut live = Live::start(connection, &namespace, name).await?;
+    loop {
+        live.caught_up().await;
+        let goal = goal(&live, name, args.to_revision.as_deref()).await?;
+        let plan = match consented(&mut live, name, &goal, consent, global, streams).await? {
+            Consented::To(plan) => plan,
+            Consented::Nothing(plan) => return Ok(shown(plan, name, false)),
+            Consented::Answered(answer) => return Ok(answer),
+        };
+        let mut teller = Teller::new(streams.look, global.output);
+        let report = reconcile(&mut live, &goal, &plan.agreed(), &consent.limits(), &mut teller).await?;
+        let ask_again = consent.asks_again(&report.outcome);
+        let ending = Ending::of(&live, name, &namespace, report, &teller);
+        drop(teller);
+        if ask_again {
+            show(&render(&ending, global.output, streams.look)?);
+            continue;
+        }
+        let exit = ending.exit();
+        return Ok(Answer { view: Box::new(ending), exit });
+    }
+}
+
+async fn goal(live: &Live, name: &str, asked: Option<&str>) -> Result<Undo> {
+    let aim = current(live, name, |now| aim(now, asked))?.map_err(stopped)?;
+    let set = live.raw(Kind::StatefulSet, name).await?;
+    let revision = live.raw(Kind::ControllerRevision, &aim.name).await?;
+    let uid = current(live, name, |now| now.set.metadata.uid.clone())?;
+    let own = revision.filter(|revision| {
+        let owners = revision["metadata"]["ownerReferences"].as_array();
+        owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == uid.as_str()))
+    });
+    let Some(mut revision) = own else {
+        return Err(Error::refused(format!(
+            "revision {} is not there any more (no-such-revision)",
+            aim.name
+        ))
+        .hint(format!("choose from: kubectl sts history {name}")));
+    };
+    let data = revision["data"].take();
+    let set = set.unwrap_or_default();
+    current(live, name, |now| {
+        let mut warnings = managed(now.set, Some(&set));
+        if now.set.metadata.annotations.contains_key(CANARY) {
+            warnings.push(format!(
+                "a canary is on: `kubectl sts abort {name} -n {}` puts its partition back as well",
+                now.set.metadata.namespace
+            ));
+        }
+        Undo { target: aim.name.clone(), facts: facts(now, &aim, &set, &data), data: data.clone(), warnings }
+    })
+}
+
+/// From which revision to which, and what that changes.
+fn facts(now: &Snapshot<'_>, aim: &Aim, set: &Value, data: &Value) -> Vec<(&'static str, String)> {
+    let revisions = now.revisions().unwrap_or_default();
+    let word = |name: &str| {
+        let short = name.strip_prefix(now.set.metadata.name.as_str()).unwrap_or(name).trim_start_matches('-');
+        match revisions.iter().find(|revision| revision.metadata.name == name) {
+            Some(revision) => format!("{} ({short})", revision.revision),
+            None => short.to_owned(),
+        }
+    };
+    let update = &now.set.status.update_revision;
+    let mut facts = Vec::new();
+    if *update == aim.name {
+        facts.push(("revision", word(update)));
+    } else {
+        let target = revisions.iter().find(|revision| revision.metadata.name == aim.name);
+        let age = now.since(target.and_then(|target| target.metadata.creation_timestamp));
+        let age = age.map_or(String::new(), |age| format!(", made {} ago", words::age(age)));
+        facts.push(("revision", format!("{} → {}{age}", word(update), word(&aim.name))));
+        let changes = template::changes(&set["spec"]["template"], &data["spec"]["template"]);
+        facts.push(("template", changes.join("\n")));
+    }
+    facts.extend(aim.why.clone().map(|why| ("note", why)));
+    facts
+}

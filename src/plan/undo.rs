@@ -1,0 +1,337 @@
+//! Going back to an earlier template: the template first, then the pods that hold the set up.
+
+use serde_json::Value;
+
+use super::recover::refuse;
+use super::{Goal, PatchKind, Plan, Recover, SetPatch, Step, Stop};
+use crate::controller::{Next, Rest, current_revision, next, would_get};
+use crate::kinds::{ControllerRevision, Strategy};
+use crate::snapshot::{Replica, Snapshot, Unseen};
+use crate::words;
+
+/// The set has the template of a revision, and has come to rest on it.
+#[derive(Clone, Debug)]
+pub struct Undo {
+    /// The revision's name. Its number would not do: it moves when the template is put back.
+    pub target: String,
+    /// The revision's data, a strategic merge patch of the set: what `kubectl rollout undo` sends.
+    pub data: Value,
+    /// What differs, and the like, for people.
+    pub facts: Vec<(&'static str, String)>,
+    /// What must be considered.
+    pub warnings: Vec<String>,
+}
+
+impl Goal for Undo {
+    fn plan(&self, now: &Snapshot<'_>) -> Result<Plan, Stop> {
+        let set = now.set;
+        let (name, namespace) = (&set.metadata.name, &set.metadata.namespace);
+        let mut plan = Plan {
+            headline: format!("undo {name} in {namespace}"),
+            facts: self.facts.clone(),
+            warnings: self.warnings.clone(),
+            ..Plan::default()
+        };
+        if set.metadata.is_terminating() {
+            return Err(refuse("set-deleting", format!("{name} is being deleted"), String::new()));
+        }
+        if !set.is_observed() {
+            plan.steps.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
+            return Ok(plan);
+        }
+        if set.status.update_revision == self.target {
+            self.rest(now, &mut plan)?;
+            return Ok(plan);
+        }
+        plan.steps.push(Step::Patch(SetPatch {
+            set: name.clone(),
+            seen: set.metadata.uid.clone(),
+            generation: set.metadata.generation,
+            kind: PatchKind::Strategic,
+            body: self.data.clone(),
+            note: format!("puts the template of {} back", short(now, &self.target)),
+        }));
+        let mut set = set.clone();
+        set.status.update_revision.clone_from(&self.target);
+        set.metadata.generation += 1;
+        set.status.observed_generation = set.metadata.generation;
+        let after = now.with_set(&set);
+        self.rest(&after, &mut plan)?;
+        plan.if_needed = abandoned(&after)?;
+        Ok(plan)
+    }
+}
+
+impl Undo {
+    /// What is left once the template is back.
+    fn rest(&self, now: &Snapshot<'_>, plan: &mut Plan) -> Result<(), Stop> {
+        let set = now.set;
+        let name = &set.metadata.name;
+        let target = short(now, &self.target);
+        let partition = set.partition();
+        plan.then = match set.strategy() {
+            Strategy::OnDelete => format!(
+                "the template is that of {target}; {name} is OnDelete: its old pods are yours to delete"
+            ),
+            _ if partition > 0 => format!(
+                "every pod from {} on is on {target}; those below the partition keep {}",
+                set.pod_name(set.start().saturating_add(partition)),
+                short(now, current_revision(now))
+            ),
+            _ => format!("every pod is on {target}"),
+        };
+        let settled = match next(now)? {
+            Next::Settled(Rest::Unobserved) => false,
+            Next::Settled(_) => true,
+            _ => false,
+        };
+        if settled {
+            return Ok(());
+        }
+        if set.strategy() != Strategy::OnDelete {
+            match (Recover { evict: false, first: false }).plan(now) {
+                Ok(recover) => {
+                    plan.warnings.extend(recover.warnings);
+                    plan.steps.extend(recover.steps.into_iter().filter(|step| !is_vague(step)));
+                }
+                // The template can be put back all the same; then it ends with this.
+                Err(Stop::Refused(refusal)) if !plan.steps.is_empty() => plan.warnings.push(refusal.because),
+                Err(stop) => return Err(stop),
+            }
+        }
+        let waited = unfinished(now)?;
+        let known = |pod: &String| {
+            plan.steps.iter().any(|step| matches!(step, Step::Await { pods, .. } if pods.contains(pod)))
+        };
+        let left: Vec<String> = waited.into_iter().filter(|pod| !known(pod)).collect();
+        if !left.is_empty() {
+            plan.steps.push(Step::Await { pods: left, until: format!("to be available on {target}") });
+        } else if plan.steps.is_empty() {
+            plan.steps.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
+        }
+        let touched = |pod: &str| {
+            plan.steps.iter().any(|step| match step {
+                Step::Await { pods, .. } => pods.iter().any(|name| name == pod),
+                Step::DeletePod { pod: name, .. } => name == pod,
+                Step::Patch(_) => false,
+            })
+        };
+        let others: Vec<&str> =
+            now.replicas()?.iter().map(|replica| replica.name.as_str()).filter(|pod| !touched(pod)).collect();
+        plan.stays = match others.as_slice() {
+            [] => "claims are not touched".to_owned(),
+            others => format!("{} and all claims are not touched", words::list(others, 4)),
+        };
+        Ok(())
+    }
+}
+
+fn is_vague(step: &Step) -> bool {
+    matches!(step, Step::Await { pods, .. } if pods.is_empty())
+}
+
+/// Wanted replicas that are not available on the revision they are meant to have, highest first, as an update goes.
+fn unfinished(now: &Snapshot<'_>) -> Result<Vec<String>, Unseen> {
+    let is_done = |replica: &Replica<'_>| {
+        replica.pod.is_some_and(|pod| {
+            pod.revision() == would_get(now, replica.ordinal)
+                && pod.is_available(now.set.spec.min_ready_seconds, now.taken_at)
+                && !pod.metadata.is_terminating()
+        })
+    };
+    let replicas = now.replicas()?.iter().rev();
+    Ok(replicas.filter(|replica| !is_done(replica)).map(|replica| replica.name.clone()).collect())
+}
+
+/// Deletions that may become needed: pods that are not available and show no evidence of being stuck yet. Should it come
+/// later, they would hold the set up on a revision nobody wants any more.
+fn abandoned(after: &Snapshot<'_>) -> Result<Vec<Step>, Unseen> {
+    let set = after.set;
+    if set.strategy() != Strategy::RollingUpdate {
+        return Ok(Vec::new());
+    }
+    let mut steps = Vec::new();
+    for replica in after.replicas()? {
+        let Some(pod) = replica.pod else { continue };
+        let fine = pod.is_available(set.spec.min_ready_seconds, after.taken_at) || pod.is_finished();
+        let hard = after.trouble(pod).is_some_and(|trouble| trouble.why.is_hard());
+        let gets = would_get(after, replica.ordinal);
+        if fine || hard || pod.metadata.is_terminating() || pod.revision() == gets {
+            continue;
+        }
+        steps.push(Step::DeletePod {
+            pod: replica.name.clone(),
+            seen: pod.metadata.uid.clone(),
+            evict: false,
+            note: format!(
+                "if it turns out to be stuck on {}; comes back on {}",
+                short(after, pod.revision()),
+                short(after, gets)
+            ),
+        });
+    }
+    if !steps.is_empty() && set.rolling_update().is_none() {
+        steps.insert(0, Step::Patch(super::recover::stanza(after)));
+    }
+    Ok(steps)
+}
+
+/// Which revision to go back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aim {
+    /// Its name.
+    pub name: String,
+    /// Why it is this one, where that is not plain.
+    pub why: Option<String>,
+}
+
+/// The revision asked for, by number or name; otherwise the one that the rollout under way came from, or that the last
+/// rollout replaced.
+///
+/// kubectl's default is "the second-highest number". That moves when a template is put back, so a second undo brings the
+/// bad one again. Here a template that was put back stays: it is older than one with a lower number.
+///
+/// # Errors
+/// [`Stop`] when there is no such revision, or it cannot be told which is meant.
+pub fn aim(now: &Snapshot<'_>, asked: Option<&str>) -> Result<Aim, Stop> {
+    let revisions = now.revisions()?;
+    match asked {
+        Some(asked) => named(now, &revisions, asked),
+        None => earlier(now, &revisions),
+    }
+}
+
+fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision]) -> Result<Aim, Stop> {
+    let set = now.set;
+    let (name, namespace) = (&set.metadata.name, &set.metadata.namespace);
+    let update = &set.status.update_revision;
+    let others = || revisions.iter().rev().filter(|revision| revision.metadata.name != *update);
+    let Some(before) = others().next() else {
+        return Err(refuse(
+            "no-earlier-revision",
+            format!("{name} has no other revision than {}", short(now, update)),
+            format!("see for yourself: kubectl sts history {name} -n {namespace}"),
+        ));
+    };
+    let stays = |why: String| Ok(Aim { name: update.clone(), why: Some(why) });
+    let newest = revisions.iter().find(|revision| revision.metadata.name == *update);
+    let put_back = newest.and_then(|newest| {
+        others().find(|other| other.revision < newest.revision && is_older(newest, other))
+    });
+    if let Some(left) = put_back {
+        let number = left.revision;
+        return stays(format!(
+            "this is an earlier template, put back already; the one it replaced: --to-revision {number}"
+        ));
+    }
+    let current = current_revision(now);
+    let on = |wanted: &dyn Fn(&str) -> bool| {
+        let pods = now.replicas().map(|replicas| replicas.iter().filter_map(|replica| replica.pod));
+        pods.map(|mut pods| pods.any(|pod| wanted(pod.revision())))
+    };
+    // Up to 1.36 an OnDelete set never says that its rollouts are done.
+    if set.strategy() == Strategy::RollingUpdate {
+        if current != update {
+            let broken = now.replicas()?.iter().find(|replica| {
+                replica.pod.is_some_and(|pod| {
+                    pod.revision() == current && now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard())
+                })
+            });
+            return match broken {
+                Some(replica) => Err(refuse(
+                    "target-broken",
+                    format!("{} is stuck on {}, the revision to go back to", replica.name, short(now, current)),
+                    format!("bring it to the template as it is: kubectl sts recover {name} -n {namespace}"),
+                )),
+                None => Ok(Aim { name: current.to_owned(), why: None }),
+            };
+        }
+        if on(&|revision| revision != update)? {
+            return stays("its template is back already".to_owned());
+        }
+    }
+    let mut in_use = others().filter(|other| on(&|revision| revision == other.metadata.name).unwrap_or(false));
+    let target = match (in_use.next(), in_use.next()) {
+        (Some(only), None) => only,
+        _ => before,
+    };
+    if newest.is_some_and(|newest| is_older(target, newest)) {
+        return Ok(Aim {
+            name: target.metadata.name.clone(),
+            why: Some("no rollout is under way: this undoes the last one".to_owned()),
+        });
+    }
+    Err(refuse(
+        "name-the-revision",
+        format!("{} and {} were made in the same second: nothing says which came first", short(now, update), short(now, &target.metadata.name)),
+        format!(
+            "choose from: kubectl sts history {name} -n {namespace}\nthen name it: kubectl sts undo {name} -n {namespace} --to-revision {}",
+            target.revision
+        ),
+    ))
+}
+
+/// Whether one was made before the other. A revision whose template is put back keeps its name and its date, and gets a new
+/// number (`stateful_set_control.go:getStatefulSetRevisions`).
+fn is_older(one: &ControllerRevision, other: &ControllerRevision) -> bool {
+    let made = |revision: &ControllerRevision| revision.metadata.creation_timestamp;
+    made(one).zip(made(other)).is_some_and(|(one, other)| one < other)
+}
+
+fn named(now: &Snapshot<'_>, revisions: &[&ControllerRevision], asked: &str) -> Result<Aim, Stop> {
+    let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
+    let found = revisions.iter().find(|revision| {
+        let full = revision.metadata.name.as_str();
+        revision.revision.to_string() == asked || full == asked || short(now, full) == asked
+    });
+    if let Some(found) = found {
+        return Ok(Aim { name: found.metadata.name.clone(), why: None });
+    }
+    let moved = asked.parse().ok().and_then(|number| moved(now, revisions, number));
+    if let Some(moved) = moved.filter(|moved| moved.metadata.name == now.set.status.update_revision) {
+        let why = format!("revision {asked} is {} now: its template is back already", moved.revision);
+        return Ok(Aim { name: moved.metadata.name.clone(), why: Some(why) });
+    }
+    let all: Vec<String> = revisions
+        .iter()
+        .map(|revision| format!("{} ({})", revision.revision, short(now, &revision.metadata.name)))
+        .collect();
+    let there = if all.is_empty() {
+        "there is none".to_owned()
+    } else {
+        format!("there is {}", words::list(&all, 6))
+    };
+    let because = match moved {
+        Some(moved) => format!(
+            "revision {asked} of {name} is not there any more: it is {} now, as its template was put back since",
+            moved.revision
+        ),
+        None => format!("{name} has no revision {asked}; {there}"),
+    };
+    Err(refuse(
+        "no-such-revision",
+        because,
+        format!("choose from: kubectl sts history {name} -n {namespace}"),
+    ))
+}
+
+/// The revision that had this number before its template was put back. It is told only where it is certain: no revision
+/// can have been dropped for the history's length, and this one is older than the next higher number.
+fn moved<'a>(
+    now: &Snapshot<'_>,
+    revisions: &[&'a ControllerRevision],
+    number: i64,
+) -> Option<&'a ControllerRevision> {
+    let limit = usize::try_from(now.set.spec.revision_history_limit.unwrap_or(10)).unwrap_or(usize::MAX);
+    if revisions.len() > limit {
+        return None;
+    }
+    let following = revisions.iter().find(|revision| revision.revision == number + 1)?;
+    let mut older =
+        revisions.iter().filter(|revision| revision.revision > number + 1 && is_older(revision, following));
+    older.next().filter(|_| older.next().is_none()).copied()
+}
+
+fn short<'r>(now: &Snapshot<'_>, revision: &'r str) -> &'r str {
+    super::recover::short(now, revision)
+}
