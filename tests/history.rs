@@ -45,7 +45,7 @@ fn each_revision_is_shown_with_its_pods() {
     let mut command = ns.sts_command(&["history", "web", "--diff", "1..2"]);
     command.env("KUBECTL_EXTERNAL_DIFF", "diff -u").env("PATH", "/usr/bin:/bin");
     let text = Run::of(&mut command, "").ok();
-    assert!(text.contains("web:1") && text.contains("+") && text.contains("web:2"), "{text}");
+    assert!(text.contains("web:1") && text.contains('+') && text.contains("web:2"), "{text}");
     assert!(text.contains("(value not shown)") && !text.contains("s3cret"), "{text}");
     let run = ns.sts(&["history", "web", "--diff", "1..9"]).code(3);
     assert!(run.stderr.contains("web has no revision 9"), "{run}");

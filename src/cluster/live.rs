@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::connect::{Connection, ReadError};
-use super::decode;
+use super::follow::{Change, Delta, follow, list};
 use super::inventory::{self, Want};
 use super::raw;
 use crate::error::{Error, Result};
@@ -20,11 +19,6 @@ use crate::snapshot::{Observed, Scope, Snapshot};
 
 /// How often what is not watched is read again.
 const REFRESH: Duration = Duration::from_secs(30);
-/// First pause after a broken watch; it doubles up to the longest.
-const PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How often a kind is listed whose watch is not allowed.
-const POLL: Duration = Duration::from_secs(2);
 /// How long the controller may take to look at a new spec before a plan is made all the same.
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// Who writes, in managedFields.
@@ -41,23 +35,6 @@ pub struct Live {
     broken: Option<String>,
     // Dropped with it, and then all watches end.
     _watches: JoinSet<()>,
-}
-
-/// What a watch brings.
-#[expect(clippy::large_enum_variant, reason = "few are under way at a time, and each is moved once")]
-enum Delta {
-    Sets(Change<StatefulSet>),
-    Pods(Change<Pod>),
-    Claims(Change<PersistentVolumeClaim>),
-    Events(Change<Event>),
-    /// A watch is down, for this reason; `None` when it is up again.
-    Broken(Option<String>),
-}
-
-enum Change<T> {
-    All(Vec<T>),
-    Put(T),
-    Gone(T),
 }
 
 /// What became of a write.
@@ -335,163 +312,6 @@ fn merge<T: Object>(all: &mut Vec<T>, change: Change<T>, is_watched: impl Fn(&T)
         },
         Change::Gone(object) => all.retain(|old| !same(old, &object)),
     }
-}
-
-/// Lists and watches one kind for ever.
-async fn follow<T: Object + 'static>(
-    mut connection: Connection,
-    path: String,
-    query: String,
-    changes: UnboundedSender<Delta>,
-    wrap: fn(Change<T>) -> Delta,
-) {
-    let mut pause = PAUSE;
-    let mut broken = false;
-    loop {
-        let mut version = match list::<T>(&connection, &path, &query).await {
-            Ok((objects, version)) => {
-                if changes.send(wrap(Change::All(objects))).is_err() {
-                    return;
-                }
-                if std::mem::take(&mut broken) {
-                    let _ = changes.send(Delta::Broken(None));
-                }
-                pause = PAUSE;
-                version
-            }
-            Err(error) => {
-                if matches!(error, ReadError::Unauthorized) {
-                    let _ = connection.reconnect().await;
-                }
-                broken = true;
-                let why = connection.explain(&error, &format!("list {}", T::KIND.plural())).to_string();
-                let _ = changes.send(Delta::Broken(Some(why)));
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                continue;
-            }
-        };
-        // Watch from there until the server has forgotten where we were.
-        loop {
-            match watch::<T>(&connection, &path, &query, &mut version, &changes, wrap).await {
-                Ok(()) => pause = PAUSE,
-                Err(ReadError::Gone) => break,
-                Err(ReadError::Forbidden { .. }) => {
-                    sleep(POLL).await;
-                    break;
-                }
-                Err(ReadError::Unauthorized) => {
-                    let _ = connection.reconnect().await;
-                    sleep(pause).await;
-                    break;
-                }
-                Err(_) => {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    // A server that has come back may count anew.
-                    break;
-                }
-            }
-            if changes.is_closed() {
-                return;
-            }
-        }
-    }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct ListMeta {
-    resource_version: String,
-}
-
-async fn list<T: Object>(
-    connection: &Connection,
-    path: &str,
-    query: &str,
-) -> std::result::Result<(Vec<T>, String), ReadError> {
-    #[derive(Deserialize)]
-    struct Head {
-        #[serde(default)]
-        metadata: ListMeta,
-    }
-    let body = connection.get_bytes(&format!("{path}?{query}"), "application/json").await?;
-    let malformed = |error| ReadError::Transport(kube::Error::SerdeError(error));
-    let head: Head = serde_json::from_slice(&body).map_err(malformed)?;
-    Ok((decode::list(&body).map_err(malformed)?, head.metadata.resource_version))
-}
-
-/// One watch, until the server ends it.
-async fn watch<T: Object>(
-    connection: &Connection,
-    path: &str,
-    query: &str,
-    version: &mut String,
-    changes: &UnboundedSender<Delta>,
-    wrap: fn(Change<T>) -> Delta,
-) -> std::result::Result<(), ReadError> {
-    let path = format!(
-        "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds=290&resourceVersion={version}&{query}"
-    );
-    let mut reply = connection.watch(&path).await?;
-    let mut buffer: Vec<u8> = Vec::new();
-    while let Some(piece) = reply.chunk().await? {
-        buffer.extend_from_slice(&piece);
-        let mut start = 0;
-        while let Some(end) = buffer[start..].iter().position(|byte| *byte == b'\n') {
-            let line = &buffer[start..start + end];
-            start += end + 1;
-            if !line.is_empty() && !take::<T>(line, version, changes, wrap)? {
-                return Ok(());
-            }
-        }
-        buffer.drain(..start);
-    }
-    Ok(())
-}
-
-/// Takes one event of a watch; whether anybody still wants more.
-fn take<T: Object>(
-    line: &[u8],
-    version: &mut String,
-    changes: &UnboundedSender<Delta>,
-    wrap: fn(Change<T>) -> Delta,
-) -> std::result::Result<bool, ReadError> {
-    #[derive(Deserialize)]
-    struct WatchEvent<'a> {
-        r#type: &'a str,
-        #[serde(borrow)]
-        object: &'a serde_json::value::RawValue,
-    }
-    #[derive(Deserialize, Default)]
-    #[serde(default)]
-    struct Head {
-        metadata: ListMeta,
-        code: u16,
-    }
-    let malformed = |error| ReadError::Transport(kube::Error::SerdeError(error));
-    let event: WatchEvent<'_> = serde_json::from_slice(line).map_err(malformed)?;
-    let change = match event.r#type {
-        "ADDED" | "MODIFIED" => {
-            Change::Put(serde_json::from_str::<T>(event.object.get()).map_err(malformed)?)
-        }
-        "DELETED" => Change::Gone(serde_json::from_str::<T>(event.object.get()).map_err(malformed)?),
-        kind => {
-            let head: Head = serde_json::from_str(event.object.get()).map_err(malformed)?;
-            if kind == "BOOKMARK" {
-                *version = head.metadata.resource_version;
-                return Ok(!changes.is_closed());
-            }
-            return Err(match head.code {
-                410 => ReadError::Gone,
-                code => ReadError::Api { code, reason: String::new(), message: "the watch broke".to_owned() },
-            });
-        }
-    };
-    if let Change::Put(object) | Change::Gone(object) = &change {
-        version.clone_from(&object.meta().resource_version);
-    }
-    Ok(changes.send(wrap(change)).is_ok())
 }
 
 /// Percent-encodes a query value.

@@ -3,6 +3,7 @@
 pub mod claims;
 pub mod connect;
 pub mod decode;
+mod follow;
 pub mod inventory;
 pub mod live;
 pub mod raw;

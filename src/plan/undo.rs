@@ -240,7 +240,11 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision]) -> Result<Aim,
             return match broken {
                 Some(replica) => Err(refuse(
                     "target-broken",
-                    format!("{} is stuck on {}, the revision to go back to", replica.name, short(now, current)),
+                    format!(
+                        "{} is stuck on {}, the revision to go back to",
+                        replica.name,
+                        short(now, current)
+                    ),
                     format!("bring it to the template as it is: kubectl sts recover {name} -n {namespace}"),
                 )),
                 None => Ok(Aim { name: current.to_owned(), why: None }),
@@ -250,7 +254,8 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision]) -> Result<Aim,
             return stays("its template is back already".to_owned());
         }
     }
-    let mut in_use = others().filter(|other| on(&|revision| revision == other.metadata.name).unwrap_or(false));
+    let mut in_use =
+        others().filter(|other| on(&|revision| revision == other.metadata.name).unwrap_or(false));
     let target = match (in_use.next(), in_use.next()) {
         (Some(only), None) => only,
         _ => before,
@@ -263,7 +268,11 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision]) -> Result<Aim,
     }
     Err(refuse(
         "name-the-revision",
-        format!("{} and {} were made in the same second: nothing says which came first", short(now, update), short(now, &target.metadata.name)),
+        format!(
+            "{} and {} were made in the same second: nothing says which came first",
+            short(now, update),
+            short(now, &target.metadata.name)
+        ),
         format!(
             "choose from: kubectl sts history {name} -n {namespace}\nthen name it: kubectl sts undo {name} -n {namespace} --to-revision {}",
             target.revision

@@ -1,6 +1,6 @@
 //! A rollout told as it happens: one line for each change, and a frame of how things stand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -49,6 +49,8 @@ pub struct Progress {
     generation: Option<(i64, i32, String)>,
     pods: BTreeMap<i32, Seen>,
     took: BTreeMap<i32, SignedDuration>,
+    /// Uids of pods that have been available.
+    started_up: BTreeSet<String>,
     replaced: usize,
 }
 
@@ -150,7 +152,10 @@ impl Progress {
             let was_available = same.is_some_and(|old| old.available);
             if new.available && !was_available && !first {
                 let took = new.created.map(|created| snapshot.taken_at.duration_since(created));
-                let after = took.filter(|_| same.is_none_or(|old| old.restarts == new.restarts));
+                // What was available before, or has restarted, says nothing about how long a start takes.
+                let again = same.is_some_and(|old| old.restarts != new.restarts)
+                    || !self.started_up.insert(new.uid.clone());
+                let after = took.filter(|_| !again);
                 if let Some(took) = after {
                     self.took.insert(ordinal, took);
                     self.replaced += 1;
@@ -183,6 +188,7 @@ impl Progress {
                 );
             }
         }
+        self.started_up.extend(now.values().filter(|pod| pod.available).map(|pod| pod.uid.clone()));
         self.pods = now;
         lines
     }

@@ -490,10 +490,14 @@ impl Namespace {
         command
     }
 
-    /// Runs our own program as administrator.
+    /// Runs our own program as administrator. What it prints as JSON is checked against its schema.
     #[track_caller]
     pub fn sts(&self, args: &[&str]) -> Run {
-        Run::of(&mut self.sts_command(args), "")
+        let run = Run::of(&mut self.sts_command(args), "");
+        if args.windows(2).any(|pair| pair == ["-o", "json"]) {
+            crate::schema::holds(&run.stdout);
+        }
+        run
     }
 
     /// Runs our own program with a standard input.
