@@ -186,7 +186,8 @@ pub async fn reconcile(
                     };
                     let conflict = matches!(performed, Performed::Conflict(_));
                     // Another pod has the name now. Nobody has agreed to anything about that one.
-                    replaced = matches!(&performed, Performed::Conflict(message) if message.contains("UID in precondition"));
+                    replaced =
+                        matches!(&performed, Performed::Conflict(message) if message.contains("UID in"));
                     if performed != Performed::Done {
                         successors.retain(|successor| successor.entry != journal.len());
                     }

@@ -244,6 +244,14 @@ impl Live {
         raw::object(&self.connection, &self.namespace, kind, name).await
     }
 
+    /// Objects of the namespace that an owner of this uid controls, see [`raw`].
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn owned(&self, kind: Kind, owner: &str) -> Result<Vec<Value>> {
+        raw::owned(&self.connection, &self.namespace, kind, owner).await
+    }
+
     /// Asks whether we may; `None` when the server does not say.
     pub async fn may(&self, verb: &str, group: &str, resource: &str, subresource: &str) -> Option<bool> {
         may(&self.connection, &self.namespace, [verb, group, resource, subresource]).await

@@ -90,6 +90,9 @@ pub(super) async fn consented(
     Ok(Consented::To(plan))
 }
 
+/// The label of a fact that is told even where there is nothing to do.
+pub(super) const NOTE: &str = "note";
+
 /// A plan that is only shown.
 pub(super) fn shown(plan: Plan, name: &str, dry: bool) -> Answer {
     let view = Shown { plan, name: name.to_owned(), dry, checked: Vec::new() };
@@ -217,6 +220,9 @@ impl View for Shown {
     fn text(&self, page: &mut Page) {
         if self.plan.steps.is_empty() {
             page.line(&format!("nothing to do: {}", self.plan.then));
+            for (_, note) in self.plan.facts.iter().filter(|(label, _)| *label == NOTE) {
+                page.field("", 2, note);
+            }
             return;
         }
         plan(page, &self.plan);

@@ -1,8 +1,9 @@
 //! `undo`: an earlier template.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
-use super::act::{Consent, Consented, Ending, Teller, consented, shown, stopped};
+use super::act::{Consent, Consented, Ending, NOTE, Teller, consented, shown, stopped};
 use super::canary::{current, managed};
 use super::help;
 use crate::cli::{Answer, Global, Streams, bare};
@@ -10,7 +11,7 @@ use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
 use crate::error::{Error, Result};
 use crate::kinds::Kind;
-use crate::plan::{Aim, Undo, aim, template};
+use crate::plan::{Aim, Undo, Written, aim, template};
 use crate::reconcile::reconcile;
 use crate::render::live::show;
 use crate::render::render;
@@ -75,14 +76,12 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
 }
 
 async fn goal(live: &Live, name: &str, asked: Option<&str>) -> Result<Undo> {
-    let aim = current(live, name, |now| aim(now, asked))?.map_err(stopped)?;
-    let set = live.raw(Kind::StatefulSet, name).await?;
-    let revision = live.raw(Kind::ControllerRevision, &aim.name).await?;
     let uid = current(live, name, |now| now.set.metadata.uid.clone())?;
-    let own = revision.filter(|revision| {
-        let owners = revision["metadata"]["ownerReferences"].as_array();
-        owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == uid.as_str()))
-    });
+    let revisions = live.owned(Kind::ControllerRevision, &uid).await?;
+    let written: Written = revisions.iter().filter_map(written).collect();
+    let aim = current(live, name, |now| aim(now, asked, &written))?.map_err(stopped)?;
+    let set = live.raw(Kind::StatefulSet, name).await?.unwrap_or_default();
+    let own = revisions.into_iter().find(|revision| revision["metadata"]["name"] == aim.name.as_str());
     let Some(mut revision) = own else {
         return Err(Error::refused(format!(
             "revision {} is not there any more (no-such-revision)",
@@ -91,7 +90,6 @@ async fn goal(live: &Live, name: &str, asked: Option<&str>) -> Result<Undo> {
         .hint(format!("choose from: kubectl sts history {name}")));
     };
     let data = revision["data"].take();
-    let set = set.unwrap_or_default();
     current(live, name, |now| {
         let mut warnings = managed(now.set, Some(&set));
         if now.set.metadata.annotations.contains_key(CANARY) {
@@ -102,6 +100,14 @@ async fn goal(live: &Live, name: &str, asked: Option<&str>) -> Result<Undo> {
         }
         Undo { target: aim.name.clone(), facts: facts(now, &aim, &set, &data), data: data.clone(), warnings }
     })
+}
+
+/// A revision's name and when it was last written.
+fn written(revision: &Value) -> Option<(String, Timestamp)> {
+    let meta = &revision["metadata"];
+    let times = meta["managedFields"].as_array()?.iter().filter_map(|entry| entry["time"].as_str());
+    let last = times.filter_map(|time| time.parse().ok()).max()?;
+    Some((meta["name"].as_str()?.to_owned(), last))
 }
 
 /// From which revision to which, and what that changes.
@@ -126,6 +132,6 @@ fn facts(now: &Snapshot<'_>, aim: &Aim, set: &Value, data: &Value) -> Vec<(&'sta
         let changes = template::changes(&set["spec"]["template"], &data["spec"]["template"]);
         facts.push(("template", changes.join("\n")));
     }
-    facts.extend(aim.why.clone().map(|why| ("note", why)));
+    facts.extend(aim.why.clone().map(|why| (NOTE, why)));
     facts
 }

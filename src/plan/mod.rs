@@ -16,7 +16,7 @@ use crate::snapshot::{Snapshot, Unseen};
 pub use canary::{Abort, Canary, Change, Stamp, stable};
 pub use recover::Recover;
 pub use rollout::Rollout;
-pub use undo::{Aim, Undo, aim};
+pub use undo::{Aim, Undo, Written, aim};
 
 /// Something to be reached.
 pub trait Goal {

@@ -1,5 +1,8 @@
 //! Going back to an earlier template: the template first, then the pods that hold the set up.
 
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::recover::refuse;
@@ -185,6 +188,9 @@ pub struct Aim {
     pub why: Option<String>,
 }
 
+/// When each revision was last written, by its name, as managedFields tell.
+pub type Written = BTreeMap<String, Timestamp>;
+
 /// The revision asked for, by number or name; otherwise the one that the rollout under way came from, or that the last
 /// rollout replaced.
 ///
@@ -192,16 +198,16 @@ pub struct Aim {
 /// bad one again. Here a template that was put back stays: it is older than one with a lower number.
 ///
 /// # Errors
-/// [`Stop`] when there is no such revision, or it cannot be told which is meant.
-pub fn aim(now: &Snapshot<'_>, asked: Option<&str>) -> Result<Aim, Stop> {
+/// [`Stop`] when there is no such revision, or no other one.
+pub fn aim(now: &Snapshot<'_>, asked: Option<&str>, written: &Written) -> Result<Aim, Stop> {
     let revisions = now.revisions()?;
     match asked {
-        Some(asked) => named(now, &revisions, asked),
-        None => earlier(now, &revisions),
+        Some(asked) => named(now, &revisions, asked, written),
+        None => earlier(now, &revisions, written),
     }
 }
 
-fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision]) -> Result<Aim, Stop> {
+fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Written) -> Result<Aim, Stop> {
     let set = now.set;
     let (name, namespace) = (&set.metadata.name, &set.metadata.namespace);
     let update = &set.status.update_revision;
@@ -216,7 +222,7 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision]) -> Result<Aim,
     let stays = |why: String| Ok(Aim { name: update.clone(), why: Some(why) });
     let newest = revisions.iter().find(|revision| revision.metadata.name == *update);
     let put_back = newest.and_then(|newest| {
-        others().find(|other| other.revision < newest.revision && is_older(newest, other))
+        others().find(|other| other.revision < newest.revision && is_older(newest, other, written))
     });
     if let Some(left) = put_back {
         let number = left.revision;
@@ -260,34 +266,40 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision]) -> Result<Aim,
         (Some(only), None) => only,
         _ => before,
     };
-    if newest.is_some_and(|newest| is_older(target, newest)) {
+    if newest.is_some_and(|newest| is_older(target, newest, written)) {
         return Ok(Aim {
             name: target.metadata.name.clone(),
             why: Some("no rollout is under way: this undoes the last one".to_owned()),
         });
     }
-    Err(refuse(
-        "name-the-revision",
-        format!(
-            "{} and {} were made in the same second: nothing says which came first",
-            short(now, update),
-            short(now, &target.metadata.name)
-        ),
-        format!(
-            "choose from: kubectl sts history {name} -n {namespace}\nthen name it: kubectl sts undo {name} -n {namespace} --to-revision {}",
-            target.revision
-        ),
+    stays(format!(
+        "it was made in the same second as {}, and nothing says which came first; to go there: --to-revision {}",
+        short(now, &target.metadata.name),
+        target.revision
     ))
 }
 
+/// Two moments of one write: the dates in managedFields and of creation are taken one after the other.
+const SAME_WRITE: SignedDuration = SignedDuration::from_secs(1);
+
 /// Whether one was made before the other. A revision whose template is put back keeps its name and its date, and gets a new
-/// number (`stateful_set_control.go:getStatefulSetRevisions`).
-fn is_older(one: &ControllerRevision, other: &ControllerRevision) -> bool {
+/// number (`stateful_set_control.go:getStatefulSetRevisions`). Dates have whole seconds: of two made in the same one, a
+/// revision that was written again later, and has the higher number, was put back.
+fn is_older(one: &ControllerRevision, other: &ControllerRevision, written: &Written) -> bool {
     let made = |revision: &ControllerRevision| revision.metadata.creation_timestamp;
-    made(one).zip(made(other)).is_some_and(|(one, other)| one < other)
+    let Some((one_made, other_made)) = made(one).zip(made(other)) else { return false };
+    let again = |revision: &ControllerRevision, made: Timestamp| {
+        written.get(&revision.metadata.name).is_some_and(|at| at.duration_since(made) > SAME_WRITE)
+    };
+    one_made < other_made || (one_made == other_made && one.revision > other.revision && again(one, one_made))
 }
 
-fn named(now: &Snapshot<'_>, revisions: &[&ControllerRevision], asked: &str) -> Result<Aim, Stop> {
+fn named(
+    now: &Snapshot<'_>,
+    revisions: &[&ControllerRevision],
+    asked: &str,
+    written: &Written,
+) -> Result<Aim, Stop> {
     let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
     let found = revisions.iter().find(|revision| {
         let full = revision.metadata.name.as_str();
@@ -296,7 +308,7 @@ fn named(now: &Snapshot<'_>, revisions: &[&ControllerRevision], asked: &str) -> 
     if let Some(found) = found {
         return Ok(Aim { name: found.metadata.name.clone(), why: None });
     }
-    let moved = asked.parse().ok().and_then(|number| moved(now, revisions, number));
+    let moved = asked.parse().ok().and_then(|number| moved(now, revisions, number, written));
     if let Some(moved) = moved.filter(|moved| moved.metadata.name == now.set.status.update_revision) {
         let why = format!("revision {asked} is {} now: its template is back already", moved.revision);
         return Ok(Aim { name: moved.metadata.name.clone(), why: Some(why) });
@@ -330,14 +342,16 @@ fn moved<'a>(
     now: &Snapshot<'_>,
     revisions: &[&'a ControllerRevision],
     number: i64,
+    written: &Written,
 ) -> Option<&'a ControllerRevision> {
     let limit = usize::try_from(now.set.spec.revision_history_limit.unwrap_or(10)).unwrap_or(usize::MAX);
     if revisions.len() > limit {
         return None;
     }
     let following = revisions.iter().find(|revision| revision.revision == number + 1)?;
-    let mut older =
-        revisions.iter().filter(|revision| revision.revision > number + 1 && is_older(revision, following));
+    let mut older = revisions
+        .iter()
+        .filter(|revision| revision.revision > number + 1 && is_older(revision, following, written));
     older.next().filter(|_| older.next().is_none()).copied()
 }
 
