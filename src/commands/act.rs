@@ -9,13 +9,13 @@ use crate::cluster::connect::parse_duration;
 use crate::cluster::inventory::Want;
 use crate::cluster::live::{Live, Performed};
 use crate::error::{Error, Exit, Result};
-use crate::plan::{Goal, Plan, Step, Stop};
+use crate::plan::{Goal, Plan, Step, Stop, forecast};
 use crate::reconcile::{Entry, Limits, Outcome, Report, Witness};
 use crate::render::live::{Stream, show};
 use crate::render::progress::Line;
 use crate::render::{
-    Look, Output, Page, View, ask, finding, finding_json, plan, plan_json, render, sentence, step_json,
-    step_text,
+    Course, Look, Output, Page, View, ask, finding, finding_json, plan, plan_json, render, sentence,
+    step_json, step_text,
 };
 use crate::snapshot::Snapshot;
 use crate::words;
@@ -69,14 +69,12 @@ pub(super) async fn consented(
     streams: &Streams,
 ) -> Result<Consented> {
     live.caught_up().await;
-    let plan = live.look(|now| now.map(|now| goal.plan(now)));
-    let Some(plan) = plan else {
-        return Err(Error::cluster(format!("StatefulSet {name} is gone")));
-    };
-    let plan = plan.map_err(stopped)?;
     if consent.dry_run == DryRun::Client {
-        return Ok(Consented::Answered(shown(plan, name, true)));
+        let answer = live.look(|now| now.map(|now| foreseen(now, goal.plan(now).map_err(stopped)?, name)));
+        return answer.unwrap_or_else(|| Err(gone(name))).map(Consented::Answered);
     }
+    let plan = live.look(|now| now.map(|now| goal.plan(now)));
+    let plan = plan.ok_or_else(|| gone(name))?.map_err(stopped)?;
     if plan.steps.is_empty() {
         return Ok(Consented::Nothing(plan));
     }
@@ -93,10 +91,22 @@ pub(super) async fn consented(
 /// The label of a fact that is told even where there is nothing to do.
 pub(super) const NOTE: &str = "note";
 
-/// A plan that is only shown.
-pub(super) fn shown(plan: Plan, name: &str, dry: bool) -> Answer {
-    let view = Shown { plan, name: name.to_owned(), dry, checked: Vec::new() };
+/// A plan with nothing to do.
+pub(super) fn idle(plan: Plan, name: &str) -> Answer {
+    let view = Shown { plan, name: name.to_owned(), dry: false, checked: Vec::new(), course: None };
     Answer { view: Box::new(view), exit: Exit::Good }
+}
+
+/// A plan that is only shown, with what would come of it.
+fn foreseen(now: &Snapshot<'_>, plan: Plan, name: &str) -> Result<Answer> {
+    let course = forecast(now, &plan).map_err(|unseen| stopped(unseen.into()))?;
+    let course = Some(Course::of(now, &course));
+    let view = Shown { plan, name: name.to_owned(), dry: true, checked: Vec::new(), course };
+    Ok(Answer { view: Box::new(view), exit: Exit::Good })
+}
+
+fn gone(name: &str) -> Error {
+    Error::cluster(format!("StatefulSet {name} is gone"))
 }
 
 impl Consent {
@@ -127,8 +137,8 @@ pub(super) async fn recorded(
     let chosen = sight.choose(&[name.to_owned()], &crate::cli::Choice::default())?;
     for namespace in sight.observed.namespaces().values() {
         if let Some(set) = namespace.sets.iter().copied().find(|set| chosen(set)) {
-            let plan = plan(&Snapshot::of(&sight.observed, namespace, set))?;
-            return Ok(shown(plan, name, true));
+            let now = Snapshot::of(&sight.observed, namespace, set);
+            return foreseen(&now, plan(&now)?, name);
         }
     }
     Err(Error::cluster(format!("no StatefulSet \"{name}\" {}", sight.place)))
@@ -187,12 +197,16 @@ async fn checked(live: &mut Live, name: &str, plan: Plan) -> Result<Answer> {
     }
     let refused = results.iter().any(|(_, result)| result.starts_with("the server refuses"));
     let exit = if refused { Exit::Refused } else { Exit::Good };
-    Ok(Answer { view: Box::new(Shown { plan, name: name.to_owned(), dry: true, checked: results }), exit })
+    Ok(Answer {
+        view: Box::new(Shown { plan, name: name.to_owned(), dry: true, checked: results, course: None }),
+        exit,
+    })
 }
 
 /// Shows the plan and asks; nothing is written that was not shown, not even with `--yes`.
 fn agreed(plan: &Plan, name: &str, output: Output, consent: &Consent, streams: &Streams) -> Result<bool> {
-    let shown = Shown { plan: plan.clone(), name: name.to_owned(), dry: false, checked: Vec::new() };
+    let shown =
+        Shown { plan: plan.clone(), name: name.to_owned(), dry: false, checked: Vec::new(), course: None };
     show(&render(&shown, output, streams.look)?);
     if consent.yes {
         return Ok(true);
@@ -214,6 +228,7 @@ struct Shown {
     name: String,
     dry: bool,
     checked: Vec<(String, String)>,
+    course: Option<Course>,
 }
 
 impl View for Shown {
@@ -226,6 +241,9 @@ impl View for Shown {
             return;
         }
         plan(page, &self.plan);
+        if let Some(course) = &self.course {
+            page.field("  course", 9, &course.text());
+        }
         for (step, result) in &self.checked {
             page.field("  check", 9, &format!("{step}: {result}"));
         }
@@ -239,6 +257,9 @@ impl View for Shown {
     fn json(&self) -> Value {
         let mut value = plan_json(&self.plan);
         value["metadata"] = json!({"name": self.name});
+        if let Some(course) = &self.course {
+            value["course"] = course.json();
+        }
         value["dryRun"] = self.dry.into();
         if !self.checked.is_empty() {
             let checks = self.checked.iter().map(|(step, result)| json!({"step": step, "result": result}));

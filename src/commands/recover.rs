@@ -1,6 +1,6 @@
 //! `recover`: a set that cannot free itself.
 
-use super::act::{Consent, Consented, Ending, Teller, consented, recorded, shown, stopped};
+use super::act::{Consent, Consented, Ending, Teller, consented, idle, recorded, stopped};
 use super::help;
 use crate::cli::{Answer, Global, Streams, bare};
 use crate::cluster::connect::connect;
@@ -55,7 +55,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         }
         let plan = match consented(&mut live, name, &goal, consent, global, streams).await? {
             Consented::To(plan) => plan,
-            Consented::Nothing(plan) => return Ok(shown(plan, name, false)),
+            Consented::Nothing(plan) => return Ok(idle(plan, name)),
             Consented::Answered(answer) => return Ok(answer),
         };
         let mut teller = Teller::new(streams.look, global.output);

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::act::{Consent, Consented, Ending, NOTE, Teller, consented, shown, stopped};
+use super::act::{Consent, Consented, Ending, NOTE, Teller, consented, idle, stopped};
 use super::canary::{current, managed};
 use super::help;
 use crate::cli::{Answer, Global, Streams, bare};
@@ -58,7 +58,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         let goal = goal(&live, name, args.to_revision.as_deref()).await?;
         let plan = match consented(&mut live, name, &goal, consent, global, streams).await? {
             Consented::To(plan) => plan,
-            Consented::Nothing(plan) => return Ok(shown(plan, name, false)),
+            Consented::Nothing(plan) => return Ok(idle(plan, name)),
             Consented::Answered(answer) => return Ok(answer),
         };
         let mut teller = Teller::new(streams.look, global.output);

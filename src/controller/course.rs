@@ -87,12 +87,26 @@ pub struct Course {
 /// # Errors
 /// [`Unseen`] when pods could not be read.
 pub fn course(snapshot: &Snapshot<'_>, change: &Change, assume: &Assume) -> Result<Course, Unseen> {
-    Ok(run(&mut World::of(snapshot)?, change, assume))
+    Ok(run(&mut World::of(snapshot)?, change, &mut assume.clone()))
 }
 
-fn run(world: &mut World, change: &Change, assume: &Assume) -> Course {
+/// Runs the controller through several changes, one after the other, each to its end.
+///
+/// # Errors
+/// [`Unseen`] when pods could not be read.
+pub fn courses(snapshot: &Snapshot<'_>, changes: &[Change]) -> Result<Course, Unseen> {
+    let (mut world, mut assume) = (World::of(snapshot)?, Assume::of(snapshot)?);
+    let mut all = run(&mut world, changes.first().unwrap_or(&Change::default()), &mut assume);
+    for change in changes.iter().skip(1) {
+        let next = run(&mut world, change, &mut assume);
+        all.moves.extend(next.moves);
+        all.end = next.end;
+    }
+    Ok(all)
+}
+
+fn run(world: &mut World, change: &Change, assume: &mut Assume) -> Course {
     let mut moves = Vec::new();
-    let mut broken = assume.broken_pods.clone();
     apply(world, change);
     for ordinal in &change.delete {
         world.delete(*ordinal);
@@ -116,7 +130,7 @@ fn run(world: &mut World, change: &Change, assume: &Assume) -> Course {
                     world.act(action, &revision);
                     moves.push(match action {
                         Action::Create(ordinal) => {
-                            broken.remove(&ordinal);
+                            assume.broken_pods.remove(&ordinal);
                             Move::Create { ordinal, revision, or }
                         }
                         Action::Delete(ordinal, purpose) => Move::Delete(ordinal, Some(purpose)),
@@ -128,7 +142,7 @@ fn run(world: &mut World, change: &Change, assume: &Assume) -> Course {
             Next::Settled(rest) => End::At(rest),
         };
         world.settle();
-        if !pass_time(world, assume, &broken) {
+        if !pass_time(world, assume) {
             return Course { moves, end };
         }
     }
@@ -152,7 +166,7 @@ fn apply(world: &mut World, change: &Change) {
 }
 
 /// Pods that are being deleted end; if there are none, those that start become available. Gives whether any did.
-fn pass_time(world: &mut World, assume: &Assume, broken: &BTreeSet<i32>) -> bool {
+fn pass_time(world: &mut World, assume: &Assume) -> bool {
     let (ending, starting) = world.look(|snapshot| {
         let all = [snapshot.replicas(), snapshot.condemned()];
         let (mut ending, mut starting) = (Vec::new(), Vec::new());
@@ -165,7 +179,7 @@ fn pass_time(world: &mut World, assume: &Assume, broken: &BTreeSet<i32>) -> bool
                 }
             } else if !available
                 && !pod.is_finished()
-                && !broken.contains(&replica.ordinal)
+                && !assume.broken_pods.contains(&replica.ordinal)
                 && !assume.broken_revisions.contains(pod.revision())
             {
                 starting.push(replica.ordinal);

@@ -9,7 +9,7 @@ mod world;
 use crate::kinds::Strategy;
 use crate::snapshot::{ServerVersion, Snapshot, Unseen};
 
-pub use course::{Assume, Change, Course, End, Move, course};
+pub use course::{Assume, Change, Course, End, Move, course, courses};
 pub use next::{Action, Blocker, Next, Purpose, Rest, is_current, next};
 pub use world::World;
 

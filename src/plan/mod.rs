@@ -3,6 +3,7 @@
 //! A step carries what was seen, and is compared by it: a step agreed to can be told from one that only looks like it.
 
 mod canary;
+mod course;
 pub mod prune;
 mod recover;
 mod rollout;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use crate::snapshot::{Snapshot, Unseen};
 
 pub use canary::{Abort, Canary, Change, Stamp, stable};
+pub use course::forecast;
 pub use recover::Recover;
 pub use rollout::Rollout;
 pub use undo::{Aim, Undo, Written, aim};
@@ -139,6 +141,8 @@ pub struct SetPatch {
     pub kind: PatchKind,
     /// The change, without preconditions.
     pub body: Value,
+    /// The revision whose template it puts back, by name; `None` where the template, if it has one, is new.
+    pub revision: Option<String>,
     /// What changes, for people: `partition 0 → 3`.
     pub note: String,
 }

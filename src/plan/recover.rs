@@ -180,6 +180,7 @@ pub(super) fn stanza(now: &Snapshot<'_>) -> SetPatch {
         generation: meta.generation,
         kind: PatchKind::Merge,
         body: serde_json::json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}),
+        revision: None,
         note: "rollingUpdate: partition 0, so that the pod comes back on the template as it is; starts no rollout"
             .to_owned(),
     }

@@ -52,6 +52,7 @@ impl Goal for Undo {
             generation: set.metadata.generation,
             kind: PatchKind::Strategic,
             body: self.data.clone(),
+            revision: Some(self.target.clone()),
             note: format!("puts the template of {} back", short(now, &self.target)),
         }));
         let mut set = set.clone();

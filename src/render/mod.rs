@@ -1,6 +1,7 @@
 //! How it looks: one value, as text for people and as JSON for programs.
 
 pub mod ask;
+mod course;
 mod finding;
 pub mod live;
 mod next;
@@ -11,6 +12,7 @@ mod table;
 
 use serde_json::Value;
 
+pub use course::Course;
 pub use finding::{finding, finding_json, skipped, skipped_json};
 pub use next::{brief, sentence};
 pub use page::{Glyph, Look, Page};

@@ -8,7 +8,7 @@ use crate::cli::{Answer, Global, Streams, bare};
 use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
 use crate::cluster::raw::managers;
-use crate::commands::act::{Consent, Consented, Ending, Teller, consented, recorded, shown, stopped};
+use crate::commands::act::{Consent, Consented, Ending, Teller, consented, idle, recorded, stopped};
 use crate::error::{Error, Result};
 use crate::kinds::{HorizontalPodAutoscaler, Kind, StatefulSet};
 use crate::plan::{Canary, Goal, Stamp};
@@ -43,7 +43,7 @@ pub(in crate::commands) async fn climb(
             Consented::Nothing(plan) => match &rungs {
                 // A command that was interrupted while the pods were looked after goes on there.
                 Ok(rungs) if !rungs.is_empty() && looking.is_wanted() => Vec::new(),
-                _ => return Ok(shown(plan, name, false)),
+                _ => return Ok(idle(plan, name)),
             },
             Consented::Answered(answer) => return Ok(answer),
         };

@@ -69,6 +69,9 @@ impl Goal for Abort {
                 (true, _) => format!("partition {partition} → {lowest}, as pods below it are to go back too"),
             };
             steps.patch(body, note, true);
+            if !back {
+                steps.puts_back(stable);
+            }
         }
         if mark.is_none() {
             plan.warnings.push(format!(

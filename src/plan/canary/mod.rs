@@ -364,9 +364,17 @@ impl Steps<'_, '_> {
             generation: self.generation,
             kind: PatchKind::Strategic,
             body,
+            revision: None,
             note,
         }));
         self.generation += i64::from(changes_spec);
+    }
+
+    /// Says that the template of the last patch is that of an earlier revision.
+    fn puts_back(&mut self, revision: &str) {
+        if let Some(Step::Patch(patch)) = self.all.last_mut() {
+            patch.revision = Some(revision.to_owned());
+        }
     }
 
     fn partition(&mut self, to: i32, note: String) {

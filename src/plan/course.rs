@@ -1,0 +1,41 @@
+//! What the controller makes of a plan, by the model run forward.
+
+use super::{Plan, SetPatch, Step};
+use crate::controller::{Change, Course, courses};
+use crate::snapshot::{Snapshot, Unseen, parse_pod_name};
+
+/// The name a template's revision has in a course as long as the server has not named it.
+pub const NEW: &str = "";
+
+/// Which pods go and come if all of the plan is done, and where it ends. Pods that are stuck now stay so until they are
+/// deleted; all others are taken to become available.
+///
+/// # Errors
+/// [`Unseen`] when pods could not be read.
+pub fn forecast(now: &Snapshot<'_>, plan: &Plan) -> Result<Course, Unseen> {
+    let changes: Vec<Change> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Patch(patch) => Some(change(patch)),
+            Step::DeletePod { pod, .. } => {
+                let delete = parse_pod_name(pod).map(|(_, ordinal)| ordinal).into_iter().collect();
+                Some(Change { delete, ..Change::default() })
+            }
+            Step::Await { .. } => None,
+        })
+        .collect();
+    courses(now, &changes)
+}
+
+fn change(patch: &SetPatch) -> Change {
+    let at = |path: &str| patch.body.pointer(path);
+    let number =
+        |path: &str| at(path).and_then(serde_json::Value::as_i64).and_then(|number| number.try_into().ok());
+    Change {
+        template: at("/spec/template").map(|_| patch.revision.clone().unwrap_or_else(|| NEW.to_owned())),
+        partition: number("/spec/updateStrategy/rollingUpdate/partition"),
+        replicas: number("/spec/replicas"),
+        delete: Vec::new(),
+    }
+}

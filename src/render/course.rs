@@ -1,0 +1,140 @@
+//! What is predicted to happen, in words and for programs.
+
+use serde_json::{Value, json};
+
+use crate::controller::{self, End, Move, Rest};
+use crate::snapshot::{Snapshot, parse_pod_name};
+
+/// How many groups of pods are told one by one.
+const MOST: usize = 6;
+
+/// A course with the names of the pods.
+#[derive(Clone, Debug)]
+pub struct Course {
+    moves: Vec<Named>,
+    end: &'static str,
+    waits_for: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Named {
+    pod: String,
+    /// The revision it is made from; `None` for a deletion.
+    made: Option<Made>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Made {
+    /// Full name; empty where the server has not named it yet.
+    revision: String,
+    short: String,
+    /// The one it may be made from instead.
+    or: Option<String>,
+}
+
+impl Course {
+    /// The course in the names of this set.
+    pub fn of(now: &Snapshot<'_>, course: &controller::Course) -> Course {
+        let set = now.set;
+        let short = |revision: &str| {
+            revision
+                .strip_prefix(set.metadata.name.as_str())
+                .unwrap_or(revision)
+                .trim_start_matches('-')
+                .to_owned()
+        };
+        let moves = course.moves.iter().map(|it| match it {
+            Move::Delete(ordinal, _) => Named { pod: set.pod_name(*ordinal), made: None },
+            Move::Create { ordinal, revision, or } => Named {
+                pod: set.pod_name(*ordinal),
+                made: Some(Made { revision: revision.clone(), short: short(revision), or: or.clone() }),
+            },
+        });
+        let (end, waits_for) = match course.end {
+            End::At(Rest::Partition) => ("partition", None),
+            End::At(Rest::OnDelete) => ("on-delete", None),
+            End::At(Rest::Deleting) => ("deleting", None),
+            End::At(Rest::Done | Rest::Unobserved | Rest::UnknownStrategy) => ("settled", None),
+            End::Blocked(ordinal, _) => ("blocked", Some(set.pod_name(ordinal))),
+            End::Endless => ("endless", None),
+        };
+        Course { moves: moves.collect(), end, waits_for }
+    }
+
+    /// `postgres-2 anew on 85b44c86db; then it is settled`.
+    pub fn text(&self) -> String {
+        let mut groups: Vec<(Vec<&str>, String)> = Vec::new();
+        let mut skip = Vec::new();
+        for (at, one) in self.moves.iter().enumerate() {
+            if skip.contains(&at) {
+                continue;
+            }
+            let later = self.moves.iter().enumerate().skip(at + 1).find(|(_, later)| later.pod == one.pod);
+            let what = match (&one.made, later) {
+                (None, Some((index, Named { made: Some(made), .. }))) => {
+                    skip.push(index);
+                    format!("anew on {}", made.word())
+                }
+                (None, _) => "deleted".to_owned(),
+                (Some(made), _) => format!("created on {}", made.word()),
+            };
+            match groups.last_mut() {
+                Some((pods, last)) if *last == what => pods.push(&one.pod),
+                _ => groups.push((vec![&one.pod], what)),
+            }
+        }
+        let mut parts: Vec<String> =
+            groups.iter().map(|(pods, what)| format!("{} {what}", in_order(pods))).collect();
+        if parts.len() > MOST {
+            let more = parts.len() - MOST;
+            parts.truncate(MOST);
+            parts.push(format!("{more} more"));
+        }
+        parts.push(match (self.end, &self.waits_for) {
+            (_, Some(pod)) => format!("then it waits for {pod}"),
+            ("partition", _) => "then it rests at the partition".to_owned(),
+            ("on-delete", _) => "then the old pods wait to be deleted by you".to_owned(),
+            ("endless", _) => "and so on, without an end".to_owned(),
+            _ => "then it is settled".to_owned(),
+        });
+        parts.join("; ")
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        let moves: Vec<Value> = self
+            .moves
+            .iter()
+            .map(|one| match &one.made {
+                None => json!({"do": "delete", "pod": one.pod}),
+                Some(made) => json!({
+                    "do": "create", "pod": one.pod,
+                    "revision": (!made.revision.is_empty()).then_some(&made.revision), "orRevision": made.or,
+                }),
+            })
+            .collect();
+        json!({"moves": moves, "end": self.end, "waitsFor": self.waits_for})
+    }
+}
+
+/// `postgres-4 down to postgres-0` where nothing is left out.
+fn in_order(pods: &[&str]) -> String {
+    let ordinals: Vec<i32> =
+        pods.iter().filter_map(|pod| parse_pod_name(pod)).map(|(_, ordinal)| ordinal).collect();
+    let by = |step: i32| ordinals.windows(2).all(|pair| pair[1] - pair[0] == step);
+    match pods {
+        [first, .., last] if pods.len() > 3 && by(-1) => format!("{first} down to {last}"),
+        [first, .., last] if pods.len() > 3 && by(1) => format!("{first} up to {last}"),
+        pods => pods.join(", "),
+    }
+}
+
+impl Made {
+    fn word(&self) -> String {
+        let one = if self.revision.is_empty() { "the new template" } else { &self.short };
+        match &self.or {
+            Some(_) => format!("{one}, or another revision"),
+            None => one.to_owned(),
+        }
+    }
+}
