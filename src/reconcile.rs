@@ -19,7 +19,7 @@ pub enum Outcome {
     /// The goal is reached.
     Reached,
     /// A write would be needed that nobody agreed to; with the plan as it is now.
-    Drifted(Box<Plan>),
+    Drifted(String),
     /// What is waited for will not come by itself; with the findings that say why, and the words for them.
     Stuck(Box<Stuck>),
     /// The goal cannot be reached from here any more.
@@ -108,18 +108,20 @@ pub async fn reconcile(
     let mut reached_since: Option<Instant> = None;
     let mut evidence: Option<(String, Instant)> = None;
     let mut conflicts = 0;
-    let mut replaced = false;
+    let mut replaced: Option<String> = None;
+    let replicas = live.look(|now| now.map(|now| now.set.replicas()));
     let mut successors: Vec<Successor> = Vec::new();
     loop {
         witness.trouble(live.broken());
         let look = live.look(|snapshot| {
             snapshot.map(|snapshot| {
                 witness.look(snapshot);
-                replaced |= came_back(snapshot, &mut successors, &mut journal);
+                replaced = replaced.take().or_else(|| came_back(snapshot, &mut successors, &mut journal));
                 Look {
                     plan: goal.plan(snapshot),
                     stuck: stuck(snapshot),
                     leaving: snapshot.set.metadata.is_terminating(),
+                    replicas: snapshot.set.replicas(),
                 }
             })
         });
@@ -133,8 +135,8 @@ pub async fn reconcile(
         if limits.timeout.is_some_and(|timeout| started.elapsed() >= timeout) {
             return done(Outcome::TimedOut, journal);
         }
-        if replaced {
-            return done(Outcome::Drifted(Box::new(plan)), journal);
+        if let Some(what) = replaced {
+            return done(Outcome::Drifted(what), journal);
         }
         let mut until = Instant::now() + LOOK;
         match plan.steps.first() {
@@ -175,6 +177,7 @@ pub async fn reconcile(
                     // Done already; the watch has yet to bring its effect.
                 } else if agreed.contains(write) {
                     successors.extend(live.look(|now| Successor::of(write, now?, journal.len())));
+                    let version = live.version();
                     let performed = live.perform(write, false).await?;
                     let result = match &performed {
                         Performed::Done => DONE.to_owned(),
@@ -186,18 +189,33 @@ pub async fn reconcile(
                     };
                     let conflict = matches!(performed, Performed::Conflict(_));
                     // Another pod has the name now. Nobody has agreed to anything about that one.
-                    replaced =
+                    let other =
                         matches!(&performed, Performed::Conflict(message) if message.contains("UID in"));
+                    replaced = other.then(|| drift(write, agreed, None));
                     if performed != Performed::Done {
                         successors.retain(|successor| successor.entry != journal.len());
                     }
                     journal.push(Entry { at: Timestamp::now(), step: write.clone(), result });
                     conflicts = if conflict { conflicts + 1 } else { 0 };
                     if conflicts >= TRIES {
-                        return done(Outcome::Drifted(Box::new(plan)), journal);
+                        return done(Outcome::Drifted("somebody keeps changing it".to_owned()), journal);
+                    }
+                    // The watch has yet to bring what the server compared with.
+                    while conflict && live.version() == version && live.changed(until).await {}
+                    let generation = live.look(|now| now.map(|now| now.set.metadata.generation));
+                    if let (true, Step::Patch(patch), Some(generation)) = (conflict, write, generation)
+                        && patch.generation != 0
+                        && patch.generation != generation
+                    {
+                        return done(Outcome::Drifted(drift(write, agreed, None)), journal);
+                    }
+                    if conflict {
+                        continue;
                     }
                 } else {
-                    return done(Outcome::Drifted(Box::new(plan)), journal);
+                    let scaled = replicas.filter(|before| *before != look.replicas);
+                    let scaled = scaled.map(|before| (before, look.replicas));
+                    return done(Outcome::Drifted(drift(write, agreed, scaled)), journal);
                 }
             }
         }
@@ -205,6 +223,28 @@ pub async fn reconcile(
             until = until.min(started + timeout);
         }
         live.changed(until).await;
+    }
+}
+
+/// Why a write that is left is none of those agreed to.
+fn drift(write: &Step, agreed: &[Step], scaled: Option<(i32, i32)>) -> String {
+    let same = |other: &Step| match (write, other) {
+        (Step::Patch(one), Step::Patch(other)) => one.body == other.body,
+        (Step::DeletePod { pod: one, .. }, Step::DeletePod { pod: other, .. }) => one == other,
+        _ => false,
+    };
+    let shown = agreed.iter().any(same);
+    let scaled = scaled.map(|(before, now)| format!(" (replicas {before} → {now})")).unwrap_or_default();
+    match write {
+        Step::Patch(patch) if shown || !scaled.is_empty() => {
+            format!("the spec of {} was changed by somebody{scaled}", patch.set)
+        }
+        Step::Patch(patch) => format!("what is left to write was not shown: {}", patch.note),
+        Step::DeletePod { pod, .. } if shown => format!("{pod} is not the pod any more that was shown"),
+        Step::DeletePod { pod, note, .. } => {
+            format!("{pod} would have to be deleted, which was not shown: {note}")
+        }
+        Step::Await { .. } => "something was changed by somebody".to_owned(),
     }
 }
 
@@ -231,9 +271,9 @@ impl Successor {
     }
 }
 
-/// Notes what came back in the journal; whether something else did than was shown.
-fn came_back(now: &Snapshot<'_>, successors: &mut Vec<Successor>, journal: &mut [Entry]) -> bool {
-    let mut other = false;
+/// Notes what came back in the journal; says so if something else did than was shown.
+fn came_back(now: &Snapshot<'_>, successors: &mut Vec<Successor>, journal: &mut [Entry]) -> Option<String> {
+    let mut other = None;
     successors.retain(|successor| {
         let replicas = now.replicas().unwrap_or_default();
         let pod = replicas.iter().find(|replica| replica.name == successor.pod);
@@ -242,7 +282,7 @@ fn came_back(now: &Snapshot<'_>, successors: &mut Vec<Successor>, journal: &mut 
         let has = pod.revision();
         if let Some(meant) = successor.revision.as_deref().filter(|meant| *meant != has) {
             entry.result = format!("{DONE}; came back on {has} instead of {meant}");
-            other = true;
+            other = Some(format!("{} came back on {has} instead of {meant}", successor.pod));
             return false;
         }
         let available = pod.is_available(now.set.spec.min_ready_seconds, now.taken_at);
@@ -255,6 +295,7 @@ fn came_back(now: &Snapshot<'_>, successors: &mut Vec<Successor>, journal: &mut 
 }
 
 struct Look {
+    replicas: i32,
     plan: std::result::Result<Plan, Stop>,
     stuck: Option<Evidence>,
     leaving: bool,

@@ -120,6 +120,17 @@ impl Live {
         }
     }
 
+    /// The namespace of the set.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The resourceVersion of the set as it is known here; empty when it is gone.
+    pub fn version(&self) -> String {
+        let set = self.observed.sets.iter().find(|set| set.metadata.name == self.name);
+        set.map(|set| set.metadata.resource_version.clone()).unwrap_or_default()
+    }
+
     /// Why the picture may be old: a watch that is down.
     pub fn broken(&self) -> Option<&str> {
         self.broken.as_deref()

@@ -157,7 +157,7 @@ pub(super) fn stopped(stop: Stop) -> Error {
 }
 
 /// Whether all writes of the plan are allowed, asked before the first one.
-async fn permitted(live: &Live, plan: &Plan) -> Result<()> {
+pub(super) async fn permitted(live: &Live, plan: &Plan) -> Result<()> {
     let mut asked: Vec<(&str, &str, &str, &str)> = Vec::new();
     for step in &plan.agreed() {
         let needed = match step {
@@ -172,13 +172,14 @@ async fn permitted(live: &Live, plan: &Plan) -> Result<()> {
         asked.push(needed);
         let (verb, group, resource, subresource) = needed;
         if live.may(verb, group, resource, subresource).await == Some(false) {
+            let namespace = live.namespace();
             let what = if subresource.is_empty() {
                 resource.to_owned()
             } else {
                 format!("{resource}/{subresource}")
             };
             return Err(Error::refused(format!("you may not {verb} {what} here; nothing was written"))
-                .hint(format!("check with: kubectl auth can-i {verb} {what}")));
+                .hint(format!("check with: kubectl auth can-i {verb} {what} -n {namespace}")));
         }
     }
     Ok(())
@@ -208,7 +209,7 @@ fn agreed(plan: &Plan, name: &str, output: Output, consent: &Consent, streams: &
     let shown =
         Shown { plan: plan.clone(), name: name.to_owned(), dry: false, checked: Vec::new(), course: None };
     show(&render(&shown, output, streams.look)?);
-    if consent.yes {
+    if consent.yes || plan.agreed().iter().all(|step| matches!(step, Step::Await { .. })) {
         return Ok(true);
     }
     if !ask::somebody() {
@@ -217,6 +218,7 @@ fn agreed(plan: &Plan, name: &str, output: Output, consent: &Consent, streams: &
     }
     let writes: Vec<_> = plan.writes().map(step_text).collect();
     ask::confirm(&match writes.as_slice() {
+        [] => "Wait, and do this if it gets stuck?".to_owned(),
         [one] => format!("{}{}?", one[..1].to_uppercase(), &one[1..]),
         all => format!("Do these {} writes?", all.len()),
     })
@@ -373,7 +375,7 @@ impl Ending {
             Outcome::Stuck(stuck) => format!("stuck on {}", stuck.on),
             Outcome::Gone => "the set is gone".to_owned(),
             Outcome::Failed(what, _) => format!("stopped: {what}"),
-            Outcome::Drifted(_) => "stopped: the cluster is not any more as it was shown".to_owned(),
+            Outcome::Drifted(what) => format!("stopped, as it is not any more as it was shown: {what}"),
             Outcome::Refused(refusal) => format!("stopped: {}", refusal.because),
             Outcome::Unseen(unseen) => format!("stopped: could not see {unseen}"),
             Outcome::TimedOut => format!("timed out: {}", self.rest),
@@ -403,6 +405,9 @@ impl View for Ending {
         if let Outcome::Refused(refusal) = &self.report.outcome {
             page.field("  try", 11, &refusal.hint);
         }
+        if let Outcome::Drifted(_) = &self.report.outcome {
+            page.field("  try", 11, "the same command again: it shows what is left to do now, and asks");
+        }
         if !self.typed.is_empty() {
             page.gap();
         }
@@ -416,7 +421,10 @@ impl View for Ending {
                 page.field(
                     &format!("  {}", at.strftime("%H:%M:%SZ")),
                     13,
-                    &format!("{}: {result}", step_text(step)),
+                    &match step {
+                        Step::Patch(patch) => format!("{} ({}): {result}", step_text(step), patch.note),
+                        _ => format!("{}: {result}", step_text(step)),
+                    },
                 );
             }
         }

@@ -110,6 +110,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
             .map_err(|refusal| super::act::stopped(Stop::Refused(refusal)))?;
         let steps = args.partitions(set)?;
         Ok(Canary {
+            facts: Vec::new(),
             change,
             ladder: steps.clone(),
             steps,

@@ -50,6 +50,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
             (false, None) => next(now),
         };
         Ok(Canary {
+            facts: Vec::new(),
             change: None,
             steps: vec![to],
             ladder: Vec::new(),

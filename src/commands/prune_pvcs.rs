@@ -124,6 +124,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let left_over = found.left_over.clone();
     let mut listing = Listing::new(args, &sight, found, Some(&around), missing);
     let asking = ask::somebody() && matches!(global.output, Output::Text | Output::Wide) && !args.yes;
+    listing.dry = args.dry_run != super::act::DryRun::None;
     let only_shows = args.dry_run == super::act::DryRun::Client || !(args.yes || asking);
     if left_over.is_empty() || (only_shows && args.dry_run != super::act::DryRun::Server) {
         return Ok(Answer { view: Box::new(listing), exit: Exit::Good });

@@ -1,6 +1,6 @@
 //! `recover`: a set that cannot free itself.
 
-use super::act::{Consent, Consented, Ending, Teller, consented, idle, recorded, stopped};
+use super::act::{Consent, Consented, Ending, Teller, consented, idle, permitted, recorded, stopped};
 use super::help;
 use crate::cli::{Answer, Global, Streams, bare};
 use crate::cluster::connect::connect;
@@ -50,6 +50,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         if args.evict {
             let plan = live.look(|now| now.map(|now| goal.plan(now)));
             if let Some(Ok(plan)) = plan {
+                permitted(&live, &plan).await?;
                 allowed(&mut live, &plan).await?;
             }
         }

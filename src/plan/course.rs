@@ -33,7 +33,8 @@ fn change(patch: &SetPatch) -> Change {
     let number =
         |path: &str| at(path).and_then(serde_json::Value::as_i64).and_then(|number| number.try_into().ok());
     Change {
-        template: at("/spec/template").map(|_| patch.revision.clone().unwrap_or_else(|| NEW.to_owned())),
+        // On a recording an earlier template is known by its name only.
+        template: patch.revision.clone().or_else(|| at("/spec/template").map(|_| NEW.to_owned())),
         partition: number("/spec/updateStrategy/rollingUpdate/partition"),
         replicas: number("/spec/replicas"),
         delete: Vec::new(),

@@ -109,11 +109,18 @@ impl Recover {
         if because == Blocker::Terminating {
             ending(now, pod)?;
             if self.first {
-                return Err(refuse(
-                    "terminating",
-                    format!("{} is being deleted already", replica.name),
-                    format!("follow it: kubectl sts watch {name} -n {namespace}"),
-                ));
+                let over = pod.metadata.deletion_timestamp.is_none_or(|at| at < now.taken_at);
+                if over || pod.revision() == would_get(now, on) {
+                    return Err(refuse(
+                        "terminating",
+                        format!("{} is being deleted already", replica.name),
+                        format!("follow it: kubectl sts watch {name} -n {namespace}"),
+                    ));
+                }
+                // This is what an interrupted recovery leaves behind: all that is left is to see it through.
+                let until = format!("to be available on {}", short(now, would_get(now, on)));
+                plan.steps.push(Step::Await { pods: vec![replica.name.clone()], until });
+                return Ok(plan);
             }
         } else if self.first {
             lost(now, pod)?;

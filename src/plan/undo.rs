@@ -44,6 +44,9 @@ impl Goal for Undo {
         }
         if set.status.update_revision == self.target {
             self.rest(now, &mut plan)?;
+            if !plan.steps.is_empty() {
+                plan.if_needed = abandoned(now)?;
+            }
             return Ok(plan);
         }
         plan.steps.push(Step::Patch(SetPatch {
@@ -73,16 +76,34 @@ impl Undo {
         let name = &set.metadata.name;
         let target = short(now, &self.target);
         let partition = set.partition();
-        plan.then = match set.strategy() {
-            Strategy::OnDelete => format!(
-                "the template is that of {target}; {name} is OnDelete: its old pods are yours to delete"
-            ),
-            _ if partition > 0 => format!(
-                "every pod from {} on is on {target}; those below the partition keep {}",
+        if set.strategy() == Strategy::OnDelete {
+            let others = now.replicas()?.iter().filter_map(|replica| replica.pod);
+            let others: Vec<&str> = others
+                .filter(|pod| pod.revision() != self.target && !pod.metadata.is_terminating())
+                .map(|pod| pod.metadata.name.as_str())
+                .collect();
+            plan.then = match others.as_slice() {
+                [] => format!("the template is that of {target}, and every pod has it"),
+                others => format!(
+                    "the template is that of {target}; {name} is OnDelete, so pods get it when you delete them: \
+                     kubectl delete pod {} -n {}",
+                    others.join(" "),
+                    set.metadata.namespace
+                ),
+            };
+            return Ok(());
+        }
+        plan.then = if partition == 0 {
+            format!("every pod is on {target}")
+        } else if partition >= set.replicas() {
+            format!(
+                "the template is that of {target}; all pods are below the partition, and keep what they have"
+            )
+        } else {
+            format!(
+                "every pod from {} on is on {target}; those below the partition keep what they have",
                 set.pod_name(set.start().saturating_add(partition)),
-                short(now, current_revision(now))
-            ),
-            _ => format!("every pod is on {target}"),
+            )
         };
         let settled = match next(now)? {
             Next::Settled(Rest::Unobserved) => false,
@@ -92,20 +113,13 @@ impl Undo {
         if settled {
             return Ok(());
         }
-        if set.strategy() != Strategy::OnDelete {
-            match (Recover { evict: false, first: false }).plan(now) {
-                Ok(recover) => {
-                    plan.warnings.extend(recover.warnings);
-                    plan.steps.extend(recover.steps.into_iter().filter(|step| !is_vague(step)));
-                }
-                // The template can be put back all the same; then it ends with this.
-                Err(Stop::Refused(refusal)) if !plan.steps.is_empty() => plan.warnings.push(refusal.because),
-                Err(stop) => return Err(stop),
-            }
-        }
+        let recover = (Recover { evict: false, first: false }).plan(now)?;
+        plan.warnings.extend(recover.warnings);
+        plan.steps.extend(recover.steps.into_iter().filter(|step| !is_vague(step)));
         let waited = unfinished(now)?;
+        // A pod that is waited for as it is has its turn later; one that is deleted comes back as it is meant to be.
         let known = |pod: &String| {
-            plan.steps.iter().any(|step| matches!(step, Step::Await { pods, .. } if pods.contains(pod)))
+            plan.steps.iter().any(|step| matches!(step, Step::DeletePod { pod: name, .. } if name == pod))
         };
         let left: Vec<String> = waited.into_iter().filter(|pod| !known(pod)).collect();
         if !left.is_empty() {
@@ -136,9 +150,11 @@ fn is_vague(step: &Step) -> bool {
 
 /// Wanted replicas that are not available on the revision they are meant to have, highest first, as an update goes.
 fn unfinished(now: &Snapshot<'_>) -> Result<Vec<String>, Unseen> {
+    let boundary = now.set.start().saturating_add(now.set.partition());
     let is_done = |replica: &Replica<'_>| {
         replica.pod.is_some_and(|pod| {
-            pod.revision() == would_get(now, replica.ordinal)
+            // Below the partition nobody replaces it.
+            (replica.ordinal < boundary || pod.revision() == would_get(now, replica.ordinal))
                 && pod.is_available(now.set.spec.min_ready_seconds, now.taken_at)
                 && !pod.metadata.is_terminating()
         })
@@ -168,7 +184,7 @@ fn abandoned(after: &Snapshot<'_>) -> Result<Vec<Step>, Unseen> {
             seen: pod.metadata.uid.clone(),
             evict: false,
             note: format!(
-                "if it turns out to be stuck on {}; comes back on {}",
+                "on abandoned {}, comes back on {}",
                 short(after, pod.revision()),
                 short(after, gets)
             ),
@@ -225,7 +241,13 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Writ
     let put_back = newest.and_then(|newest| {
         others().find(|other| other.revision < newest.revision && is_older(newest, other, written))
     });
-    if let Some(left) = put_back {
+    // A bad template may also have been rolled out a second time.
+    let stuck =
+        now.replicas()?.iter().filter_map(|replica| replica.pod).any(|pod| {
+            pod.revision() == update && now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard())
+        });
+    let leaves = stuck && set.strategy() == Strategy::RollingUpdate && current_revision(now) != update;
+    if let Some(left) = put_back.filter(|_| !leaves) {
         let number = left.revision;
         return stays(format!(
             "this is an earlier template, put back already; the one it replaced: --to-revision {number}"
@@ -267,7 +289,9 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Writ
         (Some(only), None) => only,
         _ => before,
     };
-    if newest.is_some_and(|newest| is_older(target, newest, written)) {
+    // As long as no number is missing, none has moved.
+    let in_order = revisions.iter().zip(1..).all(|(revision, number)| revision.revision == number);
+    if in_order || newest.is_some_and(|newest| is_older(target, newest, written)) {
         return Ok(Aim {
             name: target.metadata.name.clone(),
             why: Some("no rollout is under way: this undoes the last one".to_owned()),

@@ -6,7 +6,7 @@ use std::io::Write;
 use console::{Term, truncate_str};
 
 use super::progress::{Line, Progress};
-use super::{Glyph, Look, Output};
+use super::{Glyph, Look, Output, yaml};
 use crate::snapshot::Snapshot;
 use crate::text::clean;
 
@@ -24,6 +24,8 @@ enum How {
     Lines,
     /// A JSON object for each change.
     Json,
+    /// A YAML document for each change.
+    Yaml,
 }
 
 struct Screen {
@@ -38,7 +40,8 @@ impl Stream {
     /// On a terminal a screen, elsewhere lines; JSON where that is asked for.
     pub fn new(look: Look, output: Output) -> Stream {
         let how = match (output, look.width) {
-            (Output::Json | Output::Yaml, _) => How::Json,
+            (Output::Json, _) => How::Json,
+            (Output::Yaml, _) => How::Yaml,
             (_, Some(_)) if !look.ascii || std::env::var_os("TERM").is_none_or(|term| term != "dumb") => {
                 let term = Term::buffered_stdout();
                 let _ = term.hide_cursor();
@@ -80,6 +83,7 @@ impl Stream {
             How::Screen(screen) => screen.pending.push(clean(&line.text())),
             How::Lines => tell(&clean(&line.text())),
             How::Json => tell(&line.json().to_string()),
+            How::Yaml => tell(&format!("---\n{}", yaml(&line.json()).unwrap_or_default().trim_end())),
         }
     }
 

@@ -64,6 +64,7 @@ pub fn render(view: &dyn View, output: Output, look: Look) -> Result<String> {
         }
         Output::Json if view.is_streamed() => format!("{}\n", view.json()),
         Output::Json => json(&view.json())?,
+        Output::Yaml if view.is_streamed() => format!("---\n{}", yaml(&view.json())?),
         Output::Yaml => yaml(&view.json())?,
         Output::Name => view.names().into_iter().map(|name| crate::text::clean(&name) + "\n").collect(),
     })

@@ -24,7 +24,7 @@ pub fn plan(page: &mut Page, plan: &Plan) {
         page.field(&format!("  {}", number + 1), 5, &text);
     }
     for step in &plan.if_needed {
-        page.field("  or", 5, &format!("{} if it gets stuck:  {}", step_text(step), note(step)));
+        page.field("  or", 5, &format!("{}, if it gets stuck:  {}", step_text(step), note(step)));
     }
     for (label, text) in [("then", &plan.then), ("stays", &plan.stays), ("back", &plan.back)] {
         if !text.is_empty() {

@@ -121,6 +121,10 @@ impl Progress {
         for ordinal in told {
             let pod = set.pod_name(ordinal);
             let revision = |seen: &Seen| {
+                // The status still names the revision of before.
+                if !set.is_observed() {
+                    return short(snapshot, &seen.revision);
+                }
                 let age = if seen.revision == set.status.update_revision { "new" } else { "old" };
                 format!("{age} {}", short(snapshot, &seen.revision))
             };

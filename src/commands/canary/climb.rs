@@ -28,7 +28,8 @@ pub(in crate::commands) async fn climb(
 ) -> Result<Answer> {
     let name = bare(name)?;
     if !global.from.is_empty() {
-        return recorded(global, name, streams, |now| make(now, None)?.plan(now).map_err(stopped)).await;
+        let goal = |now: &Snapshot<'_>| Ok(Canary { facts: looking.facts(), ..make(now, None)? });
+        return recorded(global, name, streams, |now| goal(now)?.plan(now).map_err(stopped)).await;
     }
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
     let namespace = connection.namespace.clone();
@@ -36,6 +37,7 @@ pub(in crate::commands) async fn climb(
     loop {
         let raw = live.raw(Kind::StatefulSet, name).await?;
         let mut goal = current(&live, name, |now| make(now, raw.as_ref()))??;
+        goal.facts = looking.facts();
         goal.warnings.extend(scaled(&live, name).await);
         let rungs = current(&live, name, |now| goal.rungs(now).map_err(stopped))?;
         let agreed = match consented(&mut live, name, &goal, consent, global, streams).await? {
@@ -133,7 +135,8 @@ async fn scaled(live: &Live, name: &str) -> Option<String> {
         target.kind == "StatefulSet" && target.name == name
     })?;
     Some(format!(
-        "HorizontalPodAutoscaler {} scales this set: a scaling on the way ends this command as drifted",
+        "HorizontalPodAutoscaler {} scales this set: a scaling on the way may end this command; the same command again \
+         goes on",
         scaler.metadata.name
     ))
 }

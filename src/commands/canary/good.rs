@@ -45,6 +45,16 @@ impl Looking {
         self.bake.is_some() || self.check.is_some()
     }
 
+    /// The same, for the plan.
+    pub(in crate::commands) fn facts(&self) -> Vec<(&'static str, String)> {
+        let bake = self.bake.map(|time| {
+            let time = words::age(jiff::SignedDuration::try_from(time).unwrap_or(jiff::SignedDuration::MAX));
+            ("bake", format!("after each step the pods must stay good for {time}"))
+        });
+        let check = self.check.as_ref().map(|command| ("check", format!("after each step: {command}")));
+        bake.into_iter().chain(check).collect()
+    }
+
     /// Looks after the pods; why not to go on, if so.
     pub(in crate::commands) async fn after(
         &self,
@@ -72,7 +82,7 @@ async fn bake(
     time: Duration,
     deadline: Option<Instant>,
 ) -> Result<Option<Outcome>> {
-    let (known, generation) = current(live, name, |now| (known(now), now.set.metadata.generation))?;
+    let (known, spec) = current(live, name, |now| (known(now), spec(now)))?;
     let pods: Vec<&String> = known.keys().rev().collect();
     let text = words::age(jiff::SignedDuration::try_from(time).unwrap_or(jiff::SignedDuration::MAX));
     teller.tell(name, "baking", format!("baking {} for {text}", words::list(&pods, 3)));
@@ -83,7 +93,13 @@ async fn bake(
             None => Some(Outcome::Gone),
             Some(now) => {
                 teller.look(now);
-                spoiled(now, &known, generation).map(|what| Outcome::Failed(what, Vec::new()))
+                if self::spec(now) == spec {
+                    spoiled(now, &known).map(|what| Outcome::Failed(what, Vec::new()))
+                } else {
+                    Some(Outcome::Drifted(
+                        "its template or its partition was changed while it baked".to_owned(),
+                    ))
+                }
             }
         });
         if verdict.is_some() {
@@ -101,6 +117,11 @@ async fn bake(
     }
 }
 
+/// What a canary is about: a scaling changes nothing of it.
+fn spec(now: &Snapshot<'_>) -> (String, i32) {
+    (now.set.status.update_revision.clone(), now.set.partition())
+}
+
 /// The pods of the canary, with what they must keep: uid and restarts.
 fn known(now: &Snapshot<'_>) -> Known {
     let pods = now.above(now.set.partition()).unwrap_or_default().into_iter();
@@ -112,10 +133,7 @@ fn known(now: &Snapshot<'_>) -> Known {
 }
 
 /// What has become of the pods, if they are not good any more.
-fn spoiled(now: &Snapshot<'_>, known: &Known, generation: i64) -> Option<String> {
-    if now.set.metadata.generation != generation {
-        return Some("the set was changed by somebody while it baked".to_owned());
-    }
+fn spoiled(now: &Snapshot<'_>, known: &Known) -> Option<String> {
     let replicas = now.replicas().ok()?;
     known.iter().rev().find_map(|(name, (uid, restarts))| {
         let replica = replicas.iter().find(|replica| replica.name == *name);

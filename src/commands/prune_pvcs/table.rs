@@ -21,6 +21,8 @@ pub(super) struct Listing {
     taken_at: String,
     /// Whether claims are about to be deleted.
     pub acts: bool,
+    /// Whether it was only asked what would be done.
+    pub dry: bool,
     /// What the server would say to each deletion.
     pub checked: Vec<(String, String)>,
     missing: Vec<String>,
@@ -64,6 +66,7 @@ impl Listing {
             place: sight.place.clone(),
             taken_at: observed.taken_at.to_string(),
             acts: false,
+            dry: false,
             checked: Vec::new(),
             missing,
             unread: unseen.chain(unread).collect(),
@@ -189,7 +192,11 @@ impl View for Listing {
         }
         if !left.is_empty() && !self.acts && !self.recorded {
             page.prose(
-                "nothing was written; choose on a terminal, or delete all that is shown with --yes",
+                if self.dry {
+                    "dry run: nothing was written"
+                } else {
+                    "nothing was written; choose on a terminal, or delete all that is shown with --yes"
+                },
                 0,
             );
         }

@@ -68,6 +68,11 @@ impl Goal for Abort {
                 }
                 (true, _) => format!("partition {partition} → {lowest}, as pods below it are to go back too"),
             };
+            let note = if mark.is_none() {
+                format!("{note}; marks it as a canary ({CANARY}) meanwhile")
+            } else {
+                note
+            };
             steps.patch(body, note, true);
             if !back {
                 steps.puts_back(stable);
@@ -83,7 +88,7 @@ impl Goal for Abort {
         }
         let marked = mark.is_some() || !steps.all.is_empty();
         self.free(now, &strays, back, &mut steps, &mut plan)?;
-        let waiting = self.unfinished(now)?;
+        let waiting = self.unfinished(now, mark.as_ref())?;
         if !waiting.is_empty() {
             let until = format!("to be available on {}", short(now, stable));
             steps.all.push(Step::Await { pods: waiting, until });
@@ -198,13 +203,17 @@ impl Abort {
     }
 
     /// Pods that are not available on the stable revision yet, highest first.
-    fn unfinished(&self, now: &Snapshot<'_>) -> Result<Vec<String>, Unseen> {
+    fn unfinished(&self, now: &Snapshot<'_>, mark: Option<&Mark>) -> Result<Vec<String>, Unseen> {
         let min_ready = now.set.spec.min_ready_seconds;
         let is_done = |replica: &Replica<'_>| {
             replica.pod.is_some_and(|pod| {
+                let meta = &pod.metadata;
+                // A pod from before the canary is what it was, whether it is well or not.
+                let untouched =
+                    mark.zip(meta.creation_timestamp).is_some_and(|(mark, created)| created < mark.at);
                 pod.revision() == self.stable
-                    && !pod.metadata.is_terminating()
-                    && pod.is_available(min_ready, now.taken_at)
+                    && !meta.is_terminating()
+                    && (untouched || pod.is_available(min_ready, now.taken_at))
             })
         };
         let replicas = now.replicas()?.iter().rev();

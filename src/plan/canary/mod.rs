@@ -6,13 +6,13 @@
 mod abort;
 mod change;
 mod checks;
+mod text;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop};
-use crate::controller::MaxUnavailable;
-use crate::snapshot::{CANARY, Mark, Replica, Snapshot, Unseen};
+use crate::snapshot::{CANARY, Mark, Snapshot, Unseen};
 use crate::words;
 
 pub use abort::{Abort, stable};
@@ -45,6 +45,8 @@ pub struct Canary {
     pub finish: bool,
     /// For the mark.
     pub stamp: Stamp,
+    /// What else is done than is written, such as a check: label and text.
+    pub facts: Vec<(&'static str, String)>,
     /// What speaks against it, from what a snapshot does not hold.
     pub warnings: Vec<String>,
 }
@@ -159,8 +161,18 @@ impl Canary {
             }
         }
         let begins = match (mark, &self.change) {
+            (Some(mark), Some(_)) if is_put_back(now, mark) => true,
             (Some(mark), Some(change)) if mark.change.as_ref() == Some(&change.digest) => false,
-            (Some(mark), Some(_)) if set.is_observed() && set.status.update_revision == mark.stable => true,
+            (Some(mark), None) if mark.change.is_some() && is_put_back(now, mark) => {
+                return refuse(
+                    "aborted",
+                    format!(
+                        "the template of before the canary ({}) is back already: there is nothing to promote",
+                        short(now, &mark.stable)
+                    ),
+                    format!("end the canary: kubectl sts abort {}", at(now)),
+                );
+            }
             (Some(mark), Some(_)) => {
                 return refuse(
                     "another-canary",
@@ -238,9 +250,9 @@ impl Canary {
         let note = match &self.change {
             Some(change) => {
                 body["spec"]["template"] = change.template.clone();
-                format!("template and {moves} in one write")
+                format!("template and {moves} in one write, with the mark of a canary ({CANARY})")
             }
-            None => moves,
+            None => format!("{moves}, with the mark of a canary ({CANARY})"),
         };
         let changes = self.change.is_some() || from != to || set.rolling_update().is_none();
         steps.patch(body, note, changes);
@@ -250,101 +262,6 @@ impl Canary {
             steps.lower(step[0], step[1], all)?;
         }
         Ok(())
-    }
-
-    /// The words around the steps.
-    fn words(&self, now: &Snapshot<'_>, mark: Option<&Mark>, plan: &mut Plan) -> Result<(), Unseen> {
-        let set = now.set;
-        let (name, namespace) = (&set.metadata.name, &set.metadata.namespace);
-        let target = self.target();
-        let verb = if self.goes_on { "promote" } else { "canary" };
-        let moves: Vec<String> = now
-            .above(target)?
-            .into_iter()
-            .filter(|replica| self.is_to_move(now, replica, mark))
-            .map(|replica| replica.name.clone())
-            .collect();
-        let all = set.replicas();
-        plan.headline = if moves.is_empty() {
-            format!("{verb} {name} in {namespace}")
-        } else {
-            let one = moves.len() == 1;
-            format!(
-                "{verb} {name} in {namespace}: {} of {} ({}) {} to the new template",
-                moves.len(),
-                words::count(usize::try_from(all).unwrap_or(0), "pod"),
-                in_order(&moves),
-                if one { "moves" } else { "move" }
-            )
-        };
-        if let Some(change) = &self.change
-            && !change.lines.is_empty()
-        {
-            plan.facts.push(("template", change.lines.join("\n")));
-        }
-        plan.then = self.then(now, plan, &moves);
-        let stays: Vec<String> = now
-            .replicas()?
-            .iter()
-            .take(usize::try_from(target).unwrap_or(0))
-            .map(|it| it.name.clone())
-            .collect();
-        if !stays.is_empty() && !plan.steps.is_empty() {
-            let keeps =
-                now.replicas()?.first().and_then(|replica| replica.pod).map_or("", |pod| pod.revision());
-            let (names, verb) = (through(&stays), if stays.len() == 1 { "keeps" } else { "keep" });
-            plan.stays =
-                format!("{names} {verb} {} until kubectl sts promote {}", short(now, keeps), at(now));
-        }
-        if mark.is_some() || !self.goes_on {
-            plan.back = format!("kubectl sts abort {}", at(now));
-        }
-        Ok(())
-    }
-
-    fn is_to_move(&self, now: &Snapshot<'_>, replica: &Replica<'_>, mark: Option<&Mark>) -> bool {
-        let begins = self.change.as_ref().is_some_and(|change| {
-            !change.lines.is_empty() && mark.and_then(|mark| mark.change.as_ref()) != Some(&change.digest)
-        });
-        begins || replica.pod.is_none_or(|pod| pod.revision() != now.set.status.update_revision)
-    }
-
-    fn then(&self, now: &Snapshot<'_>, plan: &Plan, moves: &[String]) -> String {
-        let set = now.set;
-        let target = self.target();
-        let first = set.pod_name(set.start().saturating_add(target));
-        if plan.steps.is_empty() {
-            return match target {
-                0 => format!("every pod is on {}", short(now, &set.status.update_revision)),
-                _ => format!("the canary is at partition {target} ({first}) already"),
-            };
-        }
-        if !moves.is_empty() {
-            let at_once = set.rolling_update().and_then(|rolling| rolling.max_unavailable);
-            let at_once = at_once.and_then(|most| most.rounded_down(set.replicas())).unwrap_or(1);
-            let alone = moves.len() == 1;
-            let one_by_one = match MaxUnavailable::of(now.server) {
-                _ if alone => String::new(),
-                MaxUnavailable::Counted | MaxUnavailable::Trapping if at_once > 1 => {
-                    format!(", at most {at_once} not available at a time")
-                }
-                _ => ", each when the one before is available".to_owned(),
-            };
-            return if target == 0 {
-                format!("all pods are on the new template{one_by_one}, and the partition is 0")
-            } else {
-                format!("the update goes down to {first}{one_by_one}, and stops there at partition {target}")
-            };
-        }
-        if self.goes_on || self.change.is_some() {
-            return format!("the partition is {target}");
-        }
-        let container = set.spec.template.spec.containers.first().map_or("CONTAINER", |it| it.name.as_str());
-        format!(
-            "no pod moves yet; change the template next, with: kubectl sts canary {} --partition {target} --image \
-             {container}=IMAGE",
-            at(now)
-        )
     }
 }
 
@@ -361,7 +278,8 @@ impl Steps<'_, '_> {
         self.all.push(Step::Patch(SetPatch {
             set: meta.name.clone(),
             seen: meta.uid.clone(),
-            generation: self.generation,
+            // Where the spec stays as it is, it does not matter which one it is.
+            generation: if changes_spec { self.generation } else { 0 },
             kind: PatchKind::Strategic,
             body,
             revision: None,
@@ -437,6 +355,11 @@ fn mark(now: &Snapshot<'_>) -> Result<Option<Mark>, Refusal> {
     }
 }
 
+/// Whether the template is that of before the canary: an abort is under way, or somebody put it back.
+fn is_put_back(now: &Snapshot<'_>, mark: &Mark) -> bool {
+    now.set.is_observed() && now.set.status.update_revision == mark.stable
+}
+
 /// Whether a replica below the partition waits for the update.
 fn is_held(now: &Snapshot<'_>) -> Result<bool, Unseen> {
     let update = &now.set.status.update_revision;
@@ -460,22 +383,6 @@ fn at(now: &Snapshot<'_>) -> String {
 /// A revision without the name of the set.
 fn short(now: &Snapshot<'_>, revision: &str) -> String {
     revision.strip_prefix(&format!("{}-", now.set.metadata.name)).unwrap_or(revision).to_owned()
-}
-
-/// `postgres-4, then postgres-3`.
-fn in_order(names: &[String]) -> String {
-    match names {
-        [first, .., last] if names.len() > 3 => format!("{first} down to {last}"),
-        names => names.join(", then "),
-    }
-}
-
-/// `postgres-0 to postgres-2`.
-fn through(names: &[String]) -> String {
-    match names {
-        [first, .., last] if names.len() > 2 => format!("{first} to {last}"),
-        names => words::list(names, 3),
-    }
 }
 
 fn stay(names: &[String]) -> String {

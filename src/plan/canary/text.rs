@@ -1,0 +1,129 @@
+//! What is said of a canary around its steps.
+
+use super::{Canary, at, short};
+use crate::controller::MaxUnavailable;
+use crate::plan::Plan;
+use crate::snapshot::{Mark, Replica, Snapshot, Unseen};
+use crate::words;
+
+impl Canary {
+    /// The words around the steps.
+    pub(super) fn words(
+        &self,
+        now: &Snapshot<'_>,
+        mark: Option<&Mark>,
+        plan: &mut Plan,
+    ) -> Result<(), Unseen> {
+        let set = now.set;
+        let (name, namespace) = (&set.metadata.name, &set.metadata.namespace);
+        let target = self.target();
+        let verb = if self.goes_on { "promote" } else { "canary" };
+        let moves: Vec<String> = now
+            .above(target)?
+            .into_iter()
+            .filter(|replica| self.is_to_move(now, replica, mark))
+            .map(|replica| replica.name.clone())
+            .collect();
+        let all = set.replicas();
+        plan.headline = if moves.is_empty() {
+            format!("{verb} {name} in {namespace}")
+        } else {
+            let one = moves.len() == 1;
+            format!(
+                "{verb} {name} in {namespace}: {} of {} ({}) {} to the new template",
+                moves.len(),
+                words::count(usize::try_from(all).unwrap_or(0), "pod"),
+                in_order(&moves),
+                if one { "moves" } else { "move" }
+            )
+        };
+        if let Some(change) = &self.change
+            && !change.lines.is_empty()
+        {
+            plan.facts.push(("template", change.lines.join("\n")));
+        }
+        plan.facts.extend(self.facts.iter().cloned());
+        plan.then = self.then(now, plan, &moves);
+        let stays: Vec<String> = now
+            .replicas()?
+            .iter()
+            .take(usize::try_from(target).unwrap_or(0))
+            .map(|it| it.name.clone())
+            .collect();
+        if !stays.is_empty() && !plan.steps.is_empty() {
+            let keeps =
+                now.replicas()?.first().and_then(|replica| replica.pod).map_or("", |pod| pod.revision());
+            let (names, verb) = (through(&stays), if stays.len() == 1 { "keeps" } else { "keep" });
+            plan.stays =
+                format!("{names} {verb} {} until kubectl sts promote {}", short(now, keeps), at(now));
+        }
+        if self.finish && target == 0 && !plan.steps.is_empty() {
+            // Then no canary is on any more.
+            plan.back = format!("kubectl sts abort {0} on the way, kubectl sts undo {0} afterwards", at(now));
+        } else if mark.is_some() || !self.goes_on {
+            plan.back = format!("kubectl sts abort {}", at(now));
+        }
+        Ok(())
+    }
+
+    fn is_to_move(&self, now: &Snapshot<'_>, replica: &Replica<'_>, mark: Option<&Mark>) -> bool {
+        let begins = self.change.as_ref().is_some_and(|change| {
+            !change.lines.is_empty() && mark.and_then(|mark| mark.change.as_ref()) != Some(&change.digest)
+        });
+        begins || replica.pod.is_none_or(|pod| pod.revision() != now.set.status.update_revision)
+    }
+
+    fn then(&self, now: &Snapshot<'_>, plan: &Plan, moves: &[String]) -> String {
+        let set = now.set;
+        let target = self.target();
+        let first = set.pod_name(set.start().saturating_add(target));
+        if plan.steps.is_empty() {
+            return match target {
+                0 => format!("every pod is on {}", short(now, &set.status.update_revision)),
+                _ => format!("the canary is at partition {target} ({first}) already"),
+            };
+        }
+        if !moves.is_empty() {
+            let at_once = set.rolling_update().and_then(|rolling| rolling.max_unavailable);
+            let at_once = at_once.and_then(|most| most.rounded_down(set.replicas())).unwrap_or(1);
+            let alone = moves.len() == 1;
+            let one_by_one = match MaxUnavailable::of(now.server) {
+                _ if alone => String::new(),
+                MaxUnavailable::Counted | MaxUnavailable::Trapping if at_once > 1 => {
+                    format!(", at most {at_once} not available at a time")
+                }
+                _ => ", each when the one before is available".to_owned(),
+            };
+            return if target == 0 {
+                format!("all pods are on the new template{one_by_one}, and the partition is 0")
+            } else {
+                format!("the update goes down to {first}{one_by_one}, and stops there at partition {target}")
+            };
+        }
+        if self.goes_on || self.change.is_some() {
+            return format!("the partition is {target}");
+        }
+        let container = set.spec.template.spec.containers.first().map_or("CONTAINER", |it| it.name.as_str());
+        format!(
+            "no pod moves yet; change the template next, with: kubectl sts canary {} --partition {target} --image \
+             {container}=IMAGE",
+            at(now)
+        )
+    }
+}
+
+/// `postgres-4, then postgres-3`.
+fn in_order(names: &[String]) -> String {
+    match names {
+        [first, .., last] if names.len() > 3 => format!("{first} down to {last}"),
+        names => names.join(", then "),
+    }
+}
+
+/// `postgres-0 to postgres-2`.
+fn through(names: &[String]) -> String {
+    match names {
+        [first, .., last] if names.len() > 2 => format!("{first} to {last}"),
+        names => words::list(names, 3),
+    }
+}
