@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use serde_json::{Value, json};
+
 /// How the program ended; the same numbers for every command and every output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -49,6 +51,7 @@ pub struct Error {
     what: String,
     causes: Vec<String>,
     hint: Option<String>,
+    reason: Option<&'static str>,
     exit: Exit,
 }
 
@@ -58,7 +61,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// The cluster or a file could not be read or changed (exit code 3).
     pub fn cluster(what: impl Into<String>) -> Error {
-        Error { what: what.into(), causes: Vec::new(), hint: None, exit: Exit::Cluster }
+        Error { what: what.into(), causes: Vec::new(), hint: None, reason: None, exit: Exit::Cluster }
     }
 
     /// The command line was wrong (exit code 2).
@@ -95,6 +98,27 @@ impl Error {
         self
     }
 
+    /// Names the reason of a refusal by a word that stays the same, for programs.
+    #[must_use]
+    pub fn reason(mut self, reason: &'static str) -> Error {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// A refusal as programs read it; `None` for other errors.
+    pub fn refusal(&self) -> Option<Value> {
+        (self.exit == Exit::Refused).then(|| {
+            json!({
+                "apiVersion": "kubectl-sts/v1",
+                "kind": "Refusal",
+                "reason": self.reason,
+                "text": self.what,
+                "because": self.causes,
+                "hint": self.hint,
+            })
+        })
+    }
+
     /// How the process ends because of this error.
     pub fn exit(&self) -> Exit {
         self.exit
@@ -104,6 +128,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.what)?;
+        if let Some(reason) = self.reason {
+            write!(f, " ({reason})")?;
+        }
         for cause in &self.causes {
             write!(f, "\n  because {cause}")?;
         }

@@ -7,7 +7,7 @@ use clap::Parser;
 use kubectl_sts::cli::{Color, Streams};
 use kubectl_sts::commands::{self, Cli};
 use kubectl_sts::error::Exit;
-use kubectl_sts::render::{Look, render};
+use kubectl_sts::render::{Look, refusal, render};
 
 fn main() -> ExitCode {
     if let Some(words) = commands::asked(std::env::args_os()) {
@@ -39,6 +39,9 @@ fn main() -> ExitCode {
             exit.into()
         }
         Err(error) => {
+            if let Some(text) = refusal(&error, cli.global.output) {
+                let _ = std::io::stdout().write_all(text.as_bytes());
+            }
             tell(&error.to_string());
             error.exit().into()
         }

@@ -142,6 +142,10 @@ fn answers_are_as_their_schemas_say() {
         ),
         ("Plan.json", &["promote", "postgres", "--from", canary]),
         ("Plan.json", &["abort", "postgres", "--from", canary]),
+        (
+            "Refusal.json",
+            &["canary", "postgres", "--partition", "2", "--image", "postgres=postgres:18", "--from", canary],
+        ),
     ];
     for (schema, args) in table {
         let value = answer(args);

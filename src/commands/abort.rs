@@ -60,7 +60,8 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
             owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == uid.as_str()))
         });
         let Some(revision) = own else {
-            return Err(Error::refused(format!("revision {stable} is not there any more (revision-gone)"))
+            return Err(Error::refused(format!("revision {stable} is not there any more"))
+                .reason("revision-gone")
                 .hint(format!("see which are: kubectl rollout history statefulset/{name} -n {namespace}")));
         };
         let data = Some(revision["data"].clone());
@@ -70,7 +71,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         })?;
         let plan = match consented(&mut live, name, &goal, consent, global, streams).await? {
             Consented::To(plan) => plan,
-            Consented::Nothing(plan) => return Ok(idle(plan, name)),
+            Consented::Nothing(plan) => return Ok(idle(&live, plan, name)),
             Consented::Answered(answer) => return Ok(answer),
         };
         let mut teller = Teller::new(streams.look, global.output);

@@ -82,26 +82,26 @@ pub(super) async fn consented(
     if consent.dry_run == DryRun::Server {
         return checked(live, name, plan).await.map(Consented::Answered);
     }
-    if !agreed(&plan, name, global.output, consent, streams)? {
-        return Err(Error::refused("declined; nothing was written"));
+    let shown = Shown::of(plan, name, live.namespace());
+    if !agreed(&shown, global.output, consent, streams)? {
+        return Err(Error::refused("declined; nothing was written").reason("declined"));
     }
-    Ok(Consented::To(plan))
+    Ok(Consented::To(shown.plan))
 }
 
 /// The label of a fact that is told even where there is nothing to do.
 pub(super) const NOTE: &str = "note";
 
 /// A plan with nothing to do.
-pub(super) fn idle(plan: Plan, name: &str) -> Answer {
-    let view = Shown { plan, name: name.to_owned(), dry: false, checked: Vec::new(), course: None };
-    Answer { view: Box::new(view), exit: Exit::Good }
+pub(super) fn idle(live: &Live, plan: Plan, name: &str) -> Answer {
+    Answer { view: Box::new(Shown::of(plan, name, live.namespace())), exit: Exit::Good }
 }
 
 /// A plan that is only shown, with what would come of it.
 fn foreseen(now: &Snapshot<'_>, plan: Plan, name: &str) -> Result<Answer> {
     let course = forecast(now, &plan).map_err(|unseen| stopped(unseen.into()))?;
     let course = Some(Course::of(now, &course));
-    let view = Shown { plan, name: name.to_owned(), dry: true, checked: Vec::new(), course };
+    let view = Shown { dry: true, course, ..Shown::of(plan, name, &now.set.metadata.namespace) };
     Ok(Answer { view: Box::new(view), exit: Exit::Good })
 }
 
@@ -147,9 +147,7 @@ pub(super) async fn recorded(
 /// Why there is no plan, as an error; the reason is a stable word for programs.
 pub(super) fn stopped(stop: Stop) -> Error {
     match stop {
-        Stop::Refused(refusal) => {
-            Error::refused(format!("{} ({})", refusal.because, refusal.reason)).hint(refusal.hint)
-        }
+        Stop::Refused(refusal) => Error::refused(refusal.because).reason(refusal.reason).hint(refusal.hint),
         Stop::Unseen(unseen) => {
             Error::cluster(format!("could not see {unseen}, without which nothing is done"))
         }
@@ -179,6 +177,7 @@ pub(super) async fn permitted(live: &Live, plan: &Plan) -> Result<()> {
                 format!("{resource}/{subresource}")
             };
             return Err(Error::refused(format!("you may not {verb} {what} here; nothing was written"))
+                .reason("forbidden")
                 .hint(format!("check with: kubectl auth can-i {verb} {what} -n {namespace}")));
         }
     }
@@ -198,22 +197,20 @@ async fn checked(live: &mut Live, name: &str, plan: Plan) -> Result<Answer> {
     }
     let refused = results.iter().any(|(_, result)| result.starts_with("the server refuses"));
     let exit = if refused { Exit::Refused } else { Exit::Good };
-    Ok(Answer {
-        view: Box::new(Shown { plan, name: name.to_owned(), dry: true, checked: results, course: None }),
-        exit,
-    })
+    let view = Shown { dry: true, checked: results, ..Shown::of(plan, name, live.namespace()) };
+    Ok(Answer { view: Box::new(view), exit })
 }
 
 /// Shows the plan and asks; nothing is written that was not shown, not even with `--yes`.
-fn agreed(plan: &Plan, name: &str, output: Output, consent: &Consent, streams: &Streams) -> Result<bool> {
-    let shown =
-        Shown { plan: plan.clone(), name: name.to_owned(), dry: false, checked: Vec::new(), course: None };
-    show(&render(&shown, output, streams.look)?);
+fn agreed(shown: &Shown, output: Output, consent: &Consent, streams: &Streams) -> Result<bool> {
+    show(&render(shown, output, streams.look)?);
+    let plan = &shown.plan;
     if consent.yes || plan.agreed().iter().all(|step| matches!(step, Step::Await { .. })) {
         return Ok(true);
     }
     if !ask::somebody() {
         return Err(Error::refused("nobody is here to agree to the plan; nothing was written")
+            .reason("nobody-agreed")
             .hint("look at it with --dry-run=client, and agree with --yes"));
     }
     let writes: Vec<_> = plan.writes().map(step_text).collect();
@@ -228,9 +225,17 @@ fn agreed(plan: &Plan, name: &str, output: Output, consent: &Consent, streams: &
 struct Shown {
     plan: Plan,
     name: String,
+    namespace: String,
     dry: bool,
     checked: Vec<(String, String)>,
     course: Option<Course>,
+}
+
+impl Shown {
+    fn of(plan: Plan, name: &str, namespace: &str) -> Shown {
+        let (name, namespace) = (name.to_owned(), namespace.to_owned());
+        Shown { plan, name, namespace, dry: false, checked: Vec::new(), course: None }
+    }
 }
 
 impl View for Shown {
@@ -244,10 +249,10 @@ impl View for Shown {
         }
         plan(page, &self.plan);
         if let Some(course) = &self.course {
-            page.field("  course", 9, &course.text());
+            page.field("  course", 10, &course.text());
         }
         for (step, result) in &self.checked {
-            page.field("  check", 9, &format!("{step}: {result}"));
+            page.field("  check", 10, &format!("{step}: {result}"));
         }
         if self.dry {
             page.line("dry run: nothing was written");
@@ -258,7 +263,7 @@ impl View for Shown {
 
     fn json(&self) -> Value {
         let mut value = plan_json(&self.plan);
-        value["metadata"] = json!({"name": self.name});
+        value["metadata"] = json!({"name": self.name, "namespace": self.namespace});
         if let Some(course) = &self.course {
             value["course"] = course.json();
         }

@@ -119,6 +119,12 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let around = claims::around(&connection, &sight.observed.scope).await;
     let chosen = sight.choose(&args.names, &args.choice)?;
     seen(&sight)?;
+    for name in args.include_zero.iter().flatten().filter(|name| !name.is_empty()) {
+        if !sight.observed.sets.iter().any(|set| set.metadata.name == *name && set.replicas() == 0) {
+            return Err(Error::usage(format!("no StatefulSet \"{name}\" is scaled to 0 {}", sight.place))
+                .hint("--include-zero takes the names of sets with 0 replicas"));
+        }
+    }
     let found = find(&sight.observed, Some(&around), &args.wanted(), chosen, args.is_about_all());
     let missing = missing(&connection, args, &found.left_over).await;
     let left_over = found.left_over.clone();
@@ -147,11 +153,11 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     }
     let doomed = if asking { choose(args, left_over)? } else { left_over };
     if doomed.is_empty() {
-        return Err(Error::refused("nothing was chosen; nothing was written"));
+        return Err(Error::refused("nothing was chosen; nothing was written").reason("declined"));
     }
     zero(args, &doomed, asking)?;
     if asking && !ask::confirm(&question(args, &doomed))? {
-        return Err(Error::refused("declined; nothing was written"));
+        return Err(Error::refused("declined; nothing was written").reason("declined"));
     }
     let work = act::Work { connection: &connection, args, output: global.output, wanted: args.wanted() };
     let report = work.run(doomed).await?;
@@ -240,10 +246,11 @@ fn zero(args: &Args, doomed: &[LeftOver], asking: bool) -> Result<()> {
         let what = format!("{set} is scaled to 0, and these would be all its claims");
         if !asking {
             return Err(Error::refused(format!("{what}; nothing was written"))
+                .reason("scaled-to-zero")
                 .hint(format!("if it will never be scaled up again: --include-zero={set}")));
         }
         if ask::typed(&format!("{what}. Type the set's name to go on"))? != set {
-            return Err(Error::refused("that is not its name; nothing was written"));
+            return Err(Error::refused("that is not its name; nothing was written").reason("declined"));
         }
     }
     Ok(())

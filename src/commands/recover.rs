@@ -56,7 +56,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         }
         let plan = match consented(&mut live, name, &goal, consent, global, streams).await? {
             Consented::To(plan) => plan,
-            Consented::Nothing(plan) => return Ok(idle(plan, name)),
+            Consented::Nothing(plan) => return Ok(idle(&live, plan, name)),
             Consented::Answered(answer) => return Ok(answer),
         };
         let mut teller = Teller::new(streams.look, global.output);
@@ -80,7 +80,8 @@ async fn allowed(live: &mut Live, plan: &Plan) -> Result<()> {
         if let Step::DeletePod { pod, evict: true, .. } = step
             && let Performed::Conflict(message) = live.perform(step, true).await?
         {
-            return Err(Error::refused(format!("{pod} may not be evicted (budget)"))
+            return Err(Error::refused(format!("{pod} may not be evicted"))
+                .reason("budget")
                 .because(message)
                 .hint("without --evict the budget is not asked: the pod is not ready, and serves nobody"));
         }

@@ -66,6 +66,10 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let mut returns = Vec::new();
     for file in &args.files {
         let one = read(file, global.namespace.as_deref(), &connection.namespace)?;
+        let same = |other: &Return| (&other.namespace, &other.name) == (&one.namespace, &one.name);
+        if returns.iter().any(same) {
+            return Err(Error::usage(format!("claim {} in {} is given twice", one.name, one.namespace)));
+        }
         returns.push(look(&connection, one).await?);
     }
     let mut report = Report { returns, acts: false, done: false };
@@ -91,10 +95,11 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     if !args.yes {
         if !ask::somebody() {
             return Err(Error::refused("nobody is here to agree to the plan; nothing was written")
+                .reason("nobody-agreed")
                 .hint("look at it with --dry-run=client, and agree with --yes"));
         }
         if !ask::confirm(&format!("Bring back {}?", words::count(report.returns.len(), "claim")))? {
-            return Err(Error::refused("declined; nothing was written"));
+            return Err(Error::refused("declined; nothing was written").reason("declined"));
         }
     }
     for one in report.returns.iter_mut().filter(|one| !one.bound) {

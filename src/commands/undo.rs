@@ -58,7 +58,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         let goal = goal(&live, name, args.to_revision.as_deref()).await?;
         let plan = match consented(&mut live, name, &goal, consent, global, streams).await? {
             Consented::To(plan) => plan,
-            Consented::Nothing(plan) => return Ok(idle(plan, name)),
+            Consented::Nothing(plan) => return Ok(idle(&live, plan, name)),
             Consented::Answered(answer) => return Ok(answer),
         };
         let mut teller = Teller::new(streams.look, global.output);
@@ -83,11 +83,9 @@ async fn goal(live: &Live, name: &str, asked: Option<&str>) -> Result<Undo> {
     let set = live.raw(Kind::StatefulSet, name).await?.unwrap_or_default();
     let own = revisions.into_iter().find(|revision| revision["metadata"]["name"] == aim.name.as_str());
     let Some(mut revision) = own else {
-        return Err(Error::refused(format!(
-            "revision {} is not there any more (no-such-revision)",
-            aim.name
-        ))
-        .hint(format!("choose from: kubectl sts history {name}")));
+        return Err(Error::refused(format!("revision {} is not there any more", aim.name))
+            .reason("no-such-revision")
+            .hint(format!("choose from: kubectl sts history {name}")));
     };
     let data = revision["data"].take();
     current(live, name, |now| {

@@ -21,7 +21,7 @@ impl Goal for Recover {
         let (name, namespace) = (&set.metadata.name, &set.metadata.namespace);
         let mut plan = Plan { headline: format!("recover {name} in {namespace}"), ..Plan::default() };
         if set.metadata.is_terminating() {
-            return Err(refuse("set-deleting", format!("{name} is being deleted"), String::new()));
+            return Err(leaving(now));
         }
         if set.strategy() == Strategy::OnDelete {
             return Err(refuse(
@@ -128,7 +128,7 @@ impl Recover {
         let hard = now.trouble(pod).filter(|trouble| trouble.why.is_hard());
         // On the way it is not refused at once: trouble of a pod just made may pass, and else ends the waiting.
         if let (Blocker::NotReady, Some(trouble), true) = (because, hard, self.first) {
-            let state = format!("{} is in {}", replica.name, trouble.why.word());
+            let state = format!("{} is stuck ({})", replica.name, trouble.why.word());
             let would_get = would_get(now, on);
             let below = i64::from(on) < i64::from(set.start()) + i64::from(set.partition());
             return Err(if pod.revision() != would_get {
@@ -154,7 +154,11 @@ impl Recover {
                     format!(
                         "{state} on the revision it would come back on: its template or the application is at fault"
                     ),
-                    format!("see why: kubectl sts doctor {name} -n {namespace}"),
+                    if set.status.current_revision == set.status.update_revision {
+                        format!("see why: kubectl sts doctor {name} -n {namespace}")
+                    } else {
+                        format!("go back to the template of before: kubectl sts undo {name} -n {namespace}")
+                    },
                 )
             });
         }
@@ -261,6 +265,18 @@ fn ending(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
         format!("{name} is being deleted already, and held by {}", words::list(&pod.metadata.finalizers, 3)),
         format!("see who removes them: kubectl get pod {name} -n {} -o yaml", pod.metadata.namespace),
     ))
+}
+
+/// Nothing is done to a set that is being deleted.
+pub(super) fn leaving(now: &Snapshot<'_>) -> Stop {
+    let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
+    refuse(
+        "set-deleting",
+        format!("{name} is being deleted"),
+        format!(
+            "see what holds it: kubectl get statefulset {name} -n {namespace} -o jsonpath='{{.metadata.finalizers}}'"
+        ),
+    )
 }
 
 pub(super) fn refuse(reason: &'static str, because: String, hint: String) -> Stop {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::recover::refuse;
+use super::recover::{leaving, refuse};
 use super::{Goal, PatchKind, Plan, Recover, SetPatch, Step, Stop};
 use crate::controller::{Next, Rest, current_revision, next, would_get};
 use crate::kinds::{ControllerRevision, Strategy};
@@ -36,7 +36,7 @@ impl Goal for Undo {
             ..Plan::default()
         };
         if set.metadata.is_terminating() {
-            return Err(refuse("set-deleting", format!("{name} is being deleted"), String::new()));
+            return Err(leaving(now));
         }
         if !set.is_observed() {
             plan.steps.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });

@@ -70,6 +70,16 @@ pub fn render(view: &dyn View, output: Output, look: Look) -> Result<String> {
     })
 }
 
+/// A refusal for programs, on one line as all that acting commands say; people are told beside the answer.
+pub fn refusal(error: &Error, output: Output) -> Option<String> {
+    let value = error.refusal()?;
+    match output {
+        Output::Json => Some(format!("{value}\n")),
+        Output::Yaml => yaml(&value).ok().map(|text| format!("---\n{text}")),
+        Output::Text | Output::Wide | Output::Name => None,
+    }
+}
+
 /// Indented JSON with a line end.
 ///
 /// # Errors
@@ -85,5 +95,7 @@ pub fn json<T: serde::Serialize>(value: &T) -> Result<String> {
 /// # Errors
 /// When the value does not serialise.
 pub fn yaml<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_saphyr::to_string(value).map_err(|error| Error::cluster("could not write YAML").because(error))
+    let text = serde_saphyr::to_string(value);
+    let text = text.map_err(|error| Error::cluster("could not write YAML").because(error))?;
+    Ok(if text.ends_with('\n') { text } else { text + "\n" })
 }

@@ -12,11 +12,11 @@ pub fn plan(page: &mut Page, plan: &Plan) {
     page.line(&plan.headline);
     for (label, text) in &plan.facts {
         for (number, line) in text.lines().enumerate() {
-            page.field(&format!("  {}", if number == 0 { label } else { "" }), 11, line);
+            page.field(&format!("  {}", if number == 0 { label } else { "" }), 12, line);
         }
     }
     for warning in &plan.warnings {
-        page.field("  ! note", 11, warning);
+        page.field("  ! note", 12, warning);
     }
     for (number, step) in plan.steps.iter().enumerate() {
         let note = note(step);
@@ -28,7 +28,7 @@ pub fn plan(page: &mut Page, plan: &Plan) {
     }
     for (label, text) in [("then", &plan.then), ("stays", &plan.stays), ("back", &plan.back)] {
         if !text.is_empty() {
-            page.field(&format!("  {label}"), 9, text);
+            page.field(&format!("  {label}"), 10, text);
         }
     }
 }

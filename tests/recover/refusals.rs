@@ -12,6 +12,13 @@ fn refused(ns: &Namespace, args: &[&str], reason: &str) {
         assert!(run.stderr.contains(&format!("({reason})")), "{reason} expected\n{run}");
         assert!(run.stderr.lines().count() > 1, "it says what to do instead\n{run}");
     }
+    let run = ns.sts(&[&["recover"], args, &["--yes", "-o", "json"]].concat()).code(4);
+    let refusal: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(
+        (refusal["kind"].as_str(), refusal["reason"].as_str()),
+        (Some("Refusal"), Some(reason)),
+        "{run}"
+    );
     assert_eq!((uids(ns), version()), before);
 }
 
@@ -55,6 +62,19 @@ fn a_pod_that_is_leaving_already_is_left() {
     ns.wait_pod("web-1", "leaving", |pod| !pod["metadata"]["deletionTimestamp"].is_null());
     refused(&ns, &["web"], "terminating");
     ns.patch("pod/web-1", &serde_json::json!({"metadata": {"finalizers": null}}));
+}
+
+#[test]
+fn a_set_on_its_way_out_is_left() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("refused-deleting");
+    trap(&ns, "web", 2, "web-1", "");
+    ns.patch("sts/web", &serde_json::json!({"metadata": {"finalizers": ["example.com/hold"]}}));
+    ns.delete(&["sts", "web", "--wait=false", "--cascade=orphan"]);
+    refused(&ns, &["web"], "set-deleting");
+    let run = ns.sts(&["undo", "web", "--yes"]).code(4);
+    assert!(run.stderr.contains("(set-deleting)"), "{run}");
+    ns.patch("sts/web", &serde_json::json!({"metadata": {"finalizers": null}}));
 }
 
 #[test]

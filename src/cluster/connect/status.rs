@@ -30,13 +30,14 @@ impl Refusal {
 
 /// Field validation echoes the value it refuses (`Invalid value: {"kind":…}: why`): only the why is wanted.
 fn without_object(message: &str) -> String {
-    for start in
-        [": Invalid value: {", ": Invalid value: \"{", ": Invalid value: v1.", ": Invalid value: core."]
-    {
-        if let Some((before, rest)) = message.split_once(start)
-            && let Some((_, why)) = rest.rsplit_once("}: ").or_else(|| rest.rsplit_once("}\": "))
-        {
-            return format!("{before}: {why}");
+    // What a patch is refused for has no name of its own.
+    let message = message.trim_start().strip_prefix("\"\" is invalid: ").unwrap_or(message);
+    for start in ["{", "\"{", "v1.", "core.", "map[", "\"map["] {
+        if let Some((before, rest)) = message.split_once(&format!(": Invalid value: {start}")) {
+            let ends = ["}: ", "}\": ", "]: ", "]\": "];
+            let why =
+                ends.iter().filter_map(|end| Some(rest.rsplit_once(end)?.1)).min_by_key(|why| why.len());
+            return why.map_or_else(|| before.to_owned(), |why| format!("{before}: {why}"));
         }
     }
     message.to_owned()
@@ -108,6 +109,19 @@ mod tests {
 
     fn pair(reason: &str, message: &str) -> Refusal {
         Refusal { reason: reason.into(), message: message.into() }
+    }
+
+    #[test]
+    fn an_echoed_patch_is_left_out() {
+        let message = "\"\" is invalid: patch: Invalid value: \"map[spec:map[env:[map[name:A value:hunter2]]]]\": \
+                       strict decoding error: unknown field \"spec.template.spec.containers[0].imag\"";
+        let shown = without_object(message);
+        assert_eq!(
+            shown,
+            "patch: strict decoding error: unknown field \"spec.template.spec.containers[0].imag\""
+        );
+        // Cut off in the middle, nothing is known of what follows.
+        assert_eq!(without_object(&message[..80]), "patch");
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(in crate::commands) async fn climb(
             Consented::Nothing(plan) => match &rungs {
                 // A command that was interrupted while the pods were looked after goes on there.
                 Ok(rungs) if !rungs.is_empty() && looking.is_wanted() => Vec::new(),
-                _ => return Ok(idle(plan, name)),
+                _ => return Ok(idle(&live, plan, name)),
             },
             Consented::Answered(answer) => return Ok(answer),
         };

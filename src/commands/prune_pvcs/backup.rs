@@ -1,7 +1,7 @@
 //! The manifests that are written before a claim is deleted, and how they bring it back.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -30,9 +30,17 @@ impl Backup {
             (folder.to_owned(), fs::create_dir_all(folder))
         } else {
             let now = Timestamp::now().strftime("%Y%m%d-%H%M%S");
-            let folder = PathBuf::from(format!("./kubectl-sts-backup-{now}"));
-            let made = fs::create_dir(&folder);
-            (folder, made)
+            let first = PathBuf::from(format!("./kubectl-sts-backup-{now}"));
+            let more = (2..100).map(|number| PathBuf::from(format!("./kubectl-sts-backup-{now}-{number}")));
+            let mut made = (first.clone(), fs::create_dir(&first));
+            // Another one may have begun in the same second.
+            for folder in more {
+                if !matches!(&made.1, Err(error) if error.kind() == ErrorKind::AlreadyExists) {
+                    break;
+                }
+                made = (folder.clone(), fs::create_dir(folder));
+            }
+            made
         };
         made.map_err(|error| {
             Error::refused(format!("could not make {}; nothing was deleted", folder.display())).because(error)

@@ -79,6 +79,7 @@ impl Listing {
         let first = self.missing.first()?;
         Some(
             Error::refused(format!("you may not {}; nothing was written", words::list(&self.missing, 4)))
+                .reason("forbidden")
                 .hint(format!("check with: kubectl auth can-i {first}")),
         )
     }

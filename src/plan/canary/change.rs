@@ -184,7 +184,7 @@ fn differences(path: &mut Vec<String>, old: Option<&Value>, new: &Value, lines: 
                     }
                 }
                 _ if old == Some(new) => {}
-                _ => lines.push(path.join(".")),
+                _ => lines.push(format!("{} (changed)", path.join("."))),
             }
         }
         Value::Null => {
@@ -212,7 +212,12 @@ fn leaf(path: &[String], old: Option<&Value>, new: &Value) -> String {
         return format!("image of container {container}: {change}");
     }
     let shown = !within("env") && (within("resources") || new.is_number() || new.is_boolean());
-    if shown { format!("{}: {change}", path.join(".")) } else { path.join(".") }
+    let path = path.join(".");
+    match old {
+        _ if shown => format!("{path}: {change}"),
+        Some(old) if !old.is_null() => format!("{path} (changed)"),
+        _ => format!("{path} (added)"),
+    }
 }
 
 /// FNV-1a of the patch as JSON, whose keys are sorted.
@@ -246,7 +251,10 @@ mod tests {
     fn what_differs_is_told_without_values_of_variables() {
         for (patch, lines) in [
             (json!({"metadata": {"labels": {"app": "web"}}}), vec![]),
-            (json!({"metadata": {"annotations": {"token": "hunter3"}}}), vec!["metadata.annotations.token"]),
+            (
+                json!({"metadata": {"annotations": {"token": "hunter3"}}}),
+                vec!["metadata.annotations.token (added)"],
+            ),
             (
                 json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "web:2"}]}}}}),
                 vec!["image of container web: web:1 → web:2"],
@@ -255,7 +263,7 @@ mod tests {
                 json!({"spec": {"containers": [{"name": "web", "env": [{"name": "PASSWORD", "value": "hunter4"}],
                     "resources": {"limits": {"memory": "2Gi"}}, "ports": [{"containerPort": 81}]}]}}),
                 vec![
-                    "spec.containers[web].env[PASSWORD].value",
+                    "spec.containers[web].env[PASSWORD].value (changed)",
                     "spec.containers[web].ports[81] (added)",
                     "spec.containers[web].resources.limits.memory: 1Gi → 2Gi",
                 ],
