@@ -217,6 +217,10 @@ pub type Written = BTreeMap<String, Timestamp>;
 /// # Errors
 /// [`Stop`] when there is no such revision, or no other one.
 pub fn aim(now: &Snapshot<'_>, asked: Option<&str>, written: &Written) -> Result<Aim, Stop> {
+    if now.set.metadata.is_terminating() {
+        // Its revisions may be nobody's already.
+        return Err(leaving(now));
+    }
     let revisions = now.revisions()?;
     match asked {
         Some(asked) => named(now, &revisions, asked, written),
