@@ -11,7 +11,7 @@ use crate::cluster::inventory::Want;
 use crate::cluster::raw;
 use crate::controller::current_revision;
 use crate::error::{Error, Exit, Result};
-use crate::kinds::Kind;
+use crate::kinds::{Kind, Pod};
 use crate::plan::template;
 use crate::render::{Column, Glyph, Page, Table, View};
 use crate::snapshot::Snapshot;
@@ -80,6 +80,7 @@ struct Row {
     cause: String,
     marks: Vec<&'static str>,
     pods: Vec<String>,
+    glyph: Glyph,
 }
 
 impl History {
@@ -99,6 +100,15 @@ impl History {
             if *name == now.set.status.update_revision {
                 marks.push("update");
             }
+            let on: Vec<&Pod> = pods.iter().copied().filter(|pod| pod.revision() == name).collect();
+            let stuck = |pod: &&Pod| now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard());
+            let available = |pod: &&Pod| pod.is_available(now.set.spec.min_ready_seconds, now.taken_at);
+            let glyph = match on.as_slice() {
+                [] => Glyph::Empty,
+                on if on.iter().any(stuck) => Glyph::Bad,
+                on if on.iter().all(available) => Glyph::Good,
+                _ => Glyph::Moving,
+            };
             let hash = name.strip_prefix(meta.name.as_str()).unwrap_or(name).trim_start_matches('-');
             Row {
                 number: revision.revision,
@@ -112,11 +122,8 @@ impl History {
                     .cloned()
                     .unwrap_or_default(),
                 marks,
-                pods: pods
-                    .iter()
-                    .filter(|pod| pod.revision() == name)
-                    .map(|pod| pod.metadata.name.clone())
-                    .collect(),
+                pods: on.iter().map(|pod| pod.metadata.name.clone()).collect(),
+                glyph,
             }
         });
         Ok(History { name: meta.name.clone(), namespace: meta.namespace.clone(), rows: rows.collect() })
@@ -139,9 +146,8 @@ impl View for History {
         ]);
         let or_dash = |text: String| if text.is_empty() { "–".to_owned() } else { text };
         for row in &self.rows {
-            let glyph = if row.pods.is_empty() { Glyph::Empty } else { Glyph::Good };
             table.row(
-                Some(glyph),
+                Some(row.glyph),
                 vec![
                     row.number.to_string(),
                     row.name.clone(),
