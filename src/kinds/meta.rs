@@ -1,9 +1,10 @@
 //! Metadata, label selectors and conditions, which all kinds share.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::partial;
 
@@ -27,10 +28,25 @@ const ANNOTATIONS: [&str; 12] = [
     "argocd.argoproj.io/tracking-id",
 ];
 
-fn known_annotations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map, D::Error> {
-    let mut all = Map::deserialize(deserializer)?;
-    all.retain(|key, _| ANNOTATIONS.contains(&key.as_str()));
-    Ok(all)
+/// Annotations, of which only known ones are kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Annotations(Map);
+
+impl Deref for Annotations {
+    type Target = Map;
+
+    fn deref(&self) -> &Map {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Annotations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Annotations, D::Error> {
+        let mut all = Map::deserialize(deserializer)?;
+        all.retain(|key, _| ANNOTATIONS.contains(&key.as_str()));
+        Ok(Annotations(all))
+    }
 }
 
 partial! {
@@ -45,8 +61,7 @@ partial! {
         deletion_timestamp: Option<Timestamp>,
         deletion_grace_period_seconds: Option<i64>,
         labels: Map,
-        #[serde(deserialize_with = "known_annotations")]
-        annotations: Map,
+        annotations: Annotations,
         owner_references: Vec<OwnerReference>,
         finalizers: Vec<String>,
     }

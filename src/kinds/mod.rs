@@ -28,14 +28,26 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Declares partial types: every field may be missing, and is left out again when it holds its default.
+/// Reads `null` as what its absence means: the API server writes it for lists without omitempty, such as the endpoints of
+/// an EndpointSlice (discovery/v1 types.go).
+pub(crate) fn or_null<'de, D: serde::Deserializer<'de>, T: Default + serde::Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    <Option<T> as serde::Deserialize>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Declares partial types: every field may be missing or null, and is left out again when it holds its default.
 macro_rules! partial {
     ($($(#[$meta:meta])* struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty),* $(,)? })*) => { $(
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
         #[serde(rename_all = "camelCase", default)]
         pub struct $name {
-            $($(#[$field_meta])* #[serde(skip_serializing_if = "crate::kinds::is_default")] pub $field: $type,)*
+            $(
+                $(#[$field_meta])*
+                #[serde(skip_serializing_if = "crate::kinds::is_default", deserialize_with = "crate::kinds::or_null")]
+                pub $field: $type,
+            )*
         }
     )* };
 }

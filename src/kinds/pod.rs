@@ -288,6 +288,13 @@ impl Pod {
     }
 }
 
+impl ContainerStatus {
+    /// How it ended last, if it ever did.
+    pub fn last_end(&self) -> Option<&Terminated> {
+        self.state.terminated.as_ref().or(self.last_state.terminated.as_ref())
+    }
+}
+
 impl Terminated {
     /// Whether the runtime could not start it at all, so that it has no log.
     pub fn never_ran(&self) -> bool {

@@ -1,6 +1,6 @@
 //! A `ConfigMap` or `Secret`, or a key of it, is not there, or a container cannot be made for another reason.
 
-use super::pods::{clipped, grouped, wanted};
+use super::pods::{grouped, refusal, wanted};
 use super::prelude::*;
 use crate::snapshot::Why;
 
@@ -68,10 +68,15 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             }
             Cause::Refused(container, reason, said) => {
                 let said = if said.is_empty() { String::new() } else { format!(": {said}") };
-                let finding =
-                    group.finding(&RULE, &["cannot make a container", "cannot make a container"]).because(
-                        format!("container {container} is in {reason}, {}{said}", group.unready(snapshot)),
-                    );
+                let says = match *reason {
+                    "PostStartHookError" => ["fails in its postStart hook", "fail in their postStart hook"],
+                    "RunContainerError" => ["cannot start a container", "cannot start a container"],
+                    _ => ["cannot make a container", "cannot make a container"],
+                };
+                let finding = group.finding(&RULE, &says).because(format!(
+                    "container {container} is in {reason}, {}{said}",
+                    group.unready(snapshot)
+                ));
                 group.remedied(snapshot, finding)
             }
         }
@@ -85,7 +90,7 @@ fn plural(kind: &str) -> &'static str {
 
 /// The message without the pod's own name, which differs between pods with the same fault.
 fn said(message: &str) -> String {
-    clipped(message.split(" (pod: ").next().unwrap_or(message))
+    refusal(message.split(" (pod: ").next().unwrap_or(message))
 }
 
 /// The object the kubelet misses, by its wording (`kubelet_pods.go:makeEnvironmentVariables`, `volume/configmap`,

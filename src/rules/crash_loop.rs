@@ -1,5 +1,7 @@
 //! A container ends soon after every start.
 
+use jiff::SignedDuration;
+
 use super::pods::{clipped, ending, grouped, refusal, status, timing, wanted, within};
 use super::prelude::*;
 use crate::snapshot::Why;
@@ -11,6 +13,9 @@ pub const RULE: Rule = Rule {
     page: include_str!("../../docs/rules/crash-loop.md"),
     check,
 };
+
+/// How long the kubelet may take to write down what it has done to a container.
+const HANDLED: SignedDuration = SignedDuration::from_secs(2);
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     looping(snapshot, &RULE, false, |_| ["keeps crashing".to_owned(), "keep crashing".to_owned()])
@@ -65,14 +70,22 @@ fn cause(snapshot: &Snapshot<'_>, pod: &Pod, container: &str, last: &Terminated)
             newest.find(|event| event.reason == "Failed" && event.message.starts_with("Error: failed "))?;
         return Some(format!(": {}", refusal(&failed.message)));
     }
+    // The same failure of later runs is counted in the same event: it must have been seen by the end of that run.
+    let during = |event: &Event| {
+        let first = event.first_timestamp.or(event.last_seen());
+        first.zip(last.finished_at).is_none_or(|(first, end)| first <= end + HANDLED)
+            && event.last_seen().zip(last.started_at).is_none_or(|(seen, start)| seen >= start)
+    };
     // A container that is told to stop ends with 143, one that does not listen is killed (137), a polite one says 0.
     let stopped = matches!(last.exit_code, 0 | 137 | 143);
-    let probe = newest.find(|event| {
-        event.reason == "Unhealthy"
-            && ["Liveness", "Startup"].iter().any(|probe| event.message.starts_with(probe))
-    })?;
-    // The probe must have failed while that run lasted.
-    let during = probe.last_seen().zip(last.finished_at).is_none_or(|(seen, end)| seen <= end)
-        && probe.last_seen().zip(last.started_at).is_none_or(|(seen, start)| seen >= start);
-    (stopped && during).then(|| format!("; before that its {}", within(&clipped(&probe.message))))
+    let stops = |event: &Event| match event.reason.as_str() {
+        "Unhealthy" => ["Liveness", "Startup"].iter().any(|probe| event.message.starts_with(probe)),
+        reason => reason == "FailedPostStartHook",
+    };
+    let event = newest.find(|event| stops(event) && during(event)).filter(|_| stopped)?;
+    Some(if event.reason == "Unhealthy" {
+        format!("; before that its {}", within(&clipped(&event.message)))
+    } else {
+        "; it was stopped because its postStart hook failed".to_owned()
+    })
 }

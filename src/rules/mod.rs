@@ -18,6 +18,7 @@ mod claim_waiting_for_consumer;
 mod claim_zone_mismatch;
 mod config_missing;
 mod crash_loop;
+mod evicted_repeatedly;
 mod image_pull;
 mod init_failing;
 mod never_ready;
@@ -86,6 +87,7 @@ pub const RULES: &[&Rule] = &[
     &pod_name_taken::RULE,
     &pod_creation_failed::RULE,
     &stale_claim_wait::RULE,
+    &evicted_repeatedly::RULE,
 ];
 
 /// How bad a finding is.

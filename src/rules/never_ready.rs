@@ -24,9 +24,13 @@ enum Cause<'a> {
     /// All containers are, but not this readiness gate.
     Gate(&'a str, Severity),
     /// The sandbox cannot be made.
-    Sandbox,
+    Sandbox(&'static str),
     /// An init container is still at work.
     Init(&'a str),
+    /// A container should have started, and nobody says why it has not.
+    Silent(&'a str),
+    /// The kubelet of this node has not said anything of the pod.
+    Unclaimed(&'a str),
 }
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
@@ -36,7 +40,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         match (case.why()?, case.container()) {
             (Why::Unready { .. }, Some(container)) => Some(Cause::Probe(container, severity)),
             (Why::Unready { .. }, None) => Some(Cause::Gate(closed_gate(case.pod)?, severity)),
-            (Why::Sandbox { .. }, _) => Some(Cause::Sandbox),
+            (Why::Sandbox { message }, _) => Some(Cause::Sandbox(lacking(message))),
+            (Why::Silent, Some(container)) => Some(Cause::Silent(container)),
+            (Why::Silent, None) => Some(Cause::Unclaimed(&case.pod.spec.node_name)),
             (Why::Starting, _) => Some(Cause::Init(long_init(snapshot, case.pod)?)),
             _ => None,
         }
@@ -69,16 +75,32 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 .because(format!("all containers are ready, its readiness gate {gate} is not; {unready}"))
                 .remedy(group.describe(snapshot))
                 .only(*severity),
-            Cause::Sandbox => {
+            Cause::Sandbox(what) => {
                 let said = match group.first().why() {
                     Some(Why::Sandbox { message }) => gist(message),
                     _ => String::new(),
                 };
                 group
-                    .finding(&RULE, &["gets no network", "get no network"])
+                    .finding(&RULE, &[format!("gets no {what}"), format!("get no {what}")])
                     .because(format!("its sandbox cannot be made; {unready}: {said}"))
                     .remedy(group.describe(snapshot))
             }
+            Cause::Silent(container) => group
+                .finding(&RULE, &["does not start", "do not start"])
+                .because(format!(
+                    "container {container} should have started by now, and no event says why it has not; {unready}"
+                ))
+                .remedy(group.describe(snapshot)),
+            Cause::Unclaimed(node) => group
+                .finding(
+                    &RULE,
+                    &[
+                        format!("is not taken up by the kubelet of {node}"),
+                        format!("are not taken up by the kubelet of {node}"),
+                    ],
+                )
+                .because(format!("it was given to that node, and has no status of any container; {unready}"))
+                .remedy(format!("kubectl describe node {node}")),
             Cause::Init(container) => group
                 .finding(
                     &RULE,
@@ -93,6 +115,16 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
     });
     Ok(found.collect())
+}
+
+/// What the pod does not get while its sandbox cannot be made: mostly its network, but it may be the runtime itself.
+fn lacking(message: &str) -> &'static str {
+    let lower = message.to_lowercase();
+    if ["network", "cni", "plugin type=", "address", "ipam"].iter().any(|word| lower.contains(word)) {
+        "network"
+    } else {
+        "sandbox"
+    }
 }
 
 fn closed_gate(pod: &Pod) -> Option<&str> {

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::pods::{all, grouped};
+use super::pods::{all, grouped, leaving};
 use super::prelude::*;
 use crate::snapshot::{Lost, lost};
 
@@ -19,9 +19,10 @@ const TOLERATED: SignedDuration = SignedDuration::from_mins(5);
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let nodes = snapshot.nodes()?;
-    let groups = grouped(all(snapshot)?, |case| {
-        lost(snapshot, nodes, case.pod).map(|_| case.pod.spec.node_name.as_str())
-    });
+    // A pod that an earlier set of this name has left holds the name up as well.
+    let pods = all(snapshot)?.into_iter().chain(leaving(snapshot)?).collect();
+    let groups =
+        grouped(pods, |case| lost(snapshot, nodes, case.pod).map(|_| case.pod.spec.node_name.as_str()));
     let found = groups.iter().filter_map(|(node, group)| {
         let lost = lost(snapshot, nodes, group.first().pod)?;
         let (is, since) = match lost {

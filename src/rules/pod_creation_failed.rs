@@ -14,8 +14,11 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-/// The controller tries again at least this often (its back-off ends at 1,000 seconds).
-const RETRIES: SignedDuration = SignedDuration::from_mins(20);
+/// How long an event is kept (`--event-ttl` of the API server), with some slack. A failure whose pod is still not there has
+/// not been followed by a success; between two tries lie up to 17 minutes.
+const KEPT: SignedDuration = SignedDuration::from_mins(65);
+/// A new set has its first pod within seconds.
+const NEW: SignedDuration = SignedDuration::from_mins(2);
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let set = snapshot.set;
@@ -28,11 +31,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let succeeded = pods.filter_map(|pod| pod.metadata.creation_timestamp).max();
     let events = snapshot.events_about(set)?;
     let failed = events.iter().rev().find(|event| {
-        let recent = snapshot.since(event.last_seen()).is_none_or(|ago| ago < RETRIES);
+        let recent = snapshot.since(event.last_seen()).is_none_or(|ago| ago < KEPT);
         let unanswered = succeeded.zip(event.last_seen()).is_none_or(|(made, failed)| failed > made);
         event.reason == "FailedCreate" && recent && unanswered
     });
-    let Some(failed) = failed else { return Ok(Vec::new()) };
+    let Some(failed) = failed else { return Ok(ignored(snapshot).into_iter().collect()) };
     // `create Pod db-1 in StatefulSet db failed error: …`, capitalised since 1.35.
     let named = |replica: &&Replica<'_>| failed.message.split_whitespace().any(|word| word == replica.name);
     let replica = replicas.iter().filter(missing).find(named).unwrap_or(first);
@@ -43,6 +46,34 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             .because(format!("the API server said{}: {}", ago.unwrap_or_default(), clipped(said)))
             .remedy(look(snapshot, said)),
     ])
+}
+
+/// A set that has never been changed, is not new, and has no pod, which nobody explains.
+fn ignored(snapshot: &Snapshot<'_>) -> Option<Finding> {
+    let set = snapshot.set;
+    let name = &set.metadata.name;
+    let age = snapshot.since(set.metadata.creation_timestamp).filter(|age| *age > NEW)?;
+    let replicas = snapshot.replicas().ok()?;
+    let untouched = set.metadata.generation == 1 && set.status.replicas == 0;
+    if !untouched || replicas.is_empty() || replicas.iter().any(|replica| replica.pod.is_some()) {
+        return None;
+    }
+    let wanted = words::count(replicas.len(), "pod");
+    let finding = RULE.about(Kind::StatefulSet, name, format!("{name} has none of its pods"));
+    let at = in_namespace(snapshot);
+    Some(if set.is_observed() {
+        finding
+            .because(format!("{wanted} wanted for {}, and no event says why there is none", words::age(age)))
+            .remedy(format!("kubectl describe statefulset {name} {at}"))
+    } else {
+        finding
+            .because(format!(
+                "{wanted} wanted for {}, and the StatefulSet controller has not looked at it: it does not run, or \
+                 cannot keep up",
+                words::age(age)
+            ))
+            .remedy("kubectl get lease kube-controller-manager -n kube-system -o yaml")
+    })
 }
 
 /// Where to look for what refuses the pod.

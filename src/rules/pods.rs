@@ -67,6 +67,13 @@ pub(super) fn all<'a>(snapshot: &Snapshot<'a>) -> Result<Vec<Case<'a>>, Unseen> 
     Ok(all.filter_map(|it| Some(Case { ordinal: it.ordinal, pod: it.pod?, trouble: None })).collect())
 }
 
+/// Pods that have the name of a wanted replica while they belong to an earlier set, and are on their way out.
+pub(super) fn leaving<'a>(snapshot: &Snapshot<'a>) -> Result<Vec<Case<'a>>, Unseen> {
+    let squatters = snapshot.replicas()?.iter().filter_map(|it| Some((it.ordinal, it.squatter?)));
+    let leaving = squatters.filter(|(_, pod)| pod.metadata.is_terminating());
+    Ok(leaving.map(|(ordinal, pod)| Case { ordinal, pod, trouble: None }).collect())
+}
+
 /// Puts together the pods for which `cause` gives the same answer; those without an answer are left out.
 pub(super) fn grouped<'a, C: PartialEq>(
     cases: Vec<Case<'a>>,
@@ -206,7 +213,9 @@ pub(super) fn ending(end: &Terminated) -> String {
 /// When it ended and how long it had run: `, 20s ago, after 3s`.
 pub(super) fn timing(snapshot: &Snapshot<'_>, end: &Terminated) -> String {
     let ago = snapshot.since(end.finished_at).map(|ago| format!(", {} ago", words::age(ago)));
-    let ran = end.started_at.zip(end.finished_at).map(|(start, end)| end.duration_since(start));
+    // What never started has the year 1970 for a start.
+    let started = end.started_at.filter(|_| !end.never_ran());
+    let ran = started.zip(end.finished_at).map(|(start, end)| end.duration_since(start));
     let ran = ran.map(|ran| format!(", after {}", words::age(ran)));
     format!("{}{}", ago.unwrap_or_default(), ran.unwrap_or_default())
 }
@@ -257,15 +266,22 @@ pub(super) fn within(message: &str) -> String {
     chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
 }
 
-/// At most as long as two lines of a finding.
+/// At most as long as two lines of a finding; the end is kept too, as messages are wrapped from the outside.
 pub(super) fn clipped(text: &str) -> String {
-    const MOST: usize = 200;
+    const HEAD: usize = 90;
+    const TAIL: usize = 110;
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = text.trim_end_matches(['.', ' ']);
-    match text.char_indices().nth(MOST) {
-        Some((at, _)) => format!("{}…", text[..at].trim_end()),
-        None => text.to_owned(),
+    let all = text.chars().count();
+    if all <= HEAD + TAIL {
+        return text.to_owned();
     }
+    let head: String = text.chars().take(HEAD).collect();
+    let tail: String = text.chars().skip(all - TAIL).collect();
+    // Not within a word, where there are words.
+    let head = head.rsplit_once(' ').map_or(head.as_str(), |(head, _)| head);
+    let tail = tail.split_once(' ').map_or(tail.as_str(), |(_, tail)| tail);
+    format!("{head} … {tail}")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::pods::{all, clipped, grouped};
+use super::pods::{all, clipped, grouped, leaving};
 use super::prelude::*;
 use crate::snapshot::lost;
 
@@ -29,7 +29,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let nodes = snapshot.nodes().unwrap_or_default();
     // The deletionTimestamp is when the grace period ends, not when the deletion was asked for.
     let overdue = |pod: &Pod| snapshot.since(pod.metadata.deletion_timestamp);
-    let groups = grouped(all(snapshot)?, |case| {
+    // A pod that an earlier set of this name has left holds the name up as well.
+    let pods = all(snapshot)?.into_iter().chain(leaving(snapshot)?).collect();
+    let groups = grouped(pods, |case| {
         let pod = case.pod;
         // A lost node has its own rule.
         if overdue(pod)? <= SLACK || lost(snapshot, nodes, pod).is_some() {

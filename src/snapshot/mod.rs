@@ -17,6 +17,7 @@ pub use observed::{Namespace, Observed, Scope, Seen, ServerVersion, Unseen};
 pub use ordinal::{ClaimName, parse_pod_name};
 pub use replica::{Replica, Slot};
 pub use state::pod_state;
+use trouble::Unbound;
 pub use trouble::{Trouble, Why};
 
 use crate::kinds::*;
@@ -273,16 +274,19 @@ impl<'a> Snapshot<'a> {
             return None;
         }
         let events = self.events_about(pod).unwrap_or_default();
-        trouble::of(pod, &events, self.claimed(pod), self.taken_at)
+        trouble::of(pod, &events, self.unbound(pod), self.taken_at)
     }
 
-    /// When the youngest of the pod's claims without a volume was made; the pod itself where claims were not seen.
-    fn claimed(&self, pod: &Pod) -> Option<Timestamp> {
+    /// The youngest of the pod's claims without a volume; where claims were not seen there may be one as old as the pod.
+    fn unbound(&self, pod: &Pod) -> Option<Unbound> {
         if self.claims().is_err() {
-            return pod.metadata.creation_timestamp;
+            return Some(Unbound { made: pod.metadata.creation_timestamp, has_node: false });
         }
         let claims = pod.claim_names().filter_map(|name| self.claim(&name).ok().flatten());
-        claims.filter(|claim| !claim.is_bound()).filter_map(|claim| claim.metadata.creation_timestamp).max()
+        let unbound = claims.filter(|claim| !claim.is_bound());
+        let youngest = unbound.max_by_key(|claim| claim.metadata.creation_timestamp)?;
+        let has_node = youngest.metadata.annotations.contains_key("volume.kubernetes.io/selected-node");
+        Some(Unbound { made: youngest.metadata.creation_timestamp, has_node })
     }
 
     /// Since when the pod has been running without being ready for longer than its probes allow; `None` while it is

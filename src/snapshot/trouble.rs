@@ -2,7 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::kinds::{Condition, Container, ContainerStatus, Event, Pod, ReadinessGate, Terminated};
+use crate::kinds::{ContainerStatus, Event, Pod, Terminated};
+
+mod probes;
+mod waiting;
+
+use probes::SLACK;
+pub(super) use probes::late_since;
 
 /// What keeps a pod from being available.
 #[derive(Clone, Debug)]
@@ -67,6 +73,9 @@ pub enum Why<'a> {
         /// What the last failed probe said.
         message: Option<&'a str>,
     },
+    /// It should have started long ago, and nobody says why it has not. Where no container is named, its kubelet has
+    /// not said anything of the pod at all.
+    Silent,
     /// Nothing is wrong yet.
     Starting,
 }
@@ -85,7 +94,7 @@ impl Why<'_> {
             Why::CrashLoop { .. } => "CrashLoopBackOff",
             Why::Unschedulable { .. } => "Unschedulable",
             Why::Gated => "SchedulingGated",
-            Why::Mount { .. } | Why::Sandbox { .. } => "ContainerCreating",
+            Why::Mount { .. } | Why::Sandbox { .. } | Why::Silent => "ContainerCreating",
             Why::Unready { .. } => "not ready",
             Why::Starting => "starting",
         }
@@ -97,22 +106,21 @@ const LOOP: i32 = 3;
 /// The kubelet forgets a container's back-off after it ran this long (twice `MaxContainerBackOff`): what happened
 /// before that is history, not a loop.
 const STEADY: SignedDuration = SignedDuration::from_mins(10);
-/// How long a volume may take to be provided before a pod's waiting for it is remarkable.
-const PROVISION: SignedDuration = SignedDuration::from_mins(2);
-/// How long a mount may fail before it is more than a hiccup: the kubelet and the attach controller try again with a
-/// back-off of up to 2 minutes, and detaching from the last node takes its time.
-const MOUNT: SignedDuration = SignedDuration::from_mins(2);
-/// A probe is late only when it is over its own allowance by this much: probes run on the kubelet's clock, in periods.
-const SLACK: SignedDuration = SignedDuration::from_secs(60);
-/// How long a pod may look for a scheduler. Schedulers answer within seconds, if any of that name runs.
-const SCHEDULER: SignedDuration = SignedDuration::from_secs(60);
 
-/// What keeps `pod` from being available at `now`; `None` when it is ready and has not just crashed. `claimed` says when
-/// the youngest of its claims without a volume was made.
+/// A pod's claim without a volume, the youngest of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unbound {
+    /// When it was made.
+    pub made: Option<Timestamp>,
+    /// Whether the scheduler has chosen a node, for which the volume is being made.
+    pub has_node: bool,
+}
+
+/// What keeps `pod` from being available at `now`; `None` when it is ready and has not just crashed.
 pub(super) fn of<'a>(
     pod: &'a Pod,
     events: &[&'a Event],
-    claimed: Option<Timestamp>,
+    unbound: Option<Unbound>,
     now: Timestamp,
 ) -> Option<Trouble<'a>> {
     let since = match pod.condition("Ready") {
@@ -122,6 +130,14 @@ pub(super) fn of<'a>(
     let trouble = |container: Option<&'a str>, why| Some(Trouble { container, why, since });
     if pod.is_finished() {
         return None;
+    }
+    let begun = pod.container_statuses().any(|status| status.last_end().is_some());
+    if begun
+        && !pod.is_ready()
+        && let Some(why) = waiting::preparing(pod, events, now)
+    {
+        // How its containers ended says nothing any more, if the node was started anew.
+        return trouble(None, why);
     }
     let containers = |init: bool| {
         let statuses =
@@ -137,30 +153,29 @@ pub(super) fn of<'a>(
         return None;
     }
     if pod.spec.node_name.is_empty() && pod.status.phase != "Running" {
-        return trouble(None, scheduling(pod, claimed, now));
+        return trouble(None, waiting::scheduling(pod, unbound, now));
     }
-    if is_bare(pod) {
-        if let Some(message) = mounting(pod, events, now) {
-            return trouble(None, Why::Mount { message });
-        }
-        if let Some(message) = networking(pod, events, now) {
-            return trouble(None, Why::Sandbox { message });
-        }
+    if let Some(why) = waiting::preparing(pod, events, now) {
+        return trouble(None, why);
     }
     for container in pod.spec.init_containers.iter().chain(&pod.spec.containers) {
         let status = pod.container_statuses().find(|status| status.name == container.name);
         if let Some(status) = status.filter(|status| !status.ready)
             && let Some(started) = status.state.running.as_ref().and_then(|running| running.started_at)
-            && let Some(allowed) = overdue(container, status, started.max(since.unwrap_or(started)), now)
+            && let Some(allowed) =
+                probes::overdue(container, status, events, (started, since.unwrap_or(started)), now)
         {
             let message = last_message(events, Some(&container.name), |event| event.reason == "Unhealthy");
             return trouble(Some(&container.name), Why::Unready { allowed, message });
         }
     }
-    if let Some(since) = gates_closed(pod).and_then(|ready| ready.last_transition_time)
+    if let Some(since) = probes::gates_closed(pod).and_then(|ready| ready.last_transition_time)
         && now.duration_since(since) > SLACK
     {
         return trouble(None, Why::Unready { allowed: 0, message: None });
+    }
+    if let Some(container) = waiting::silent(pod, now) {
+        return trouble(container, Why::Silent);
     }
     trouble(None, Why::Starting)
 }
@@ -172,7 +187,7 @@ fn container_trouble<'a>(
     events: &[&'a Event],
     now: Timestamp,
 ) -> Option<Why<'a>> {
-    let last = status.state.terminated.as_ref().or(status.last_state.terminated.as_ref());
+    let last = status.last_end();
     if let Some(waiting) = &status.state.waiting {
         let message = Some(waiting.message.as_str()).filter(|message| !message.is_empty());
         return match waiting.reason.as_str() {
@@ -224,134 +239,26 @@ fn container_trouble<'a>(
     (status.restart_count >= LOOP && fails && run < STEADY && run < usual * 2 + SLACK / 2).then_some(looping)
 }
 
-fn scheduling(pod: &Pod, claimed: Option<Timestamp>, now: Timestamp) -> Why<'_> {
-    let younger = |than: SignedDuration, then: Option<Timestamp>| {
-        then.is_some_and(|then| now.duration_since(then) < than)
-    };
-    let created = pod.metadata.creation_timestamp;
-    let Some(scheduled) = pod.condition("PodScheduled") else {
-        return match created {
-            Some(_) if !younger(SCHEDULER, created) => Why::Unschedulable { message: "" },
-            _ => Why::Starting,
-        };
-    };
-    let message = scheduled.message.as_str();
-    let coming = (message.contains("unbound immediate PersistentVolumeClaims")
-        && younger(PROVISION, claimed))
-        || (message.contains("persistentvolumeclaim \"")
-            && message.contains("not found")
-            && younger(PROVISION, created));
-    match scheduled.reason.as_str() {
-        "SchedulingGated" => Why::Gated,
-        // A node was chosen for it, and its victims are being moved away.
-        "Unschedulable" if pod.status.nominated_node_name.is_empty() && !coming => {
-            Why::Unschedulable { message }
-        }
-        "SchedulerError" if !younger(SCHEDULER, scheduled.last_transition_time) => {
-            Why::Unschedulable { message }
-        }
-        _ => Why::Starting,
-    }
-}
-
-/// Whether the pod has neither its sandbox nor a container yet. Events outlive what they tell of: once the sandbox
-/// stands, all volumes are mounted.
-fn is_bare(pod: &Pod) -> bool {
-    let begun =
-        |status: &ContainerStatus| status.state.running.is_some() || status.state.terminated.is_some();
-    let mut statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
-    let sandbox = pod.condition("PodReadyToStartContainers").is_some_and(|made| made.status == "True");
-    pod.status.phase == "Pending" && !sandbox && !statuses.any(begun)
-}
-
-/// How long the kubelet has had the pod.
-fn waited(pod: &Pod, now: Timestamp) -> Option<SignedDuration> {
-    let scheduled = pod.condition("PodScheduled").and_then(|scheduled| scheduled.last_transition_time);
-    scheduled.or(pod.metadata.creation_timestamp).map(|since| now.duration_since(since))
-}
-
-/// The message of a mount that fails.
-fn mounting<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a str> {
-    let failed = |event: &Event| {
-        matches!(event.reason.as_str(), "FailedMount" | "FailedAttachVolume" | "FailedMapVolume")
-            && !event.message.contains("failed to sync")
-    };
-    // The sum the kubelet draws every 2 minutes says less than the failure of one volume.
-    let message = last_message(events, None, |event| {
-        failed(event) && !event.message.starts_with("Unable to attach or mount volumes")
-    })
-    .or_else(|| last_message(events, None, failed))?;
-    // An object that is not there is a fault at once, apart from the one every new namespace gets; anything else may
-    // pass, as a driver does that has yet to register on a new node.
-    let object = message.contains("configmap") || message.contains("secret");
-    let absent = message.contains("\" not found") || message.contains("non-existent");
-    let missing = object && absent && !message.contains("kube-root-ca.crt");
-    (missing || waited(pod, now).is_none_or(|waited| waited > MOUNT)).then_some(message)
-}
-
-/// The message of a sandbox that cannot be made for longer than a network takes to come up on a new node.
-fn networking<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a str> {
-    let message = last_message(events, None, |event| event.reason == "FailedCreatePodSandBox")?;
-    waited(pod, now).is_none_or(|waited| waited > MOUNT).then_some(message)
-}
-
-/// The condition that says since when only the pod's readiness gates keep it from being ready.
-fn gates_closed(pod: &Pod) -> Option<&Condition> {
-    let closed =
-        |gate: &ReadinessGate| pod.condition(&gate.condition_type).is_none_or(|gate| gate.status != "True");
-    pod.spec
-        .readiness_gates
-        .iter()
-        .any(closed)
-        .then(|| pod.condition("ContainersReady"))?
-        .filter(|ready| ready.status == "True")
-}
-
-/// The seconds a container's probes allow it to run without being ready.
-fn allowed(container: &Container, status: &ContainerStatus) -> i64 {
-    let startup = container.startup_probe.as_ref().filter(|_| status.started != Some(true));
-    startup.map_or(0, crate::kinds::Probe::allowance)
-        + container.readiness_probe.as_ref().map_or(0, crate::kinds::Probe::allowance)
-}
-
-/// When the time that the pod's probes give it is over, if it runs and is not ready: the last of its containers counts.
-pub(super) fn late_since(pod: &Pod) -> Option<Timestamp> {
-    if pod.is_ready() || pod.is_finished() {
-        return None;
-    }
-    let unready = pod.condition("Ready").and_then(|ready| ready.last_transition_time);
-    pod.spec
-        .containers
-        .iter()
-        .filter_map(|container| {
-            let status = pod.status.container_statuses.iter().find(|status| status.name == container.name)?;
-            let started = status.state.running.as_ref()?.started_at?;
-            let from = started.max(unready.unwrap_or(started));
-            (!status.ready)
-                .then(|| from.saturating_add(SignedDuration::from_secs(allowed(container, status))).ok())
-                .flatten()
-        })
-        .max()
-}
-
-/// The seconds the container's probes allow after `from`, if they are over.
-fn overdue(container: &Container, status: &ContainerStatus, from: Timestamp, now: Timestamp) -> Option<i64> {
-    let allowed = allowed(container, status);
-    let allowance = SignedDuration::from_secs(allowed);
-    (now.duration_since(from) > allowance + allowance.max(SLACK)).then_some(allowed)
-}
-
 fn image_of<'a>(pod: &'a Pod, status: &'a ContainerStatus) -> &'a str {
     let mut all = pod.spec.containers.iter().chain(&pod.spec.init_containers);
     all.find(|container| container.name == status.name).map_or(&status.image, |container| &container.image)
 }
 
-/// The newest message of such events, of one container where it is named.
+/// The newest message of such events, see [`last`].
 fn last_message<'a>(
     events: &[&'a Event],
     container: Option<&str>,
     wanted: impl Fn(&Event) -> bool,
 ) -> Option<&'a str> {
+    last(events, container, wanted).map(|event| event.message.as_str())
+}
+
+/// The newest of such events, of one container where it is named.
+fn last<'a>(
+    events: &[&'a Event],
+    container: Option<&str>,
+    wanted: impl Fn(&Event) -> bool,
+) -> Option<&'a Event> {
     let named = container.map(|name| format!("{{{name}}}"));
     events
         .iter()
@@ -361,7 +268,7 @@ fn last_message<'a>(
             wanted(event)
                 && named.as_ref().is_none_or(|named| path.is_empty() || path.ends_with(named.as_str()))
         })
-        .map(|event| event.message.as_str())
+        .copied()
 }
 
 #[cfg(test)]

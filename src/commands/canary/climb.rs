@@ -10,7 +10,7 @@ use crate::cluster::live::Live;
 use crate::cluster::raw::managers;
 use crate::commands::act::{Consent, Consented, Ending, Teller, consented, idle, recorded, stopped};
 use crate::error::{Error, Result};
-use crate::kinds::{HorizontalPodAutoscaler, Kind, StatefulSet};
+use crate::kinds::{HorizontalPodAutoscaler, Kind, Map, StatefulSet};
 use crate::plan::{Canary, Goal, Stamp};
 use crate::reconcile::{Outcome, Report, reconcile};
 use crate::render::live::show;
@@ -167,7 +167,7 @@ pub(in crate::commands) fn managed(set: &StatefulSet, raw: Option<&Value>) -> Ve
         }
     }
     let labels = &set.metadata.labels;
-    let annotations = &set.metadata.annotations;
+    let annotations: &Map = &set.metadata.annotations;
     for (who, map, key, evidence) in [
         ("Argo CD", annotations, "argocd.argoproj.io/tracking-id", "annotation"),
         ("Argo CD", labels, "argocd.argoproj.io/instance", "label"),

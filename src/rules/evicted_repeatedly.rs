@@ -1,0 +1,84 @@
+//! Pods of one name are evicted or refused by the kubelet, one after another.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+
+use super::pods::clipped;
+use super::prelude::*;
+
+pub const RULE: Rule = Rule {
+    code: "STS413",
+    name: "evicted-repeatedly",
+    severity: Severity::Error,
+    page: include_str!("../../docs/rules/evicted-repeatedly.md"),
+    check,
+};
+
+/// How many pods of one name make it more than an accident.
+const OFTEN: usize = 3;
+/// Within how long.
+const SPAN: SignedDuration = SignedDuration::from_mins(30);
+/// A pod that has lived for this long is taken to stay.
+const SETTLED: SignedDuration = SignedDuration::from_mins(5);
+
+fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    let events = snapshot.events()?;
+    let mut found = Vec::new();
+    for replica in snapshot.replicas()? {
+        let lives =
+            |pod: &Pod| snapshot.since(pod.metadata.creation_timestamp).is_some_and(|age| age > SETTLED);
+        if replica.pod.is_some_and(|pod| lives(pod) && !pod.is_finished()) {
+            continue;
+        }
+        let about = |event: &&Event| {
+            let it = &event.involved_object;
+            it.kind == "Pod"
+                && it.name == replica.name
+                && is_end(&event.reason)
+                && snapshot.since(event.last_seen()).is_some_and(|ago| ago < SPAN)
+        };
+        let ends: Vec<&Event> = events.iter().copied().filter(about).collect();
+        let pods: BTreeSet<&str> = ends.iter().map(|event| event.involved_object.uid.as_str()).collect();
+        let Some(last) = ends.iter().max_by_key(|event| event.last_seen()).filter(|_| pods.len() >= OFTEN)
+        else {
+            continue;
+        };
+        let first = ends.iter().filter_map(|event| event.first_timestamp.or(event.last_seen())).min();
+        let span = snapshot.since(first).map_or(String::new(), |span| format!(" in {}", words::age(span)));
+        let happens = if last.reason == "Evicted" {
+            "is evicted again and again"
+        } else {
+            "is refused by its node again and again"
+        };
+        let reason = if last.reason == "Evicted" { String::new() } else { format!("{}: ", last.reason) };
+        found.push(
+            RULE.about(Kind::Pod, &replica.name, format!("{} {happens}", replica.name))
+                .because(format!(
+                    "{} pods of that name{span}; {reason}{}",
+                    pods.len(),
+                    clipped(&last.message)
+                ))
+                .remedy(format!(
+                    "kubectl get events {} --field-selector involvedObject.name={},type=Warning",
+                    in_namespace(snapshot),
+                    replica.name
+                )),
+        );
+    }
+    Ok(found)
+}
+
+/// Reasons for which a kubelet ends a pod, or does not take it (`eviction_manager.go`, `predicate.go`,
+/// `topologymanager`), so that its phase is Failed and the set makes another.
+fn is_end(reason: &str) -> bool {
+    matches!(
+        reason,
+        "Evicted"
+            | "UnexpectedAdmissionError"
+            | "NodeAffinity"
+            | "NodePorts"
+            | "TopologyAffinityError"
+            | "PodOSNotSupported"
+    ) || reason.starts_with("OutOf")
+}

@@ -1,0 +1,93 @@
+//! The time that a pod's probes give it.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::last;
+use crate::kinds::{Condition, Container, ContainerStatus, Event, Pod, Probe, ReadinessGate};
+
+/// A probe is late only when it is over its own allowance by this much: probes run on the kubelet's clock, in periods.
+pub(super) const SLACK: SignedDuration = SignedDuration::from_secs(60);
+/// An event that is repeated faster than this may be dropped (`EventSourceObjectSpamFilter`: 25 at once, then one in five
+/// minutes).
+const SPARSE: SignedDuration = SignedDuration::from_mins(5);
+
+/// The condition that says since when only the pod's readiness gates keep it from being ready.
+pub(super) fn gates_closed(pod: &Pod) -> Option<&Condition> {
+    let closed =
+        |gate: &ReadinessGate| pod.condition(&gate.condition_type).is_none_or(|gate| gate.status != "True");
+    pod.spec
+        .readiness_gates
+        .iter()
+        .any(closed)
+        .then(|| pod.condition("ContainersReady"))?
+        .filter(|ready| ready.status == "True")
+}
+
+fn startup(container: &Container) -> i64 {
+    container.startup_probe.as_ref().map_or(0, Probe::allowance)
+}
+
+fn readiness(container: &Container) -> i64 {
+    container.readiness_probe.as_ref().map_or(0, Probe::allowance)
+}
+
+/// When the time that the pod's probes give it is over, if it runs and is not ready: the last of its containers counts.
+pub(in crate::snapshot) fn late_since(pod: &Pod) -> Option<Timestamp> {
+    if pod.is_ready() || pod.is_finished() {
+        return None;
+    }
+    let unready = pod.condition("Ready").and_then(|ready| ready.last_transition_time);
+    pod.spec
+        .containers
+        .iter()
+        .filter_map(|container| {
+            let status = pod.status.container_statuses.iter().find(|status| status.name == container.name)?;
+            let started = status.state.running.as_ref()?.started_at?;
+            let from = started.max(unready.unwrap_or(started));
+            let allowed = startup(container) + readiness(container);
+            (!status.ready).then(|| from.saturating_add(SignedDuration::from_secs(allowed)).ok()).flatten()
+        })
+        .max()
+}
+
+/// The seconds the container's probes allow, if they are over. It runs since `started`, and the pod has not been ready
+/// since `unready`.
+pub(super) fn overdue(
+    container: &Container,
+    status: &ContainerStatus,
+    events: &[&Event],
+    (started, unready): (Timestamp, Timestamp),
+    now: Timestamp,
+) -> Option<i64> {
+    let from = started.max(unready);
+    let (from, allowed) = if status.started == Some(true) && from == started {
+        begun(container, events, started)
+    } else if status.started == Some(true) {
+        (from, readiness(container))
+    } else {
+        (from, startup(container) + readiness(container))
+    };
+    let allowance = SignedDuration::from_secs(allowed);
+    (now.duration_since(from) > allowance + allowance.max(SLACK)).then_some(allowed)
+}
+
+/// From when on readiness counts, and the seconds allowed from then on. The status does not say when the startup probe
+/// passed, but it failed before that, and readiness is probed only after it.
+fn begun(container: &Container, events: &[&Event], started: Timestamp) -> (Timestamp, i64) {
+    if container.startup_probe.is_none() {
+        return (started, readiness(container));
+    }
+    let failed = |probe: &'static str| {
+        last(events, Some(&container.name), move |event| {
+            event.reason == "Unhealthy" && event.message.starts_with(probe)
+        })
+    };
+    let probed = failed("Readiness").and_then(|event| event.first_timestamp);
+    if let Some(probed) = probed.filter(|first| *first >= started) {
+        return (probed, readiness(container));
+    }
+    match failed("Startup").and_then(Event::last_seen).filter(|last| *last >= started) {
+        Some(last) => (last.saturating_add(SPARSE).unwrap_or(last), readiness(container)),
+        None => (started, startup(container) + readiness(container)),
+    }
+}

@@ -1,0 +1,150 @@
+//! What a pod waits for before its containers run: a node, its volumes, its sandbox, and the kubelet.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Unbound, Why, last_message};
+use crate::kinds::{ContainerStatus, Event, Pod};
+
+/// How long a volume may take to be provided before a pod's waiting for it is remarkable.
+const PROVISION: SignedDuration = SignedDuration::from_mins(2);
+/// How long the scheduler itself waits for the volumes it has asked for on a node (`bindTimeoutSeconds` of its plugin
+/// `VolumeBinding`). Until then the pod says nothing.
+const BIND: SignedDuration = SignedDuration::from_mins(10);
+/// How long a mount may fail before it is more than a hiccup: the kubelet and the attach controller try again with a
+/// back-off of up to 2 minutes, and detaching from the last node takes its time.
+const MOUNT: SignedDuration = SignedDuration::from_mins(2);
+/// How long a pod may look for a scheduler. Schedulers answer within seconds, if any of that name runs.
+const SCHEDULER: SignedDuration = SignedDuration::from_secs(60);
+/// A failure that is still going on is seen again within this time: the kubelet's back-off ends at 5 minutes.
+const FRESH: SignedDuration = SignedDuration::from_mins(6);
+/// How long a container may be about to start without a word. Images of many gigabytes take a quarter of an hour.
+const SILENT: SignedDuration = SignedDuration::from_mins(30);
+/// How long a kubelet may take to say that it has a pod. It does so in seconds, before it pulls or mounts anything.
+const UNCLAIMED: SignedDuration = SignedDuration::from_mins(10);
+
+/// What a pod without a node waits for.
+pub(super) fn scheduling<'a>(pod: &'a Pod, unbound: Option<Unbound>, now: Timestamp) -> Why<'a> {
+    let younger = |than: SignedDuration, then: Option<Timestamp>| {
+        then.is_some_and(|then| now.duration_since(then) < than)
+    };
+    let created = pod.metadata.creation_timestamp;
+    let Some(scheduled) = pod.condition("PodScheduled") else {
+        // It has a node already, which is written down once the volumes are there.
+        let chosen =
+            !pod.status.nominated_node_name.is_empty() || unbound.is_some_and(|claim| claim.has_node);
+        let wait = if chosen { BIND + SCHEDULER } else { SCHEDULER };
+        return match created {
+            Some(_) if !younger(wait, created) => Why::Unschedulable { message: "" },
+            _ => Why::Starting,
+        };
+    };
+    let claimed = unbound.and_then(|claim| claim.made);
+    let message = scheduled.message.as_str();
+    let coming = (message.contains("unbound immediate PersistentVolumeClaims")
+        && younger(PROVISION, claimed))
+        || (message.contains("persistentvolumeclaim \"")
+            && message.contains("not found")
+            && younger(PROVISION, created));
+    match scheduled.reason.as_str() {
+        "SchedulingGated" => Why::Gated,
+        // A node was chosen for it, and its victims are being moved away.
+        "Unschedulable" if pod.status.nominated_node_name.is_empty() && !coming => {
+            Why::Unschedulable { message }
+        }
+        "SchedulerError" if !younger(SCHEDULER, scheduled.last_transition_time) => {
+            Why::Unschedulable { message }
+        }
+        _ => Why::Starting,
+    }
+}
+
+/// What keeps the kubelet from making the pod's sandbox, where nothing of the pod runs: volumes and network come first.
+/// Events outlive what they tell of: once the sandbox stands, all that is over.
+pub(super) fn preparing<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<Why<'a>> {
+    let mut statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
+    let sandbox = pod.condition("PodReadyToStartContainers").is_some_and(|made| made.status == "True");
+    if sandbox || statuses.clone().any(|status| status.state.running.is_some()) {
+        return None;
+    }
+    let begun = statuses.any(|status| status.last_end().is_some());
+    let events: Vec<&Event> = if pod.status.phase == "Pending" && !begun {
+        events.to_vec()
+    } else {
+        // It has run before, as after the node was started anew (the kubelet's getPhase says Running then).
+        let unready = pod.condition("Ready").and_then(|ready| ready.last_transition_time)?;
+        let counts = |event: &&&Event| {
+            event.last_seen().is_some_and(|seen| seen > unready && now.duration_since(seen) < FRESH)
+        };
+        events.iter().filter(counts).copied().collect()
+    };
+    if let Some(message) = mounting(pod, &events, now) {
+        return Some(Why::Mount { message });
+    }
+    networking(pod, &events, now).map(|message| Why::Sandbox { message })
+}
+
+/// How long the kubelet has had the pod to do.
+fn waited(pod: &Pod, now: Timestamp) -> Option<SignedDuration> {
+    let since = |condition: &str| pod.condition(condition).and_then(|it| it.last_transition_time);
+    let scheduled = since("PodScheduled").or(pod.metadata.creation_timestamp);
+    scheduled.max(since("Ready")).map(|since| now.duration_since(since))
+}
+
+/// The message of a mount that fails.
+fn mounting<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a str> {
+    let failed = |event: &Event| {
+        matches!(event.reason.as_str(), "FailedMount" | "FailedAttachVolume" | "FailedMapVolume")
+            && !event.message.contains("failed to sync")
+    };
+    // The sum the kubelet draws every 2 minutes says less than the failure of one volume.
+    let message = last_message(events, None, |event| {
+        failed(event) && !event.message.starts_with("Unable to attach or mount volumes")
+    })
+    .or_else(|| last_message(events, None, failed))?;
+    // An object that is not there is a fault at once, apart from the one every new namespace gets; anything else may
+    // pass, as a driver does that has yet to register on a new node.
+    let object = message.contains("configmap") || message.contains("secret");
+    let absent = message.contains("\" not found") || message.contains("non-existent");
+    let missing = object && absent && !message.contains("kube-root-ca.crt");
+    (missing || waited(pod, now).is_none_or(|waited| waited > MOUNT)).then_some(message)
+}
+
+/// The message of a sandbox that cannot be made for longer than a network takes to come up on a new node.
+fn networking<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a str> {
+    let message = last_message(events, None, |event| event.reason == "FailedCreatePodSandBox")?;
+    waited(pod, now).is_none_or(|waited| waited > MOUNT).then_some(message)
+}
+
+/// A container that should have started long ago, and nobody says why it has not: its name, where the kubelet has said
+/// anything of the pod at all.
+pub(super) fn silent(pod: &Pod, now: Timestamp) -> Option<Option<&str>> {
+    let over = |since: Option<Timestamp>, limit: SignedDuration| {
+        since.is_some_and(|since| now.duration_since(since) > limit)
+    };
+    let since = |condition: &str| pod.condition(condition).and_then(|it| it.last_transition_time);
+    let begin = since("PodScheduled").or(pod.metadata.creation_timestamp);
+    let (inits, others) = (&pod.status.init_container_statuses, &pod.status.container_statuses);
+    if inits.is_empty() && others.is_empty() {
+        return over(begin, UNCLAIMED).then_some(None);
+    }
+    if inits.iter().any(|status| status.state.running.is_some() && !pod.is_sidecar(&status.name)) {
+        return None;
+    }
+    let ends = inits.iter().chain(others).filter_map(|status| status.last_end()?.finished_at).max();
+    let begin = begin.max(since("Ready")).max(ends);
+    // What comes first holds the rest up.
+    let held = inits.iter().find(|status| is_idle(status) && !(status.ready && is_over(status)));
+    let held = held.or_else(|| others.iter().find(|status| is_idle(status)))?;
+    over(begin, SILENT).then_some(Some(held.name.as_str()))
+}
+
+/// Neither running nor waiting for anything that has a name of its own.
+fn is_idle(status: &ContainerStatus) -> bool {
+    let waiting = status.state.waiting.as_ref().map(|waiting| waiting.reason.as_str());
+    status.state.running.is_none()
+        && matches!(waiting, None | Some("" | "ContainerCreating" | "PodInitializing"))
+}
+
+fn is_over(status: &ContainerStatus) -> bool {
+    status.state.terminated.as_ref().is_some_and(|end| end.exit_code == 0)
+}
