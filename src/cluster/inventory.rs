@@ -10,7 +10,7 @@ use super::connect::{Connection, ReadError};
 use super::decode;
 use crate::error::{Error, Result};
 use crate::kinds::*;
-use crate::snapshot::{Observed, Scope, Seen, ServerVersion, Unseen};
+use crate::snapshot::{NOMINATIONS, Observed, Scope, Seen, ServerVersion, Unseen};
 
 /// What is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,9 @@ pub async fn observe(connection: &Connection, scope: Scope, want: Want) -> Resul
             reading.keep(kind, None);
         }
     }
+    if want != Want::Claims && waits_for_node(&reading.observed) {
+        reading.read_nominations().await;
+    }
     let mut observed = reading.observed;
     observed.server = reading.version;
     // Lists are as of when they were answered, so ages are counted from then.
@@ -112,6 +115,15 @@ fn second_look(observed: &Observed) -> BTreeSet<Kind> {
     kinds
 }
 
+/// Whether an autoscaler may be adding a node for a pod.
+fn waits_for_node(observed: &Observed) -> bool {
+    let refused = |pod: &Pod| {
+        pod.condition("PodScheduled").is_some_and(|scheduled| scheduled.reason == "Unschedulable")
+            && pod.metadata.controller().is_some_and(|owner| owner.kind == "StatefulSet")
+    };
+    observed.pods.as_deref().unwrap_or_default().iter().any(refused)
+}
+
 struct Reading<'a> {
     connection: &'a Connection,
     namespace: Option<String>,
@@ -153,6 +165,26 @@ impl Reading<'_> {
     }
 
     /// Puts a list into its place; no body means there is nothing to know.
+    /// Adds the events with which autoscalers say that a node is coming: they are no warnings. Without them a pod only seems
+    /// to wait for nothing.
+    async fn read_nominations(&mut self) {
+        let path = Kind::Event.path(self.namespace.as_deref());
+        let connection = self.connection;
+        let lists = join_all(NOMINATIONS.map(|reason| {
+            let path = format!("{path}?fieldSelector=reason%3D{reason},type%3DNormal");
+            async move { connection.get_bytes(&path, "application/json").await }
+        }));
+        let lists: Vec<Event> = lists
+            .await
+            .into_iter()
+            .filter_map(|body| decode::list::<Event>(&body.ok()?).ok())
+            .flatten()
+            .collect();
+        if let Ok(events) = &mut self.observed.events {
+            events.extend(lists);
+        }
+    }
+
     fn keep(&mut self, kind: Kind, body: Option<Body>) {
         let observed = &mut self.observed;
         match kind {

@@ -165,6 +165,12 @@ impl Live {
                 .find(|set| set.metadata.name == self.name);
             let (pods, claims, events) =
                 (self.observed.pods.clone(), self.observed.claims.clone(), self.observed.events.clone());
+            let nominations = fresh.events.iter().flatten().filter(|event| event.r#type == "Normal").cloned();
+            let events = events.map(|mut events| {
+                events.retain(|event| event.r#type != "Normal");
+                events.extend(nominations);
+                events
+            });
             self.observed = fresh;
             self.observed.sets.retain(|set| set.metadata.name != self.name);
             self.observed.sets.extend(own);

@@ -41,6 +41,9 @@ pub fn sentence(snapshot: &Snapshot<'_>, next: &Next) -> String {
                 format!("nothing moves: the update stops at partition {partition} ({first})")
             }
         }
+        Next::Settled(Rest::OnDelete) if stale(snapshot).is_empty() => {
+            "waits for the pods you deleted to end".to_owned()
+        }
         Next::Settled(Rest::OnDelete) => {
             format!("nothing moves: OnDelete, {} for you to delete", words::list(&stale(snapshot), 4))
         }
@@ -66,6 +69,7 @@ pub fn brief(snapshot: &Snapshot<'_>, next: &Next) -> String {
             let baking = snapshot.baking().map(|good| format!(", baking {}", words::age(good)));
             format!("rests at partition {}{}", snapshot.set.partition(), baking.unwrap_or_default())
         }
+        Next::Settled(Rest::OnDelete) if stale(snapshot).is_empty() => "waits for pods to end".to_owned(),
         Next::Settled(Rest::OnDelete) => {
             format!("{} to delete by hand", words::count(stale(snapshot).len(), "pod"))
         }
@@ -109,15 +113,20 @@ fn acts(snapshot: &Snapshot<'_>, actions: &[Action]) -> String {
 }
 
 fn state(snapshot: &Snapshot<'_>, replica: &Replica<'_>) -> Option<String> {
-    let trouble = snapshot.trouble(replica.pod?)?;
-    Some(trouble.why.word().to_owned())
+    let pod = replica.pod?;
+    if pod.metadata.is_terminating() {
+        return Some("Terminating".to_owned());
+    }
+    Some(snapshot.trouble(pod)?.why.word().to_owned())
 }
 
 fn stale(snapshot: &Snapshot<'_>) -> Vec<String> {
     let update = &snapshot.set.status.update_revision;
     let replicas = snapshot.replicas().unwrap_or_default().iter();
     replicas
-        .filter(|replica| replica.pod.is_some_and(|pod| pod.revision() != update))
+        .filter(|replica| {
+            replica.pod.is_some_and(|pod| pod.revision() != update && !pod.metadata.is_terminating())
+        })
         .map(|replica| replica.name.clone())
         .collect()
 }

@@ -1,5 +1,7 @@
 //! A partition that no replica reaches: no update ever comes to a pod.
 
+use jiff::SignedDuration;
+
 use super::prelude::*;
 
 pub const RULE: Rule = Rule {
@@ -9,6 +11,9 @@ pub const RULE: Rule = Rule {
     page: include_str!("../../docs/rules/partition-above-replicas.md"),
     check,
 };
+
+/// How long an update may be staged before it looks forgotten.
+const STAGED: SignedDuration = SignedDuration::from_hours(1);
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let set = snapshot.set;
@@ -21,11 +26,17 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let waiting = *update != set.status.current_revision && pods.iter().any(|pod| pod.revision() != update);
     let count = words::count(usize::try_from(replicas).unwrap_or(0), "replica");
     let n = in_namespace(snapshot);
+    // An update is staged by a partition that equals the replicas, and rolled out by lowering it.
+    let revisions = snapshot.revisions().unwrap_or_default();
+    let made = revisions.iter().find(|revision| revision.metadata.name == *update);
+    let young = made.and_then(|revision| snapshot.since(revision.metadata.creation_timestamp));
+    let staged = partition == replicas && young.is_some_and(|age| age < STAGED);
     Ok(vec![if waiting {
         RULE.about(Kind::StatefulSet, name, format!("the update of {name} reaches no pod"))
             .because(format!("{update} is waiting, and partition {partition} is not below {count}"))
             .remedy(format!("kubectl sts promote {name} {n} --partition {}", replicas - 1))
             .remedy(format!("kubectl sts promote {name} {n} --full"))
+            .only(if staged { Severity::Note } else { Severity::Warning })
     } else {
         RULE.about(Kind::StatefulSet, name, format!("{name} has a partition that no replica reaches"))
             .because(format!("partition {partition} is not below {count}: the next update will reach no pod"))

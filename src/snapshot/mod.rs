@@ -18,7 +18,7 @@ pub use ordinal::{ClaimName, parse_pod_name};
 pub use replica::{Replica, Slot};
 pub use state::pod_state;
 use trouble::Unbound;
-pub use trouble::{Trouble, Why};
+pub use trouble::{NOMINATIONS, Trouble, Why};
 
 use crate::kinds::*;
 

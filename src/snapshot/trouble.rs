@@ -9,6 +9,8 @@ mod waiting;
 
 use probes::SLACK;
 pub(super) use probes::late_since;
+use waiting::Idle;
+pub use waiting::NOMINATIONS;
 
 /// What keeps a pod from being available.
 #[derive(Clone, Debug)]
@@ -54,6 +56,11 @@ pub enum Why<'a> {
         /// The scheduler's message.
         message: &'a str,
     },
+    /// No node can take it, and an autoscaler is adding one.
+    NodeComing {
+        /// The scheduler's message.
+        message: &'a str,
+    },
     /// A scheduling gate holds it.
     Gated,
     /// A volume cannot be attached or mounted.
@@ -83,7 +90,7 @@ pub enum Why<'a> {
 impl Why<'_> {
     /// Whether this is evidence that the pod will not become available by itself.
     pub fn is_hard(&self) -> bool {
-        !matches!(self, Why::Starting | Why::Gated)
+        !matches!(self, Why::Starting | Why::Gated | Why::NodeComing { .. })
     }
 
     /// In a word, the kubelet's own where it has one.
@@ -92,7 +99,7 @@ impl Why<'_> {
             Why::ImagePull { reason, .. } | Why::Config { reason, .. } => reason,
             Why::CrashLoop { last: Some(last), .. } if last.reason == "OOMKilled" => "OOMKilled",
             Why::CrashLoop { .. } => "CrashLoopBackOff",
-            Why::Unschedulable { .. } => "Unschedulable",
+            Why::Unschedulable { .. } | Why::NodeComing { .. } => "Unschedulable",
             Why::Gated => "SchedulingGated",
             Why::Mount { .. } | Why::Sandbox { .. } | Why::Silent => "ContainerCreating",
             Why::Unready { .. } => "not ready",
@@ -153,7 +160,7 @@ pub(super) fn of<'a>(
         return None;
     }
     if pod.spec.node_name.is_empty() && pod.status.phase != "Running" {
-        return trouble(None, waiting::scheduling(pod, unbound, now));
+        return trouble(None, waiting::scheduling(pod, events, unbound, now));
     }
     if let Some(why) = waiting::preparing(pod, events, now) {
         return trouble(None, why);
@@ -170,14 +177,15 @@ pub(super) fn of<'a>(
         }
     }
     if let Some(since) = probes::gates_closed(pod).and_then(|ready| ready.last_transition_time)
-        && now.duration_since(since) > SLACK
+        && now.duration_since(since) > probes::gate_slack(pod)
     {
         return trouble(None, Why::Unready { allowed: 0, message: None });
     }
-    if let Some(container) = waiting::silent(pod, now) {
-        return trouble(container, Why::Silent);
+    match waiting::silent(pod, now) {
+        Some(Idle::Pod) => trouble(None, Why::Silent),
+        Some(Idle::Container(name)) => trouble(Some(name), Why::Silent),
+        None => trouble(None, Why::Starting),
     }
-    trouble(None, Why::Starting)
 }
 
 fn container_trouble<'a>(

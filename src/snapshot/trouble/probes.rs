@@ -23,6 +23,18 @@ pub(super) fn gates_closed(pod: &Pod) -> Option<&Condition> {
         .filter(|ready| ready.status == "True")
 }
 
+/// How long a readiness gate may stay closed. Load balancers take minutes to find a new target healthy, and say so in the
+/// condition (aws-load-balancer-controller: `Elb.RegistrationInProgress`, `Elb.InitialHealthChecking`).
+pub(super) fn gate_slack(pod: &Pod) -> SignedDuration {
+    let proceeds = |gate: &ReadinessGate| {
+        pod.condition(&gate.condition_type).is_some_and(|gate| {
+            gate.status != "True"
+                && ["InProgress", "Initial", "Provisioning"].iter().any(|word| gate.reason.contains(word))
+        })
+    };
+    if pod.spec.readiness_gates.iter().any(proceeds) { SPARSE } else { SLACK }
+}
+
 fn startup(container: &Container) -> i64 {
     container.startup_probe.as_ref().map_or(0, Probe::allowance)
 }

@@ -22,8 +22,26 @@ const SILENT: SignedDuration = SignedDuration::from_mins(30);
 /// How long a kubelet may take to say that it has a pod. It does so in seconds, before it pulls or mounts anything.
 const UNCLAIMED: SignedDuration = SignedDuration::from_mins(10);
 
+/// Reasons of events with which the cluster autoscaler and karpenter say of a pod that a node is being added for it.
+pub const NOMINATIONS: [&str; 2] = ["TriggeredScaleUp", "Nominated"];
+/// How long a node may take to come (`--max-node-provision-time` of the cluster autoscaler).
+const NODE: SignedDuration = SignedDuration::from_mins(15);
+
+/// Whether an autoscaler is adding a node for the pod.
+fn is_nominated(events: &[&Event], now: Timestamp) -> bool {
+    events.iter().any(|event| {
+        NOMINATIONS.contains(&event.reason.as_str())
+            && event.last_seen().is_some_and(|seen| now.duration_since(seen) < NODE)
+    })
+}
+
 /// What a pod without a node waits for.
-pub(super) fn scheduling<'a>(pod: &'a Pod, unbound: Option<Unbound>, now: Timestamp) -> Why<'a> {
+pub(super) fn scheduling<'a>(
+    pod: &'a Pod,
+    events: &[&Event],
+    unbound: Option<Unbound>,
+    now: Timestamp,
+) -> Why<'a> {
     let younger = |than: SignedDuration, then: Option<Timestamp>| {
         then.is_some_and(|then| now.duration_since(then) < than)
     };
@@ -47,6 +65,7 @@ pub(super) fn scheduling<'a>(pod: &'a Pod, unbound: Option<Unbound>, now: Timest
             && younger(PROVISION, created));
     match scheduled.reason.as_str() {
         "SchedulingGated" => Why::Gated,
+        "Unschedulable" if is_nominated(events, now) => Why::NodeComing { message },
         // A node was chosen for it, and its victims are being moved away.
         "Unschedulable" if pod.status.nominated_node_name.is_empty() && !coming => {
             Why::Unschedulable { message }
@@ -115,9 +134,16 @@ fn networking<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a
     waited(pod, now).is_none_or(|waited| waited > MOUNT).then_some(message)
 }
 
-/// A container that should have started long ago, and nobody says why it has not: its name, where the kubelet has said
-/// anything of the pod at all.
-pub(super) fn silent(pod: &Pod, now: Timestamp) -> Option<Option<&str>> {
+/// What has not begun long after it should have, without anybody saying why.
+pub(super) enum Idle<'a> {
+    /// The kubelet has not said anything of the pod.
+    Pod,
+    /// This container does not start.
+    Container(&'a str),
+}
+
+/// What should have begun long ago, and nobody says why it has not.
+pub(super) fn silent(pod: &Pod, now: Timestamp) -> Option<Idle<'_>> {
     let over = |since: Option<Timestamp>, limit: SignedDuration| {
         since.is_some_and(|since| now.duration_since(since) > limit)
     };
@@ -125,7 +151,7 @@ pub(super) fn silent(pod: &Pod, now: Timestamp) -> Option<Option<&str>> {
     let begin = since("PodScheduled").or(pod.metadata.creation_timestamp);
     let (inits, others) = (&pod.status.init_container_statuses, &pod.status.container_statuses);
     if inits.is_empty() && others.is_empty() {
-        return over(begin, UNCLAIMED).then_some(None);
+        return over(begin, UNCLAIMED).then_some(Idle::Pod);
     }
     if inits.iter().any(|status| status.state.running.is_some() && !pod.is_sidecar(&status.name)) {
         return None;
@@ -135,7 +161,7 @@ pub(super) fn silent(pod: &Pod, now: Timestamp) -> Option<Option<&str>> {
     // What comes first holds the rest up.
     let held = inits.iter().find(|status| is_idle(status) && !(status.ready && is_over(status)));
     let held = held.or_else(|| others.iter().find(|status| is_idle(status)))?;
-    over(begin, SILENT).then_some(Some(held.name.as_str()))
+    over(begin, SILENT).then_some(Idle::Container(&held.name))
 }
 
 /// Neither running nor waiting for anything that has a name of its own.
