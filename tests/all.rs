@@ -22,6 +22,7 @@ mod controller;
 mod docs;
 mod doctor;
 mod history;
+mod lives;
 mod permissions;
 mod playground;
 mod prune;

@@ -17,6 +17,8 @@ pub const RULE: Rule = Rule {
 enum Cause<'a> {
     /// The scheduler says so.
     Refused(String),
+    /// The same, and an autoscaler is adding a node.
+    Coming(String),
     /// No scheduler says anything.
     Unheard(&'a str),
     /// Gates hold it back.
@@ -32,6 +34,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             }))
         }
         Why::Unschedulable { message } => Some(Cause::Refused(condensed(message))),
+        Why::NodeComing { message } => Some(Cause::Coming(condensed(message))),
         Why::Gated => {
             Some(Cause::Gates(case.pod.spec.scheduling_gates.iter().map(|gate| gate.name.as_str()).collect()))
         }
@@ -44,6 +47,17 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 .finding(&RULE, &["fits on no node", "fit on no node"])
                 .because(format!("{}; the scheduler says: {said}", group.unready(snapshot)))
                 .remedy(look(said, &describe)),
+            Cause::Coming(said) => group
+                .finding(
+                    &RULE,
+                    &["waits for a node that is being added", "wait for a node that is being added"],
+                )
+                .because(format!(
+                    "{}; an autoscaler says that it adds one, as {said}",
+                    group.unready(snapshot)
+                ))
+                .remedy(describe)
+                .only(Severity::Note),
             Cause::Unheard(scheduler) => group
                 .finding(
                     &RULE,
