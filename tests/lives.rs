@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::doctor::{finds, found};
+use crate::doctor::{finds, found, run_remedy};
 use crate::support::{self, Namespace};
 
 fn set(name: &str, annotations: &str, pod: &str) -> String {
@@ -70,5 +70,26 @@ fn a_pod_of_an_earlier_set_that_does_not_go_is_found() {
     finds(&ns, &["STS408 error Pod/web-0"]);
     ns.patch("pod/web-0", &json!({"metadata": {"finalizers": null}}));
     ns.wait_ready("web", 1);
+    finds(&ns, &[]);
+}
+
+#[test]
+fn a_scale_down_that_waits_for_itself_is_found_and_freed() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("deadlock");
+    let modes = "fake.test/then-1: crashloop, fake.test/then-after-1: 8s, fake.test/then-2: crashloop, \
+                 fake.test/then-after-2: 5s";
+    ns.apply(&set("web", modes, "").replace("replicas: 1", "replicas: 3"));
+    ns.wait_pod_status("web-1", "CrashLoopBackOff");
+    ns.wait_pod_status("web-2", "CrashLoopBackOff");
+    ns.kubectl(&["scale", "sts/web", "--replicas=1"]).ok();
+    finds(&ns, &["STS305 error Pod/web-2"]);
+    let run = ns.sts(&["recover", "web", "--yes"]).code(4);
+    assert!(run.stderr.contains("(scale-down)"), "{run}");
+    run_remedy(&ns, "STS305");
+    ns.wait("both to be gone", support::PATIENCE, || {
+        let pods = ns.pods();
+        if pods.len() == 1 { Ok(()) } else { Err(format!("{pods:?}")) }
+    });
     finds(&ns, &[]);
 }

@@ -130,8 +130,15 @@ impl Recover {
         if let (Blocker::NotReady, Some(trouble), true) = (because, hard, self.first) {
             let state = format!("{} is stuck ({})", replica.name, trouble.why.word());
             let would_get = would_get(now, on);
+            let condemned = now.condemned()?.iter().any(|replica| replica.ordinal == on);
             let below = i64::from(on) < i64::from(set.start()) + i64::from(set.partition());
-            return Err(if pod.revision() != would_get {
+            return Err(if condemned {
+                refuse(
+                    "scale-down",
+                    format!("{state}, and is to go itself, as the set is scaled down: it does not come back"),
+                    format!("if nothing in it is needed: kubectl delete pod {} -n {namespace}", replica.name),
+                )
+            } else if pod.revision() != would_get {
                 refuse(
                     "parallel",
                     format!("{state}, and a Parallel set replaces it by itself"),

@@ -34,6 +34,7 @@ mod replica_without_endpoint;
 mod retention_gap;
 mod rollback_trap;
 mod rollout_blocked;
+mod scale_down_deadlock;
 mod service_missing;
 mod service_name_empty;
 mod service_not_headless;
@@ -74,6 +75,7 @@ pub const RULES: &[&Rule] = &[
     &rollout_blocked::RULE,
     &partition_left_behind::RULE,
     &partition_above_replicas::RULE,
+    &scale_down_deadlock::RULE,
     &parallel_not_ordered::RULE,
     &image_pull::RULE,
     &crash_loop::RULE,
