@@ -2,15 +2,19 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use crate::cluster::connect::{ConnectArgs, Connection, connect};
 use crate::cluster::inventory::{self, Want};
 use crate::cluster::recorded::{self, Absent};
 use crate::error::{Error, Exit, Result};
 use crate::kinds::{LabelSelector, StatefulSet};
+use crate::render::spinner::Spinner;
 use crate::render::{Look, Output, View};
 use crate::snapshot::{Observed, Scope};
 
@@ -105,6 +109,9 @@ impl Global {
     }
 }
 
+/// What is read sooner needs no sign of life.
+const PATIENCE: Duration = Duration::from_millis(700);
+
 impl Sight {
     /// Observes the cluster.
     ///
@@ -121,7 +128,13 @@ impl Sight {
                 format!("-n {namespace}"),
             )
         };
-        let observed = inventory::observe(connection, scope, want).await?;
+        let mut reading = pin!(inventory::observe(connection, scope, want));
+        let observed = if let Ok(observed) = timeout(PATIENCE, &mut reading).await {
+            observed?
+        } else {
+            let _sign = Spinner::start(&format!("reading what is {place}"));
+            reading.await?
+        };
         Ok(Sight { observed, place, flags, namespace: None })
     }
 

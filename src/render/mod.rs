@@ -8,6 +8,7 @@ mod next;
 mod page;
 mod plan;
 pub mod progress;
+pub mod spinner;
 mod table;
 
 use serde_json::Value;
