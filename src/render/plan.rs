@@ -9,7 +9,7 @@ use crate::words;
 
 /// Writes the plan: every write by name, what happens then, what is not touched.
 pub fn plan(page: &mut Page, plan: &Plan) {
-    page.line(&plan.headline);
+    page.prose(&plan.headline, 4);
     for (label, text) in &plan.facts {
         for (number, line) in text.lines().enumerate() {
             page.field(&format!("  {}", if number == 0 { label } else { "" }), 12, line);

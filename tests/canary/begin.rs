@@ -26,6 +26,7 @@ fn a_canary_goes_step_by_step_to_the_end() {
             "--dry-run=client",
         ])
         .ok();
+    let plan = plan.split_whitespace().collect::<Vec<_>>().join(" ");
     for line in [
         "2 of 5 pods (postgres-4, then postgres-3) move to the new template",
         "image of container postgres: postgres:15-alpine → postgres:16-alpine",
