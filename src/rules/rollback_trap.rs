@@ -60,6 +60,7 @@ fn is_in(trouble: &Trouble<'_>) -> String {
         Why::Unready { .. } => "has not been ready".to_owned(),
         Why::Unschedulable { .. } => "has found no node".to_owned(),
         Why::Mount { .. } => "cannot mount its volumes, and has not been ready".to_owned(),
+        why if why.word() == "OOMKilled" => "has been running out of memory (OOMKilled)".to_owned(),
         why => format!("has been in {}", why.word()),
     }
 }

@@ -3,6 +3,7 @@
 use super::prelude::*;
 use super::scale_down_deadlock::deadlock;
 use crate::controller::{self, Blocker, Next};
+use crate::snapshot::Why;
 
 pub const RULE: Rule = Rule {
     code: "STS302",
@@ -26,20 +27,29 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let set = snapshot.set;
     let (name, pod_name) = (&set.metadata.name, &pod.metadata.name);
     let partition = set.start().saturating_add(set.partition());
+    // Otherwise old pods wait for whoever deletes them, or are deleted whatever the others are like.
+    let rolling = set.strategy() == Strategy::RollingUpdate;
     let (mut missing, mut old) = (Vec::new(), Vec::new());
     for replica in snapshot.replicas()?.iter().filter(|replica| replica.ordinal != on) {
         match replica.pod {
             None => missing.push(replica.name.clone()),
-            Some(pod) if replica.ordinal >= partition && pod.revision() != set.status.update_revision => {
+            Some(pod)
+                if rolling
+                    && replica.ordinal >= partition
+                    && pod.revision() != set.status.update_revision =>
+            {
                 old.push(replica.name.clone());
             }
             Some(_) => {}
         }
     }
     let condemned = snapshot.condemned()?;
+    // A set that comes up one pod after the other stands at the one that fails, whose own finding is enough.
+    let comes_up =
+        condemned.is_empty() && snapshot.replicas()?.iter().all(|it| it.ordinal <= on || it.pod.is_none());
     let waiting = match () {
         () if !old.is_empty() => format!("{} to be updated", are(&old)),
-        () if !missing.is_empty() => format!("{} to be created", are(&missing)),
+        () if !missing.is_empty() && !comes_up => format!("{} to be created", are(&missing)),
         () if !condemned.is_empty() && !set.is_parallel() => {
             let names: Vec<_> = condemned.iter().map(|replica| replica.name.clone()).collect();
             format!("{} to be deleted", are(&names))
@@ -50,8 +60,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let finding = RULE
         .about(Kind::StatefulSet, name, format!("the {what} of {name} stands still at {pod_name}"))
         .because(format!(
-            "{waiting}, and the controller waits for {pod_name} first, which is in {}",
-            trouble.why.word()
+            "{waiting}, and the controller waits for {pod_name} first, which {}",
+            is_in(&trouble.why)
         ))
         .also(Kind::Pod, pod_name);
     let earlier = &set.status.current_revision;
@@ -61,11 +71,25 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     } else if undo {
         finding.remedy(format!("kubectl sts undo {name} {}", in_namespace(snapshot)))
     } else {
-        finding.remedy(format!("kubectl sts doctor {name} {}", in_namespace(snapshot)))
+        finding.remedy(format!("kubectl describe pod {pod_name} {}", in_namespace(snapshot)))
     }])
 }
 
 fn are(names: &[String]) -> String {
     let verb = if names.len() == 1 { "is" } else { "are" };
     format!("{} {verb} still", words::list(names, 3))
+}
+
+/// What is the matter with a pod, after its name.
+fn is_in(why: &Why<'_>) -> String {
+    match why {
+        Why::CrashLoop { .. } if why.word() == "OOMKilled" => "runs out of memory (OOMKilled)".to_owned(),
+        Why::ImagePull { .. } | Why::Config { .. } | Why::CrashLoop { .. } => format!("is in {}", why.word()),
+        Why::Unschedulable { .. } => "fits on no node".to_owned(),
+        Why::Gated => "is held back by a scheduling gate".to_owned(),
+        Why::Mount { .. } => "cannot mount its volumes".to_owned(),
+        Why::Sandbox { .. } => "gets no network".to_owned(),
+        Why::Unready { .. } => "does not become ready".to_owned(),
+        Why::Starting => "is starting".to_owned(),
+    }
 }
