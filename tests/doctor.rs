@@ -105,6 +105,78 @@ fn a_service_that_is_not_headless_is_found() {
     finds(&ns, &[]);
 }
 
+/// The spec of a Service.
+fn spec(ns: &Namespace, service: &str) -> Value {
+    ns.kubectl_json(&["get", "service", service])["spec"].clone()
+}
+
+#[test]
+fn a_service_made_headless_keeps_its_ports() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("ports");
+    postgres(&ns, &cluster.storage_class("ssd", Binding::Immediate, false));
+    ns.delete(&["service", "postgres"]);
+    ns.apply(
+        "{apiVersion: v1, kind: Service, metadata: {name: postgres, labels: {team: db}}, spec: {selector: {app: \
+         postgres}, ports: [{name: sql, port: 80, targetPort: 5432}, {name: metrics, port: 9187, targetPort: prom}]}}",
+    );
+    let before = spec(&ns, "postgres")["ports"].clone();
+    finds(&ns, &["STS102 error Service/postgres"]);
+    run_remedy(&ns, "STS102");
+    finds(&ns, &[]);
+    assert_eq!(spec(&ns, "postgres")["ports"], before);
+    let labels = ns.kubectl_json(&["get", "service", "postgres"])["metadata"]["labels"].clone();
+    assert_eq!(labels, json!({"team": "db"}));
+}
+
+#[test]
+fn a_load_balancer_is_left_alone_and_gets_a_second_one_beside_it() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("balancer");
+    postgres(&ns, &cluster.storage_class("ssd", Binding::Immediate, false));
+    for (kind, local) in [("LoadBalancer", "Local"), ("NodePort", "Cluster")] {
+        ns.kubectl(&["delete", "service", "postgres", "postgres-outside", "--ignore-not-found"]).ok();
+        ns.apply(&format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: postgres, annotations: {{example.com/internal: \
+             \"true\"}}}}, spec: {{type: {kind}, externalTrafficPolicy: {local}, selector: {{app: postgres}}, ports: \
+             [{{name: sql, port: 80, targetPort: 5432}}, {{name: metrics, port: 9187, targetPort: prom}}]}}}}"
+        ));
+        let before = ns.kubectl_json(&["get", "service", "postgres"]);
+        finds(&ns, &["STS102 error Service/postgres"]);
+        run_remedy(&ns, "STS102");
+        let after = ns.kubectl_json(&["get", "service", "postgres"]);
+        assert_eq!(before["metadata"]["uid"], after["metadata"]["uid"], "the first one was not touched");
+        assert_eq!(before["spec"], after["spec"]);
+        let second = ns.kubectl_json(&["get", "service", "postgres-outside"]);
+        assert_eq!(second["metadata"]["annotations"]["example.com/internal"], "true");
+        assert_eq!(second["spec"]["type"], kind);
+        let ports = |service: &Value| -> Vec<Value> {
+            let ports = service["spec"]["ports"].as_array().unwrap().iter();
+            ports.map(|port| json!([port["name"], port["port"], port["targetPort"]])).collect()
+        };
+        assert_eq!(ports(&second), ports(&before));
+        let text = ns.sts(&["doctor", "-o", "json"]).stdout;
+        assert!(text.contains("clients outside the cluster can use postgres-outside"), "{text}");
+
+        // Once the clients have moved.
+        ns.patch("service/postgres", &json!({"spec": {"type": "ClusterIP"}}));
+        run_remedy(&ns, "STS102");
+        finds(&ns, &[]);
+    }
+}
+
+#[test]
+fn an_alias_becomes_a_headless_service() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("alias");
+    postgres(&ns, &cluster.storage_class("ssd", Binding::Immediate, false));
+    ns.delete(&["service", "postgres"]);
+    ns.kubectl(&["create", "service", "externalname", "postgres", "--external-name=db.example.com"]).ok();
+    finds(&ns, &["STS102 error Service/postgres"]);
+    run_remedy(&ns, "STS102");
+    finds(&ns, &[]);
+}
+
 #[test]
 fn a_service_that_selects_other_pods_is_found() {
     let Some(cluster) = support::cluster() else { return };

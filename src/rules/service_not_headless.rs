@@ -16,29 +16,34 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let Some(service) = snapshot.service()?.filter(|service| !service.is_headless()) else {
         return Ok(Vec::new());
     };
-    let (name, in_namespace) = (&service.metadata.name, in_namespace(snapshot));
+    let name = &service.metadata.name;
     let (what, but, remedy) = match (service.spec.r#type.as_str(), service.spec.cluster_ip.as_str()) {
         ("ExternalName", _) => (
             format!("Service {name} is an alias of {}", service.spec.external_name),
             "it is of type ExternalName".to_owned(),
-            recreate(snapshot, &in_namespace),
+            become_headless(snapshot, name),
         ),
-        (open @ ("NodePort" | "LoadBalancer"), _) => (
-            format!("Service {name} is not headless"),
-            format!("it is of type {open}, and clients outside the cluster need a second Service"),
-            recreate(snapshot, &in_namespace),
-        ),
+        (open @ ("NodePort" | "LoadBalancer"), _) => {
+            let (but, remedy) = opened(snapshot, service, open)?;
+            (format!("Service {name} is not headless"), format!("it is of type {open}, and {but}"), remedy)
+        }
         (_, ip) => (
             format!("Service {name} is not headless"),
             match ip {
                 "" => "it lacks clusterIP: None".to_owned(),
-                ip => format!("it has the cluster IP {ip}, and clients that use that need a second Service"),
+                ip => format!(
+                    "it has the cluster IP {ip}; clients that use that, or a port other than the pods' own, need a \
+                     second Service"
+                ),
             },
             // Keeps its ports, labels and annotations; a cluster IP cannot be changed in place.
             format!(
-                "kubectl patch service {name} {in_namespace} --type=merge -p \
-                 '{{\"spec\":{{\"clusterIP\":\"None\",\"clusterIPs\":null}}}}' --dry-run=client -o yaml | kubectl \
-                 replace --force -f -"
+                "{} --dry-run=client -o yaml | kubectl replace --force -f -",
+                services::patch(
+                    snapshot,
+                    name,
+                    &serde_json::json!({"spec": {"clusterIP": "None", "clusterIPs": null}})
+                )
             ),
         ),
     };
@@ -52,7 +57,44 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     Ok(vec![if set.replicas() > 1 { finding.remedy(remedy) } else { finding.only(Severity::Note) }])
 }
 
-fn recreate(snapshot: &Snapshot<'_>, in_namespace: &str) -> String {
-    let service = &snapshot.set.spec.service_name;
-    format!("kubectl delete service {service} {in_namespace} && {}", services::create(snapshot))
+/// An alias has neither an address nor clients of its own, and becomes a headless Service in place.
+fn become_headless(snapshot: &Snapshot<'_>, name: &str) -> String {
+    let patch = serde_json::json!({"spec": {
+        "type": "ClusterIP", "clusterIP": "None", "externalName": null, "selector": services::labels(snapshot.set),
+    }});
+    services::patch(snapshot, name, &patch)
+}
+
+/// What stands before a Service that clients outside the cluster use can be made headless, and the first step. Its
+/// address and ports on the nodes are lost with its type, so clients have to move to another Service before, which
+/// cannot have the same ones.
+fn opened(snapshot: &Snapshot<'_>, service: &Service, open: &str) -> Result<(String, String), Unseen> {
+    let (name, at) = (&service.metadata.name, in_namespace(snapshot));
+    let second = snapshot.services()?.iter().find(|other| {
+        other.metadata.name != *name
+            && other.spec.r#type == open
+            && other.spec.selector == service.spec.selector
+            && !service.spec.selector.is_empty()
+    });
+    if let Some(second) = second {
+        let second = &second.metadata.name;
+        return Ok((
+            format!(
+                "clients outside the cluster can use {second}; once they do, change the type of {name} to ClusterIP"
+            ),
+            format!("kubectl get services {name} {second} -o wide {at}"),
+        ));
+    }
+    let copy = serde_json::json!({
+        "metadata": {"name": format!("{name}-outside"), "uid": null, "resourceVersion": null, "ownerReferences": null},
+        "spec": {"clusterIP": null, "clusterIPs": null, "loadBalancerIP": null},
+    });
+    Ok((
+        "clients outside the cluster need a second Service first".to_owned(),
+        // All else is kept, above all the annotations that say what kind of load balancer it is.
+        format!(
+            "{} --dry-run=client -o yaml | sed 's/odePort: .*/odePort: 0/' | kubectl create -f -",
+            services::patch(snapshot, name, &copy)
+        ),
+    ))
 }

@@ -4,12 +4,21 @@ use super::prelude::*;
 
 /// A selector, for `kubectl set selector`, that every pod of the set satisfies.
 pub(super) fn selector(set: &StatefulSet) -> String {
+    written(labels(set))
+}
+
+/// The labels of such a selector.
+pub(super) fn labels(set: &StatefulSet) -> &Map {
     // A selector of expressions alone cannot be written that way; the template's labels satisfy it too.
-    let labels = match &set.spec.selector.match_labels {
+    match &set.spec.selector.match_labels {
         labels if labels.is_empty() => &set.spec.template.metadata.labels,
         labels => labels,
-    };
-    written(labels)
+    }
+}
+
+/// The command that changes a Service.
+pub(super) fn patch(snapshot: &Snapshot<'_>, service: &str, patch: &serde_json::Value) -> String {
+    format!("kubectl patch service {service} {} --type=merge -p '{patch}'", in_namespace(snapshot))
 }
 
 /// Labels as kubectl writes them: `app=web,tier=db`.
