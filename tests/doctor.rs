@@ -178,6 +178,24 @@ fn an_alias_becomes_a_headless_service() {
 }
 
 #[test]
+fn a_service_without_a_selector_is_found() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("no-selector");
+    postgres(&ns, &cluster.storage_class("ssd", Binding::Immediate, false));
+    ns.delete(&["service", "postgres"]);
+    ns.apply(
+        "{apiVersion: v1, kind: Service, metadata: {name: postgres}, spec: {clusterIP: None, ports: [{port: 5432}]}}",
+    );
+    assert_eq!(spec(&ns, "postgres")["ipFamilyPolicy"], "RequireDualStack", "what makes it hard");
+    if !ns.age("5m") {
+        return;
+    }
+    finds(&ns, &["STS103 error Service/postgres"]);
+    run_remedy(&ns, "STS103");
+    finds(&ns, &[]);
+}
+
+#[test]
 fn a_service_that_selects_other_pods_is_found() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("selector");

@@ -44,12 +44,21 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     } else {
         format!("Service {name} selects none of the pods of {}", set.metadata.name)
     };
-    let selector = services::selector(set);
-    let finding = RULE.about(Kind::Service, name, what).because(because).only(severity);
-    Ok(vec![
-        finding
-            .remedy(format!("kubectl set selector service {name} '{selector}' {}", in_namespace(snapshot))),
-    ])
+    let remedy = if service.is_headless() && service.spec.selector.is_empty() {
+        // The API server made it RequireDualStack, which it does not take from one with a selector on a cluster of one
+        // IP family (`registry/core/service/storage/alloc.go:initIPFamilyFields`).
+        services::patch(
+            snapshot,
+            name,
+            &serde_json::json!({"spec": {
+                "selector": services::labels(set), "ipFamilyPolicy": "PreferDualStack", "ipFamilies": null,
+            }}),
+        )
+    } else {
+        let selector = services::selector(set);
+        format!("kubectl set selector service {name} '{selector}' {}", in_namespace(snapshot))
+    };
+    Ok(vec![RULE.about(Kind::Service, name, what).because(because).remedy(remedy).only(severity)])
 }
 
 /// Somebody else writes the endpoints of such a Service, once there is somewhere to point to.
