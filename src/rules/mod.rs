@@ -1,9 +1,11 @@
 //! What can be wrong: one file a rule, each a pure function of a snapshot, with its page in `docs/rules`.
 
+mod amounts;
 mod claims;
 mod diagnose;
 mod pods;
 mod prelude;
+mod refusals;
 mod services;
 
 mod claim_class_missing;

@@ -1,7 +1,8 @@
 //! No node takes the pod.
 
-use super::pods::{clipped, grouped, wanted};
+use super::pods::{Group, clipped, grouped, wanted};
 use super::prelude::*;
+use super::refusals;
 use crate::snapshot::Why;
 
 pub const RULE: Rule = Rule {
@@ -40,46 +41,34 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
         _ => None,
     });
-    let found = groups.iter().map(|(cause, group)| {
-        let describe = group.describe(snapshot);
-        match cause {
-            Cause::Refused(said) => group
-                .finding(&RULE, &["fits on no node", "fit on no node"])
-                .because(format!("{}; the scheduler says: {said}", group.unready(snapshot)))
-                .remedy(look(said, &describe)),
-            Cause::Coming(said) => group
-                .finding(
-                    &RULE,
-                    &["waits for a node that is being added", "wait for a node that is being added"],
-                )
-                .because(format!(
-                    "{}; an autoscaler says that it adds one, as {said}",
-                    group.unready(snapshot)
-                ))
-                .remedy(describe)
-                .only(Severity::Note),
-            Cause::Unheard(scheduler) => group
-                .finding(
-                    &RULE,
-                    &[
-                        format!("waits for the scheduler {scheduler}"),
-                        format!("wait for the scheduler {scheduler}"),
-                    ],
-                )
-                .because(format!(
-                    "{}, and no scheduler of that name has looked at it",
-                    group.unready(snapshot)
-                ))
-                .remedy(format!(
-                    "kubectl get pods --all-namespaces | grep -i {}",
-                    if *scheduler == "default-scheduler" { "scheduler" } else { scheduler }
-                )),
-            Cause::Gates(gates) => group
-                .finding(&RULE, &["is held back by a scheduling gate", "are held back by a scheduling gate"])
-                .because(format!("whoever set it has to lift it: {}", words::list(gates, 4)))
-                .remedy(describe)
-                .only(Severity::Note),
-        }
+    let found = groups.iter().map(|(cause, group)| match cause {
+        Cause::Refused(said) => refused(snapshot, group, said),
+        Cause::Coming(said) => group
+            .finding(
+                &RULE,
+                &["waits for a node that is being added", "wait for a node that is being added"],
+            )
+            .because(format!("{}; an autoscaler says that it adds one, as {said}", group.unready(snapshot)))
+            .remedy(group.describe(snapshot))
+            .only(Severity::Note),
+        Cause::Unheard(scheduler) => group
+            .finding(
+                &RULE,
+                &[
+                    format!("waits for the scheduler {scheduler}"),
+                    format!("wait for the scheduler {scheduler}"),
+                ],
+            )
+            .because(format!("{}, and no scheduler of that name has looked at it", group.unready(snapshot)))
+            .remedy(format!(
+                "kubectl get pods --all-namespaces | grep -i {}",
+                if *scheduler == "default-scheduler" { "scheduler" } else { scheduler }
+            )),
+        Cause::Gates(gates) => group
+            .finding(&RULE, &["is held back by a scheduling gate", "are held back by a scheduling gate"])
+            .because(format!("whoever set it has to lift it: {}", words::list(gates, 4)))
+            .remedy(group.describe(snapshot))
+            .only(Severity::Note),
     });
     Ok(found.collect())
 }
@@ -90,18 +79,24 @@ fn condensed(message: &str) -> String {
     clipped(message)
 }
 
-/// Where to look for what the scheduler misses.
-fn look(said: &str, describe: &str) -> String {
-    let nodes = "kubectl get nodes -o custom-columns";
-    if said.contains("Insufficient") || said.contains("Too many pods") {
-        "kubectl describe nodes | grep -A 9 'Allocated resources'".to_owned()
-    } else if said.contains("taint") {
-        format!("{nodes}='NAME:.metadata.name,TAINTS:.spec.taints[*].key'")
-    } else if said.contains("node affinity/selector") {
-        "kubectl get nodes --show-labels".to_owned()
-    } else if said.contains("were unschedulable") {
-        "kubectl get nodes".to_owned()
-    } else {
-        describe.to_owned()
-    }
+/// No node takes these pods, for the reasons the scheduler gives.
+fn refused(snapshot: &Snapshot<'_>, group: &Group<'_>, said: &str) -> Finding {
+    let pod = group.first().pod;
+    let message = match group.first().why() {
+        Some(Why::Unschedulable { message }) => *message,
+        _ => said,
+    };
+    let all = refusals::refusals(message);
+    let decisive = refusals::decisive(snapshot, &all);
+    let meaning = decisive.and_then(|refusal| refusals::meaning(snapshot, pod, refusal, &all));
+    let meaning = meaning.map_or(String::new(), |meaning| format!("{meaning}; "));
+    let hopeless = decisive.filter(|refusal| refusals::is_hopeless(snapshot, pod, *refusal));
+    let remedy = hopeless
+        .and_then(|_| group.other_template(snapshot))
+        .or_else(|| refusals::look(snapshot, pod, decisive?))
+        .unwrap_or_else(|| group.describe(snapshot));
+    group
+        .finding(&RULE, &["fits on no node", "fit on no node"])
+        .because(format!("{}; {meaning}the scheduler says: {said}", group.unready(snapshot)))
+        .remedy(remedy)
 }

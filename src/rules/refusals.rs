@@ -1,0 +1,185 @@
+//! What the scheduler says about the nodes it refuses, taken apart: which reason matters, what it means for a set, and
+//! where to look.
+
+use std::collections::BTreeSet;
+
+use super::prelude::*;
+use super::{amounts, services};
+
+/// Why some of the nodes do not take a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal<'a> {
+    /// How many nodes; 0 where the scheduler does not count them.
+    pub nodes: usize,
+    /// Its words, such as `Insufficient cpu`.
+    pub reason: &'a str,
+}
+
+/// The reasons in a message such as `0/4 nodes are available: 1 node(s) had untolerated taint(s), 3 Insufficient cpu.`
+pub(super) fn refusals(message: &str) -> Vec<Refusal<'_>> {
+    let message = message.split(" preemption: ").next().unwrap_or(message);
+    let Some((_, reasons)) = message.split_once("nodes are available: ") else { return Vec::new() };
+    let each = reasons.trim_end_matches(['.', ' ']).split(", ");
+    each.map(|text| {
+        let (count, reason) = text.split_once(' ').unwrap_or(("", text));
+        match count.parse() {
+            Ok(nodes) => Refusal { nodes, reason },
+            Err(_) => Refusal { nodes: 0, reason: text },
+        }
+    })
+    .collect()
+}
+
+/// The reason that matters: the one for most of the nodes. That a node is tainted or cordoned says nothing about the
+/// pod, as every cluster has such nodes; it matters where those are more than all the others.
+pub(super) fn decisive<'a>(snapshot: &Snapshot<'_>, all: &[Refusal<'a>]) -> Option<Refusal<'a>> {
+    let weigh = |refusal: &Refusal<'a>| match refusal.reason {
+        reason if reason.contains("taint {node-role.kubernetes.io/") => 0,
+        reason if reason.contains("taint(s)") => refusal.nodes.saturating_sub(control_planes(snapshot)),
+        _ => refusal.nodes,
+    };
+    let (closed, others): (Vec<_>, Vec<_>) = all.iter().copied().partition(is_closed);
+    // The first of the largest: the scheduler sorts them by their words.
+    let largest = |some: &[Refusal<'a>]| {
+        some.iter().copied().reduce(|best, next| if weigh(&next) > weigh(&best) { next } else { best })
+    };
+    let rest: usize = others.iter().map(|refusal| refusal.nodes).sum();
+    // What is not counted, such as a claim without a volume, holds for every node.
+    let shut = largest(&closed).filter(|shut| others.is_empty() || (rest > 0 && weigh(shut) > rest));
+    shut.or_else(|| largest(&others))
+}
+
+/// Whether it is about nodes that take no pods, or only certain ones.
+fn is_closed(refusal: &Refusal<'_>) -> bool {
+    refusal.reason.contains("untolerated taint") || refusal.reason.contains("were unschedulable")
+}
+
+/// How many nodes keep everything but the control plane out.
+fn control_planes(snapshot: &Snapshot<'_>) -> usize {
+    let kept = |node: &&Node| {
+        let mut taints = node.spec.taints.iter();
+        taints.any(|taint| {
+            ["control-plane", "master"]
+                .iter()
+                .any(|role| taint.key == format!("node-role.kubernetes.io/{role}"))
+        })
+    };
+    snapshot.nodes().map_or(0, |nodes| nodes.iter().filter(kept).count())
+}
+
+/// What that reason means for this pod, where more can be said than the scheduler does.
+pub(super) fn meaning(
+    snapshot: &Snapshot<'_>,
+    pod: &Pod,
+    refusal: Refusal<'_>,
+    all: &[Refusal<'_>],
+) -> Option<String> {
+    let reason = refusal.reason;
+    if let Some(resource) = reason.strip_prefix("Insufficient ") {
+        return amounts::too_large(snapshot, pod, resource);
+    }
+    if reason.contains("anti-affinity") {
+        return Some(apart(snapshot, pod, refusal.nodes));
+    }
+    if reason.contains("topology spread constraints") {
+        if reason.contains("missing required label") {
+            return Some("those nodes lack the label its spread constraint goes by".to_owned());
+        }
+        let counted = match all.iter().any(is_closed) {
+            true => "; tainted nodes count, unless its nodeTaintsPolicy is Honor",
+            false => "",
+        };
+        return Some(format!(
+            "its spread constraint wants it where there are fewer of these pods, and no node there takes it{counted}"
+        ));
+    }
+    if reason.contains("free ports") {
+        return Some("each node has a host port only once".to_owned());
+    }
+    lonely_selector(snapshot, pod).filter(|_| reason.contains("node affinity/selector"))
+}
+
+/// What anti-affinity that keeps a pod from so many nodes amounts to. The rule itself may be another pod's; where the
+/// replicas have those nodes, or zones, it is about them.
+fn apart(snapshot: &Snapshot<'_>, pod: &Pod, refused: usize) -> String {
+    let all = snapshot.replicas().unwrap_or_default().iter().chain(snapshot.condemned().unwrap_or_default());
+    let own: BTreeSet<&str> = all
+        .filter_map(|replica| replica.pod)
+        .filter(|other| other.metadata.name != pod.metadata.name && !other.is_finished())
+        .map(|other| other.spec.node_name.as_str())
+        .filter(|node| !node.is_empty())
+        .collect();
+    let replicas = words::count(usize::try_from(snapshot.set.replicas()).unwrap_or_default(), "replica");
+    if own.len() == refused && refused > 0 {
+        let nodes = words::count(refused, "node");
+        return format!("{replicas} need a node each, and {nodes} can be had");
+    }
+    let nodes = snapshot.nodes().unwrap_or_default();
+    let zone_of = |name: &str| nodes.iter().find(|node| node.metadata.name == name).and_then(Node::zone);
+    let zones: BTreeSet<&str> = own.iter().filter_map(|node| zone_of(node)).collect();
+    let within = nodes.iter().filter(|node| node.zone().is_some_and(|zone| zones.contains(zone))).count();
+    if own.len() < refused && refused <= within {
+        let zones = words::count(zones.len(), "zone");
+        return format!("{replicas} need a zone each, and {zones} can be had");
+    }
+    format!("it must not be where another pod is, on or around {}", words::count(refused, "node"))
+}
+
+/// That no node has the labels of the pod's nodeSelector.
+fn lonely_selector(snapshot: &Snapshot<'_>, pod: &Pod) -> Option<String> {
+    let nodes = snapshot.nodes().ok().filter(|nodes| !nodes.is_empty())?;
+    let wanted = &pod.spec.node_selector;
+    let none = !nodes.iter().any(|node| matches_labels(wanted, &node.metadata.labels));
+    (!wanted.is_empty() && none).then(|| format!("no node is labelled {}", services::written(wanted)))
+}
+
+/// The command that shows what the scheduler misses.
+pub(super) fn look(snapshot: &Snapshot<'_>, pod: &Pod, refusal: Refusal<'_>) -> Option<String> {
+    let (reason, name, at) = (refusal.reason, &pod.metadata.name, in_namespace(snapshot));
+    let nodes = "kubectl get nodes -o custom-columns";
+    Some(if let Some(resource) = reason.strip_prefix("Insufficient ") {
+        if amounts::too_large(snapshot, pod, resource).is_some() {
+            let key = resource.replace('.', "\\.");
+            format!("{nodes}='NAME:.metadata.name,ALLOCATABLE:.status.allocatable.{key}'")
+        } else {
+            // The table of what is requested on each node.
+            format!("kubectl describe nodes | grep -E '^Name:|^  {resource}  '")
+        }
+    } else if reason.contains("Too many pods") {
+        "kubectl describe nodes | grep -E '^Name:|^  pods:|^Non-terminated'".to_owned()
+    } else if reason.contains("taint") {
+        format!("{nodes}='NAME:.metadata.name,TAINTS:.spec.taints[*].key'")
+    } else if reason.contains("were unschedulable") {
+        "kubectl get nodes".to_owned()
+    } else if reason.contains("node affinity/selector") {
+        let wanted = &pod.spec.node_selector;
+        let keys: Vec<_> = wanted.keys().map(String::as_str).collect();
+        // Where a node has these labels it is the affinity that no node satisfies.
+        let mut nodes = snapshot.nodes().unwrap_or_default().iter();
+        if keys.is_empty() || nodes.any(|node| matches_labels(wanted, &node.metadata.labels)) {
+            "kubectl get nodes --show-labels".to_owned()
+        } else {
+            format!("kubectl get nodes -L {}", keys.join(","))
+        }
+    } else if reason.contains("anti-affinity") || reason.contains("topology spread constraints") {
+        format!(
+            "kubectl get pods -l '{}' -o wide {at} && kubectl get nodes -L topology.kubernetes.io/zone",
+            services::selector(snapshot.set)
+        )
+    } else if reason.contains("pod affinity rules") {
+        format!("kubectl get pod {name} -o jsonpath='{{.spec.affinity.podAffinity}}' {at}")
+    } else if reason.contains("free ports") {
+        "kubectl get pods -A -o custom-columns='NODE:.spec.nodeName,NAMESPACE:.metadata.namespace,POD:.metadata.name,\
+         PORTS:.spec.containers[*].ports[*].hostPort' | grep -v '<none>$'"
+            .to_owned()
+    } else {
+        return None;
+    })
+}
+
+/// Whether the pod fits on no node however empty: another template can help, room cannot.
+pub(super) fn is_hopeless(snapshot: &Snapshot<'_>, pod: &Pod, refusal: Refusal<'_>) -> bool {
+    let resource = refusal.reason.strip_prefix("Insufficient ");
+    resource.is_some_and(|resource| amounts::too_large(snapshot, pod, resource).is_some())
+        || (refusal.reason.contains("node affinity/selector") && lonely_selector(snapshot, pod).is_some())
+}
