@@ -196,6 +196,36 @@ fn a_service_without_a_selector_is_found() {
 }
 
 #[test]
+fn a_higher_memory_limit_reaches_the_pod_that_needs_it() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("memory");
+    let set = |name: &str, spec: &str| {
+        format!(
+            "---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{clusterIP: None, selector: \
+             {{app: {name}}}}}}}\n---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: {name}}}\nspec:\n  \
+             replicas: 1\n  serviceName: {name}\n  selector: {{matchLabels: {{app: {name}}}}}\n  {spec}\n  template:\n    \
+             metadata: {{labels: {{app: {name}}}, annotations: {{fake.test/mode: oom}}}}\n    spec:\n      \
+             terminationGracePeriodSeconds: 1\n      containers: [{{name: main, image: \"web:1\", resources: {{limits: \
+             {{memory: 512Mi}}}}}}]\n"
+        )
+    };
+    let sets = [
+        ("ordered", "podManagementPolicy: OrderedReady"),
+        ("parallel", "podManagementPolicy: Parallel"),
+        ("manual", "updateStrategy: {type: OnDelete}"),
+    ];
+    for (name, spec) in sets {
+        ns.apply(&set(name, spec));
+        finds(&ns, &[&format!("STS407 error Pod/{name}-0")]);
+        run_remedy(&ns, "STS407");
+        ns.wait_pod(&format!("{name}-0"), "it has twice the memory", |pod| {
+            pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "1Gi"
+        });
+        ns.delete(&["statefulset", name]);
+    }
+}
+
+#[test]
 fn a_service_that_selects_other_pods_is_found() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("selector");

@@ -2,8 +2,10 @@
 
 use jiff::SignedDuration;
 
-use super::pods::{container, grouped, status, wanted};
+use super::amounts;
+use super::pods::{Group, container, grouped, status, wanted};
 use super::prelude::*;
+use crate::controller::{self, MaxUnavailable};
 use crate::snapshot::Why;
 
 pub const RULE: Rule = Rule {
@@ -48,14 +50,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             Some((status.restart_count, ends.into_iter().flatten().filter_map(|end| end.finished_at).max()))
         };
         let (restarts, last) = group.iter().filter_map(kills).max().unwrap_or_default();
-        // Init containers cannot be named to `kubectl set resources`.
-        let more = limit
-            .filter(|_| group.first().pod.spec.containers.iter().any(|it| it.name == **name))
-            .and_then(|limit| doubled(limit))
-            .map(|double| {
-                let (set, at) = (&snapshot.set.metadata.name, in_namespace(snapshot));
-                format!("kubectl set resources statefulset/{set} -c {name} --limits=memory={double} {at}")
-            });
+        let more = more(snapshot, group, (name, *limit, *severity));
         let limit = limit
             .map_or("without a memory limit, so the node itself ran short".to_owned(), |limit| {
                 format!("with a memory limit of {limit}")
@@ -75,11 +70,64 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     Ok(found.collect())
 }
 
-/// Twice a quantity in whole units.
-fn doubled(limit: &str) -> Option<String> {
-    let digits = limit.find(|c: char| !c.is_ascii_digit()).unwrap_or(limit.len());
-    let number: u64 = limit[..digits].parse().ok()?;
-    let unit = &limit[digits..];
-    let double = number.checked_mul(2)?;
-    (!unit.starts_with('.')).then(|| format!("{double}{unit}"))
+/// Gives the container more memory, where its limit is at fault, and sees to it that the pods get it.
+fn more(
+    snapshot: &Snapshot<'_>,
+    group: &Group<'_>,
+    (container, limit, severity): (&str, Option<&String>, Severity),
+) -> Option<String> {
+    let set = snapshot.set;
+    let (name, at) = (&set.metadata.name, in_namespace(snapshot));
+    let first = group.first();
+    let loops = severity == Severity::Error;
+    let (has, gets) = (first.pod.revision(), controller::would_get(snapshot, first.ordinal));
+    if loops
+        && (has != gets || before_is_fine(snapshot, group))
+        && let Some(other) = group.other_template(snapshot)
+    {
+        return Some(other);
+    }
+    // Neither init containers nor those put in on the way can be named to `kubectl set resources`.
+    let template = &set.spec.template.spec.containers;
+    let known = if template.is_empty() { &first.pod.spec.containers } else { template };
+    let double = amounts::doubled(limit.filter(|_| known.iter().any(|it| it.name == container))?)?;
+    // A new template does not reach pods below the partition.
+    let below = i64::from(first.ordinal) < i64::from(set.start()) + i64::from(set.partition());
+    if below && set.strategy() == Strategy::RollingUpdate {
+        return None;
+    }
+    let raise =
+        format!("kubectl set resources statefulset/{name} -c {container} --limits=memory={double} {at}");
+    // An ordered set waits for the pods that fail instead of replacing them (kubernetes/kubernetes#67250).
+    let trapping = MaxUnavailable::of(snapshot.server) == MaxUnavailable::Trapping;
+    let freed = match set.strategy() {
+        Strategy::RollingUpdate => !set.is_parallel() || trapping,
+        Strategy::OnDelete => true,
+        Strategy::Recreate | Strategy::Unknown => false,
+    };
+    if !loops || !freed {
+        return Some(raise);
+    }
+    // Without the stanza the pod would come back as it was, which recover knows.
+    if set.strategy() == Strategy::RollingUpdate && set.rolling_update().is_none() {
+        return Some(format!("{raise} && kubectl sts recover {name} {at}"));
+    }
+    let pods: Vec<_> = group.iter().map(|case| case.pod.metadata.name.as_str()).collect();
+    Some(format!("{raise} && kubectl delete pod {} {at}", pods.join(" ")))
+}
+
+/// Whether an update brought this: the pods that do not have it yet, of which there are some, are all available.
+fn before_is_fine(snapshot: &Snapshot<'_>, group: &Group<'_>) -> bool {
+    let set = snapshot.set;
+    let update = &set.status.update_revision;
+    let mut before = snapshot
+        .replicas()
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|replica| replica.pod)
+        .filter(|pod| pod.revision() != update)
+        .peekable();
+    before.peek().is_some()
+        && before.all(|pod| pod.is_available(set.spec.min_ready_seconds, snapshot.taken_at))
+        && group.iter().all(|case| case.pod.revision() == update)
 }
