@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use super::pods::{grouped, wanted};
 use super::prelude::*;
 use super::volume_mount_failed::{is_multi_attach, named};
+use crate::kinds::condition;
 use crate::snapshot::Why;
 
 pub const RULE: Rule = Rule {
@@ -28,29 +29,49 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let at = in_namespace(snapshot);
         let volume = named(snapshot, message).unwrap_or("its volume".to_owned());
         let holders = holders(message);
+        let claim = volume_in(message).and_then(|volume| {
+            let mut claims = snapshot.namespace.claims.iter();
+            claims.find(|claim| claim.spec.volume_name == volume)
+        });
+        let waits_on = group.first().pod.spec.node_name.as_str();
         let pods: Vec<_> = snapshot
             .namespace
             .pods
             .iter()
-            .filter(|pod| holders.contains(&pod.metadata.name.as_str()) && !pod.is_finished())
+            .filter(|pod| {
+                // Where the controller names nobody, whoever mounts the claim on another node.
+                let mounts = || {
+                    let node = pod.spec.node_name.as_str();
+                    !node.is_empty()
+                        && node != waits_on
+                        && claim.is_some_and(|it| pod.claim_names().any(|name| name == it.metadata.name))
+                };
+                let named = holders.contains(&pod.metadata.name.as_str());
+                !pod.is_finished() && (named || (holders.is_empty() && mounts()))
+            })
             .collect();
         let staying = pods.iter().any(|pod| !pod.metadata.is_terminating());
         let long = group.longest(snapshot).is_some_and(|time| time > FORCED);
         let held: Vec<_> = pods
             .iter()
             .map(|pod| {
-                let state = if pod.metadata.is_terminating() { ", which is being deleted" } else { "" };
-                format!("{} on {}{state}", pod.metadata.name, pod.spec.node_name)
+                let state = if pod.metadata.is_terminating() { ", which is being deleted," } else { "" };
+                let node = &pod.spec.node_name;
+                let lost = unready(snapshot, node).map_or(String::new(), |is| format!(", which {is}"));
+                format!("{}{state} on {node}{lost}", pod.metadata.name)
             })
             .collect();
         let holder = match (held.as_slice(), holders.as_slice()) {
-            ([], []) => "is still attached to another node".to_owned(),
+            ([], []) => format!("is still attached to another node{}", suspects(snapshot, waits_on)),
             ([], names) => format!("is still used by {}", words::list(names, 3)),
             (held, _) => format!("is still used by {}", words::list(held, 3)),
         };
         let remedy = match pods.first() {
             Some(pod) => format!("kubectl describe pod {} {at}", pod.metadata.name),
-            None => "kubectl get volumeattachments".to_owned(),
+            None => match volume_in(message) {
+                Some(volume) => format!("kubectl get volumeattachments | grep -E 'NODE|{volume}'"),
+                None => "kubectl get volumeattachments".to_owned(),
+            },
         };
         group
             .finding(
@@ -62,6 +83,34 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             .only(if staying || long { Severity::Error } else { Severity::Warning })
     });
     Ok(found.collect())
+}
+
+/// The name of the volume a message is about.
+fn volume_in(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("volume \"")?;
+    rest.split_once('"').map(|(name, _)| name)
+}
+
+/// The nodes that may be the one, where nobody says which it is: a node that is not ready cannot let go.
+fn suspects(snapshot: &Snapshot<'_>, waits_on: &str) -> String {
+    let names = snapshot.nodes().unwrap_or_default().iter().map(|node| node.metadata.name.as_str());
+    let lost: Vec<_> = names
+        .filter(|name| *name != waits_on)
+        .filter_map(|name| Some(format!("{name}, which {}", unready(snapshot, name)?)))
+        .collect();
+    match lost.len() {
+        0 => String::new(),
+        1..=2 => format!(", maybe {}", lost.join(" or ")),
+        many => format!(", maybe one of the {many} that are not ready"),
+    }
+}
+
+/// `is not ready for 14m`, if a node is not.
+fn unready(snapshot: &Snapshot<'_>, name: &str) -> Option<String> {
+    let node = snapshot.nodes().ok()?.iter().find(|node| node.metadata.name == name)?;
+    let ready = condition(&node.status.conditions, "Ready").filter(|ready| ready.status != "True")?;
+    let since = snapshot.since(ready.last_transition_time);
+    Some(since.map_or("is not ready".to_owned(), |since| format!("is not ready for {}", words::age(since))))
 }
 
 /// The pods the attach controller names (`attachdetach/reconciler.go:reportMultiAttachError`); it names none of other
