@@ -2,6 +2,7 @@
 
 use super::pods::{gist, grouped, wanted};
 use super::prelude::*;
+use crate::controller;
 use crate::snapshot::Why;
 
 pub const RULE: Rule = Rule {
@@ -27,6 +28,9 @@ const PASSING: [&str; 12] = [
     "503 Service Unavailable",
     "unexpected EOF",
 ];
+/// What registries say to whom they do not know.
+const UNAUTHORIZED: [&str; 8] =
+    ["401", "403", "nauthorized", "Forbidden", "forbidden", "denied", "authorization", "authentication"];
 /// After which it has not passed: the kubelet's longest back-off.
 const PASSED: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 
@@ -41,13 +45,36 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let Some(Why::ImagePull { reason, .. }) = group.first().why() else { return None };
         let passing = PASSING.iter().any(|sign| said.contains(sign))
             && group.longest(snapshot).is_some_and(|time| time < PASSED);
+        let secrets = missing_secrets(snapshot, group.first().pod)
+            .filter(|_| UNAUTHORIZED.iter().any(|sign| said.contains(sign)));
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+        let without = secrets.map_or(String::new(), |secrets| {
+            format!("; the kubelet cannot get its image pull secret {}", words::list(&secrets, 3))
+        });
         let says = format!("cannot get the image {image}");
         let finding = group
             .finding(&RULE, &[&says, &says])
-            .because(format!("container {container} is in {reason}, {}{said}", group.unready(snapshot)))
+            .because(format!(
+                "container {container} is in {reason}, {}{said}{without}",
+                group.unready(snapshot)
+            ))
             .only(if passing { Severity::Warning } else { Severity::Error });
-        Some(group.remedied(snapshot, finding))
+        // An earlier template asks for the same Secret, unless this one has just come.
+        let settled = controller::current_revision(snapshot) == snapshot.set.status.update_revision;
+        Some(if without.is_empty() || !settled {
+            group.remedied(snapshot, finding)
+        } else {
+            finding.remedy(format!("kubectl get secrets {}", in_namespace(snapshot)))
+        })
     });
     Ok(found.collect())
+}
+
+/// The image pull secrets that the kubelet asks for in vain (`kubelet_pods.go:getPullSecretsForPod`).
+fn missing_secrets<'a>(snapshot: &Snapshot<'a>, pod: &Pod) -> Option<Vec<&'a str>> {
+    let events = snapshot.events_about(pod).ok()?;
+    let event = events.iter().rev().find(|event| event.reason == "FailedToRetrieveImagePullSecret")?;
+    let (_, rest) = event.message.split_once("image pull secrets (")?;
+    let (names, _) = rest.split_once(')')?;
+    Some(names.split(", ").filter(|name| !name.is_empty()).collect())
 }
