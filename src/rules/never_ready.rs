@@ -114,7 +114,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 .only(Severity::Note),
         }
     });
-    Ok(found.collect())
+    Ok(found.map(|finding| super::services::unpublished(snapshot, finding)).collect())
 }
 
 /// What the pod does not get while its sandbox cannot be made: mostly its network, but it may be the runtime itself.

@@ -40,3 +40,28 @@ pub(super) fn create(snapshot: &Snapshot<'_>) -> String {
 pub(super) fn replica_name(set: &StatefulSet) -> String {
     format!("{}.{}.{}.svc", set.pod_name(set.start()), set.spec.service_name, set.metadata.namespace)
 }
+
+/// Adds to a finding that speaks of the name of a peer which DNS does not know why that is so, where the Service is why:
+/// it publishes a pod once it is ready, and pods that look for each other before they are ready never will be.
+pub(super) fn unpublished(snapshot: &Snapshot<'_>, mut finding: Finding) -> Finding {
+    let unknown = ["no such host", "NXDOMAIN", "Name or service not known", "could not translate host name"]
+        .iter()
+        .any(|sign| finding.because.contains(sign));
+    let Ok(Some(service)) = snapshot.service() else { return finding };
+    if !unknown || !service.is_headless() || service.spec.publish_not_ready_addresses {
+        return finding;
+    }
+    let (set, name) = (snapshot.set, &service.metadata.name);
+    let ordinals = set.start()..set.start().saturating_add(set.replicas());
+    let peer = ordinals
+        .map(|ordinal| set.pod_name(ordinal))
+        .find(|peer| finding.because.contains(&format!("{peer}.{name}")));
+    if let Some(peer) = peer {
+        finding.because += &format!(
+            "; Service {name} lacks publishNotReadyAddresses, so {peer} has no DNS name until it is ready"
+        );
+        let publish = serde_json::json!({"spec": {"publishNotReadyAddresses": true}});
+        finding.remedy = vec![patch(snapshot, name, &publish)];
+    }
+    finding
+}
