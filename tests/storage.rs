@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::doctor::{found, run_remedy};
-use crate::support::{self, Binding, Namespace};
+use crate::support::{self, Binding, Cluster, Namespace};
 
 /// A set of two with one claim each, of the class given as YAML (`null` leaves it out).
 fn db(ns: &Namespace, class: &str, more: &str) {
@@ -39,11 +39,30 @@ fn no_error(ns: &Namespace) {
     });
 }
 
+/// A volume made by hand, in a folder of a node.
+fn volume(cluster: &Cluster, name: &str, class: &str, size: &str, more: &str) {
+    cluster.apply(&format!(
+        "{{apiVersion: v1, kind: PersistentVolume, metadata: {{name: {name}}}, spec: {{capacity: {{storage: {size}}}, \
+         accessModes: [ReadWriteOnce], storageClassName: \"{class}\", persistentVolumeReclaimPolicy: Retain, hostPath: \
+         {{path: /{name}}}{more}}}}}"
+    ));
+}
+
+/// Takes a volume away as no `kubectl delete` alone does.
+fn lose_volume(cluster: &Cluster, name: &str) {
+    cluster.kubectl(&["delete", "pv", name, "--wait=false"]).ok();
+    let free = "{\"metadata\":{\"finalizers\":null}}";
+    cluster.kubectl(&["patch", "pv", name, "--type=merge", "-p", free]).ok();
+}
+
 #[test]
-fn a_claim_without_a_class_gets_the_volume_shown_and_later_its_old_one() {
+fn a_claim_of_volumes_made_by_hand_gets_the_one_shown_and_later_its_old_one() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("static");
-    db(&ns, "\"\"", "");
+    let class = cluster.unique("by-hand");
+    // How volumes are made here is seen from this one.
+    volume(cluster, &cluster.unique("small"), &class, "100Mi", "");
+    db(&ns, &class, "");
     the_error(&ns, "STS203 error PersistentVolumeClaim/data-db-0");
     run_remedy(&ns, "STS203");
     // The next replica has the same trouble, of its own.
@@ -115,25 +134,152 @@ fn a_volume_in_another_zone_is_found() {
 }
 
 #[test]
+fn a_disk_in_a_closed_node_is_an_error_after_minutes_and_not_before() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("closed");
+    let Some(node) = cluster.node("disk", &[]) else { return };
+    cluster.kubectl(&["cordon", &node.name]).ok();
+    volume(
+        cluster,
+        &cluster.unique("pinned"),
+        "",
+        "1Gi",
+        &format!(
+            ", claimRef: {{namespace: {}, name: data-db-0}}, nodeAffinity: {{required: {{nodeSelectorTerms: \
+             [{{matchExpressions: [{{key: kubernetes.io/hostname, operator: In, values: [{}]}}]}}]}}}}",
+            ns.name, node.name
+        ),
+    );
+    db(&ns, "\"\"", "");
+    ns.wait("doctor to warn of the cordon", support::PATIENCE, || {
+        let found = found(&ns, &[]);
+        let warned = found.iter().any(|it| it == "STS206 warning PersistentVolumeClaim/data-db-0");
+        let errors = found.iter().any(|it| it.contains(" error "));
+        if warned && !errors { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    ns.age("12m");
+    the_error(&ns, "STS206 error PersistentVolumeClaim/data-db-0");
+    let text = ns.sts(&["doctor"]).stdout;
+    assert!(text.contains(&node.name), "{text}");
+    run_remedy(&ns, "STS206");
+    ns.wait_pod("db-0", "it is ready", |pod| pod["status"]["phase"] == "Running");
+
+    cluster.lose_node(&node.name, true);
+    cluster.kubectl(&["wait", "--for=condition=Ready=Unknown", "--timeout=60s", "node", &node.name]).ok();
+    ns.delete(&["pod", "db-0", "--force"]);
+    ns.wait("doctor to warn of the node", support::PATIENCE, || {
+        let found = found(&ns, &[]);
+        let warned = found.iter().any(|it| it == "STS206 warning PersistentVolumeClaim/data-db-0");
+        if warned { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    let text = ns.sts(&["doctor"]).stdout;
+    assert!(text.contains(&format!("only on {}, which has not", node.name)), "{text}");
+}
+
+#[test]
+fn a_class_that_was_deleted_is_missed_though_volumes_of_it_are_there() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("class-gone");
+    let class = cluster.storage_class("gone", Binding::Immediate, false);
+    db(&ns, &class, "");
+    ns.wait_ready("db", 2);
+    let manifest = cluster.kubectl(&["get", "storageclass", &class, "-o", "yaml"]).ok();
+    cluster.kubectl(&["delete", "storageclass", &class]).ok();
+    no_error(&ns);
+    ns.kubectl(&["scale", "sts/db", "--replicas=3"]).ok();
+    the_error(&ns, "STS201 error PersistentVolumeClaim/data-db-2");
+    let text = ns.sts(&["doctor"]).stdout;
+    assert!(
+        text.contains("any more") && text.contains("kubectl get pv ") && !text.contains("hostPath"),
+        "{text}"
+    );
+    run_remedy(&ns, "STS201");
+    cluster.apply(&manifest);
+    ns.wait_ready("db", 3);
+    no_error(&ns);
+}
+
+#[test]
+fn a_claim_of_an_earlier_time_is_made_again_as_the_template_says() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("outdated");
+    let old = cluster.unique("old");
+    ns.apply(&format!(
+        "{{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {{name: data-db-1}}, spec: {{accessModes: \
+         [ReadWriteOnce], storageClassName: {old}, resources: {{requests: {{storage: 1Gi}}}}}}}}"
+    ));
+    ns.age("10d");
+    let class = cluster.storage_class("new", Binding::WaitForFirstConsumer, false);
+    db(&ns, &class, "");
+    the_error(&ns, "STS201 error PersistentVolumeClaim/data-db-1");
+    run_remedy(&ns, "STS201");
+    ns.wait_ready("db", 2);
+    no_error(&ns);
+    let claim = ns.kubectl_json(&["get", "pvc", "data-db-1"]);
+    assert_eq!(claim["spec"]["storageClassName"], json!(class));
+}
+
+#[test]
 fn a_lost_claim_is_found_and_its_replica_starts_again() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("lost");
-    db(&ns, &cluster.storage_class("ssd", Binding::Immediate, false), "");
+    let class = cluster.storage_class("ssd", Binding::Immediate, false);
+    db(&ns, &class, "");
     ns.wait_ready("db", 2);
-    let volume =
+    let name =
         ns.kubectl_json(&["get", "pvc", "data-db-1"])["spec"]["volumeName"].as_str().unwrap().to_owned();
-    cluster.kubectl(&["delete", "pv", &volume, "--wait=false"]).ok();
-    cluster
-        .kubectl(&["patch", "pv", &volume, "--type=merge", "-p", "{\"metadata\":{\"finalizers\":null}}"])
-        .ok();
+    lose_volume(cluster, &name);
     the_error(&ns, "STS207 error PersistentVolumeClaim/data-db-1");
     let text = ns.sts(&["doctor"]).stdout;
     assert!(text.contains("cannot start again") && !text.contains("delete pvc"), "{text}");
     ns.delete(&["pod", "db-1"]);
     the_error(&ns, "STS207 error PersistentVolumeClaim/data-db-1");
+
+    // The storage was still there. A reservation by name alone does not bring a claim back that was bound before.
+    volume(
+        cluster,
+        &name,
+        &class,
+        "1Gi",
+        &format!(
+            ", claimRef: {{apiVersion: v1, kind: PersistentVolumeClaim, namespace: {}, name: data-db-1}}",
+            ns.name
+        ),
+    );
+    ns.wait("doctor to see the reservation", support::PATIENCE, || {
+        let text = ns.sts(&["doctor"]).stdout;
+        if text.contains("without its uid") { Ok(()) } else { Err(text) }
+    });
     run_remedy(&ns, "STS207");
     ns.wait_ready("db", 2);
     no_error(&ns);
+
+    lose_volume(cluster, &name);
+    ns.delete(&["pod", "db-1"]);
+    the_error(&ns, "STS207 error PersistentVolumeClaim/data-db-1");
+    run_remedy(&ns, "STS207");
+    ns.wait_ready("db", 2);
+    no_error(&ns);
+}
+
+#[test]
+fn a_claim_that_cannot_grow_is_a_warning_and_one_that_grows_is_none() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("resize");
+    db(&ns, &cluster.storage_class("grows", Binding::Immediate, true), "");
+    ns.wait_ready("db", 2);
+    ns.patch("pvc/data-db-1", &json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}}));
+    assert_eq!(found(&ns, &[]), Vec::<String>::new());
+    let uid = ns.kubectl_json(&["get", "pvc", "data-db-1"])["metadata"]["uid"].as_str().unwrap().to_owned();
+    ns.apply(&format!(
+        "{{apiVersion: v1, kind: Event, metadata: {{name: resize}}, type: Warning, reason: VolumeResizeFailed, message: \
+         refused, lastTimestamp: {}, involvedObject: {{apiVersion: v1, kind: PersistentVolumeClaim, namespace: {}, name: \
+         data-db-1, uid: {uid}}}}}",
+        jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        ns.name
+    ));
+    assert_eq!(found(&ns, &[]), ["STS215 warning PersistentVolumeClaim/data-db-1"]);
+    run_remedy(&ns, "STS215");
 }
 
 #[test]

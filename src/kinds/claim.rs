@@ -1,6 +1,6 @@
 //! Storage: PersistentVolumeClaim, PersistentVolume and StorageClass.
 
-use super::{Condition, LabelSelector, Map, Meta, Quantity, Reference, condition, partial};
+use super::{Condition, Empty, LabelSelector, Map, Meta, Quantity, Reference, condition, partial};
 
 partial! {
     /// v1 PersistentVolumeClaim.
@@ -32,6 +32,7 @@ partial! {
         phase: String,
         capacity: Map,
         conditions: Vec<Condition>,
+        allocated_resource_statuses: Map,
     }
 
     /// v1 PersistentVolume.
@@ -41,7 +42,8 @@ partial! {
         status: VolumeStatus,
     }
 
-    /// v1 PersistentVolumeSpec, without its source, which can hold names of secrets and hosts.
+    /// v1 PersistentVolumeSpec, without its source, which can hold names of secrets and hosts; of a folder of the node
+    /// it is known that it is one.
     struct VolumeSpec {
         capacity: Map,
         access_modes: Vec<String>,
@@ -50,6 +52,7 @@ partial! {
         storage_class_name: String,
         volume_mode: String,
         node_affinity: Option<VolumeAffinity>,
+        host_path: Option<Empty>,
     }
 
     /// v1 VolumeNodeAffinity.

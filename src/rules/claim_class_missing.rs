@@ -15,17 +15,39 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let mut cases = Vec::new();
     for used in claims::pending(snapshot)? {
         let Source::MissingClass(class) = claims::source(snapshot, used.claim)? else { continue };
-        cases.push(Case {
-            used,
-            because: format!("no volume of class {class} is there either; {}", claims::classes(snapshot)?),
-            remedy: like_another(snapshot.classes()?, class).into_iter().collect(),
-        });
+        let (because, remedy) =
+            match (claims::outdated(snapshot, &used)?, claims::provisioner(snapshot, class)?) {
+                (Some(outdated), _) => outdated,
+                (None, Some(provisioner)) => gone(snapshot, class, provisioner)?,
+                (None, None) => {
+                    let remedy = match like_another(snapshot.classes()?, class) {
+                        Some(copy) => copy,
+                        None => claims::look_for_class(snapshot)?,
+                    };
+                    let there = claims::classes(snapshot)?;
+                    (format!("no volume of class {class} is there either; {there}"), vec![remedy])
+                }
+            };
+        cases.push(Case { used, because, remedy });
     }
+    let was_there = |class: &str| claims::provisioner(snapshot, class).is_ok_and(|found| found.is_some());
     Ok(claims::findings(&RULE, cases, |first, names, several| {
         let verb = if several { "name" } else { "names" };
         let class = first.claim.class().unwrap_or_default();
-        format!("{names} {verb} the StorageClass {class}, which does not exist")
+        let more = if was_there(class) { " any more" } else { "" };
+        format!("{names} {verb} the StorageClass {class}, which does not exist{more}")
     }))
+}
+
+/// The class made volumes, and was deleted. What its parameters were can at best be seen on a volume.
+fn gone(snapshot: &Snapshot<'_>, class: &str, by: &str) -> Result<(String, Vec<String>), Unseen> {
+    let because =
+        format!("{by} made the volumes of class {class}; make the class again, with the parameters it had");
+    let remedy = match claims::of_class(snapshot, class)?.next() {
+        Some(volume) => format!("kubectl get pv {} -o yaml", volume.metadata.name),
+        None => claims::look_for_class(snapshot)?,
+    };
+    Ok((because, vec![remedy]))
 }
 
 /// Makes the class as a copy of the default one, or of the only one there is.
@@ -34,9 +56,13 @@ fn like_another(classes: &[StorageClass], name: &str) -> Option<String> {
         [only] => only,
         several => several.iter().find(|class| class.is_default())?,
     };
-    Some(format!(
-        "kubectl patch storageclass {} --type=merge -p '{{\"metadata\":{{\"name\":\"{name}\",\"annotations\":null}}}}' \
-         --dry-run=client -o yaml | kubectl create -f -",
-        model.metadata.name
-    ))
+    // A copy of a class without a provisioner would serve the claim no better.
+    model.provisions().then(|| {
+        format!(
+            "kubectl patch storageclass {} --type=merge -p \
+             '{{\"metadata\":{{\"name\":\"{name}\",\"annotations\":null}}}}' --dry-run=client -o yaml | kubectl create \
+             -f -",
+            model.metadata.name
+        )
+    })
 }

@@ -16,37 +16,67 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     for used in
         claims::used(snapshot, |claim| claim.status.phase == "Lost" && !claim.metadata.is_terminating())?
     {
-        let volume = &used.claim.spec.volume_name;
-        let fate = match snapshot.volume_of(used.claim) {
-            Err(_) => format!("its volume {volume} is gone or has another claim"),
-            Ok(None) => format!("its volume {volume} does not exist any more"),
-            Ok(Some(other)) => match &other.spec.claim_ref {
-                Some(holder) => {
-                    format!("its volume {volume} is bound to {} in {}", holder.name, holder.namespace)
-                }
-                None => format!("its volume {volume} is not bound to it any more"),
-            },
-        };
+        let name = &used.claim.spec.volume_name;
+        let volume = snapshot.volume_of(used.claim);
+        let holder = volume.as_ref().ok().and_then(|volume| volume.as_ref()?.spec.claim_ref.as_ref());
         let running = used.pods.iter().find(|pod| pod.is_ready()).map(|pod| pod.metadata.name.as_str());
-        let (hope, remedy) = match running {
+        let is_there = matches!(volume, Ok(Some(_)));
+        let (because, remedy) = match (holder, running) {
+            // The controller binds a volume that names no claim, or this one by uid (`pv_controller.go:syncBoundClaim`).
+            (None, _) if is_there => continue,
+            (Some(holder), _) if holder.uid == used.claim.metadata.uid && !holder.uid.is_empty() => continue,
+            (Some(holder), _) if is_reserved(holder, used.claim) => (
+                format!(
+                    "its volume {name} names it without its uid; without a claimRef it is bound again, with the data"
+                ),
+                vec![format!(
+                    "kubectl patch pv {name} --type=json -p '[{{\"op\":\"remove\",\"path\":\"/spec/claimRef\"}}]'"
+                )],
+            ),
             // What it has mounted may be the last of the data.
-            Some(pod) => (format!("{pod} still runs, and cannot start again"), Vec::new()),
-            None => ("its replica can only start again empty".to_owned(), anew(snapshot, &used)),
+            (_, Some(pod)) => (
+                format!("{}; {pod} still runs, and cannot start again", fate(name, holder, volume.is_ok())),
+                vec![claims::describe(snapshot, &used)],
+            ),
+            (Some(_), None) => {
+                let hope = "its replica can only start again empty";
+                (format!("{}; {hope}", fate(name, holder, true)), anew(snapshot, &used))
+            }
+            (None, None) => (
+                format!(
+                    "{}; if its storage is still there, a PersistentVolume made again under that name brings the data back, else \
+                     the replica can only start again empty",
+                    fate(name, None, volume.is_ok())
+                ),
+                anew(snapshot, &used),
+            ),
         };
-        cases.push(Case { because: format!("{fate}; {hope}"), used, remedy });
+        cases.push(Case { used, because, remedy });
     }
     Ok(claims::findings(&RULE, cases, |_, names, several| {
         format!("{names} {} lost", if several { "are" } else { "is" })
     }))
 }
 
-/// The controller makes claim and pod again. The pod goes second, as the claim cannot be gone before it.
-fn anew(snapshot: &Snapshot<'_>, used: &claims::Used<'_>) -> Vec<String> {
-    let in_namespace = in_namespace(snapshot);
-    let claim = format!("kubectl delete pvc {} --wait=false {in_namespace}", used.name());
-    let pods: Vec<&str> = used.pods.iter().map(|pod| pod.metadata.name.as_str()).collect();
-    match pods.as_slice() {
-        [] => vec![claim],
-        pods => vec![claim, format!("kubectl delete pod {} {in_namespace}", pods.join(" "))],
+/// Whether the volume was reserved for the claim by hand. That serves a claim that was never bound; this one it does not.
+fn is_reserved(holder: &Reference, claim: &PersistentVolumeClaim) -> bool {
+    let (name, namespace) = (&claim.metadata.name, &claim.metadata.namespace);
+    holder.name == *name && holder.namespace == *namespace && holder.uid.is_empty()
+}
+
+fn fate(volume: &str, holder: Option<&Reference>, is_seen: bool) -> String {
+    match holder {
+        Some(holder) => format!("its volume {volume} is bound to {} in {}", holder.name, holder.namespace),
+        None if is_seen => format!("its volume {volume} does not exist any more"),
+        None => format!("its volume {volume} is gone or has another claim"),
     }
+}
+
+/// Makes the claim again, where there is somebody to make the volume too; else a look at it.
+fn anew(snapshot: &Snapshot<'_>, used: &claims::Used<'_>) -> Vec<String> {
+    let class = snapshot.class_of(used.claim).ok().flatten();
+    if class.is_some_and(StorageClass::provisions) {
+        return claims::anew(snapshot, used);
+    }
+    vec![claims::describe(snapshot, used)]
 }

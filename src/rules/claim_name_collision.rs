@@ -1,5 +1,7 @@
 //! Two sets make claims of the same name, and Kubernetes lets them share the data without a word.
 
+use std::cmp::Reverse;
+
 use super::prelude::*;
 
 pub const RULE: Rule = Rule {
@@ -20,7 +22,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             for theirs in &other.spec.volume_claim_templates {
                 let theirs = &theirs.metadata.name;
                 if format!("{theirs}-{}", other.metadata.name) == stem {
-                    findings.push(collision(snapshot, other, [template, theirs, &stem])?);
+                    let mut sides = [(set, template.as_str()), (*other, theirs.as_str())];
+                    let shared = shared(set, other);
+                    // Both sides find it, and say the same of it.
+                    sides.sort_by_key(|(set, _)| standing(snapshot, set, &shared));
+                    findings.push(collision(snapshot, sides, &stem, &shared)?);
                 }
             }
         }
@@ -28,15 +34,32 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     Ok(findings)
 }
 
+/// The ordinals that both sets have.
+fn shared(set: &StatefulSet, other: &StatefulSet) -> Vec<i32> {
+    let ordinals = (0..set.replicas()).map_while(|index| set.start().checked_add(index));
+    ordinals.filter(|ordinal| other.in_range(*ordinal)).collect()
+}
+
+/// Sorts the set first that suffers from it: whose pods are held up, and then the one that came later.
+fn standing<'s>(
+    snapshot: &Snapshot<'_>,
+    set: &'s StatefulSet,
+    shared: &[i32],
+) -> (usize, Reverse<Option<jiff::Timestamp>>, &'s str) {
+    let is_ready =
+        |name: &str| snapshot.namespace.pods.iter().any(|pod| pod.metadata.name == name && pod.is_ready());
+    let ready = shared.iter().filter(|ordinal| is_ready(&set.pod_name(**ordinal))).count();
+    (ready, Reverse(set.metadata.creation_timestamp), &set.metadata.name)
+}
+
 fn collision(
     snapshot: &Snapshot<'_>,
-    other: &StatefulSet,
-    [template, theirs, stem]: [&str; 3],
+    [(set, template), (other, theirs)]: [(&StatefulSet, &str); 2],
+    stem: &str,
+    shared: &[i32],
 ) -> Result<Finding, Unseen> {
-    let (set, namespace) = (snapshot.set, in_namespace(snapshot));
+    let namespace = in_namespace(snapshot);
     let (name, rival) = (&set.metadata.name, &other.metadata.name);
-    let ordinals = (0..set.replicas()).map_while(|index| set.start().checked_add(index));
-    let shared: Vec<i32> = ordinals.filter(|ordinal| other.in_range(*ordinal)).collect();
     let names: Vec<String> = shared.iter().map(|ordinal| format!("{stem}-{ordinal}")).collect();
     let mut there: Vec<&PersistentVolumeClaim> = Vec::new();
     for name in &names {

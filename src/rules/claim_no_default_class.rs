@@ -20,17 +20,19 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
         // Which class is to be the default one is for the cluster's owner to say, unless there is no choice.
         let remedy = match snapshot.classes()? {
-            [only] => vec![format!(
+            [only] if only.provisions() => format!(
                 "kubectl annotate storageclass {} storageclass.kubernetes.io/is-default-class=true --overwrite",
                 only.metadata.name
-            )],
-            _ => Vec::new(),
+            ),
+            _ => claims::look_for_class(snapshot)?,
         };
-        cases.push(Case {
-            used,
-            because: format!("{}, and no free volume without a class fits", classes(snapshot)?),
-            remedy,
-        });
+        let (because, remedy) = match claims::outdated(snapshot, &used)? {
+            Some(outdated) => outdated,
+            None => {
+                (format!("{}, and no free volume without a class fits", classes(snapshot)?), vec![remedy])
+            }
+        };
+        cases.push(Case { used, because, remedy });
     }
     Ok(claims::findings(&RULE, cases, |_, names, several| {
         let verb = if several { "name" } else { "names" };

@@ -38,67 +38,95 @@ fn named<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Option<C
     let claim = used.claim;
     let asked = &claim.spec.volume_name;
     let Some(volume) = snapshot.volume_of(claim)? else {
-        let remedy = manifest(snapshot, &used, asked).into_iter().collect();
+        let remedy = vec!["kubectl get pv".to_owned()];
         return Ok(Some(Case { because: format!("there is no PersistentVolume {asked}"), used, remedy }));
     };
     if volume.is_of(claim) {
         return Ok(None);
     }
-    let because = match (holder(volume, claim), volume.mismatch(claim)) {
+    let because = match (holder(snapshot, volume, claim), volume.mismatch(claim)) {
         (Some(holder), _) => format!("{asked} is {holder}"),
         (None, Some(mismatch)) => format!("{asked} does not suit it: {mismatch}"),
         (None, None) => return Ok(None),
     };
-    let remedy = release(volume, claim).into_iter().collect();
-    Ok(Some(Case { used, because, remedy }))
+    let remedy = release(volume, claim).unwrap_or_else(|| look(volume));
+    Ok(Some(Case { used, because, remedy: vec![remedy] }))
 }
 
 fn unserved<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Case<'a>, Unseen> {
     let claim = used.claim;
-    let wanted = match claim.class() {
-        None | Some("") => "it asks for no class, so that nobody makes a volume for it".to_owned(),
-        Some(class) => format!("volumes of class {class} are made by hand"),
+    let class = claim.class().unwrap_or_default();
+    let (wanted, these) = match class {
+        "" => ("it asks for no class, so that nobody makes a volume for it".to_owned(), "without a class"),
+        class => (format!("volumes of class {class} are made by hand"), "of that class"),
     };
-    let volumes = snapshot.volumes()?;
-    let nearest = volumes.iter().filter_map(|volume| Some((nearness(volume, claim)?, volume)));
-    let (near, remedy) = match nearest.min_by_key(|(rank, volume)| (*rank, volume.metadata.name.as_str())) {
-        Some((_, volume)) => {
-            let why = (volume.mismatch(claim))
-                .or_else(|| holder(volume, claim).map(|holder| format!("it is {holder}")));
-            let why = why.unwrap_or_else(|| format!("it is {}", volume.status.phase));
-            (
-                format!("the nearest, {}, does not suit it: {why}", volume.metadata.name),
-                release(volume, claim),
-            )
+    let ranked = (snapshot.volumes()?.iter())
+        .filter_map(|volume| Some((Near::of(volume, claim)?, volume.metadata.name.as_str(), volume)));
+    let nearest = ranked.min_by_key(|(near, name, _)| (*near, *name));
+    let Some((near, name, volume)) = nearest else {
+        let number = claims::of_class(snapshot, class)?.count();
+        let there = match number {
+            0 => format!("there is no volume {these}"),
+            1 => format!("the only volume {these} has another claim"),
+            number => format!("all {number} volumes {these} have other claims"),
+        };
+        let remedy = made(snapshot, &used)?.unwrap_or_else(|| "kubectl get pv".to_owned());
+        return Ok(Case { used, because: format!("{wanted}, and {there}"), remedy: vec![remedy] });
+    };
+    let mismatch = volume.mismatch(claim).unwrap_or_default();
+    let holder = holder(snapshot, volume, claim).unwrap_or_else(|| volume.status.phase.clone());
+    let (there, remedy) = match near {
+        Near::Earlier if mismatch.is_empty() => (format!("{name} is {holder}"), release(volume, claim)),
+        Near::Earlier => (format!("{name}, {holder}, does not suit it: {mismatch}"), None),
+        Near::Own => (format!("{name}, reserved for it, does not suit it: {mismatch}"), None),
+        Near::Reserved | Near::Kept => {
+            let open = look_for_holder(snapshot, volume);
+            let free = match (near, &open) {
+                (Near::Kept, _) => "; without its claimRef it is free, with the data on it",
+                // Whether its claim comes into it is to be seen first.
+                (_, Some(_)) => "",
+                (_, None) => "; without its claimRef it is free",
+            };
+            (format!("{name} would suit it, but is {holder}{free}"), open)
         }
-        None if volumes.is_empty() => ("there is none at all".to_owned(), None),
-        None => {
-            let class = claim.class().unwrap_or_default();
-            let taken = volumes.iter().filter(|volume| volume.spec.storage_class_name == class).count();
-            match taken {
-                0 => ("there is none".to_owned(), None),
-                taken => {
-                    (format!("the {} there are taken by other claims", words::count(taken, "volume")), None)
-                }
-            }
+        Near::Unlike => {
+            let why = if mismatch.is_empty() { format!("it is {holder}") } else { mismatch };
+            (format!("the nearest, {name}, does not suit it: {why}"), made(snapshot, &used)?)
         }
     };
-    let name = format!("{}-{}", claim.metadata.namespace, claim.metadata.name);
-    let remedy = remedy.or_else(|| manifest(snapshot, &used, &name)).into_iter().collect();
-    Ok(Case { used, because: format!("{wanted}, and {near}"), remedy })
+    let remedy = vec![remedy.unwrap_or_else(|| look(volume))];
+    Ok(Case { because: format!("{wanted}, and {there}"), used, remedy })
 }
 
-/// How far a volume is from suiting the claim; `None` for those that are plainly somebody else's.
-fn nearness(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Option<u8> {
-    let class = claim.class().unwrap_or_default();
-    let same_class = volume.spec.storage_class_name == class;
-    match &volume.spec.claim_ref {
-        Some(_) if is_of_earlier(volume, claim) => Some(0),
-        None if same_class => Some(1),
-        Some(_) if same_class && volume.status.phase == "Released" => Some(2),
-        Some(_) if volume.is_of(claim) => Some(1),
-        None => Some(3),
-        Some(_) => None,
+/// What a volume that the claim is not bound to is to it, the most telling first. All others are somebody else's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Near {
+    /// It holds the data of an earlier claim of the name.
+    Earlier,
+    /// It is reserved for the claim, and does not suit it.
+    Own,
+    /// It would suit, but is reserved for a claim that has not taken it.
+    Reserved,
+    /// It would suit, but holds the data of a claim that is gone.
+    Kept,
+    /// It is free, of the class, and does not suit.
+    Unlike,
+}
+
+impl Near {
+    fn of(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Option<Near> {
+        let suits = volume.mismatch(claim).is_none();
+        match (&volume.spec.claim_ref, volume.status.phase.as_str()) {
+            (Some(_), _) if is_of_earlier(volume, claim) => Some(Near::Earlier),
+            (Some(_), _) if volume.is_of(claim) => Some(Near::Own),
+            (Some(_), "Available") if suits => Some(Near::Reserved),
+            (Some(_), "Released") if suits => Some(Near::Kept),
+            (Some(_), _) => None,
+            (None, _) if volume.spec.storage_class_name == claim.class().unwrap_or_default() => {
+                Some(Near::Unlike)
+            }
+            (None, _) => None,
+        }
     }
 }
 
@@ -111,13 +139,39 @@ fn is_of_earlier(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bo
 }
 
 /// Who has the volume, if it is not free for the claim.
-fn holder(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Option<String> {
+fn holder(
+    snapshot: &Snapshot<'_>,
+    volume: &PersistentVolume,
+    claim: &PersistentVolumeClaim,
+) -> Option<String> {
     let reference = volume.spec.claim_ref.as_ref().filter(|_| !volume.is_of(claim))?;
-    if is_of_earlier(volume, claim) {
-        return Some(format!("still kept for an earlier claim of the name {}", reference.name));
-    }
-    let kept = if volume.status.phase == "Released" { "still kept for" } else { "bound to" };
-    Some(format!("{kept} {} in {}", reference.name, reference.namespace))
+    let (name, namespace) = (&reference.name, &reference.namespace);
+    Some(match volume.status.phase.as_str() {
+        _ if is_of_earlier(volume, claim) => format!("still kept for an earlier claim of the name {name}"),
+        "Released" => format!("still kept for {name} in {namespace}, which is gone"),
+        // Its claim would have it by now, if it were there and suited.
+        "Available" => {
+            let claim =
+                if snapshot.lacks_claim(namespace, name) { "does not exist" } else { "has not taken it" };
+            format!("reserved for {name} in {namespace}, which {claim}")
+        }
+        _ => format!("bound to {name} in {namespace}"),
+    })
+}
+
+/// The command that shows whether the claim exists for which the volume is reserved, where that is not known.
+fn look_for_holder(snapshot: &Snapshot<'_>, volume: &PersistentVolume) -> Option<String> {
+    let Reference { name, namespace, .. } = volume.spec.claim_ref.as_ref()?;
+    // The API server does not look at what a reference says, and it comes to stand in a command.
+    let is_name = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    let open = volume.status.phase != "Released" && !snapshot.lacks_claim(namespace, name);
+    let open = open && is_name(name) && is_name(namespace);
+    open.then(|| format!("kubectl get pvc {name} -n {namespace}"))
+}
+
+/// The command that shows a volume: what it is, where its data is, and for whom it is kept.
+fn look(volume: &PersistentVolume) -> String {
+    format!("kubectl get pv {} -o yaml", volume.metadata.name)
 }
 
 /// Gives the claim the volume of its predecessor back, with the data on it.
@@ -130,13 +184,21 @@ fn release(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Option<S
     })
 }
 
-/// A volume for the claim, in a folder of one node. Where a folder will not do, there is no short answer.
-fn manifest(snapshot: &Snapshot<'_>, used: &claims::Used<'_>, name: &str) -> Option<String> {
+/// A volume for the claim, in a folder of one node. Only where it is made as the other volumes of the class are made, and
+/// none of them may hold the data: else a database would start empty, on the root disk of a node.
+fn made(snapshot: &Snapshot<'_>, used: &claims::Used<'_>) -> Result<Option<String>, Unseen> {
     let claim = used.claim;
-    let selector = claim.spec.selector.as_ref();
-    if claim.mode() == "Block" || selector.is_some_and(|selector| !selector.match_expressions.is_empty()) {
-        return None;
+    let class = claim.class().unwrap_or_default();
+    let mut others = claims::of_class(snapshot, class)?.peekable();
+    let as_usual = others.peek().is_some()
+        && others.all(|other| other.spec.host_path.is_some() && other.status.phase != "Released");
+    let plain = claim.mode() == "Filesystem"
+        && claim.spec.access_modes == ["ReadWriteOnce"]
+        && claim.spec.selector.is_none();
+    if !as_usual || !plain {
+        return Ok(None);
     }
+    let name = format!("{}-{}", claim.metadata.namespace, claim.metadata.name);
     let mut volume = json!({
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -144,16 +206,12 @@ fn manifest(snapshot: &Snapshot<'_>, used: &claims::Used<'_>, name: &str) -> Opt
         "spec": {
             "capacity": {"storage": claim.requested()},
             "accessModes": claim.spec.access_modes,
-            "storageClassName": claim.class().unwrap_or_default(),
+            "storageClassName": class,
             "persistentVolumeReclaimPolicy": "Retain",
             "claimRef": {"namespace": claim.metadata.namespace, "name": claim.metadata.name},
             "hostPath": {"path": format!("/srv/{name}"), "type": "DirectoryOrCreate"},
         },
     });
-    if let Some(labels) = selector.map(|selector| &selector.match_labels).filter(|labels| !labels.is_empty())
-    {
-        volume["metadata"]["labels"] = json!(labels);
-    }
     // Without it the data would lie wherever the pod happens to run.
     if let Some(host) = host(snapshot, used) {
         volume["spec"]["nodeAffinity"] = json!({"required": {"nodeSelectorTerms": [{"matchExpressions": [
@@ -161,7 +219,7 @@ fn manifest(snapshot: &Snapshot<'_>, used: &claims::Used<'_>, name: &str) -> Opt
         ]}]}});
     }
     let volume = Value::to_string(&volume);
-    (!volume.contains('\'')).then(|| format!("echo '{volume}' | kubectl apply -f -"))
+    Ok((!volume.contains('\'')).then(|| format!("echo '{volume}' | kubectl apply -f -")))
 }
 
 const HOST_LABEL: &str = "kubernetes.io/hostname";

@@ -25,7 +25,7 @@ const STALE: SignedDuration = SignedDuration::from_secs(15 * 60);
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let mut cases = Vec::new();
     // Messages name the single volume; the claims of one class fail together all the same.
-    let mut said: BTreeMap<String, String> = BTreeMap::new();
+    let mut said: BTreeMap<String, (String, String)> = BTreeMap::new();
     for used in claims::pending(snapshot)? {
         let claim = used.claim;
         let class = match claims::source(snapshot, claim) {
@@ -39,10 +39,26 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         if waits && !claims::has_node(&used) {
             continue;
         }
-        let Some(because) = because(snapshot, &used, class)? else { continue };
+        let Some(trouble) = trouble(snapshot, &used, class)? else { continue };
+        // Whoever may not see classes is told of the trouble all the same.
+        if let Ok(Some((because, remedy))) = claims::outdated(snapshot, &used) {
+            cases.push(Case { used, because, remedy });
+            continue;
+        }
         let of = claim.class().unwrap_or_default().to_owned();
-        let because = said.entry(of).or_insert(because).clone();
-        cases.push(Case { used, because, remedy: Vec::new() });
+        let (because, remedy) = said.entry(of).or_insert_with(|| match trouble {
+            Trouble::Said(message) => (format!("it says: {message}"), claims::describe(snapshot, &used)),
+            Trouble::Silent(class, waited) => (
+                format!(
+                    "{} (class {}) has made no volume for {} and not said why; it may not run",
+                    class.provisioner,
+                    class.metadata.name,
+                    words::age(waited)
+                ),
+                "kubectl get pods --all-namespaces | grep -i -e csi -e provisioner".to_owned(),
+            ),
+        });
+        cases.push(Case { used, because: because.clone(), remedy: vec![remedy.clone()] });
     }
     Ok(claims::findings(&RULE, cases, |_, names, several| {
         let verb = if several { "get" } else { "gets" };
@@ -50,11 +66,19 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     }))
 }
 
-fn because(
+/// How a provisioner fails.
+enum Trouble<'a> {
+    /// It complains.
+    Said(String),
+    /// It has not been heard of for so long.
+    Silent(&'a StorageClass, SignedDuration),
+}
+
+fn trouble<'a>(
     snapshot: &Snapshot<'_>,
     used: &Used<'_>,
-    class: Option<&StorageClass>,
-) -> Result<Option<String>, Unseen> {
+    class: Option<&'a StorageClass>,
+) -> Result<Option<Trouble<'a>>, Unseen> {
     let born = [used.claim.metadata.creation_timestamp]
         .into_iter()
         .chain(used.pods.iter().map(|pod| pod.metadata.creation_timestamp))
@@ -68,17 +92,10 @@ fn because(
             .iter()
             .any(|word| message.contains(word));
         if !is_slow || waited > SLOW {
-            return Ok(Some(format!("it says: {message}")));
+            return Ok(Some(Trouble::Said(message)));
         }
     }
-    Ok(class.filter(|_| waited > SLOW).map(|class| {
-        format!(
-            "{} (class {}) has made no volume for {} and not said why; it may not run",
-            class.provisioner,
-            class.metadata.name,
-            words::age(waited)
-        )
-    }))
+    Ok(class.filter(|_| waited > SLOW).map(|class| Trouble::Silent(class, waited)))
 }
 
 /// The last complaint about the claim, unless things have changed since.

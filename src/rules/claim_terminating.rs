@@ -13,7 +13,6 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-const PROTECTION: &str = "kubernetes.io/pvc-protection";
 /// An ordinary deletion is over by then.
 const GOING: SignedDuration = SignedDuration::from_secs(60);
 
@@ -56,18 +55,16 @@ fn doomed<'a>(snapshot: &Snapshot<'a>, used: Used<'a>, holder: &Pod) -> Case<'a>
         ),
         _ => ("its data is destroyed with it, unless the reclaim policy of its volume is Retain", None),
     };
-    Case {
-        because: format!("it goes as soon as {} stops; {fate}", holder.metadata.name),
-        used,
-        remedy: remedy.into_iter().collect(),
-    }
+    let remedy = vec![remedy.unwrap_or_else(|| claims::describe(snapshot, &used))];
+    Case { because: format!("it goes as soon as {} stops; {fate}", holder.metadata.name), used, remedy }
 }
 
 /// Nobody uses it, and something else holds it: its replica cannot be created meanwhile.
 fn stuck<'a>(snapshot: &Snapshot<'a>, used: Used<'a>) -> Option<Case<'a>> {
     let meta = &used.claim.metadata;
     let age = snapshot.since(meta.deletion_timestamp).filter(|age| *age > GOING)?;
-    let holders: Vec<&String> = meta.finalizers.iter().filter(|finalizer| *finalizer != PROTECTION).collect();
+    let holders: Vec<&String> =
+        meta.finalizers.iter().filter(|finalizer| *finalizer != claims::PROTECTION).collect();
     if holders.is_empty() {
         return None;
     }
@@ -78,5 +75,6 @@ fn stuck<'a>(snapshot: &Snapshot<'a>, used: Used<'a>) -> Option<Case<'a>> {
         words::age(age),
         used.replica
     );
-    Some(Case { used, because, remedy: Vec::new() })
+    let remedy = vec![claims::describe(snapshot, &used)];
+    Some(Case { used, because, remedy })
 }

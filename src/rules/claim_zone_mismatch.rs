@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
+
 use super::claims::{self, Case};
 use super::prelude::*;
 use super::services;
-use crate::snapshot::Why;
+use crate::snapshot::{Trouble, Why};
 
 pub const RULE: Rule = Rule {
     code: "STS206",
@@ -19,15 +21,17 @@ pub const RULE: Rule = Rule {
 const CONFLICT: [&str; 2] =
     ["volume node affinity conflict", "didn't match PersistentVolume's node affinity"];
 
+/// A node that was restarted, or cordoned for a short work on it, is back by then.
+const BRIEF: SignedDuration = SignedDuration::from_mins(5);
+
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
-    let (mut nowhere, mut closed) = (Vec::new(), Vec::new());
+    let (mut lasting, mut brief) = (Vec::new(), Vec::new());
     for used in claims::used(snapshot, |claim| claim.is_bound() && !claim.metadata.is_terminating())? {
-        let conflicting =
-            used.pods.iter().copied().find(|pod| match snapshot.trouble(pod).map(|trouble| trouble.why) {
-                Some(Why::Unschedulable { message }) => CONFLICT.iter().any(|text| message.contains(text)),
-                _ => false,
-            });
-        let Some(pod) = conflicting else { continue };
+        let refused = used.pods.iter().copied().find_map(|pod| match snapshot.trouble(pod)? {
+            Trouble { why: Why::Unschedulable { message }, since, .. } => Some((pod, message, since)),
+            _ => None,
+        });
+        let Some((pod, message, since)) = refused else { continue };
         let Some(volume) = snapshot.volume_of(used.claim)? else { continue };
         let Some(required) =
             volume.spec.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref())
@@ -35,45 +39,172 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             continue;
         };
         let nodes = snapshot.nodes()?;
-        let usable: Vec<&Node> = nodes.iter().filter(|node| admits(required, node)).collect();
+        let admitted: Vec<&Node> = nodes.iter().filter(|node| admits(required, node)).collect();
+        let usable: Vec<&Node> = (admitted.iter().copied())
+            .filter(|node| matches_labels(&pod.spec.node_selector, &node.metadata.labels))
+            .collect();
         let name = &volume.metadata.name;
-        if usable.is_empty() {
-            let because = format!(
-                "{name} can be used only on nodes with {}; {}",
-                wanted(required),
-                others(nodes, required)
-            );
-            nowhere.push(Case { used, because, remedy: Vec::new() });
-        } else if !usable.iter().any(|node| matches_labels(&pod.spec.node_selector, &node.metadata.labels)) {
+        if nodes.is_empty() {
+            continue;
+        }
+        if admitted.is_empty() {
+            let (wanted, others) = (wanted(required), others(nodes, required));
+            let because = format!("{name} can be used only on nodes with {wanted}; {others}");
+            lasting.push(Case { used, because, remedy: look(required) });
+        } else if usable.is_empty() {
+            // Without the conflict no node has what the pod asks for, wherever its volume is.
+            if !CONFLICT.iter().any(|text| message.contains(text)) {
+                continue;
+            }
             let because = format!(
                 "{name} can be used only on nodes with {}, and {} asks for nodes with {}",
                 wanted(required),
                 pod.metadata.name,
                 services::written(&pod.spec.node_selector)
             );
-            nowhere.push(Case { used, because, remedy: Vec::new() });
-        } else if usable.iter().all(|node| node.spec.unschedulable) {
-            let names: Vec<&str> = usable.iter().map(|node| node.metadata.name.as_str()).collect();
-            let verb = if names.len() == 1 { "is" } else { "are" };
-            closed.push(Case {
-                used,
-                because: format!(
-                    "{name} can be used only on {}, which {verb} cordoned",
-                    words::list(&names, 3)
-                ),
-                remedy: vec![format!("kubectl uncordon {}", names.join(" "))],
-            });
+            lasting.push(Case { used, because, remedy: look(required) });
+        } else if let Some(closed) =
+            usable.iter().map(|node| Closed::of(node, pod)).collect::<Option<Vec<_>>>()
+        {
+            let waited = snapshot.since(since);
+            let is_brief =
+                closed.iter().any(|closed| closed.since(snapshot, waited).is_some_and(|time| time < BRIEF));
+            let nodes: Vec<(&Node, Closed<'_>)> = usable.into_iter().zip(closed).collect();
+            let because = format!("{name} can be used only on {}", said(snapshot, &nodes));
+            let case = Case { used, because, remedy: vec![open(&nodes)] };
+            if is_brief { brief.push(case) } else { lasting.push(case) }
         }
     }
     let what = |_: &claims::Used<'_>, names: &str, several: bool| {
         let has = if several { "have volumes" } else { "has a volume" };
         format!("{names} {has} that no node can use for the pod")
     };
-    let mut findings = claims::findings(&RULE, nowhere, what);
+    let mut findings = claims::findings(&RULE, lasting, what);
     findings.extend(
-        claims::findings(&RULE, closed, what).into_iter().map(|finding| finding.only(Severity::Warning)),
+        claims::findings(&RULE, brief, what).into_iter().map(|finding| finding.only(Severity::Warning)),
     );
     Ok(findings)
+}
+
+/// What keeps pods off a node.
+#[derive(Clone, Copy)]
+enum Closed<'a> {
+    /// It does not answer, or is not well.
+    Unready(Option<&'a Condition>),
+    /// Somebody closed it.
+    Cordoned,
+    /// It is for other pods.
+    Tainted(&'a Taint),
+}
+
+impl<'a> Closed<'a> {
+    /// What keeps this pod off the node; as the scheduler sees it, which goes by the taints.
+    fn of(node: &'a Node, pod: &Pod) -> Option<Closed<'a>> {
+        let tolerated = |key: &str, value: &str, effect: &str| {
+            pod.spec.tolerations.iter().any(|toleration| {
+                (toleration.effect.is_empty() || toleration.effect == effect)
+                    && (toleration.key.is_empty() || toleration.key == key)
+                    && (toleration.operator == "Exists" || toleration.value == value)
+            })
+        };
+        let ready = condition(&node.status.conditions, "Ready");
+        let key = if is_silent(ready) { UNREACHABLE } else { NOT_READY };
+        if !node.is_ready() && !tolerated(key, "", "NoSchedule") {
+            return Some(Closed::Unready(ready));
+        }
+        if node.spec.unschedulable && !tolerated(CORDONED, "", "NoSchedule") {
+            return Some(Closed::Cordoned);
+        }
+        let foreign = node.spec.taints.iter().find(|taint| {
+            let states = [UNREACHABLE, NOT_READY, CORDONED].contains(&taint.key.as_str());
+            !states
+                && taint.effect != "PreferNoSchedule"
+                && !tolerated(&taint.key, &taint.value, &taint.effect)
+        });
+        foreign.map(Closed::Tainted)
+    }
+
+    /// For how long; of a cordon and a taint no more is known than that the pod has `waited`.
+    fn since(self, snapshot: &Snapshot<'_>, waited: Option<SignedDuration>) -> Option<SignedDuration> {
+        match self {
+            Closed::Unready(ready) => snapshot.since(ready?.last_transition_time),
+            Closed::Cordoned | Closed::Tainted(_) => waited,
+        }
+    }
+}
+
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
+const CORDONED: &str = "node.kubernetes.io/unschedulable";
+
+/// `node-3, which has not answered for 20m`; of several, what is wrong with each.
+fn said(snapshot: &Snapshot<'_>, nodes: &[(&Node, Closed<'_>)]) -> String {
+    let names: Vec<&str> = nodes.iter().map(|(node, _)| node.metadata.name.as_str()).collect();
+    if nodes.iter().all(|(_, closed)| matches!(closed, Closed::Cordoned)) {
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        return format!("{}, which {verb} cordoned", words::list(&names, 3));
+    }
+    let time = |closed: &Closed<'_>| {
+        closed.since(snapshot, None).map_or(String::new(), |time| format!(" for {}", words::age(time)))
+    };
+    if let [(node, closed)] = nodes {
+        let has = match closed {
+            Closed::Unready(ready) if is_silent(*ready) => format!("has not answered{}", time(closed)),
+            Closed::Unready(_) => format!("has not been ready{}", time(closed)),
+            Closed::Cordoned => "is cordoned".to_owned(),
+            Closed::Tainted(taint) => {
+                format!("has the taint {}, and the pod does not tolerate it", written(taint))
+            }
+        };
+        return format!("{}, which {has}", node.metadata.name);
+    }
+    let each = nodes.iter().map(|(node, closed)| {
+        let is = match closed {
+            Closed::Unready(ready) if is_silent(*ready) => format!("not answering{}", time(closed)),
+            Closed::Unready(_) => format!("not ready{}", time(closed)),
+            Closed::Cordoned => "cordoned".to_owned(),
+            Closed::Tainted(taint) => format!("taint {}", written(taint)),
+        };
+        format!("{} ({is})", node.metadata.name)
+    });
+    words::list(&each.collect::<Vec<_>>(), 3)
+}
+
+/// Whether the node does not even say how it is.
+fn is_silent(ready: Option<&Condition>) -> bool {
+    ready.is_none_or(|ready| ready.status == "Unknown")
+}
+
+fn written(taint: &Taint) -> String {
+    match taint.value.as_str() {
+        "" => format!("{}:{}", taint.key, taint.effect),
+        value => format!("{}={value}:{}", taint.key, taint.effect),
+    }
+}
+
+/// Opens the nodes that are only cordoned, or shows one that is worse.
+fn open(nodes: &[(&Node, Closed<'_>)]) -> String {
+    let cordoned = nodes.iter().filter(|(_, closed)| matches!(closed, Closed::Cordoned));
+    let names: Vec<&str> = cordoned.map(|(node, _)| node.metadata.name.as_str()).collect();
+    match (names.as_slice(), nodes.first()) {
+        ([], Some((node, _))) => format!("kubectl describe node {}", node.metadata.name),
+        (names, _) => format!("kubectl uncordon {}", names.join(" ")),
+    }
+}
+
+/// The command that shows which nodes have the labels the volume asks for.
+fn look(required: &NodeSelector) -> Vec<String> {
+    let keys = keys(required);
+    if keys.is_empty() {
+        return vec!["kubectl get nodes --show-labels".to_owned()];
+    }
+    vec![format!("kubectl get nodes -L {}", keys.into_iter().collect::<Vec<_>>().join(","))]
+}
+
+fn keys(required: &NodeSelector) -> BTreeSet<&str> {
+    (required.node_selector_terms.iter())
+        .flat_map(|term| term.match_expressions.iter().map(|term| term.key.as_str()))
+        .collect()
 }
 
 fn admits(required: &NodeSelector, node: &Node) -> bool {
@@ -107,9 +238,7 @@ fn wanted(required: &NodeSelector) -> String {
 
 /// What the nodes there are have instead.
 fn others(nodes: &[Node], required: &NodeSelector) -> String {
-    let keys: BTreeSet<&str> = (required.node_selector_terms.iter())
-        .flat_map(|term| term.match_expressions.iter().map(|term| term.key.as_str()))
-        .collect();
+    let keys = keys(required);
     let have: BTreeSet<String> = (nodes.iter())
         .flat_map(|node| {
             let labels = &node.metadata.labels;

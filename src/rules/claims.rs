@@ -73,7 +73,7 @@ pub(super) enum Source<'a> {
     ByHand,
     /// Its class, on demand.
     Class(&'a StorageClass),
-    /// Nowhere: its class does not exist, and no volume of that name either.
+    /// Nowhere: its class does not exist (any more), and nobody makes volumes of that name by hand either.
     MissingClass(&'a str),
     /// Nowhere, unless by hand: it names no class, and no class is the default one.
     NoDefault,
@@ -96,11 +96,39 @@ pub(super) fn source<'a>(
     Ok(match snapshot.class_of(claim)? {
         Some(class) if class.provisions() => Source::Class(class),
         Some(_) => Source::ByHand,
-        None if snapshot.volumes()?.iter().any(|volume| volume.spec.storage_class_name == name) => {
-            Source::ByHand
-        }
+        None if is_served(snapshot, claim)? => Source::ByHand,
+        None if provisioner(snapshot, name)?.is_some() => Source::MissingClass(name),
+        None if of_class(snapshot, name)?.next().is_some() => Source::ByHand,
         None => Source::MissingClass(name),
     })
+}
+
+/// The volumes of a class.
+pub(super) fn of_class<'a>(
+    snapshot: &Snapshot<'a>,
+    class: &str,
+) -> Result<impl Iterator<Item = &'a PersistentVolume>, Unseen> {
+    Ok(snapshot.volumes()?.iter().filter(move |volume| volume.spec.storage_class_name == class))
+}
+
+/// Finds disks and makes volumes of them; no class has to be there for that (sig-storage-local-static-provisioner).
+const LOCAL: &str = "local-volume-provisioner-";
+
+/// Who has made volumes of the class on demand, as its volumes and claims say: then there was a `StorageClass` of that
+/// name, whether it still exists or not.
+pub(super) fn provisioner<'a>(snapshot: &Snapshot<'a>, class: &str) -> Result<Option<&'a str>, Unseen> {
+    let of_volumes = of_class(snapshot, class)?
+        .filter_map(|it| it.metadata.annotations.get("pv.kubernetes.io/provisioned-by"));
+    if let Some(name) = of_volumes.map(String::as_str).find(|name| !name.starts_with(LOCAL)) {
+        return Ok(Some(name));
+    }
+    // The volume controller writes it once it has asked the provisioner of the class.
+    let keys = ["volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner"];
+    let claims = snapshot.claims()?.iter().filter(|claim| claim.class() == Some(class));
+    Ok(claims
+        .flat_map(|claim| keys.iter().filter_map(|key| claim.metadata.annotations.get(*key)))
+        .map(String::as_str)
+        .next())
 }
 
 /// Whether a volume is there that the claim will be bound to.
@@ -120,6 +148,71 @@ pub(super) struct Case<'a> {
     pub used: Used<'a>,
     pub because: String,
     pub remedy: Vec<String>,
+}
+
+/// Holds a claim as long as a pod on a node uses it.
+pub(super) const PROTECTION: &str = "kubernetes.io/pvc-protection";
+
+/// A claim of an earlier time, where that is the cause: it was never bound, and its template would give the replica one
+/// of another class, which exists. `because` tells of it, and the remedy makes the claim again; no data is in it.
+pub(super) fn outdated(
+    snapshot: &Snapshot<'_>,
+    used: &Used<'_>,
+) -> Result<Option<(String, Vec<String>)>, Unseen> {
+    let (set, claim) = (snapshot.set, used.claim);
+    let replica = snapshot.replicas()?.iter().find(|replica| replica.ordinal == used.ordinal);
+    let slot = replica.and_then(|replica| replica.slots.iter().find(|slot| slot.name == used.name()));
+    let Some(template) = slot.map(|slot| slot.template) else { return Ok(None) };
+    let Some(class) = snapshot.class_of(template)?.filter(|class| class.provisions()) else {
+        return Ok(None);
+    };
+    let same = claim.class() == Some(class.metadata.name.as_str());
+    let never_bound = claim.status.phase == "Pending" && claim.spec.volume_name.is_empty();
+    // Somebody made it so that the replica starts with data; the template would give it an empty volume.
+    let filled = claim.spec.data_source.is_some()
+        || claim.spec.data_source_ref.is_some()
+        || claim.spec.selector.is_some();
+    let mut users = snapshot.pods()?.iter().filter(|pod| pod.claim_names().any(|name| name == used.name()));
+    let replica_alone = users.all(|pod| pod.metadata.name == used.replica && pod.spec.node_name.is_empty());
+    let held = claim.metadata.finalizers.iter().any(|finalizer| finalizer != PROTECTION);
+    if same || !never_bound || filled || !replica_alone || held {
+        return Ok(None);
+    }
+    let (name, template) = (&set.metadata.name, &template.metadata.name);
+    let age = snapshot.since(claim.metadata.creation_timestamp).map(words::age);
+    let older = claim.metadata.creation_timestamp < set.metadata.creation_timestamp;
+    let of_old = match age.filter(|_| older) {
+        Some(age) => format!("the claim is {age} old, older than {name}, and was never bound"),
+        None => "the claim was never bound".to_owned(),
+    };
+    let asks = match slot.and_then(|slot| slot.template.class()) {
+        Some(class) => format!("asks for class {class}"),
+        None => format!("asks for the default class, which is {}", class.metadata.name),
+    };
+    let because = format!("template {template} of {name} {asks}; {of_old}");
+    Ok(Some((because, anew(snapshot, used))))
+}
+
+/// Lets the controller make claim and pod again. The pod goes second, as the claim cannot be gone before it.
+pub(super) fn anew(snapshot: &Snapshot<'_>, used: &Used<'_>) -> Vec<String> {
+    let in_namespace = in_namespace(snapshot);
+    let claim = format!("kubectl delete pvc {} --wait=false {in_namespace}", used.name());
+    let pods: Vec<&str> = used.pods.iter().map(|pod| pod.metadata.name.as_str()).collect();
+    match pods.as_slice() {
+        [] => vec![claim],
+        pods => vec![claim, format!("kubectl delete pod {} {in_namespace}", pods.join(" "))],
+    }
+}
+
+/// The command that shows the claim with its events.
+pub(super) fn describe(snapshot: &Snapshot<'_>, used: &Used<'_>) -> String {
+    format!("kubectl describe pvc {} {}", used.name(), in_namespace(snapshot))
+}
+
+/// The command that shows where volumes can come from: the classes, or what could serve as one.
+pub(super) fn look_for_class(snapshot: &Snapshot<'_>) -> Result<String, Unseen> {
+    let kind = if snapshot.classes()?.is_empty() { "csidrivers" } else { "storageclass" };
+    Ok(format!("kubectl get {kind}"))
 }
 
 /// One finding for all claims that fail for the same reason, about the first. `what` gets the first, the names of all,

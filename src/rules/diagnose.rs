@@ -72,6 +72,7 @@ pub fn diagnose<'a>(
             }
         }
     }
+    once(&mut all);
     all.sort_by(|(a_set, a), (b_set, b)| {
         (b.severity.cmp(&a.severity))
             .then_with(|| a_set.metadata.namespace.cmp(&b_set.metadata.namespace))
@@ -80,6 +81,27 @@ pub fn diagnose<'a>(
             .then_with(|| a.subject.cmp(&b.subject))
     });
     Diagnosis { findings: all, skipped: skipped.into_values().collect() }
+}
+
+/// What several sets find in common is said once, of the set it is about.
+fn once(all: &mut Vec<(&StatefulSet, Finding)>) {
+    let of_own: Vec<(String, Finding)> = (all.iter())
+        .filter(|(set, finding)| is_about(finding, set))
+        .map(|(set, finding)| (set.metadata.namespace.clone(), finding.clone()))
+        .collect();
+    all.retain(|(set, finding)| {
+        is_about(finding, set)
+            || !of_own.iter().any(|(namespace, own)| {
+                *namespace == set.metadata.namespace
+                    && own.rule.code == finding.rule.code
+                    && own.subject == finding.subject
+                    && own.also == finding.also
+            })
+    });
+}
+
+fn is_about(finding: &Finding, set: &StatefulSet) -> bool {
+    finding.subject.kind == Kind::StatefulSet && finding.subject.name == set.metadata.name
 }
 
 /// The findings about one set, and the rules that could not be asked.

@@ -15,6 +15,7 @@ mod claim_no_default_class;
 mod claim_no_matching_volume;
 mod claim_provisioning_failed;
 mod claim_quota_exceeded;
+mod claim_resize_failed;
 mod claim_terminating;
 mod claim_waiting_for_consumer;
 mod claim_zone_mismatch;
@@ -73,6 +74,7 @@ pub const RULES: &[&Rule] = &[
     &volume_mount_failed::RULE,
     &retention_gap::RULE,
     &claim_name_collision::RULE,
+    &claim_resize_failed::RULE,
     &rollback_trap::RULE,
     &rollout_blocked::RULE,
     &partition_left_behind::RULE,

@@ -305,6 +305,18 @@ impl<'a> Snapshot<'a> {
                 && hpa.spec.scale_target_ref.name == self.set.metadata.name
         }))
     }
+
+    /// Whether it was seen that no claim of that name is in that namespace, which may be another than the set's.
+    pub fn lacks_claim(&self, namespace: &str, name: &str) -> bool {
+        let is_seen = match &self.observed.scope {
+            Scope::All => true,
+            Scope::Namespace(seen) => seen == namespace,
+        };
+        let is_it = |claim: &PersistentVolumeClaim| {
+            claim.metadata.name == name && claim.metadata.namespace == namespace
+        };
+        is_seen && self.observed.claims.as_ref().is_ok_and(|claims| !claims.iter().any(is_it))
+    }
 }
 
 /// Whether the set owns the pod, or will adopt it (`stateful_set.go:getPodsForStatefulSet`). Objects in hand-written
