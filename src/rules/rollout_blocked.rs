@@ -90,6 +90,8 @@ fn is_in(why: &Why<'_>) -> String {
         Why::Mount { .. } => "cannot mount its volumes".to_owned(),
         Why::Sandbox { .. } => "gets no network".to_owned(),
         Why::Unready { .. } => "does not become ready".to_owned(),
+        Why::NodeComing { .. } => "waits for a node".to_owned(),
+        Why::Silent => "does not start".to_owned(),
         Why::Starting => "is starting".to_owned(),
     }
 }

@@ -44,10 +44,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let found = groups.iter().map(|(cause, group)| match cause {
         Cause::Refused(said) => refused(snapshot, group, said),
         Cause::Coming(said) => group
-            .finding(
-                &RULE,
-                &["waits for a node that is being added", "wait for a node that is being added"],
-            )
+            .finding(&RULE, &["waits for a node that is being added", "wait for a node that is being added"])
             .because(format!("{}; an autoscaler says that it adds one, as {said}", group.unready(snapshot)))
             .remedy(group.describe(snapshot))
             .only(Severity::Note),
