@@ -132,7 +132,7 @@ impl Sight {
         let observed = if let Ok(observed) = timeout(PATIENCE, &mut reading).await {
             observed?
         } else {
-            let _sign = Spinner::start(&format!("reading what is {place}"));
+            let _sign = Spinner::start("reading the cluster");
             reading.await?
         };
         Ok(Sight { observed, place, flags, namespace: None })
