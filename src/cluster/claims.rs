@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use futures::future::{join, join_all};
+use futures::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
+use tokio::join;
 
 use super::connect::{Connection, ReadError};
+use super::inventory;
+use super::lists::{List, list};
 use super::live::{Performed, may as ask};
-use super::{decode, inventory};
 use crate::error::{Error, Result};
 use crate::kinds::*;
 use crate::snapshot::Scope;
@@ -35,41 +37,39 @@ pub async fn around(connection: &Connection, scope: &Scope) -> Around {
         Scope::Namespace(namespace) => format!("/{version}/namespaces/{namespace}/{plural}"),
         Scope::All => format!("/{version}/{plural}"),
     };
-    let read = |path: String| async move { connection.get_bytes(&path, "application/json").await };
-    let mut paths: Vec<String> =
-        WORKLOADS.iter().map(|(_, version, plural)| place(version, plural)).collect();
-    paths.push(place(SNAPSHOTS, "volumesnapshots"));
-    let attachments = read("/apis/storage.k8s.io/v1/volumeattachments".to_owned());
-    let (mut bodies, attachments) = join(join_all(paths.into_iter().map(read)), attachments).await;
+    let workloads = join_all(WORKLOADS.iter().map(|(_, version, plural)| async {
+        let path = place(version, plural);
+        list::<Workload>(connection, &path).await
+    }));
+    let snapshots = place(SNAPSHOTS, "volumesnapshots");
+    let (workloads, snapshots, attachments) = join!(
+        workloads,
+        list(connection, &snapshots),
+        list(connection, "/apis/storage.k8s.io/v1/volumeattachments")
+    );
     let mut around = Around::default();
-    let snapshots = bodies.pop();
-    for ((kind, _, plural), body) in WORKLOADS.iter().zip(bodies) {
-        for mut workload in keep::<Workload>(plural, body, &mut around.unread) {
+    for ((kind, _, plural), read) in WORKLOADS.iter().zip(workloads) {
+        for mut workload in keep(plural, read, &mut around.unread) {
             (*kind).clone_into(&mut workload.kind);
             around.workloads.push(workload);
         }
     }
-    if let Some(snapshots) = snapshots {
-        around.snapshots = keep("volumesnapshots", snapshots, &mut around.unread);
-    }
+    around.snapshots = keep("volumesnapshots", snapshots, &mut around.unread);
     around.attachments = keep("volumeattachments", attachments, &mut around.unread);
     around
 }
 
-fn keep<T: serde::de::DeserializeOwned>(
+fn keep<T>(
     plural: &'static str,
-    body: std::result::Result<Vec<u8>, ReadError>,
+    read: std::result::Result<List<T>, ReadError>,
     unread: &mut Vec<(&'static str, String)>,
 ) -> Vec<T> {
-    let read = match body {
-        Err(ReadError::NotFound { .. }) => Ok(Vec::new()),
-        Err(error) => Err(inventory::why(error)),
-        Ok(body) => decode::list(&body).map_err(|error| format!("not as expected: {error}")),
-    };
-    read.unwrap_or_else(|why| {
-        unread.push((plural, why));
-        Vec::new()
-    })
+    match read {
+        Ok(list) => return list.items,
+        Err(ReadError::NotFound { .. }) => {}
+        Err(error) => unread.push((plural, inventory::why(error))),
+    }
+    Vec::new()
 }
 
 /// Asks whether we may; `None` when the server does not say.

@@ -1,24 +1,9 @@
-//! The one door through which text becomes objects: lists of the API server, YAML and JSON files.
+//! The door through which files become objects: YAML and JSON.
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::kinds::Object;
-
-/// Decodes the JSON list the API server sends for one kind.
-///
-/// # Errors
-/// When it is not such a list.
-pub fn list<T: DeserializeOwned>(body: &[u8]) -> std::result::Result<Vec<T>, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct List<T> {
-        #[serde(default = "Vec::new")]
-        items: Vec<T>,
-    }
-    serde_json::from_slice::<List<T>>(body).map(|list| list.items)
-}
 
 /// Decodes one object of a file. Members that are `null` count as absent, as they do for the API server.
 ///

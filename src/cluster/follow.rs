@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::sleep;
 
 use super::connect::{Connection, ReadError};
-use super::decode;
+use super::lists::{List, ListMeta, list};
 use crate::kinds::*;
 
 /// First pause after a broken watch; it doubles up to the longest.
@@ -35,7 +35,7 @@ pub(super) enum Change<T> {
 }
 
 /// Lists and watches one kind for ever.
-pub(super) async fn follow<T: Object + 'static>(
+pub(super) async fn follow<T: Object>(
     mut connection: Connection,
     path: String,
     query: String,
@@ -45,16 +45,16 @@ pub(super) async fn follow<T: Object + 'static>(
     let mut pause = PAUSE;
     let mut broken = false;
     loop {
-        let mut version = match list::<T>(&connection, &path, &query).await {
-            Ok((objects, version)) => {
-                if changes.send(wrap(Change::All(objects))).is_err() {
+        let mut version = match list::<T>(&connection, &format!("{path}?{query}")).await {
+            Ok(List { metadata, items }) => {
+                if changes.send(wrap(Change::All(items))).is_err() {
                     return;
                 }
                 if std::mem::take(&mut broken) {
                     let _ = changes.send(Delta::Broken(None));
                 }
                 pause = PAUSE;
-                version
+                metadata.resource_version
             }
             Err(error) => {
                 if matches!(error, ReadError::Unauthorized) {
@@ -94,28 +94,6 @@ pub(super) async fn follow<T: Object + 'static>(
             }
         }
     }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct ListMeta {
-    resource_version: String,
-}
-
-pub(super) async fn list<T: Object>(
-    connection: &Connection,
-    path: &str,
-    query: &str,
-) -> std::result::Result<(Vec<T>, String), ReadError> {
-    #[derive(Deserialize)]
-    struct Head {
-        #[serde(default)]
-        metadata: ListMeta,
-    }
-    let body = connection.get_bytes(&format!("{path}?{query}"), "application/json").await?;
-    let malformed = |error| ReadError::Transport(kube::Error::SerdeError(error));
-    let head: Head = serde_json::from_slice(&body).map_err(malformed)?;
-    Ok((decode::list(&body).map_err(malformed)?, head.metadata.resource_version))
 }
 
 /// One watch, until the server ends it.

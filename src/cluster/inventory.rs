@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::join;
 
 use super::connect::{Connection, ReadError};
-use super::decode;
+use super::lists::list;
 use crate::error::{Error, Result};
 use crate::kinds::*;
 use crate::snapshot::{NOMINATIONS, Observed, Scope, Seen, ServerVersion, Unseen};
@@ -46,34 +47,32 @@ pub async fn observe(connection: &Connection, scope: Scope, want: Want) -> Resul
         Scope::Namespace(namespace) => Some(namespace.clone()),
         Scope::All => None,
     };
-    let mut reading = Reading {
-        connection,
-        namespace,
-        observed: Observed::nothing(Timestamp::now(), scope, "not asked for"),
-        version: None,
-    };
+    let mut observed = Observed::nothing(Timestamp::now(), scope, "not asked for");
+    let reader = Reader { connection, namespace };
     let wanted = |kind: &Kind| match want {
         Want::Diagnosis => !SECOND.contains(kind),
         Want::Claims => CLAIMS.contains(kind),
         Want::Everything => true,
     };
     let first: BTreeSet<Kind> = Kind::ALL.into_iter().filter(wanted).collect();
-    reading.read(&first, true).await?;
+    let (version, read) = join!(version(connection), reader.read(&first, &mut observed));
+    read?;
+    observed.server = version;
     if want == Want::Diagnosis {
-        let second = second_look(&reading.observed);
-        if !second.is_empty() {
-            reading.read(&second, false).await?;
-        }
-        // Not needed for anything that was seen, and so as good as seen.
-        for kind in SECOND.into_iter().filter(|kind| !second.contains(kind)) {
-            reading.keep(kind, None);
-        }
+        // What nothing that was seen makes worth looking at is as good as seen.
+        observed.nodes = Ok(Vec::new());
+        observed.autoscalers = Ok(Vec::new());
+        observed.quotas = Ok(Vec::new());
+        observed.budgets = Ok(Vec::new());
+        let second = second_look(&observed);
+        reader.read(&second, &mut observed).await?;
     }
-    if want != Want::Claims && waits_for_node(&reading.observed) {
-        reading.read_nominations().await;
+    if want != Want::Claims
+        && waits_for_node(&observed)
+        && let Ok(events) = &mut observed.events
+    {
+        events.extend(reader.nominations().await);
     }
-    let mut observed = reading.observed;
-    observed.server = reading.version;
     // Lists are as of when they were answered, so ages are counted from then.
     observed.taken_at = Timestamp::now();
     if observed.sets.is_empty()
@@ -124,94 +123,73 @@ fn waits_for_node(observed: &Observed) -> bool {
     observed.pods.as_deref().unwrap_or_default().iter().any(refused)
 }
 
-struct Reading<'a> {
+struct Reader<'a> {
     connection: &'a Connection,
     namespace: Option<String>,
-    observed: Observed,
-    version: Option<ServerVersion>,
 }
 
-type Body = std::result::Result<Vec<u8>, ReadError>;
-
-impl Reading<'_> {
-    async fn read(&mut self, kinds: &BTreeSet<Kind>, with_version: bool) -> Result<()> {
-        let version = async {
-            match with_version {
-                true => Some(self.connection.get_bytes("/version", "application/json").await),
-                false => None,
-            }
-        };
-        let lists = join_all(kinds.iter().map(|kind| async {
-            let path = kind.path(self.namespace.as_deref());
-            // Of events only warnings tell something, and etcd has to read them all.
-            let query = if *kind == Kind::Event { "?fieldSelector=type!%3DNormal" } else { "" };
-            self.connection.get_bytes(&format!("{path}{query}"), "application/json").await
-        }));
-        let (version, lists) = futures::future::join(version, lists).await;
-        if let Some(Ok(body)) = version {
-            let text = serde_json::from_slice::<Value>(&body).ok();
-            let text = text.and_then(|version| version["gitVersion"].as_str().map(str::to_owned));
-            self.version = text.map(|text| ServerVersion { text });
-        }
-        for (kind, body) in kinds.iter().zip(lists) {
-            if *kind == Kind::StatefulSet {
-                let body = body.map_err(|error| self.connection.explain(&error, "list StatefulSets"))?;
-                self.observed.sets = decode::list(&body).map_err(|error| broken(*kind, &error))?;
-                continue;
-            }
-            self.keep(*kind, Some(body));
+impl Reader<'_> {
+    /// Reads these kinds, all at once.
+    async fn read(&self, kinds: &BTreeSet<Kind>, observed: &mut Observed) -> Result<()> {
+        let (sets, ..) = join!(
+            self.list(kinds),
+            self.fill(&mut observed.revisions, kinds),
+            self.fill(&mut observed.pods, kinds),
+            self.fill(&mut observed.claims, kinds),
+            self.fill(&mut observed.volumes, kinds),
+            self.fill(&mut observed.classes, kinds),
+            self.fill(&mut observed.services, kinds),
+            self.fill(&mut observed.slices, kinds),
+            self.fill(&mut observed.budgets, kinds),
+            self.fill(&mut observed.autoscalers, kinds),
+            self.fill(&mut observed.quotas, kinds),
+            self.fill(&mut observed.nodes, kinds),
+            self.fill(&mut observed.events, kinds),
+        );
+        if let Some(sets) = sets {
+            observed.sets = sets.map_err(|error| self.connection.explain(&error, "list StatefulSets"))?;
         }
         Ok(())
     }
 
-    /// Puts a list into its place; no body means there is nothing to know.
-    /// Adds the events with which autoscalers say that a node is coming: they are no warnings. Without them a pod only seems
-    /// to wait for nothing.
-    async fn read_nominations(&mut self) {
-        let path = Kind::Event.path(self.namespace.as_deref());
-        let connection = self.connection;
-        let lists = join_all(NOMINATIONS.map(|reason| {
-            let path = format!("{path}?fieldSelector=reason%3D{reason},type%3DNormal");
-            async move { connection.get_bytes(&path, "application/json").await }
-        }));
-        let lists: Vec<Event> = lists
-            .await
-            .into_iter()
-            .filter_map(|body| decode::list::<Event>(&body.ok()?).ok())
-            .flatten()
-            .collect();
-        if let Ok(events) = &mut self.observed.events {
-            events.extend(lists);
+    async fn fill<T: Object>(&self, place: &mut Seen<T>, kinds: &BTreeSet<Kind>) {
+        if let Some(read) = self.list(kinds).await {
+            *place = read.map_err(|error| Unseen { kind: T::KIND, why: why(error) });
         }
     }
 
-    fn keep(&mut self, kind: Kind, body: Option<Body>) {
-        let observed = &mut self.observed;
-        match kind {
-            Kind::StatefulSet => {}
-            Kind::ControllerRevision => observed.revisions = seen(body),
-            Kind::Pod => observed.pods = seen(body),
-            Kind::PersistentVolumeClaim => observed.claims = seen(body),
-            Kind::PersistentVolume => observed.volumes = seen(body),
-            Kind::StorageClass => observed.classes = seen(body),
-            Kind::Service => observed.services = seen(body),
-            Kind::EndpointSlice => observed.slices = seen(body),
-            Kind::PodDisruptionBudget => observed.budgets = seen(body),
-            Kind::HorizontalPodAutoscaler => observed.autoscalers = seen(body),
-            Kind::ResourceQuota => observed.quotas = seen(body),
-            Kind::Node => observed.nodes = seen(body),
-            Kind::Event => observed.events = seen(body),
+    /// The objects of a kind, if it is among these.
+    async fn list<T: Object>(
+        &self,
+        kinds: &BTreeSet<Kind>,
+    ) -> Option<std::result::Result<Vec<T>, ReadError>> {
+        if !kinds.contains(&T::KIND) {
+            return None;
         }
+        // Of events only warnings tell something, and etcd has to read them all.
+        let query = if T::KIND == Kind::Event { "?fieldSelector=type!%3DNormal" } else { "" };
+        let path = format!("{}{query}", T::KIND.path(self.namespace.as_deref()));
+        // Thirteen of these wait side by side.
+        Some(Box::pin(list(self.connection, &path)).await.map(|list| list.items))
+    }
+
+    /// The events with which autoscalers say that a node is coming: they are no warnings. Without them a pod only seems to
+    /// wait for nothing.
+    async fn nominations(&self) -> Vec<Event> {
+        let path = Kind::Event.path(self.namespace.as_deref());
+        let lists = join_all(NOMINATIONS.map(|reason| {
+            let path = format!("{path}?fieldSelector=reason%3D{reason},type%3DNormal");
+            async move { list::<Event>(self.connection, &path).await }
+        }));
+        lists.await.into_iter().flatten().flat_map(|list| list.items).collect()
     }
 }
 
-fn seen<T: Object>(body: Option<Body>) -> Seen<T> {
-    let unseen = |why: String| Unseen { kind: T::KIND, why };
-    match body {
-        None => Ok(Vec::new()),
-        Some(Ok(body)) => decode::list(&body).map_err(|error| unseen(format!("not as expected: {error}"))),
-        Some(Err(error)) => Err(unseen(why(error))),
-    }
+/// What the server says it is; nothing depends on it so much that a failure would matter.
+async fn version(connection: &Connection) -> Option<ServerVersion> {
+    let body = connection.get_bytes("/version", "application/json").await.ok()?;
+    let version: Value = serde_json::from_slice(&body).ok()?;
+    Some(ServerVersion { text: version["gitVersion"].as_str()?.to_owned() })
 }
 
 /// Why a list was not read, as a fragment: `forbidden to user alice`.
@@ -225,6 +203,7 @@ pub(super) fn why(error: ReadError) -> String {
         ReadError::Unauthorized => "not logged in".to_owned(),
         ReadError::Silent(after) => format!("no answer within {}s", after.as_secs()),
         ReadError::Api { message, .. } => message,
+        ReadError::Transport(kube::Error::SerdeError(error)) => format!("not as expected: {error}"),
         ReadError::Gone | ReadError::Transport(_) => "the connection broke".to_owned(),
     }
 }
@@ -232,10 +211,6 @@ pub(super) fn why(error: ReadError) -> String {
 /// `alice` in `pods is forbidden: User "alice" cannot list resource …`.
 fn forbidden_user(message: &str) -> Option<&str> {
     message.split_once("User \"")?.1.split_once('"').map(|(user, _)| user)
-}
-
-fn broken(kind: Kind, error: &serde_json::Error) -> Error {
-    Error::cluster(format!("the server's list of {} is not as expected", kind.plural())).because(error)
 }
 
 /// An empty list may mean that the namespace itself is a typing error.

@@ -9,8 +9,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::{Connection, ReadError};
-use super::follow::{Change, Delta, follow, list};
+use super::follow::{Change, Delta, follow};
 use super::inventory::{self, Want};
+use super::lists::list;
 use super::raw;
 use crate::error::{Error, Result};
 use crate::kinds::*;
@@ -250,7 +251,7 @@ impl Live {
     /// # Errors
     /// When they cannot be read.
     pub async fn listed<T: Object>(&self) -> std::result::Result<Vec<T>, ReadError> {
-        Ok(list(&self.connection, &T::KIND.path(Some(&self.namespace)), "").await?.0)
+        Ok(list(&self.connection, &T::KIND.path(Some(&self.namespace))).await?.items)
     }
 
     /// An object of the namespace as the server has it, see [`raw`].

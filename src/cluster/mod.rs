@@ -5,6 +5,7 @@ pub mod connect;
 pub mod decode;
 mod follow;
 pub mod inventory;
+mod lists;
 pub mod live;
 pub mod raw;
 pub mod recorded;

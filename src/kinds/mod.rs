@@ -160,7 +160,7 @@ impl Kind {
 }
 
 /// An object of one of the kinds.
-pub trait Object: serde::de::DeserializeOwned + serde::Serialize {
+pub trait Object: serde::de::DeserializeOwned + serde::Serialize + Send + 'static {
     /// Which kind.
     const KIND: Kind;
     /// Its metadata.
