@@ -191,3 +191,53 @@ fn on_delete_gets_its_template_back() {
     assert_eq!(image(), "web:2");
     assert_eq!(uids(&ns), before, "the pods are the user's to delete");
 }
+
+#[test]
+fn on_delete_goes_back_to_what_runs_well() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("undo-ondelete-well");
+    ns.apply(&set("web", 3, "updateStrategy: {type: OnDelete},"));
+    ns.wait_ready("web", 3);
+    ns.kubectl(&["set", "image", "sts/web", "web=web:does-not-exist"]).ok();
+    ns.delete(&["pod", "web-1"]);
+    ns.wait_pod_status("web-1", "ImagePullBackOff");
+    ns.kubectl(&["set", "image", "sts/web", "web=web:neither-exists"]).ok();
+    let run = ns.sts(&["undo", "web", "--to-revision", "2", "--yes"]).code(4);
+    assert!(run.stderr.contains("(target-broken)"), "{run}");
+    let run = ns.sts(&["undo", "web", "--yes"]).code(0);
+    assert!(run.stdout.contains("web:neither-exists → web:1"), "{run}");
+    assert!(run.stdout.contains(&format!("kubectl delete pod web-1 -n {}", ns.name)), "{run}");
+    ns.delete(&["pod", "web-1"]);
+    ns.wait_ready("web", 3);
+}
+
+#[test]
+fn a_template_tried_before_is_undone_again() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("undo-retried");
+    ns.apply(&set("web", 3, ""));
+    ns.wait_ready("web", 3);
+    let canary = |image: &str| {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        ns.sts(&["canary", "web", "--pods", "1", "--image", image, "--yes"]).code(0);
+    };
+    for image in ["web=web:3", "web=web:4"] {
+        canary(image);
+        ns.sts(&["abort", "web", "--yes"]).code(0);
+    }
+    canary("web=web:3");
+    let run = ns.sts(&["undo", "web", "--dry-run=client"]).code(0);
+    assert!(run.stdout.contains("image of container web: web:3 → web:1"), "{run}");
+}
+
+#[test]
+fn a_target_on_which_a_pod_is_stuck_is_refused() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("undo-broken");
+    stuck(&ns, 3, "web-2", "");
+    ns.kubectl(&["set", "image", "sts/web", "web=web:neither-exists"]).ok();
+    let before = uids(&ns);
+    let run = ns.sts(&["undo", "web", "--to-revision", "2", "--yes"]).code(4);
+    assert!(run.stderr.contains("(target-broken)"), "{run}");
+    assert_eq!(uids(&ns), before);
+}

@@ -64,7 +64,10 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         let mut teller = Teller::new(streams.look, global.output);
         let report = reconcile(&mut live, &goal, &plan.agreed(), &consent.limits(), &mut teller).await?;
         let ask_again = consent.asks_again(&report.outcome);
-        let ending = Ending::of(&live, name, &namespace, report, &teller);
+        let mut ending = Ending::of(&live, name, &namespace, report, &teller);
+        if let Some(command) = live.look(|now| goal.left(now?).ok().flatten()) {
+            ending.typed = vec![("next", command)];
+        }
         drop(teller);
         if ask_again {
             show(&render(&ending, global.output, streams.look)?);

@@ -70,6 +70,23 @@ impl Goal for Undo {
 }
 
 impl Undo {
+    /// What an OnDelete set leaves to people, as a command.
+    ///
+    /// # Errors
+    /// [`Unseen`] when pods could not be read.
+    pub fn left(&self, now: &Snapshot<'_>) -> Result<Option<String>, Unseen> {
+        if now.set.strategy() != Strategy::OnDelete {
+            return Ok(None);
+        }
+        let pods = now.replicas()?.iter().filter_map(|replica| replica.pod);
+        let others: Vec<&str> = pods
+            .filter(|pod| pod.revision() != self.target && !pod.metadata.is_terminating())
+            .map(|pod| pod.metadata.name.as_str())
+            .collect();
+        let namespace = &now.set.metadata.namespace;
+        Ok((!others.is_empty()).then(|| format!("kubectl delete pod {} -n {namespace}", others.join(" "))))
+    }
+
     /// What is left once the template is back.
     fn rest(&self, now: &Snapshot<'_>, plan: &mut Plan) -> Result<(), Stop> {
         let set = now.set;
@@ -77,18 +94,10 @@ impl Undo {
         let target = short(now, &self.target);
         let partition = set.partition();
         if set.strategy() == Strategy::OnDelete {
-            let others = now.replicas()?.iter().filter_map(|replica| replica.pod);
-            let others: Vec<&str> = others
-                .filter(|pod| pod.revision() != self.target && !pod.metadata.is_terminating())
-                .map(|pod| pod.metadata.name.as_str())
-                .collect();
-            plan.then = match others.as_slice() {
-                [] => format!("the template is that of {target}, and every pod has it"),
-                others => format!(
-                    "the template is that of {target}; {name} is OnDelete, so pods get it when you delete them: \
-                     kubectl delete pod {} -n {}",
-                    others.join(" "),
-                    set.metadata.namespace
+            plan.then = match self.left(now)? {
+                None => format!("the template is that of {target}, and every pod has it"),
+                Some(command) => format!(
+                    "the template is that of {target}; {name} is OnDelete, so pods get it when you delete them: {command}"
                 ),
             };
             return Ok(());
@@ -113,6 +122,7 @@ impl Undo {
         if settled {
             return Ok(());
         }
+        plan.warnings.extend(held(now)?);
         let recover = (Recover { evict: false, first: false }).plan(now)?;
         plan.warnings.extend(recover.warnings);
         plan.steps.extend(recover.steps.into_iter().filter(|step| !is_vague(step)));
@@ -142,6 +152,24 @@ impl Undo {
         };
         Ok(())
     }
+}
+
+/// Says of pods that have to be replaced that they would not go.
+fn held(now: &Snapshot<'_>) -> Result<Vec<String>, Unseen> {
+    let boundary = now.set.start().saturating_add(now.set.partition());
+    let replaced = now.replicas()?.iter().filter(|replica| replica.ordinal >= boundary);
+    let held = replaced.filter_map(|replica| {
+        let pod = replica.pod.filter(|pod| pod.revision() != would_get(now, replica.ordinal))?;
+        let finalizers = &pod.metadata.finalizers;
+        (!finalizers.is_empty()).then(|| {
+            format!(
+                "{} will not go before its finalizers are removed: {}",
+                replica.name,
+                words::list(finalizers, 3)
+            )
+        })
+    });
+    Ok(held.collect())
 }
 
 fn is_vague(step: &Step) -> bool {
@@ -242,70 +270,75 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Writ
     };
     let stays = |why: String| Ok(Aim { name: update.clone(), why: Some(why) });
     let newest = revisions.iter().find(|revision| revision.metadata.name == *update);
-    let put_back = newest.and_then(|newest| {
-        others().find(|other| other.revision < newest.revision && is_older(newest, other, written))
-    });
+    let current = current_revision(now);
+    // Up to 1.36 an OnDelete set never says that its rollouts are done.
+    let rolls = set.strategy() == Strategy::RollingUpdate && current != update;
+    let came_from = others().find(|other| rolls && other.metadata.name == current);
+    let replaced = came_from.unwrap_or(before);
+    let put_back = newest
+        .is_some_and(|newest| replaced.revision < newest.revision && is_older(newest, replaced, written));
     // A bad template may also have been rolled out a second time.
-    let stuck =
-        now.replicas()?.iter().filter_map(|replica| replica.pod).any(|pod| {
-            pod.revision() == update && now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard())
-        });
-    let leaves = stuck && set.strategy() == Strategy::RollingUpdate && current_revision(now) != update;
-    if let Some(left) = put_back.filter(|_| !leaves) {
-        let number = left.revision;
+    let leaves = rolls && broken(now, update)?.is_some();
+    if put_back && !leaves {
         return stays(format!(
-            "this is an earlier template, put back already; the one it replaced: --to-revision {number}"
+            "this is an earlier template, put back already; the one it replaced: --to-revision {}",
+            replaced.revision
         ));
     }
-    let current = current_revision(now);
-    let on = |wanted: &dyn Fn(&str) -> bool| {
-        let pods = now.replicas().map(|replicas| replicas.iter().filter_map(|replica| replica.pod));
-        pods.map(|mut pods| pods.any(|pod| wanted(pod.revision())))
-    };
-    // Up to 1.36 an OnDelete set never says that its rollouts are done.
-    if set.strategy() == Strategy::RollingUpdate {
-        if current != update {
-            let broken = now.replicas()?.iter().find(|replica| {
-                replica.pod.is_some_and(|pod| {
-                    pod.revision() == current && now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard())
-                })
-            });
-            return match broken {
-                Some(replica) => Err(refuse(
-                    "target-broken",
-                    format!(
-                        "{} is stuck on {}, the revision to go back to",
-                        replica.name,
-                        short(now, current)
-                    ),
-                    format!("bring it to the template as it is: kubectl sts recover {name} -n {namespace}"),
-                )),
-                None => Ok(Aim { name: current.to_owned(), why: None }),
-            };
-        }
-        if on(&|revision| revision != update)? {
-            return stays("its template is back already".to_owned());
+    let recover = format!("bring it to the template as it is: kubectl sts recover {name} -n {namespace}");
+    let choose = format!("choose another one: kubectl sts history {name} -n {namespace}");
+    if rolls {
+        unbroken(now, current, recover)?;
+        return Ok(Aim { name: current.to_owned(), why: None });
+    }
+    let pods = || now.replicas().map(|replicas| replicas.iter().filter_map(|replica| replica.pod));
+    let mixed = pods()?.any(|pod| pod.revision() != update);
+    if set.strategy() == Strategy::RollingUpdate && mixed {
+        return stays("its template is back already".to_owned());
+    }
+    // Where pods wait to be deleted by hand, most of those that are well tell what to go back to.
+    let mut in_use: Vec<(usize, &ControllerRevision)> = Vec::new();
+    for other in others() {
+        let on = pods()?.filter(|pod| pod.revision() == other.metadata.name).count();
+        if on > 0 && broken(now, &other.metadata.name)?.is_none() {
+            in_use.push((on, other));
         }
     }
-    let mut in_use =
-        others().filter(|other| on(&|revision| revision == other.metadata.name).unwrap_or(false));
-    let target = match (in_use.next(), in_use.next()) {
-        (Some(only), None) => only,
-        _ => before,
-    };
+    let target = in_use.iter().max_by_key(|(on, other)| (*on, other.revision)).map_or(*before, |(_, it)| *it);
+    unbroken(now, &target.metadata.name, choose)?;
     // As long as no number is missing, none has moved.
     let in_order = revisions.iter().zip(1..).all(|(revision, number)| revision.revision == number);
-    if in_order || newest.is_some_and(|newest| is_older(target, newest, written)) {
-        return Ok(Aim {
-            name: target.metadata.name.clone(),
-            why: Some("no rollout is under way: this undoes the last one".to_owned()),
-        });
+    if mixed || in_order || newest.is_some_and(|newest| is_older(target, newest, written)) {
+        let last = "no rollout is under way: this undoes the last one";
+        return Ok(Aim { name: target.metadata.name.clone(), why: (!mixed).then(|| last.to_owned()) });
     }
     stays(format!(
         "it was made in the same second as {}, and nothing says which came first; to go there: --to-revision {}",
         short(now, &target.metadata.name),
         target.revision
     ))
+}
+
+/// A replica that is stuck on a revision.
+fn broken(now: &Snapshot<'_>, revision: &str) -> Result<Option<String>, Unseen> {
+    let stuck = now.replicas()?.iter().find(|replica| {
+        replica.pod.is_some_and(|pod| {
+            pod.revision() == revision && now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard())
+        })
+    });
+    Ok(stuck.map(|replica| replica.name.clone()))
+}
+
+/// Refuses to go to a revision on which a replica is stuck.
+fn unbroken(now: &Snapshot<'_>, revision: &str, hint: String) -> Result<(), Stop> {
+    match broken(now, revision)? {
+        Some(replica) => Err(refuse(
+            "target-broken",
+            format!("{replica} is stuck on {}, the revision to go back to", short(now, revision)),
+            hint,
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Two moments of one write: the dates in managedFields and of creation are taken one after the other.
@@ -335,6 +368,10 @@ fn named(
         revision.revision.to_string() == asked || full == asked || short(now, full) == asked
     });
     if let Some(found) = found {
+        if found.metadata.name != now.set.status.update_revision {
+            let choose = format!("choose another one: kubectl sts history {name} -n {namespace}");
+            unbroken(now, &found.metadata.name, choose)?;
+        }
         return Ok(Aim { name: found.metadata.name.clone(), why: None });
     }
     let moved = asked.parse().ok().and_then(|number| moved(now, revisions, number, written));
