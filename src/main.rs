@@ -1,12 +1,14 @@
 //! Parses, runs, shows, exits.
 
 use std::io::{IsTerminal, Write};
+use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::Parser;
 use kubectl_sts::cli::{Color, Streams};
 use kubectl_sts::commands::{self, Cli};
 use kubectl_sts::error::Exit;
+use kubectl_sts::reconcile::interrupt;
 use kubectl_sts::render::{Look, refusal, render};
 
 fn main() -> ExitCode {
@@ -24,9 +26,12 @@ fn main() -> ExitCode {
     };
     let streams = Streams { look, warn: |warning| tell(&format!("Warning: {warning}")) };
     let answer = runtime.block_on(async {
-        tokio::select! {
-            answer = cli.run(&streams) => Some(answer),
-            _ = tokio::signal::ctrl_c() => None,
+        let mut run = pin!(cli.run(&streams));
+        loop {
+            tokio::select! {
+                answer = &mut run => return Some(answer),
+                _ = tokio::signal::ctrl_c() => if !interrupt() { return None },
+            }
         }
     });
     let Some(answer) = answer else { return Exit::Interrupted.into() };

@@ -1,5 +1,7 @@
 //! The loop: observe, plan, do the first step if it was agreed to, look again.
 
+mod interrupt;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,6 +14,8 @@ use crate::kinds::Strategy;
 use crate::plan::{Goal, Plan, Refusal, Step, Stop};
 use crate::rules::{Filter, Finding, Severity, of_set};
 use crate::snapshot::{Snapshot, Unseen, parse_pod_name};
+
+pub use interrupt::{Acting, interrupt};
 
 /// How it ended.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub enum Outcome {
     Failed(String, Vec<String>),
     /// Time is up.
     TimedOut,
+    /// Ctrl-C.
+    Interrupted,
     /// The set is gone.
     Gone,
 }
@@ -69,6 +75,13 @@ pub struct Entry {
     pub result: String,
 }
 
+impl Entry {
+    /// Whether the write went through.
+    pub fn is_done(&self) -> bool {
+        self.result.starts_with(DONE)
+    }
+}
+
 /// What was done.
 #[derive(Debug)]
 pub struct Report {
@@ -104,6 +117,7 @@ pub async fn reconcile(
     witness: &mut dyn Witness,
 ) -> Result<Report> {
     let started = Instant::now();
+    let acting = agreed.iter().any(Step::writes).then(Acting::begin);
     let mut journal: Vec<Entry> = Vec::new();
     let mut reached_since: Option<Instant> = None;
     let mut evidence: Option<(String, Instant)> = None;
@@ -143,11 +157,10 @@ pub async fn reconcile(
             None => {
                 evidence = None;
                 let since = *reached_since.get_or_insert_with(Instant::now);
-                if !limits.endless && since.elapsed() >= limits.stable_for {
-                    return done(Outcome::Reached, journal);
-                }
-                if !limits.endless {
-                    until = until.min(since + limits.stable_for);
+                match limits.endless {
+                    true => {}
+                    false if since.elapsed() >= limits.stable_for => return done(Outcome::Reached, journal),
+                    false => until = until.min(since + limits.stable_for),
                 }
             }
             Some(Step::Await { .. }) => {
@@ -179,14 +192,6 @@ pub async fn reconcile(
                     successors.extend(live.look(|now| Successor::of(write, now?, journal.len())));
                     let version = live.version();
                     let performed = live.perform(write, false).await?;
-                    let result = match &performed {
-                        Performed::Done => DONE.to_owned(),
-                        Performed::AlreadySo => "it was gone already".to_owned(),
-                        Performed::Conflict(message) if message.contains("has been modified") => {
-                            "not done: it had changed meanwhile; looked again".to_owned()
-                        }
-                        Performed::Conflict(message) => format!("not done: {message}"),
-                    };
                     let conflict = matches!(performed, Performed::Conflict(_));
                     // Another pod has the name now. Nobody has agreed to anything about that one.
                     let other =
@@ -195,7 +200,11 @@ pub async fn reconcile(
                     if performed != Performed::Done {
                         successors.retain(|successor| successor.entry != journal.len());
                     }
-                    journal.push(Entry { at: Timestamp::now(), step: write.clone(), result });
+                    journal.push(Entry {
+                        at: Timestamp::now(),
+                        step: write.clone(),
+                        result: told(&performed),
+                    });
                     conflicts = if conflict { conflicts + 1 } else { 0 };
                     if conflicts >= TRIES {
                         return done(Outcome::Drifted("somebody keeps changing it".to_owned()), journal);
@@ -222,7 +231,21 @@ pub async fn reconcile(
         if let Some(timeout) = limits.timeout {
             until = until.min(started + timeout);
         }
+        if interrupted(live, until, acting.as_ref()).await {
+            return done(Outcome::Interrupted, journal);
+        }
+    }
+}
+
+/// Waits for a change, or for somebody who wants it to end.
+async fn interrupted(live: &mut Live, until: Instant, acting: Option<&Acting>) -> bool {
+    let Some(acting) = acting else {
         live.changed(until).await;
+        return false;
+    };
+    tokio::select! {
+        _ = live.changed(until) => false,
+        () = acting.interrupted() => true,
     }
 }
 
@@ -245,6 +268,18 @@ fn drift(write: &Step, agreed: &[Step], scaled: Option<(i32, i32)>) -> String {
             format!("{pod} would have to be deleted, which was not shown: {note}")
         }
         Step::Await { .. } => "something was changed by somebody".to_owned(),
+    }
+}
+
+/// What came of a write, for the journal.
+fn told(performed: &Performed) -> String {
+    match performed {
+        Performed::Done => DONE.to_owned(),
+        Performed::AlreadySo => "it was gone already".to_owned(),
+        Performed::Conflict(message) if message.contains("has been modified") => {
+            "not done: it had changed meanwhile; looked again".to_owned()
+        }
+        Performed::Conflict(message) => format!("not done: {message}"),
     }
 }
 

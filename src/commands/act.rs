@@ -82,7 +82,11 @@ pub(super) async fn consented(
     if consent.dry_run == DryRun::Server {
         return checked(live, name, plan).await.map(Consented::Answered);
     }
-    let shown = Shown::of(plan, name, live.namespace());
+    let course = live.look(|now| {
+        let now = now?;
+        Some(Course::of(now, &forecast(now, &plan).ok()?))
+    });
+    let shown = Shown { course, ..Shown::of(plan, name, live.namespace()) };
     if !agreed(&shown, global.output, consent, streams)? {
         return Err(Error::refused("declined; nothing was written").reason("declined"));
     }
@@ -352,6 +356,7 @@ impl Ending {
             Outcome::Drifted(_) | Outcome::Refused(_) => Exit::Refused,
             Outcome::Unseen(_) => Exit::Cluster,
             Outcome::TimedOut => Exit::TimedOut,
+            Outcome::Interrupted => Exit::Interrupted,
         }
     }
 
@@ -365,6 +370,7 @@ impl Ending {
             Outcome::Refused(_) => "refused",
             Outcome::Unseen(_) => "unseen",
             Outcome::TimedOut => "timed-out",
+            Outcome::Interrupted => "interrupted",
         }
     }
 
@@ -384,6 +390,7 @@ impl Ending {
             Outcome::Refused(refusal) => format!("stopped: {}", refusal.because),
             Outcome::Unseen(unseen) => format!("stopped: could not see {unseen}"),
             Outcome::TimedOut => format!("timed out: {}", self.rest),
+            Outcome::Interrupted => format!("interrupted: {}", self.rest),
         }
     }
 }

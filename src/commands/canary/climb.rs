@@ -12,7 +12,7 @@ use crate::commands::act::{Consent, Consented, Ending, Teller, consented, idle, 
 use crate::error::{Error, Result};
 use crate::kinds::{HorizontalPodAutoscaler, Kind, Map, StatefulSet};
 use crate::plan::{Canary, Goal, Stamp};
-use crate::reconcile::{Outcome, Report, reconcile};
+use crate::reconcile::{Acting, Entry, Outcome, Report, reconcile};
 use crate::render::live::show;
 use crate::render::render;
 use crate::snapshot::Snapshot;
@@ -53,8 +53,12 @@ pub(in crate::commands) async fn climb(
         let report = up(&mut live, name, &goal, &rungs?, &agreed, consent, looking, &mut teller).await?;
         let ask_again = consent.asks_again(&report.outcome);
         let reached = matches!(report.outcome, Outcome::Reached);
+        // What is on may then be somebody else's.
+        let idle = !reached && !report.journal.iter().any(Entry::is_done);
         let mut ending = Ending::of(&live, name, &namespace, report, &teller);
-        ending.typed = live.look(|now| now.map(|now| to_type(now, reached))).unwrap_or_default();
+        if !idle {
+            ending.typed = live.look(|now| now.map(|now| to_type(now, reached))).unwrap_or_default();
+        }
         drop(teller);
         if ask_again {
             show(&render(&ending, global.output, streams.look)?);
@@ -99,7 +103,12 @@ async fn up(
             return Ok(Report { outcome: report.outcome, journal });
         }
         let deadline = limits().timeout.map(|left| Instant::now() + left);
-        if let Some(outcome) = looking.after(live, name, teller, deadline).await? {
+        let acting = Acting::begin();
+        let outcome = tokio::select! {
+            outcome = looking.after(live, name, teller, deadline) => outcome?,
+            () = acting.interrupted() => Some(Outcome::Interrupted),
+        };
+        if let Some(outcome) = outcome {
             return Ok(Report { outcome, journal });
         }
     }
