@@ -1,6 +1,7 @@
 //! Questions on a terminal.
 
 use std::io::{ErrorKind, IsTerminal};
+use std::time::Duration;
 
 use crate::error::{Error, Exit, Result};
 use crate::text::clean;
@@ -10,11 +11,23 @@ pub fn somebody() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
+/// For how long keys are taken as meant for what stood there before.
+const LEFTOVER: Duration = Duration::from_millis(300);
+
+/// Forgets keys that were pressed before the question was there to be read: an Enter after the last answer, or a key held
+/// too long. The answer to one plan must not become the answer to the next.
+fn forget_keys() {
+    std::thread::sleep(LEFTOVER);
+    #[cfg(unix)]
+    let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
+}
+
 /// Asks a question whose answer is no unless it is yes.
 ///
 /// # Errors
 /// When the terminal cannot be read; Ctrl-C ends the process as everywhere.
 pub fn confirm(question: &str) -> Result<bool> {
+    forget_keys();
     let answer = dialoguer::Confirm::new().with_prompt(question).default(false).interact_opt();
     answered(answer).map(|answer| answer.unwrap_or(false))
 }
@@ -25,6 +38,7 @@ pub fn confirm(question: &str) -> Result<bool> {
 /// As [`confirm`].
 pub fn choose(question: &str, items: &[String]) -> Result<Vec<usize>> {
     let items: Vec<String> = items.iter().map(|item| clean(item)).collect();
+    forget_keys();
     let answer = dialoguer::MultiSelect::new().with_prompt(question).items(&items).interact_opt();
     answered(answer).map(Option::unwrap_or_default)
 }
@@ -34,6 +48,7 @@ pub fn choose(question: &str, items: &[String]) -> Result<Vec<usize>> {
 /// # Errors
 /// As [`confirm`].
 pub fn typed(question: &str) -> Result<String> {
+    forget_keys();
     answered(dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true).interact_text())
 }
 

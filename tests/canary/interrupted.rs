@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::proxy::{Proxy, Then};
 use super::witness::Witness;
@@ -164,7 +164,7 @@ fn an_edit_while_it_asks_is_shown_and_asked_again() {
     let asked = |times: usize| {
         support::wait("the question", PATIENCE, || {
             let text = text();
-            if text.matches("Patch StatefulSet web?").count() >= times { Ok(text) } else { Err(text) }
+            if text.matches("Patch StatefulSet web? [y/N]").count() >= times { Ok(text) } else { Err(text) }
         })
     };
     let mut writer = pty.master.take_writer().unwrap();
@@ -173,11 +173,13 @@ fn an_edit_while_it_asks_is_shown_and_asked_again() {
     ns.patch("statefulset/web", &patch);
     // The watch brings the edit, or the write fails by it: either way it must not be done as shown.
     std::thread::sleep(Duration::from_millis(300));
-    let before = asked(1).matches("Patch StatefulSet web?").count();
-    writer.write_all(b"y").unwrap();
+    let before = asked(1).matches("Patch StatefulSet web? [y/N]").count();
+    // A key pressed twice answers no plan that was not there yet.
+    writer.write_all(b"yy").unwrap();
     let shown = support::wait("the new plan", PATIENCE, || {
         let text = text();
-        if text.contains("partition 1 → 2") && text.matches("Patch StatefulSet web?").count() > before {
+        if text.contains("partition 1 → 2") && text.matches("Patch StatefulSet web? [y/N]").count() > before
+        {
             Ok(text)
         } else {
             Err(text)
@@ -193,4 +195,30 @@ fn an_edit_while_it_asks_is_shown_and_asked_again() {
     let set = get(&ns, "web");
     assert_eq!((partition(&set), mark(&set).unwrap()["partition"].as_i64()), (2, Some(1)));
     assert_eq!(pods(&ns)[..2], first[..2]);
+}
+
+/// The new pod is not ready for long.
+const SLOW: &str = r#"{"metadata": {"annotations": {"fake.test/mode": "unready"}}}"#;
+
+#[test]
+fn an_interruption_tells_what_was_done() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("canary-ctrl-c");
+    ready(&ns, "web", 3, "", "");
+    let mut command =
+        ns.sts_command(&["canary", "web", "--pods", "1", "--patch", SLOW, "--yes", "-o", "json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    support::wait("the write", PATIENCE, || match mark(&get(&ns, "web")) {
+        Some(_) => Ok(()),
+        None => Err("no mark yet".to_owned()),
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    let result: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!((&result["kind"], &result["outcome"]), (&json!("Result"), &json!("interrupted")), "{text}");
+    assert_eq!(result["journal"][0]["result"], "done", "{text}");
+    assert!(result["type"].to_string().contains("sts abort web"), "{text}");
 }

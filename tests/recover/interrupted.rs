@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 
@@ -148,8 +149,21 @@ fn a_pod_replaced_while_it_asks_is_left() {
     ns.delete(&["pod", "web-1"]);
     ns.wait_pod("web-1", "made anew", |pod| !pod.is_null());
     let replaced = uids(&ns);
-    pty.master.take_writer().unwrap().write_all(b"y").unwrap();
-    let status = child.wait().unwrap();
+    let mut keys = pty.master.take_writer().unwrap();
+    keys.write_all(b"y").unwrap();
+    let mut asked_again = false;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        // While its watch has yet to bring the new pod, it asks about the old one again.
+        if !asked_again && text().matches("Delete pod web-1? [y/N]").count() > 1 {
+            asked_again = true;
+            keys.write_all(b"n").unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    drop(keys);
     drop(pty.master);
     let _ = thread.join();
     ns.wait_rolled_out("web", 2);
