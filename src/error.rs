@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use crate::text::clean;
+
 /// How the program ended; the same numbers for every command and every output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -127,16 +129,18 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.what)?;
+        // Names and messages come from the cluster.
+        let safe = |text: &str| text.lines().map(clean).collect::<Vec<_>>().join("\n");
+        write!(f, "error: {}", safe(&self.what))?;
         if let Some(reason) = self.reason {
             write!(f, " ({reason})")?;
         }
         for cause in &self.causes {
-            write!(f, "\n  because {cause}")?;
+            write!(f, "\n  because {}", safe(cause))?;
         }
         if let Some(hint) = &self.hint {
             for line in hint.lines() {
-                write!(f, "\n  {line}")?;
+                write!(f, "\n  {}", clean(line))?;
             }
         }
         Ok(())

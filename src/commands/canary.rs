@@ -11,7 +11,7 @@ use crate::cli::{Answer, Global, Streams, read_file};
 use crate::cluster::decode;
 use crate::error::{Error, Result};
 use crate::kinds::StatefulSet;
-use crate::plan::{Canary, Change, Stop};
+use crate::plan::{Canary, Change, Stop, edited};
 use crate::snapshot::Snapshot;
 
 pub(super) use climb::{climb, current, managed, stamp};
@@ -108,6 +108,9 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         let template = raw.map(|raw| &raw["spec"]["template"]).or(known.as_ref()).unwrap_or(&Value::Null);
         let change = Change::of(&args.image, patch.clone(), &set.spec.template, template)
             .map_err(|refusal| super::act::stopped(Stop::Refused(refusal)))?;
+        if let Some(refusal) = change.as_ref().and_then(|change| edited(now, change)) {
+            return Err(super::act::stopped(Stop::Refused(refusal)));
+        }
         let steps = args.partitions(set)?;
         Ok(Canary {
             facts: Vec::new(),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::snapshot::{Snapshot, Unseen};
 
-pub use canary::{Abort, Canary, Change, Stamp, stable};
+pub use canary::{Abort, Canary, Change, Stamp, edited, stable};
 pub use course::forecast;
 pub use recover::Recover;
 pub use rollout::Rollout;
@@ -85,7 +85,7 @@ pub struct Plan {
 impl Plan {
     /// The steps that write, in order.
     pub fn writes(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter(|step| !matches!(step, Step::Await { .. }))
+        self.steps.iter().filter(|step| step.writes())
     }
 
     /// Everything that is agreed to with this plan.
@@ -117,6 +117,13 @@ pub enum Step {
         /// What for, as the end of `wait for postgres-2 …`: `to be available`.
         until: String,
     },
+}
+
+impl Step {
+    /// Whether anything is written.
+    pub fn writes(&self) -> bool {
+        !matches!(self, Step::Await { .. })
+    }
 }
 
 /// How a patch is read by the API server.

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Replica, Snapshot, Unseen};
+use crate::text::one_line;
 
 /// The annotation on the set, while a canary of ours is on.
 pub const CANARY: &str = "kubectl-sts/canary";
@@ -27,11 +28,22 @@ pub struct Mark {
     pub steps: Vec<i32>,
 }
 
+/// Anybody who may annotate the set can write a mark, and the name comes to stand in commands and paths.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+}
+
 impl<'a> Snapshot<'a> {
     /// The mark of a canary of ours; `Some(None)` for one that cannot be read.
     pub fn mark(&self) -> Option<Option<Mark>> {
         let text = self.set.metadata.annotations.get(CANARY)?;
-        Some(serde_json::from_str(text).ok())
+        let mark = serde_json::from_str::<Mark>(text).ok().filter(|mark| is_name(&mark.stable));
+        Some(mark.map(|mark| Mark { by: one_line(&mark.by, 100), ..mark }))
+    }
+
+    /// Whether it was seen that the set has no such revision any more.
+    pub fn lacks_revision(&self, name: &str) -> bool {
+        self.revisions().is_ok_and(|all| !all.iter().any(|revision| revision.metadata.name == name))
     }
 
     /// The replicas at and above a partition, highest first: the order in which they are updated.

@@ -177,3 +177,39 @@ fn managers_of_the_fields_are_named() {
     }
     assert_eq!(mark(&get(&ns, "web")), None);
 }
+
+#[test]
+fn a_template_edited_since_is_not_taken_for_the_canary() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("canary-edited-since");
+    ready(&ns, "web", 2, "", "");
+    let canary = ["canary", "web", "--pods", "1", "--image", "web=web:2", "--yes"];
+    ns.sts(&canary).code(0);
+    let again = ns.sts(&canary).code(0);
+    assert!(again.stdout.contains("nothing to do"), "{again}");
+    ns.kubectl(&["set", "image", "sts/web", "web=web:7"]).ok();
+    refused(&ns, "web", "template-edited", &["--pods", "1", "--image", "web=web:2"]);
+}
+
+#[test]
+fn what_a_mark_says_reaches_no_terminal_as_it_is() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("canary-forged");
+    ready(&ns, "web", 2, "", "");
+    ns.sts(&["canary", "web", "--pods", "1", "--image", "web=web:2", "--yes"]).code(0);
+    let stable = mark(&get(&ns, "web")).unwrap()["stable"].as_str().unwrap().to_owned();
+    let forge = |stable: &str, by: &str| {
+        let mark =
+            json!({"stable": stable, "partition": 0, "by": by, "at": "2026-11-21T13:12:57Z", "change": "x"});
+        ns.patch("sts/web", &json!({"metadata": {"annotations": {"kubectl-sts/canary": mark.to_string()}}}));
+    };
+    let escape = "ev\u{1b}[31mil\u{1b}]0;pwned\u{7}";
+    forge(&stable, escape);
+    let run = ns.sts(&["canary", "web", "--pods", "1", "--image", "web=web:9", "--yes"]).code(4);
+    assert!(run.stderr.contains("another-canary") && run.stderr.contains("evil"), "{run}");
+    assert!(!run.stderr.contains(['\u{1b}', '\u{7}']), "{run}");
+    forge(&format!("{stable}{escape}"), "somebody");
+    let run = ns.sts(&["abort", "web", "--yes"]).code(4);
+    assert!(run.stderr.contains("mark-unreadable"), "{run}");
+    assert!(!run.stderr.contains(['\u{1b}', '\u{7}']), "{run}");
+}

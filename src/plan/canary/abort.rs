@@ -173,7 +173,10 @@ impl Abort {
                 return Err(Stop::Refused(Refusal {
                     reason: "pod-has-finalizers",
                     because: format!("{} is stuck, and would not end: it has finalizers", replica.name),
-                    hint: format!("see who removes them: kubectl get pod {} -o yaml", replica.name),
+                    hint: format!(
+                        "see who removes them: kubectl get pod {} -n {} -o yaml",
+                        replica.name, pod.metadata.namespace
+                    ),
                 }));
             }
             // Before the controller has seen the template put back, a deleted pod would come back as it was.

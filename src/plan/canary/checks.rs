@@ -113,7 +113,10 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
         .collect();
     if !old.is_empty() {
         let held = replicas.len() > from && set.partition() > 0;
-        let hint = if held {
+        let is_back = now.mark().flatten().is_some_and(|mark| mark.stable == update);
+        let hint = if is_back {
+            format!("end the canary first, which goes back already: kubectl sts abort {}", at(now))
+        } else if held {
             format!("end it first: kubectl sts promote {0} --full, or kubectl sts abort {0}", at(now))
         } else {
             watch

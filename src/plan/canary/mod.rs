@@ -73,6 +73,16 @@ impl Goal for Canary {
         let mut steps = Steps { now, generation: now.set.metadata.generation, all: Vec::new() };
         let partition = now.set.partition();
         let target = self.target();
+        if !matches!(stage, Stage::Over) {
+            plan.warnings.extend(keeps_new(now, partition, target)?);
+        }
+        if let Some(mark) = mark.as_ref().filter(|mark| now.lacks_revision(&mark.stable)) {
+            plan.warnings.push(format!(
+                "revision {} of before the canary is gone: nothing brings it back, and a pod that restarts comes back on \
+                 the new one",
+                short(now, &mark.stable)
+            ));
+        }
         match stage {
             Stage::Over => {}
             Stage::Begin => self.begin(&mut steps, mark.as_ref())?,
@@ -85,21 +95,6 @@ impl Goal for Canary {
                 }
             }
             Stage::Up(to) => {
-                let kept: Vec<_> = now
-                    .above(partition)?
-                    .into_iter()
-                    .skip(usize::try_from(now.set.replicas() - to).unwrap_or(0))
-                    .filter(|replica| now.is_good(replica))
-                    .map(|replica| replica.name.clone())
-                    .collect();
-                if !kept.is_empty() {
-                    plan.warnings.push(format!(
-                        "raising the partition brings nothing back: {} on the new revision until deleted; \
-                         kubectl sts abort {} brings all back",
-                        stay(&kept),
-                        at(now)
-                    ));
-                }
                 steps.partition(to, format!("partition {partition} → {to}"));
             }
         }
@@ -265,6 +260,27 @@ impl Canary {
     }
 }
 
+/// Why a canary that brings this change cannot go on: its template has been edited since. `change` was compared with the
+/// template as it is now.
+pub fn edited(now: &Snapshot<'_>, change: &Change) -> Option<Refusal> {
+    let mark = now.mark().flatten()?;
+    if mark.change.as_ref() != Some(&change.digest) || !now.set.is_observed() || is_put_back(now, &mark) {
+        return None;
+    }
+    // What deletes leaves nothing to compare with.
+    let line = change.lines.iter().find(|line| !line.contains("($"))?;
+    Some(Refusal {
+        reason: "template-edited",
+        because: format!(
+            "the template is not any more as this canary made it: it has been edited since ({line})"
+        ),
+        hint: format!(
+            "go back with: kubectl sts abort {0}, or on with it as it is: kubectl sts promote {0}",
+            at(now)
+        ),
+    })
+}
+
 /// Steps as they are put together; each later patch knows the generation that the ones before it lead to.
 struct Steps<'s, 'a> {
     now: &'s Snapshot<'a>,
@@ -358,6 +374,27 @@ fn mark(now: &Snapshot<'_>) -> Result<Option<Mark>, Refusal> {
 /// Whether the template is that of before the canary: an abort is under way, or somebody put it back.
 fn is_put_back(now: &Snapshot<'_>, mark: &Mark) -> bool {
     now.set.is_observed() && now.set.status.update_revision == mark.stable
+}
+
+/// Says that pods which a raised partition leaves behind it stay as they are.
+fn keeps_new(now: &Snapshot<'_>, from: i32, to: i32) -> Result<Option<String>, Unseen> {
+    let update = &now.set.status.update_revision;
+    if now.set.status.current_revision == *update {
+        return Ok(None);
+    }
+    let between = |ordinal: i32| (from..to).contains(&(ordinal - now.set.start()));
+    let kept: Vec<_> = (now.replicas()?.iter().rev())
+        .filter(|replica| between(replica.ordinal) && replica.pod.is_some_and(|pod| pod.revision() == update))
+        .map(|replica| replica.name.clone())
+        .collect();
+    Ok((!kept.is_empty()).then(|| {
+        format!(
+            "raising the partition brings nothing back: {} on the new revision until deleted; kubectl sts abort {} brings \
+             all back",
+            stay(&kept),
+            at(now)
+        )
+    }))
 }
 
 /// Whether a replica below the partition waits for the update.

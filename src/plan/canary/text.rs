@@ -1,6 +1,6 @@
 //! What is said of a canary around its steps.
 
-use super::{Canary, at, short};
+use super::{Canary, at, is_held, short};
 use crate::controller::MaxUnavailable;
 use crate::plan::Plan;
 use crate::snapshot::{Mark, Replica, Snapshot, Unseen};
@@ -43,23 +43,29 @@ impl Canary {
             plan.facts.push(("template", change.lines.join("\n")));
         }
         plan.facts.extend(self.facts.iter().cloned());
-        plan.then = self.then(now, plan, &moves);
+        plan.then = self.then(now, mark, plan, &moves);
+        let keeps = now.replicas()?.first().and_then(|replica| replica.pod).map_or("", |pod| pod.revision());
         let stays: Vec<String> = now
             .replicas()?
             .iter()
             .take(usize::try_from(target).unwrap_or(0))
+            .filter(|replica| replica.pod.is_none_or(|pod| pod.revision() == keeps))
             .map(|it| it.name.clone())
             .collect();
         if !stays.is_empty() && !plan.steps.is_empty() {
-            let keeps =
-                now.replicas()?.first().and_then(|replica| replica.pod).map_or("", |pod| pod.revision());
             let (names, verb) = (through(&stays), if stays.len() == 1 { "keeps" } else { "keep" });
             plan.stays =
                 format!("{names} {verb} {} until kubectl sts promote {}", short(now, keeps), at(now));
         }
+        if mark.is_some_and(|mark| now.lacks_revision(&mark.stable)) {
+            return Ok(());
+        }
         if self.finish && target == 0 && !plan.steps.is_empty() {
             // Then no canary is on any more.
-            plan.back = format!("kubectl sts abort {0} on the way, kubectl sts undo {0} afterwards", at(now));
+            if mark.is_some() || !self.goes_on || !moves.is_empty() {
+                plan.back =
+                    format!("kubectl sts abort {0} on the way, kubectl sts undo {0} afterwards", at(now));
+            }
         } else if mark.is_some() || !self.goes_on {
             plan.back = format!("kubectl sts abort {}", at(now));
         }
@@ -73,7 +79,7 @@ impl Canary {
         begins || replica.pod.is_none_or(|pod| pod.revision() != now.set.status.update_revision)
     }
 
-    fn then(&self, now: &Snapshot<'_>, plan: &Plan, moves: &[String]) -> String {
+    fn then(&self, now: &Snapshot<'_>, mark: Option<&Mark>, plan: &Plan, moves: &[String]) -> String {
         let set = now.set;
         let target = self.target();
         let first = set.pod_name(set.start().saturating_add(target));
@@ -100,7 +106,7 @@ impl Canary {
                 format!("the update goes down to {first}{one_by_one}, and stops there at partition {target}")
             };
         }
-        if self.goes_on || self.change.is_some() {
+        if self.goes_on || self.change.is_some() || mark.is_some() || is_held(now).unwrap_or(true) {
             return format!("the partition is {target}");
         }
         let container = set.spec.template.spec.containers.first().map_or("CONTAINER", |it| it.name.as_str());
