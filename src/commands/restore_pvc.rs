@@ -102,6 +102,10 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
             return Err(Error::refused("declined; nothing was written").reason("declined"));
         }
     }
+    // The set may have made the claim itself since, and freeing the volume would then only lay it open.
+    for one in std::mem::take(&mut report.returns) {
+        report.returns.push(look(&connection, one).await?);
+    }
     for one in report.returns.iter_mut().filter(|one| !one.bound) {
         bring_back(&connection, one, args.timeout).await?;
     }
@@ -205,7 +209,8 @@ async fn bring_back(connection: &Connection, one: &mut Return, patience: Duratio
         if let Performed::Conflict(why) =
             claims::create_claim(connection, &one.namespace, &one.manifest, false).await?
         {
-            return Err(no("the claim could not be made; its volume is free for it", why));
+            return Err(no("the claim could not be made; its volume is free for it", why)
+                .hint(format!("see who has the name: kubectl get pvc {name} -n {}", one.namespace)));
         }
     }
     let path = claim_path(&one.namespace, &name);

@@ -68,28 +68,41 @@ impl Backup {
             plain["metadata"]["annotations"][VOLUME_UID] = uid;
         }
         let stem = format!("{}.{}", meta.namespace, meta.name);
-        let path = self.file(&format!("{stem}.pvc.yaml"), &yaml(&plain)?)?;
-        if let Some(volume) = volume {
+        // What a run that was interrupted has left tells of the time before it, when the volume had its own policy.
+        let is_kept = |name: &str| fs::exists(self.folder.join(name)).unwrap_or(false);
+        let (claim_file, volume_file) = (format!("{stem}.pvc.yaml"), format!("{stem}.pv.yaml"));
+        let before = fs::read_to_string(self.folder.join(&claim_file)).unwrap_or_default();
+        let kept = before.contains(&format!("{CLAIM_UID}: {}\n", meta.uid));
+        let path = match kept {
+            true => self.folder.join(&claim_file),
+            false => self.file(&claim_file, &yaml(&plain)?)?,
+        };
+        if let Some(volume) = volume.filter(|_| !(kept && is_kept(&volume_file))) {
             let mut plain = stripped(volume, "v1", "PersistentVolume");
             if let Some(reference) = plain["spec"]["claimRef"].as_object_mut() {
                 reference.remove("uid");
                 reference.remove("resourceVersion");
             }
-            self.file(&format!("{stem}.pv.yaml"), &yaml(&plain)?)?;
+            self.file(&volume_file, &yaml(&plain)?)?;
         }
         Ok(path)
     }
 
     /// Says how to bring the claims back.
     pub(super) fn readme(&self, files: &[PathBuf], doomed: &[LeftOver]) -> Result<()> {
-        let mut text = "# Claims deleted by kubectl sts prune-pvcs\n\n\
+        let head = "# Claims deleted by kubectl sts prune-pvcs\n\n\
             Each claim is in a file NAMESPACE.CLAIM.pvc.yaml, its volume in NAMESPACE.CLAIM.pv.yaml. As long as the volume is\n\
             there (phase Released, reclaim policy Retain), the claim can be bound to it again. If the volume was destroyed\n\
-            with the claim (reclaim policy Delete), these files do not bring the data back.\n"
-            .to_owned();
+            with the claim (reclaim policy Delete), these files do not bring the data back.\n";
+        let path = self.folder.join("README.md");
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        let mut text = if before.is_empty() { head.to_owned() } else { String::new() };
         for (file, left) in files.iter().zip(doomed) {
             let meta = &left.claim.metadata;
             let name = file.file_name().unwrap_or_default().to_string_lossy();
+            if before.contains(&format!("restore-pvc {name} ")) {
+                continue;
+            }
             text.push_str(&format!(
                 "\n## {} of {} in {}\n\n    kubectl sts restore-pvc {name} -n {}\n",
                 meta.name, left.set, meta.namespace, meta.namespace
@@ -102,23 +115,27 @@ impl Backup {
                 ));
             }
         }
-        self.file("README.md", &text).map(|_| ())
+        let file = fs::OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|file| written(file, &text)).map_err(|error| unwritten(&path, error))
     }
 
-    /// An earlier backup is never written over.
+    /// Another backup is never written over.
     fn file(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.folder.join(name);
-        let written = fs::File::create_new(&path).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-        written.map_err(|error| {
-            Error::refused(format!("could not write {}; nothing was deleted", path.display()))
-                .because(error)
-                .hint("give another folder: --backup DIR")
-        })?;
-        Ok(path)
+        let file = fs::File::create_new(&path).and_then(|file| written(file, text));
+        file.map(|()| path.clone()).map_err(|error| unwritten(&path, error))
     }
+}
+
+fn written(mut file: fs::File, text: &str) -> std::io::Result<()> {
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn unwritten(path: &Path, error: std::io::Error) -> Error {
+    Error::refused(format!("could not write {}; nothing was deleted", path.display()))
+        .because(error)
+        .hint("give another folder: --backup DIR")
 }
 
 /// The object as it can be created again.
