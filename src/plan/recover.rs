@@ -74,16 +74,26 @@ impl Goal for Recover {
                 .push(Step::Await { pods: vec![replica.name.clone()], until: "to be available".to_owned() });
         }
         let names: Vec<&str> = trapped.iter().map(|(replica, ..)| replica.name.as_str()).collect();
-        plan.then = format!("{name} goes on by itself: every pod gets the revision it is meant to have");
-        let others: Vec<String> = now
-            .replicas()?
-            .iter()
-            .filter(|replica| replica.pod.is_some() && !names.contains(&replica.name.as_str()))
-            .map(|replica| replica.name.clone())
-            .collect();
-        plan.stays = match others.as_slice() {
+        let boundary = set.start().saturating_add(set.partition());
+        let others = now.replicas()?.iter().filter(|replica| !names.contains(&replica.name.as_str()));
+        let (follow, keep): (Vec<_>, Vec<_>) =
+            others.filter_map(|replica| Some((replica, replica.pod?))).partition(|(replica, pod)| {
+                replica.ordinal >= boundary && pod.revision() != target(now, replica.ordinal)
+            });
+        let named = |pods: &[(&Replica<'_>, &Pod)]| {
+            let names: Vec<&str> = pods.iter().map(|(replica, _)| replica.name.as_str()).collect();
+            words::list(&names, 4)
+        };
+        plan.then = match follow.as_slice() {
+            [] => format!("{name} goes on by itself: every pod gets the revision it is meant to have"),
+            follow => format!(
+                "{name} goes on by itself, and replaces {} too: every pod gets the revision it is meant to have",
+                named(follow)
+            ),
+        };
+        plan.stays = match keep.as_slice() {
             [] => "claims are not touched".to_owned(),
-            others => format!("{} and all claims are not touched", words::list(others, 4)),
+            keep => format!("{} and all claims are not touched", named(keep)),
         };
         Ok(plan)
     }
@@ -127,6 +137,18 @@ impl Recover {
         }
         let hard = now.trouble(pod).filter(|trouble| trouble.why.is_hard());
         // On the way it is not refused at once: trouble of a pod just made may pass, and else ends the waiting.
+        if let (Some(trouble), true) = (&hard, self.first)
+            && now.may_pass(pod, trouble)
+        {
+            return Err(refuse(
+                "merely-slow",
+                format!(
+                    "{} runs on the revision from before the update, and may become ready yet",
+                    replica.name
+                ),
+                format!("see why it is not: kubectl sts doctor {name} -n {namespace}"),
+            ));
+        }
         if let (Blocker::NotReady, Some(trouble), true) = (because, hard, self.first) {
             let state = format!("{} is stuck ({})", replica.name, trouble.why.word());
             let would_get = would_get(now, on);
@@ -217,6 +239,9 @@ fn trapped<'s, 'a>(now: &'s Snapshot<'a>) -> Result<Vec<Trapped<'s, 'a>>, Unseen
         let pod =
             replica.pod.filter(|pod| !pod.is_finished() && !pod.is_available(min_ready, now.taken_at))?;
         let trouble = now.trouble(pod).filter(|trouble| trouble.why.is_hard())?;
+        if now.may_pass(pod, &trouble) {
+            return None;
+        }
         let abandoned = pod.revision() != target(now, replica.ordinal);
         (abandoned && !pod.metadata.is_terminating()).then_some((replica, pod, trouble))
     });

@@ -12,14 +12,18 @@ pub const RULE: Rule = Rule {
     check,
 };
 
+/// The pod in the trap, on evidence that it is one, and what is the matter with it.
+pub(super) fn trapped<'a>(
+    snapshot: &Snapshot<'a>,
+) -> Result<Option<(controller::Trap<'a>, &'a Pod, Trouble<'a>)>, Unseen> {
+    let Some(trap) = controller::trap(snapshot)? else { return Ok(None) };
+    let Some(pod) = snapshot.replica(trap.ordinal)?.and_then(|replica| replica.pod) else { return Ok(None) };
+    let trouble = snapshot.trouble(pod).filter(|trouble| trouble.why.is_hard());
+    Ok(trouble.filter(|trouble| !snapshot.may_pass(pod, trouble)).map(|trouble| (trap, pod, trouble)))
+}
+
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
-    let Some(trap) = controller::trap(snapshot)? else { return Ok(Vec::new()) };
-    let Some(pod) = snapshot.replica(trap.ordinal)?.and_then(|replica| replica.pod) else {
-        return Ok(Vec::new());
-    };
-    let Some(trouble) = snapshot.trouble(pod).filter(|trouble| trouble.why.is_hard()) else {
-        return Ok(Vec::new());
-    };
+    let Some((trap, pod, trouble)) = trapped(snapshot)? else { return Ok(Vec::new()) };
     let set = snapshot.set;
     let name = &pod.metadata.name;
     let state = match snapshot.since(trouble.since) {
@@ -46,6 +50,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         RULE.about(Kind::Pod, name, format!("{name} holds up the whole set"))
             .because(format!("{story}, {waits}; it may free itself at one of its restarts, within 5 minutes"))
             .only(Severity::Warning)
+    } else if matches!(trouble.why, Why::Unready { .. }) {
+        RULE.about(Kind::Pod, name, format!("{name} holds up the whole set for as long as it is not ready"))
+            .because(format!("{story}, {waits}"))
     } else {
         RULE.about(Kind::Pod, name, format!("{name} holds up the whole set and will not recover on its own"))
             .because(format!("{story}, {waits}"))

@@ -1,6 +1,7 @@
 //! An update or a scaling stands still because one pod does not become available.
 
 use super::prelude::*;
+use super::rollback_trap::trapped;
 use super::scale_down_deadlock::deadlock;
 use crate::controller::{self, Blocker, Next};
 use crate::snapshot::Why;
@@ -17,7 +18,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let Next::Wait { on, because: Blocker::NotReady } = controller::next(snapshot)? else {
         return Ok(Vec::new());
     };
-    if controller::trap(snapshot)?.is_some() || deadlock(snapshot)?.is_some() {
+    if trapped(snapshot)?.is_some() || deadlock(snapshot)?.is_some() {
         return Ok(Vec::new());
     }
     let Some(pod) = snapshot.replica(on)?.and_then(|replica| replica.pod) else { return Ok(Vec::new()) };

@@ -306,6 +306,17 @@ impl<'a> Snapshot<'a> {
         }))
     }
 
+    /// Whether a pod in trouble runs, on the revision that was good until the update, as others of it are ready: it may be
+    /// replaying its log, and become ready yet.
+    pub fn may_pass(&self, pod: &Pod, trouble: &Trouble<'_>) -> bool {
+        let status = &self.set.status;
+        let good = |other: &Pod| other.is_ready() && other.revision() == status.current_revision;
+        matches!(trouble.why, Why::Unready { .. })
+            && pod.revision() == status.current_revision
+            && status.current_revision != status.update_revision
+            && self.replicas.iter().any(|replica| replica.pod.is_some_and(good))
+    }
+
     /// Whether it was seen that no claim of that name is in that namespace, which may be another than the set's.
     pub fn lacks_claim(&self, namespace: &str, name: &str) -> bool {
         let is_seen = match &self.observed.scope {
