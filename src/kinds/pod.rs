@@ -32,6 +32,7 @@ partial! {
         containers: Vec<Container>,
         volumes: Vec<PodVolume>,
         tolerations: Vec<Toleration>,
+        resources: Resources,
     }
 
     /// Anything of which only the name matters.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Glyph;
 use crate::controller::{Action, Next, next};
+use crate::kinds::Strategy;
 use crate::snapshot::{Snapshot, pod_state};
 use crate::words;
 
@@ -103,11 +104,11 @@ impl Progress {
                 .count();
             if old > 0 {
                 let order = if set.is_parallel() { "" } else { ", highest first" };
-                let text = format!(
-                    "rolling out {} over {}{order}",
-                    short(snapshot, &set.status.update_revision),
-                    words::count(old, "pod")
-                );
+                let (update, pods) = (short(snapshot, &set.status.update_revision), words::count(old, "pod"));
+                let text = match set.strategy() {
+                    Strategy::OnDelete => format!("{update} is for {pods} when you delete them (OnDelete)"),
+                    _ => format!("rolling out {update} over {pods}{order}"),
+                };
                 say(name, "rollout", text);
             }
         }

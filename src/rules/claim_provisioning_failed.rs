@@ -18,12 +18,14 @@ pub const RULE: Rule = Rule {
 
 /// Slow storage takes minutes, and says that it timed out while it works on.
 const SLOW: SignedDuration = SignedDuration::from_secs(5 * 60);
+/// It is a matter of seconds mostly; restoring a snapshot takes minutes.
+const USUAL: SignedDuration = SignedDuration::from_mins(2);
 /// Provisioners try again at least that often (the CSI one waits for 5 minutes at most), so that an older complaint is
 /// not the last word.
 const STALE: SignedDuration = SignedDuration::from_secs(15 * 60);
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
-    let mut cases = Vec::new();
+    let (mut cases, mut slow) = (Vec::new(), Vec::new());
     // Messages name the single volume; the claims of one class fail together all the same.
     let mut said: BTreeMap<String, (String, String)> = BTreeMap::new();
     for used in claims::pending(snapshot)? {
@@ -45,6 +47,16 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             cases.push(Case { used, because, remedy });
             continue;
         }
+        if let Trouble::Silent(class, waited) = trouble
+            && waited <= SLOW
+        {
+            let age = words::age(waited);
+            let because =
+                format!("{} (class {}) has been at it for {age}", class.provisioner, class.metadata.name);
+            let remedy = vec![claims::describe(snapshot, &used)];
+            slow.push(Case { used, because, remedy });
+            continue;
+        }
         let of = claim.class().unwrap_or_default().to_owned();
         let (because, remedy) = said.entry(of).or_insert_with(|| match trouble {
             Trouble::Said(message) => (format!("it says: {message}"), claims::describe(snapshot, &used)),
@@ -60,10 +72,16 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         });
         cases.push(Case { used, because: because.clone(), remedy: vec![remedy.clone()] });
     }
-    Ok(claims::findings(&RULE, cases, |_, names, several| {
+    let mut findings = claims::findings(&RULE, cases, |_, names, several| {
         let verb = if several { "get" } else { "gets" };
         format!("{names} {verb} no volume from the provisioner")
-    }))
+    });
+    let slow = claims::findings(&RULE, slow, |_, names, several| {
+        let verb = if several { "have" } else { "has" };
+        format!("{names} {verb} no volume from the provisioner yet")
+    });
+    findings.extend(slow.into_iter().map(|finding| finding.only(Severity::Warning)));
+    Ok(findings)
 }
 
 /// How a provisioner fails.
@@ -95,7 +113,7 @@ fn trouble<'a>(
             return Ok(Some(Trouble::Said(message)));
         }
     }
-    Ok(class.filter(|_| waited > SLOW).map(|class| Trouble::Silent(class, waited)))
+    Ok(class.filter(|_| waited > USUAL).map(|class| Trouble::Silent(class, waited)))
 }
 
 /// The last complaint about the claim, unless things have changed since.

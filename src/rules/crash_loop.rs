@@ -30,12 +30,13 @@ pub(super) fn looping(
 ) -> Result<Vec<Finding>, Unseen> {
     let groups = grouped(wanted(snapshot)?, |case| match (case.why()?, case.container()) {
         (Why::CrashLoop { last, init, .. }, Some(container)) if *init == inits => {
-            let last = last.map(|last| (last.exit_code, last.reason.as_str()));
-            last.is_none_or(|(_, reason)| reason != "OOMKilled").then_some((container, last))
+            let ended = last.map(|last| (last.exit_code, last.reason.as_str()));
+            let better = last.is_some_and(|last| outlives(snapshot, case.pod, container, last));
+            ended.is_none_or(|(_, reason)| reason != "OOMKilled").then_some((container, ended, better))
         }
         _ => None,
     });
-    let found = groups.iter().filter_map(|((container, _), group)| {
+    let found = groups.iter().filter_map(|((container, _, better), group)| {
         let Some(Why::CrashLoop { last, .. }) = group.first().why() else { return None };
         let counts = group.iter().filter_map(|case| Some(status(case.pod, container)?.restart_count));
         let restarts = usize::try_from(counts.max().unwrap_or(0)).unwrap_or(0);
@@ -43,11 +44,14 @@ pub(super) fn looping(
             format!("{}{}", ending(last), timing(snapshot, last))
         });
         let why = last.and_then(|last| cause(snapshot, group.first().pod, container, last));
-        let finding = group.finding(rule, &says(container)).because(format!(
-            "container {container} {ended}{}; {} so far",
+        let says = if *better { ["has crashed", "have crashed"].map(str::to_owned) } else { says(container) };
+        let finding = group.finding(rule, &says).because(format!(
+            "container {container} {ended}{}; {} so far{}",
             why.unwrap_or_default(),
-            words::count(restarts, "restart")
+            words::count(restarts, "restart"),
+            if *better { ", and it is ready now" } else { "" }
         ));
+        let finding = if *better { finding.only(Severity::Warning) } else { finding };
         let never_ran = last.is_some_and(Terminated::never_ran);
         Some(if never_ran {
             group.remedied(snapshot, finding)
@@ -56,6 +60,13 @@ pub(super) fn looping(
         })
     });
     Ok(found.collect())
+}
+
+/// Whether it is ready, and has run for longer by now than the last time.
+fn outlives(snapshot: &Snapshot<'_>, pod: &Pod, container: &str, last: &Terminated) -> bool {
+    let running = status(pod, container).and_then(|status| status.state.running.as_ref()?.started_at);
+    let before = last.started_at.zip(last.finished_at).map(|(start, end)| end.duration_since(start));
+    pod.is_ready() && snapshot.since(running).zip(before).is_some_and(|(now, before)| now > before)
 }
 
 /// What the kubelet says about the end, where it had a part in it: the probe that failed, or the runtime that refused.

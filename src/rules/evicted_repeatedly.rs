@@ -35,7 +35,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             let it = &event.involved_object;
             it.kind == "Pod"
                 && it.name == replica.name
-                && is_end(&event.reason)
+                && (is_end(&event.reason) || event.message.starts_with("Pod was rejected"))
                 && snapshot.since(event.last_seen()).is_some_and(|ago| ago < SPAN)
         };
         let ends: Vec<&Event> = events.iter().copied().filter(about).collect();
@@ -80,5 +80,10 @@ fn is_end(reason: &str) -> bool {
             | "NodePorts"
             | "TopologyAffinityError"
             | "PodOSNotSupported"
+            | "PodOSSelectorNodeLabelDoesNotMatch"
+            | "SysctlForbidden"
+            | "AppArmor"
+            | "Terminated"
+            | "NodeShutdown"
     ) || reason.starts_with("OutOf")
 }

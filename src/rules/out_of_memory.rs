@@ -41,6 +41,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             Some((status.name.as_str(), severity))
         })?;
         let limit = container(case.pod, name).and_then(|it| it.resources.limits.get("memory"));
+        let limit = limit.or_else(|| case.pod.spec.resources.limits.get("memory"));
         Some((name, limit, severity))
     });
     let found = groups.iter().map(|((name, limit, severity), group)| {
@@ -50,13 +51,17 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             Some((status.restart_count, ends.into_iter().flatten().filter_map(|end| end.finished_at).max()))
         };
         let (restarts, last) = group.iter().filter_map(kills).max().unwrap_or_default();
-        let more = more(snapshot, group, (name, *limit, *severity));
+        let own = container(group.first().pod, name).and_then(|it| it.resources.limits.get("memory"));
+        let more = more(snapshot, group, (name, own, *severity));
         let limit = limit
             .map_or("without a memory limit, so the node itself ran short".to_owned(), |limit| {
                 format!("with a memory limit of {limit}")
             });
         let ago = snapshot.since(last).map(|ago| format!(", last {} ago", words::age(ago)));
-        let says = ["runs out of memory", "run out of memory"];
+        let says = match severity {
+            Severity::Note => ["ran out of memory", "ran out of memory"],
+            _ => ["runs out of memory", "run out of memory"],
+        };
         group
             .finding(&RULE, &says)
             .because(format!(

@@ -15,6 +15,12 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     if !set.is_parallel() || set.metadata.is_terminating() {
         return Ok(Vec::new());
     }
+    let update = &set.status.update_revision;
+    let updating = snapshot.replicas()?.iter().any(|it| it.pod.is_some_and(|pod| pod.revision() != update));
+    // How many are down at a time in an update is maxUnavailable's to say.
+    if updating {
+        return Ok(Vec::new());
+    }
     let min_ready = set.spec.min_ready_seconds;
     let down: Vec<_> = snapshot
         .replicas()?

@@ -38,7 +38,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         .filter(|replica| replica.pod.is_some_and(|pod| pod.revision() != update))
         .map(|replica| replica.name.as_str())
         .collect();
-    let marked = snapshot.mark().is_some();
+    // An operator has its own way with partitions.
+    let marked = snapshot.mark().is_some() || set.metadata.controller().is_some();
     let first = set.pod_name(set.start().saturating_add(partition));
     match rest {
         Rest::Partition if age >= if marked { MARKED } else { BY_HAND } => {

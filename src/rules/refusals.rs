@@ -30,41 +30,35 @@ pub(super) fn refusals(message: &str) -> Vec<Refusal<'_>> {
     .collect()
 }
 
-/// The reason that matters: the one for most of the nodes. That a node is tainted or cordoned says nothing about the
-/// pod, as every cluster has such nodes; it matters where those are more than all the others.
-pub(super) fn decisive<'a>(snapshot: &Snapshot<'_>, all: &[Refusal<'a>]) -> Option<Refusal<'a>> {
-    let weigh = |refusal: &Refusal<'a>| match refusal.reason {
-        reason if reason.contains("taint {node-role.kubernetes.io/") => 0,
-        reason if reason.contains("taint(s)") => refusal.nodes.saturating_sub(control_planes(snapshot)),
-        _ => refusal.nodes,
+/// The reason that matters: the one for most of the nodes that would take the pod otherwise. That a node is tainted or
+/// cordoned says nothing about the pod, as every cluster has such nodes, and often more of them than of others.
+pub(super) fn decisive<'a>(all: &[Refusal<'a>]) -> Option<Refusal<'a>> {
+    let weigh = |refusal: &Refusal<'a>| {
+        if refusal.reason.contains("taint {node-role.kubernetes.io/") { 0 } else { refusal.nodes }
     };
     let (closed, others): (Vec<_>, Vec<_>) = all.iter().copied().partition(is_closed);
     // The first of the largest: the scheduler sorts them by their words.
     let largest = |some: &[Refusal<'a>]| {
         some.iter().copied().reduce(|best, next| if weigh(&next) > weigh(&best) { next } else { best })
     };
-    let rest: usize = others.iter().map(|refusal| refusal.nodes).sum();
-    // What is not counted, such as a claim without a volume, holds for every node.
-    let shut = largest(&closed).filter(|shut| others.is_empty() || (rest > 0 && weigh(shut) > rest));
-    shut.or_else(|| largest(&others))
+    largest(&others).or_else(|| largest(&closed))
 }
 
 /// Whether it is about nodes that take no pods, or only certain ones.
-fn is_closed(refusal: &Refusal<'_>) -> bool {
+pub(super) fn is_closed(refusal: &Refusal<'_>) -> bool {
     refusal.reason.contains("untolerated taint") || refusal.reason.contains("were unschedulable")
 }
 
-/// How many nodes keep everything but the control plane out.
-fn control_planes(snapshot: &Snapshot<'_>) -> usize {
-    let kept = |node: &&Node| {
-        let mut taints = node.spec.taints.iter();
-        taints.any(|taint| {
-            ["control-plane", "master"]
-                .iter()
-                .any(|role| taint.key == format!("node-role.kubernetes.io/{role}"))
-        })
-    };
-    snapshot.nodes().map_or(0, |nodes| nodes.iter().filter(kept).count())
+/// The command that shows the taints, where more nodes are closed than refuse the pod for other reasons.
+pub(super) fn look_at_taints(all: &[Refusal<'_>]) -> Option<String> {
+    let (closed, others): (Vec<_>, Vec<_>) = all
+        .iter()
+        .filter(|it| !it.reason.contains("taint {node-role.kubernetes.io/"))
+        .partition(|it| is_closed(it));
+    let nodes = |some: &[&Refusal<'_>]| some.iter().map(|refusal| refusal.nodes).sum::<usize>();
+    (nodes(&closed) > nodes(&others)).then(|| {
+        "kubectl get nodes -o custom-columns='NAME:.metadata.name,TAINTS:.spec.taints[*].key'".to_owned()
+    })
 }
 
 /// What that reason means for this pod, where more can be said than the scheduler does.
@@ -134,7 +128,12 @@ fn lonely_selector(snapshot: &Snapshot<'_>, pod: &Pod) -> Option<String> {
 }
 
 /// The command that shows what the scheduler misses.
-pub(super) fn look(snapshot: &Snapshot<'_>, pod: &Pod, refusal: Refusal<'_>) -> Option<String> {
+pub(super) fn look(
+    snapshot: &Snapshot<'_>,
+    pod: &Pod,
+    refusal: Refusal<'_>,
+    all: &[Refusal<'_>],
+) -> Option<String> {
     let (reason, name, at) = (refusal.reason, &pod.metadata.name, in_namespace(snapshot));
     let nodes = "kubectl get nodes -o custom-columns";
     Some(if let Some(resource) = reason.strip_prefix("Insufficient ") {
@@ -154,10 +153,17 @@ pub(super) fn look(snapshot: &Snapshot<'_>, pod: &Pod, refusal: Refusal<'_>) -> 
     } else if reason.contains("node affinity/selector") {
         let wanted = &pod.spec.node_selector;
         let keys: Vec<_> = wanted.keys().map(String::as_str).collect();
-        // Where a node has these labels it is the affinity that no node satisfies.
-        let mut nodes = snapshot.nodes().unwrap_or_default().iter();
-        if keys.is_empty() || nodes.any(|node| matches_labels(wanted, &node.metadata.labels)) {
-            "kubectl get nodes --show-labels".to_owned()
+        // Where a node has these labels it is its taint, or the affinity that no node satisfies.
+        let mut there = snapshot.nodes().unwrap_or_default().iter();
+        if keys.is_empty() || there.any(|node| matches_labels(wanted, &node.metadata.labels)) {
+            match all.iter().any(is_closed) {
+                true => {
+                    format!(
+                        "{nodes}='NAME:.metadata.name,TAINTS:.spec.taints[*].key,LABELS:.metadata.labels'"
+                    )
+                }
+                false => "kubectl get nodes --show-labels".to_owned(),
+            }
         } else {
             format!("kubectl get nodes -L {}", keys.join(","))
         }

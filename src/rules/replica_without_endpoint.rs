@@ -51,7 +51,42 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         );
         findings.push(finding(set, service, &unlisted).because(because));
     }
+    let unselected = unselected(set, service, &serving);
+    if let [first, ..] = unselected.as_slice() {
+        let lacks: Vec<String> = (service.spec.selector.iter())
+            .filter(|(key, value)| first.metadata.labels.get(*key) != Some(value))
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let because = format!(
+            "{name} asks for {}, which the template has and this pod has lost",
+            words::list(&lacks, 4)
+        );
+        let label = format!(
+            "kubectl label pod {} {} --overwrite {}",
+            first.metadata.name,
+            lacks.join(" "),
+            in_namespace(snapshot)
+        );
+        findings.push(finding(set, service, &unselected).because(because).remedy(label));
+    }
     Ok(findings)
+}
+
+/// Pods without a label that the Service asks for and the template gives, where others have it.
+fn unselected<'a>(set: &StatefulSet, service: &Service, serving: &[&'a Pod]) -> Vec<&'a Pod> {
+    let selector = &service.spec.selector;
+    let selects = |pod: &Pod| matches_labels(selector, &pod.metadata.labels);
+    let given = &set.spec.template.metadata.labels;
+    let lost = |pod: &Pod| {
+        !selects(pod)
+            && (selector.iter())
+                .filter(|(key, value)| pod.metadata.labels.get(*key) != Some(value))
+                .all(|(key, value)| given.get(key) == Some(value))
+    };
+    if selector.is_empty() || !serving.iter().any(|pod| selects(pod)) {
+        return Vec::new();
+    }
+    serving.iter().copied().filter(|pod| lost(pod)).collect()
 }
 
 fn finding(set: &StatefulSet, service: &Service, pods: &[&Pod]) -> Finding {

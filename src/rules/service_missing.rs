@@ -21,7 +21,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         format!("; the Service {service} in {} does not serve this namespace", other.metadata.namespace)
     });
     // A lone replica rarely needs a name of its own, and a set at 0 has nobody to name.
+    let proven = services::is_proven(snapshot).unwrap_or(false);
     let severity = match set.replicas() {
+        _ if proven => Severity::Note,
         0 => Severity::Note,
         1 => Severity::Warning,
         _ => Severity::Error,
@@ -33,8 +35,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             format!("{name} names the Service {service}, which does not exist"),
         )
         .because(format!(
-            "names such as {} do not resolve without it{elsewhere}",
-            services::replica_name(set)
+            "names such as {} do not resolve without it{}{elsewhere}",
+            services::replica_name(set),
+            if proven { "; all replicas have been ready for more than a day all the same" } else { "" }
         ))
         .remedy(services::create(snapshot))
         .only(severity),

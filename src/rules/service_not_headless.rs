@@ -53,8 +53,21 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         services::replica_name(set)
     );
     let finding = RULE.about(Kind::Service, name, what).because(because);
+    let ready = services::all_ready(snapshot).unwrap_or(false);
+    // Whoever writes the endpoints of a Service keeps a leader's lock on them, or its address, and loses both with the
+    // Service (Patroni).
+    let by_hand = service.spec.selector.is_empty() && service.spec.r#type != "ExternalName";
     // One replica is found under the Service itself; only a second one needs a name of its own.
-    Ok(vec![if set.replicas() > 1 { finding.remedy(remedy) } else { finding.only(Severity::Note) }])
+    let does_without = set.replicas() < 2
+        || services::is_proven(snapshot).unwrap_or(false)
+        || (ready && (by_hand || set.metadata.controller().is_some()));
+    Ok(vec![match (does_without, by_hand) {
+        (true, _) => finding.only(Severity::Note),
+        (false, true) => {
+            finding.remedy(format!("kubectl describe service {name} {}", in_namespace(snapshot)))
+        }
+        (false, false) => finding.remedy(remedy),
+    }])
 }
 
 /// An alias has neither an address nor clients of its own, and becomes a headless Service in place.

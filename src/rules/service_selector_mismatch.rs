@@ -24,6 +24,16 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let Some(service) = snapshot.service()?.filter(|service| service.spec.r#type != "ExternalName") else {
         return Ok(Vec::new());
     };
+    // Pods of an earlier set still have the names, and are served under them: that they are there is the point.
+    let earlier = |pod: &&Pod| {
+        matches_labels(&service.spec.selector, &pod.metadata.labels)
+            && snapshot.replicas().is_ok_and(|replicas| {
+                replicas.iter().any(|replica| replica.pod.is_none() && replica.name == pod.metadata.name)
+            })
+    };
+    if !service.spec.selector.is_empty() && snapshot.namespace.pods.iter().copied().any(|pod| earlier(&pod)) {
+        return Ok(Vec::new());
+    }
     let because = if service.spec.selector.is_empty() {
         without_selector(snapshot, service)?
     } else {

@@ -1,5 +1,7 @@
 //! What the rules about the governing Service share.
 
+use jiff::SignedDuration;
+
 use super::prelude::*;
 
 /// A selector, for `kubectl set selector`, that every pod of the set satisfies.
@@ -64,4 +66,23 @@ pub(super) fn unpublished(snapshot: &Snapshot<'_>, mut finding: Finding) -> Find
         finding.remedy = vec![patch(snapshot, name, &publish)];
     }
     finding
+}
+
+/// From then on it is proven that the replicas do without the names they lack.
+const PROVEN: SignedDuration = SignedDuration::from_hours(24);
+
+/// Whether the set has worked for long as it is: every replica has been ready for a day.
+pub(super) fn is_proven(snapshot: &Snapshot<'_>) -> Result<bool, Unseen> {
+    let replicas = snapshot.replicas()?;
+    Ok(!replicas.is_empty()
+        && replicas.iter().all(|replica| {
+            replica
+                .pod
+                .is_some_and(|pod| snapshot.since(pod.ready_since()).is_some_and(|time| time >= PROVEN))
+        }))
+}
+
+/// Whether every replica is ready.
+pub(super) fn all_ready(snapshot: &Snapshot<'_>) -> Result<bool, Unseen> {
+    Ok(snapshot.replicas()?.iter().all(|replica| replica.pod.is_some_and(Pod::is_ready)))
 }

@@ -84,16 +84,20 @@ fn refused(snapshot: &Snapshot<'_>, group: &Group<'_>, said: &str) -> Finding {
         _ => said,
     };
     let all = refusals::refusals(message);
-    let decisive = refusals::decisive(snapshot, &all);
+    let decisive = refusals::decisive(&all);
     let meaning = decisive.and_then(|refusal| refusals::meaning(snapshot, pod, refusal, &all));
     let meaning = meaning.map_or(String::new(), |meaning| format!("{meaning}; "));
     let hopeless = decisive.filter(|refusal| refusals::is_hopeless(snapshot, pod, *refusal));
     let remedy = hopeless
         .and_then(|_| group.other_template(snapshot))
-        .or_else(|| refusals::look(snapshot, pod, decisive?))
+        .or_else(|| refusals::look(snapshot, pod, decisive?, &all))
         .unwrap_or_else(|| group.describe(snapshot));
-    group
+    let finding = group
         .finding(&RULE, &["fits on no node", "fit on no node"])
         .because(format!("{}; {meaning}the scheduler says: {said}", group.unready(snapshot)))
-        .remedy(remedy)
+        .remedy(remedy);
+    match refusals::look_at_taints(&all) {
+        Some(look) if decisive.is_some_and(|refusal| !refusals::is_closed(&refusal)) => finding.remedy(look),
+        _ => finding,
+    }
 }

@@ -108,6 +108,8 @@ impl Why<'_> {
     }
 }
 
+/// How long a container may wait for a reason not known here before it counts as a failure.
+const NAMED: SignedDuration = SignedDuration::from_mins(10);
 /// After a loop of this many restarts a container that runs right now is not trusted yet.
 const LOOP: i32 = 3;
 /// The kubelet forgets a container's back-off after it ran this long (twice `MaxContainerBackOff`): what happened
@@ -223,7 +225,13 @@ fn container_trouble<'a>(
                 let syncing = message.is_some_and(|message| message.contains("failed to sync"));
                 (!syncing).then_some(Why::Config { reason: &waiting.reason, message: message.unwrap_or("") })
             }
-            _ => None,
+            "" | "ContainerCreating" | "PodInitializing" => None,
+            // Whatever it is, it has a name, and lasts.
+            _ => {
+                let begun = pod.status.start_time.or(pod.metadata.creation_timestamp);
+                let lasts = begun.is_some_and(|begun| now.duration_since(begun) > NAMED);
+                lasts.then_some(Why::Config { reason: &waiting.reason, message: message.unwrap_or("") })
+            }
         };
     }
     let last = last?;

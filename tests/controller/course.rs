@@ -347,6 +347,13 @@ fn the_real_controller_takes_the_predicted_course_on_delete() {
 #[test]
 fn a_parallel_set_without_the_stanza_can_go_round_in_circles() {
     let Some(cluster) = support::cluster().filter(|cluster| !cluster.plane.is_borrowed()) else { return };
+    // Whether web-0 comes back on the old revision depends on which status the controller has written when it makes it: on a
+    // busy machine it may leave the circle by chance.
+    let circles = (0..4).any(|_| goes_round(cluster));
+    assert!(circles, "web-0 never came back on the old revision for the second time");
+}
+
+fn goes_round(cluster: &'static support::Cluster) -> bool {
     let ns = cluster.namespace("course-circles");
     set_up(
         &ns,
@@ -367,11 +374,15 @@ fn a_parallel_set_without_the_stanza_can_go_round_in_circles() {
     let (course, first, version) = predicted(&ns, "web", &change);
     assert_eq!(course.end, End::Endless, "{:?}", short(&course, &first));
     ns.patch("statefulset/web", &image(Value::Null));
-    ns.wait("web-0 to come back on the old revision for the fourth time", PATIENCE, || {
+    let mut back = 0;
+    ns.wait("web-0 to come back on the old revision twice, or all to be new", PATIENCE, || {
         let seen = watched(&ns, &version, &first);
-        let back = seen.iter().filter(|it| *it == "+0a").count();
-        if back >= 4 { Ok(()) } else { Err(format!("{seen:?}")) }
+        back = seen.iter().filter(|it| *it == "+0a").count();
+        let status = &ns.kubectl_json(&["get", "statefulset", "web"])["status"];
+        let over = status["currentRevision"] == status["updateRevision"] && status["readyReplicas"] == 3;
+        if back >= 2 || (over && seen.len() > 2) { Ok(()) } else { Err(format!("{seen:?}")) }
     });
     ns.patch("statefulset/web", &json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}));
     ns.wait_rolled_out("web", 3);
+    back >= 2
 }

@@ -43,6 +43,14 @@ fn readiness(container: &Container) -> i64 {
     container.readiness_probe.as_ref().map_or(0, Probe::allowance)
 }
 
+/// The seconds from the start of a run until it has to be ready. Without a startup probe, whoever lets the liveness probe
+/// begin late says that the start may take so long.
+fn start(container: &Container) -> i64 {
+    let startup = startup(container);
+    let late = container.liveness_probe.as_ref().filter(|_| startup == 0);
+    (startup + readiness(container)).max(late.map_or(0, |probe| i64::from(probe.initial_delay_seconds)))
+}
+
 /// When the time that the pod's probes give it is over, if it runs and is not ready: the last of its containers counts.
 pub(in crate::snapshot) fn late_since(pod: &Pod) -> Option<Timestamp> {
     if pod.is_ready() || pod.is_finished() {
@@ -56,7 +64,8 @@ pub(in crate::snapshot) fn late_since(pod: &Pod) -> Option<Timestamp> {
             let status = pod.status.container_statuses.iter().find(|status| status.name == container.name)?;
             let started = status.state.running.as_ref()?.started_at?;
             let from = started.max(unready.unwrap_or(started));
-            let allowed = startup(container) + readiness(container);
+            let allowed =
+                if from == started { start(container) } else { startup(container) + readiness(container) };
             (!status.ready).then(|| from.saturating_add(SignedDuration::from_secs(allowed)).ok()).flatten()
         })
         .max()
@@ -77,7 +86,7 @@ pub(super) fn overdue(
     } else if status.started == Some(true) {
         (from, readiness(container))
     } else {
-        (from, startup(container) + readiness(container))
+        (from, start(container))
     };
     let allowance = SignedDuration::from_secs(allowed);
     (now.duration_since(from) > allowance + allowance.max(SLACK)).then_some(allowed)
@@ -87,7 +96,7 @@ pub(super) fn overdue(
 /// passed, but it failed before that, and readiness is probed only after it.
 fn begun(container: &Container, events: &[&Event], started: Timestamp) -> (Timestamp, i64) {
     if container.startup_probe.is_none() {
-        return (started, readiness(container));
+        return (started, start(container));
     }
     let failed = |probe: &'static str| {
         last(events, Some(&container.name), move |event| {

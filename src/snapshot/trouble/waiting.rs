@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Unbound, Why, last_message};
 use crate::kinds::{ContainerStatus, Event, Pod};
 
-/// How long a volume may take to be provided before a pod's waiting for it is remarkable.
-const PROVISION: SignedDuration = SignedDuration::from_mins(2);
+/// How long a volume may take to be provided before a pod's waiting for it is remarkable; its claim is spoken of before.
+const PROVISION: SignedDuration = SignedDuration::from_mins(6);
 /// How long the scheduler itself waits for the volumes it has asked for on a node (`bindTimeoutSeconds` of its plugin
 /// `VolumeBinding`). Until then the pod says nothing.
 const BIND: SignedDuration = SignedDuration::from_mins(10);
@@ -153,7 +153,9 @@ pub(super) fn silent(pod: &Pod, now: Timestamp) -> Option<Idle<'_>> {
     if inits.is_empty() && others.is_empty() {
         return over(begin, UNCLAIMED).then_some(Idle::Pod);
     }
-    if inits.iter().any(|status| status.state.running.is_some() && !pod.is_sidecar(&status.name)) {
+    // It is at work; a sidecar is as long as its startup probe has not passed, which is counted by its own time.
+    let works = |status: &ContainerStatus| !pod.is_sidecar(&status.name) || status.started != Some(true);
+    if inits.iter().any(|status| status.state.running.is_some() && works(status)) {
         return None;
     }
     let ends = inits.iter().chain(others).filter_map(|status| status.last_end()?.finished_at).max();
