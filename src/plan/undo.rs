@@ -133,6 +133,8 @@ impl Undo {
         };
         let left: Vec<String> = waited.into_iter().filter(|pod| !known(pod)).collect();
         if !left.is_empty() {
+            let told = |pods: &[String]| !pods.is_empty() && pods.iter().all(|pod| left.contains(pod));
+            plan.steps.retain(|step| !matches!(step, Step::Await { pods, .. } if told(pods)));
             plan.steps.push(Step::Await { pods: left, until: format!("to be available on {target}") });
         } else if plan.steps.is_empty() {
             plan.steps.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
