@@ -245,7 +245,7 @@ impl Shown {
 impl View for Shown {
     fn text(&self, page: &mut Page) {
         if self.plan.steps.is_empty() {
-            page.line(&format!("nothing to do: {}", self.plan.then));
+            page.prose(&format!("nothing to do: {}", self.plan.then), 4);
             for (_, note) in self.plan.facts.iter().filter(|(label, _)| *label == NOTE) {
                 page.field("", 2, note);
             }

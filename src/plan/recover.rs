@@ -80,6 +80,7 @@ impl Goal for Recover {
             others.filter_map(|replica| Some((replica, replica.pod?))).partition(|(replica, pod)| {
                 replica.ordinal >= boundary && pod.revision() != target(now, replica.ordinal)
             });
+        let follow: Vec<_> = follow.into_iter().rev().collect();
         let named = |pods: &[(&Replica<'_>, &Pod)]| {
             let names: Vec<&str> = pods.iter().map(|(replica, _)| replica.name.as_str()).collect();
             words::list(&names, 4)
