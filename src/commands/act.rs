@@ -17,7 +17,7 @@ use crate::render::{
     Course, Look, Output, Page, View, ask, finding, finding_json, plan, plan_json, render, sentence,
     step_json, step_text,
 };
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Unseen};
 use crate::words;
 
 /// Flags of commands that write.
@@ -82,10 +82,7 @@ pub(super) async fn consented(
     if consent.dry_run == DryRun::Server {
         return checked(live, name, plan).await.map(Consented::Answered);
     }
-    let course = live.look(|now| {
-        let now = now?;
-        Some(Course::of(now, &forecast(now, &plan).ok()?))
-    });
+    let course = live.look(|now| course(now?, &plan).ok());
     let shown = Shown { course, ..Shown::of(plan, name, live.namespace()) };
     if !agreed(&shown, global.output, consent, streams)? {
         return Err(Error::refused("declined; nothing was written").reason("declined"));
@@ -101,10 +98,14 @@ pub(super) fn idle(live: &Live, plan: Plan, name: &str) -> Answer {
     Answer { view: Box::new(Shown::of(plan, name, live.namespace())), exit: Exit::Good }
 }
 
+/// What would come of a plan.
+fn course(now: &Snapshot<'_>, plan: &Plan) -> std::result::Result<Course, Unseen> {
+    forecast(now, plan).map(|course| Course::of(now, &course))
+}
+
 /// A plan that is only shown, with what would come of it.
 fn foreseen(now: &Snapshot<'_>, plan: Plan, name: &str) -> Result<Answer> {
-    let course = forecast(now, &plan).map_err(|unseen| stopped(unseen.into()))?;
-    let course = Some(Course::of(now, &course));
+    let course = Some(course(now, &plan).map_err(|unseen| stopped(unseen.into()))?);
     let view = Shown { dry: true, course, ..Shown::of(plan, name, &now.set.metadata.namespace) };
     Ok(Answer { view: Box::new(view), exit: Exit::Good })
 }
@@ -209,7 +210,7 @@ async fn checked(live: &mut Live, name: &str, plan: Plan) -> Result<Answer> {
 fn agreed(shown: &Shown, output: Output, consent: &Consent, streams: &Streams) -> Result<bool> {
     show(&render(shown, output, streams.look)?);
     let plan = &shown.plan;
-    if consent.yes || plan.agreed().iter().all(|step| matches!(step, Step::Await { .. })) {
+    if consent.yes || !plan.agreed().iter().any(Step::writes) {
         return Ok(true);
     }
     if !ask::somebody() {

@@ -157,6 +157,11 @@ impl StatefulSet {
         }
     }
 
+    /// The lowest ordinal that an update reaches.
+    pub fn boundary(&self) -> i32 {
+        self.start().saturating_add(self.partition())
+    }
+
     /// The name of the pod with this ordinal.
     pub fn pod_name(&self, ordinal: i32) -> String {
         format!("{}-{ordinal}", self.metadata.name)

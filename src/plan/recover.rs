@@ -74,7 +74,7 @@ impl Goal for Recover {
                 .push(Step::Await { pods: vec![replica.name.clone()], until: "to be available".to_owned() });
         }
         let names: Vec<&str> = trapped.iter().map(|(replica, ..)| replica.name.as_str()).collect();
-        let boundary = set.start().saturating_add(set.partition());
+        let boundary = set.boundary();
         let others = now.replicas()?.iter().filter(|replica| !names.contains(&replica.name.as_str()));
         let (follow, keep): (Vec<_>, Vec<_>) =
             others.filter_map(|replica| Some((replica, replica.pod?))).partition(|(replica, pod)| {
@@ -154,7 +154,7 @@ impl Recover {
             let state = format!("{} is stuck ({})", replica.name, trouble.why.word());
             let would_get = would_get(now, on);
             let condemned = now.condemned()?.iter().any(|replica| replica.ordinal == on);
-            let below = i64::from(on) < i64::from(set.start()) + i64::from(set.partition());
+            let below = on < set.boundary();
             return Err(if condemned {
                 refuse(
                     "scale-down",

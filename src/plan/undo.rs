@@ -111,7 +111,7 @@ impl Undo {
         } else {
             format!(
                 "every pod from {} on is on {target}; those below the partition keep what they have",
-                set.pod_name(set.start().saturating_add(partition)),
+                set.pod_name(set.boundary()),
             )
         };
         let settled = match next(now)? {
@@ -158,7 +158,7 @@ impl Undo {
 
 /// Says of pods that have to be replaced that they would not go.
 fn held(now: &Snapshot<'_>) -> Result<Vec<String>, Unseen> {
-    let boundary = now.set.start().saturating_add(now.set.partition());
+    let boundary = now.set.boundary();
     let replaced = now.replicas()?.iter().filter(|replica| replica.ordinal >= boundary);
     let held = replaced.filter_map(|replica| {
         let pod = replica.pod.filter(|pod| pod.revision() != would_get(now, replica.ordinal))?;
@@ -180,7 +180,7 @@ fn is_vague(step: &Step) -> bool {
 
 /// Wanted replicas that are not available on the revision they are meant to have, highest first, as an update goes.
 fn unfinished(now: &Snapshot<'_>) -> Result<Vec<String>, Unseen> {
-    let boundary = now.set.start().saturating_add(now.set.partition());
+    let boundary = now.set.boundary();
     let is_done = |replica: &Replica<'_>| {
         replica.pod.is_some_and(|pod| {
             // Below the partition nobody replaces it.
@@ -288,9 +288,8 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Writ
         ));
     }
     let recover = format!("bring it to the template as it is: kubectl sts recover {name} -n {namespace}");
-    let choose = format!("choose another one: kubectl sts history {name} -n {namespace}");
     if rolls {
-        unbroken(now, current, recover)?;
+        unbroken(now, current, Some(recover))?;
         return Ok(Aim { name: current.to_owned(), why: None });
     }
     let pods = || now.replicas().map(|replicas| replicas.iter().filter_map(|replica| replica.pod));
@@ -307,7 +306,7 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Writ
         }
     }
     let target = in_use.iter().max_by_key(|(on, other)| (*on, other.revision)).map_or(*before, |(_, it)| *it);
-    unbroken(now, &target.metadata.name, choose)?;
+    unbroken(now, &target.metadata.name, None)?;
     // As long as no number is missing, none has moved.
     let in_order = revisions.iter().zip(1..).all(|(revision, number)| revision.revision == number);
     if mixed || in_order || newest.is_some_and(|newest| is_older(target, newest, written)) {
@@ -331,13 +330,15 @@ fn broken(now: &Snapshot<'_>, revision: &str) -> Result<Option<String>, Unseen> 
     Ok(stuck.map(|replica| replica.name.clone()))
 }
 
-/// Refuses to go to a revision on which a replica is stuck.
-fn unbroken(now: &Snapshot<'_>, revision: &str, hint: String) -> Result<(), Stop> {
+/// Refuses to go to a revision on which a replica is stuck. What to do instead is to choose another one, unless told.
+fn unbroken(now: &Snapshot<'_>, revision: &str, instead: Option<String>) -> Result<(), Stop> {
+    let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
     match broken(now, revision)? {
         Some(replica) => Err(refuse(
             "target-broken",
             format!("{replica} is stuck on {}, the revision to go back to", short(now, revision)),
-            hint,
+            instead
+                .unwrap_or_else(|| format!("choose another one: kubectl sts history {name} -n {namespace}")),
         )),
         None => Ok(()),
     }
@@ -371,8 +372,7 @@ fn named(
     });
     if let Some(found) = found {
         if found.metadata.name != now.set.status.update_revision {
-            let choose = format!("choose another one: kubectl sts history {name} -n {namespace}");
-            unbroken(now, &found.metadata.name, choose)?;
+            unbroken(now, &found.metadata.name, None)?;
         }
         return Ok(Aim { name: found.metadata.name.clone(), why: None });
     }

@@ -37,7 +37,7 @@ pub fn sentence(snapshot: &Snapshot<'_>, next: &Next) -> String {
                     "nothing moves: partition {partition} is not below {replicas} replicas, so no pod is ever updated"
                 )
             } else {
-                let first = set.pod_name(set.start().saturating_add(partition));
+                let first = set.pod_name(set.boundary());
                 format!("nothing moves: the update stops at partition {partition} ({first})")
             }
         }

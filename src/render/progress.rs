@@ -97,7 +97,7 @@ impl Progress {
         let new_rollout =
             before.as_ref().is_none_or(|(_, _, revision)| *revision != set.status.update_revision);
         if new_rollout && !set.status.update_revision.is_empty() {
-            let boundary = set.start().saturating_add(set.partition());
+            let boundary = set.boundary();
             let old = now
                 .iter()
                 .filter(|(ordinal, pod)| **ordinal >= boundary && pod.revision != set.status.update_revision)
@@ -204,7 +204,7 @@ impl Progress {
         let next = next(snapshot).ok();
         let update = &set.status.update_revision;
         let total = usize::try_from(set.replicas()).unwrap_or(0);
-        let boundary = set.start().saturating_add(set.partition());
+        let boundary = set.boundary();
         let done = self
             .pods
             .iter()

@@ -97,7 +97,7 @@ fn more(
     let known = if template.is_empty() { &first.pod.spec.containers } else { template };
     let double = amounts::doubled(limit.filter(|_| known.iter().any(|it| it.name == container))?)?;
     // A new template does not reach pods below the partition.
-    let below = i64::from(first.ordinal) < i64::from(set.start()) + i64::from(set.partition());
+    let below = first.ordinal < set.boundary();
     if below && set.strategy() == Strategy::RollingUpdate {
         return None;
     }

@@ -40,7 +40,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         .collect();
     // An operator has its own way with partitions.
     let marked = snapshot.mark().is_some() || set.metadata.controller().is_some();
-    let first = set.pod_name(set.start().saturating_add(partition));
+    let first = set.pod_name(set.boundary());
     match rest {
         Rest::Partition if age >= if marked { MARKED } else { BY_HAND } => {
             let finding = RULE

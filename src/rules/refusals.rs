@@ -49,6 +49,9 @@ pub(super) fn is_closed(refusal: &Refusal<'_>) -> bool {
     refusal.reason.contains("untolerated taint") || refusal.reason.contains("were unschedulable")
 }
 
+const LOOK_AT_TAINTS: &str =
+    "kubectl get nodes -o custom-columns='NAME:.metadata.name,TAINTS:.spec.taints[*].key'";
+
 /// The command that shows the taints, where more nodes are closed than refuse the pod for other reasons.
 pub(super) fn look_at_taints(all: &[Refusal<'_>]) -> Option<String> {
     let (closed, others): (Vec<_>, Vec<_>) = all
@@ -56,9 +59,7 @@ pub(super) fn look_at_taints(all: &[Refusal<'_>]) -> Option<String> {
         .filter(|it| !it.reason.contains("taint {node-role.kubernetes.io/"))
         .partition(|it| is_closed(it));
     let nodes = |some: &[&Refusal<'_>]| some.iter().map(|refusal| refusal.nodes).sum::<usize>();
-    (nodes(&closed) > nodes(&others)).then(|| {
-        "kubectl get nodes -o custom-columns='NAME:.metadata.name,TAINTS:.spec.taints[*].key'".to_owned()
-    })
+    (nodes(&closed) > nodes(&others)).then(|| LOOK_AT_TAINTS.to_owned())
 }
 
 /// What that reason means for this pod, where more can be said than the scheduler does.
@@ -147,7 +148,7 @@ pub(super) fn look(
     } else if reason.contains("Too many pods") {
         "kubectl describe nodes | grep -E '^Name:|^  pods:|^Non-terminated'".to_owned()
     } else if reason.contains("taint") {
-        format!("{nodes}='NAME:.metadata.name,TAINTS:.spec.taints[*].key'")
+        LOOK_AT_TAINTS.to_owned()
     } else if reason.contains("were unschedulable") {
         "kubectl get nodes".to_owned()
     } else if reason.contains("node affinity/selector") {

@@ -27,7 +27,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     };
     let set = snapshot.set;
     let (name, pod_name) = (&set.metadata.name, &pod.metadata.name);
-    let partition = set.start().saturating_add(set.partition());
+    let partition = set.boundary();
     // Otherwise old pods wait for whoever deletes them, or are deleted whatever the others are like.
     let rolling = set.strategy() == Strategy::RollingUpdate;
     let (mut missing, mut old) = (Vec::new(), Vec::new());

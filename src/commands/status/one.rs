@@ -96,7 +96,7 @@ impl Screen {
             Column::wide("IP"),
             Column::wide("IMAGE"),
         ]);
-        let boundary = self.set.start().saturating_add(self.set.partition());
+        let boundary = self.set.boundary();
         let has_boundary = self.set.partition() > 0 && self.set.partition() < self.set.replicas();
         let mut above = false;
         let mut condemned_above = false;

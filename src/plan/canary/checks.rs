@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{at, short};
+use super::{at, is_put_back, short};
 use crate::kinds::Strategy;
 use crate::plan::{Refusal, Stop};
 use crate::snapshot::Snapshot;
@@ -113,7 +113,7 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
         .collect();
     if !old.is_empty() {
         let held = replicas.len() > from && set.partition() > 0;
-        let is_back = now.mark().flatten().is_some_and(|mark| mark.stable == update);
+        let is_back = now.mark().flatten().is_some_and(|mark| is_put_back(now, &mark));
         let hint = if is_back {
             format!("end the canary first, which goes back already: kubectl sts abort {}", at(now))
         } else if held {

@@ -94,9 +94,7 @@ impl Goal for Canary {
                     from = to;
                 }
             }
-            Stage::Up(to) => {
-                steps.partition(to, format!("partition {partition} → {to}"));
-            }
+            Stage::Up(to) => steps.partition(to, format!("partition {partition} → {to}")),
         }
         let marked = mark.is_some() || matches!(steps.all.first(), Some(Step::Patch(_)) if !self.goes_on);
         if self.finish && target == 0 && marked {
