@@ -7,6 +7,8 @@ use crate::kinds::{ContainerStatus, Event, Pod};
 
 /// How long a volume may take to be provided before a pod's waiting for it is remarkable; its claim is spoken of before.
 const PROVISION: SignedDuration = SignedDuration::from_mins(6);
+/// How long a claim may not be there yet that the pod names: the controller makes it before the pod.
+const CREATION: SignedDuration = SignedDuration::from_mins(2);
 /// How long the scheduler itself waits for the volumes it has asked for on a node (`bindTimeoutSeconds` of its plugin
 /// `VolumeBinding`). Until then the pod says nothing.
 const BIND: SignedDuration = SignedDuration::from_mins(10);
@@ -62,7 +64,7 @@ pub(super) fn scheduling<'a>(
         && younger(PROVISION, claimed))
         || (message.contains("persistentvolumeclaim \"")
             && message.contains("not found")
-            && younger(PROVISION, created));
+            && younger(CREATION, created));
     match scheduled.reason.as_str() {
         "SchedulingGated" => Why::Gated,
         "Unschedulable" if is_nominated(events, now) => Why::NodeComing { message },
