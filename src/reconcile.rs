@@ -1,28 +1,35 @@
 //! The loop: observe, plan, do the first step if it was agreed to, look again.
 
+mod cluster;
 mod interrupt;
+mod journal;
+mod stuck;
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::cluster::live::{Live, Performed};
-use crate::controller::{Next, next, would_get};
-use crate::error::Result;
-use crate::kinds::Strategy;
-use crate::plan::{Goal, Plan, Refusal, Step, Stop};
-use crate::rules::{Filter, Finding, Severity, of_set};
-use crate::snapshot::{Snapshot, Unseen, parse_pod_name};
+use crate::cluster::Performed;
+use crate::error::Error;
+use crate::plan::{Agreement, Goal, Refusal, Step, Stop, plan_in_full};
+use crate::snapshot::{Snapshot, Unseen};
+use crate::words;
 
+pub use cluster::Cluster;
 pub use interrupt::{Acting, interrupt};
+pub use journal::{Entry, EntryResult};
+use journal::{Replacement, check_replacements};
+pub use stuck::Stuck;
+use stuck::stuck;
 
 /// How it ended.
 #[derive(Debug)]
 pub enum Outcome {
     /// The goal is reached.
     Reached,
-    /// A write would be needed that nobody agreed to; with the plan as it is now.
+    /// What would be done is not what was agreed to: in which way.
     Drifted(String),
     /// What is waited for will not come by itself; with the findings that say why, and the words for them.
     Stuck(Box<Stuck>),
@@ -32,23 +39,14 @@ pub enum Outcome {
     Unseen(Unseen),
     /// What was reached did not stay good, or a check said no: what, and what it said.
     Failed(String, Vec<String>),
+    /// A request failed for good, after this was begun.
+    Error(Error),
     /// Time is up.
     TimedOut,
     /// Ctrl-C.
     Interrupted,
     /// The set is gone.
     Gone,
-}
-
-/// What it is stuck on.
-#[derive(Debug)]
-pub struct Stuck {
-    /// The set, as it was then.
-    pub set: crate::kinds::StatefulSet,
-    /// What is waited for, in words.
-    pub on: String,
-    /// Why it will not come; empty where only time speaks against it.
-    pub findings: Vec<Finding>,
 }
 
 /// When to give up, and when to believe.
@@ -62,24 +60,6 @@ pub struct Limits {
     pub stable_for: Duration,
     /// Whether to go on for ever, past being reached and being stuck.
     pub endless: bool,
-}
-
-/// A write, and what came of it.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// When.
-    pub at: Timestamp,
-    /// What.
-    pub step: Step,
-    /// What came of it, in words.
-    pub result: String,
-}
-
-impl Entry {
-    /// Whether the write went through.
-    pub fn is_done(&self) -> bool {
-        self.result.starts_with(DONE)
-    }
 }
 
 /// What was done.
@@ -101,152 +81,381 @@ pub trait Witness {
 
 /// At least how often is looked, as time alone makes pods available and evidence old.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often the same write is tried against a conflict before it counts as drift.
-const TRIES: u32 = 5;
+/// How often a write is tried against conflicts in a row: the controller writes the status of a busy set all the time.
+const CONFLICTS: u32 = 25;
+/// How often a write is tried that a budget or a limit of requests refuses.
+const REFUSALS: u32 = 5;
+/// The pause after the first conflict; it doubles up to [`LOOK`].
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long the cluster may fail to be read before a decision.
+const UNREADABLE: Duration = Duration::from_secs(60);
+/// How long the effect of a write may take to be seen. Lists are read from etcd, so it should be there at once.
+const EFFECT: Duration = Duration::from_secs(3);
 
-/// Brings the set to the goal by the steps agreed to, and no others. It keeps nothing: called again after an
-/// interruption it goes on where the cluster is.
-///
-/// # Errors
-/// When a write fails for good.
-pub async fn reconcile(
-    live: &mut Live,
+/// Brings the set to the goal by what was agreed to, and nothing else. It keeps nothing: called again after an
+/// interruption it continues where the cluster is.
+pub async fn reconcile<C: Cluster>(
+    cluster: &mut C,
     goal: &dyn Goal,
-    agreed: &[Step],
+    agreement: &Agreement,
     limits: &Limits,
     witness: &mut dyn Witness,
-) -> Result<Report> {
-    let started = Instant::now();
-    let acting = agreed.iter().any(Step::writes).then(Acting::begin);
-    let mut journal: Vec<Entry> = Vec::new();
-    let mut reached_since: Option<Instant> = None;
-    let mut evidence: Option<(String, Instant)> = None;
-    let mut conflicts = 0;
-    let mut replaced: Option<String> = None;
-    let replicas = live.look(|now| now.map(|now| now.set.replicas()));
-    let mut successors: Vec<Successor> = Vec::new();
-    loop {
-        witness.trouble(live.broken());
-        let look = live.look(|snapshot| {
-            snapshot.map(|snapshot| {
-                witness.look(snapshot);
-                replaced = replaced.take().or_else(|| came_back(snapshot, &mut successors, &mut journal));
-                Look {
-                    plan: goal.plan(snapshot),
-                    stuck: stuck(snapshot),
-                    leaving: snapshot.set.metadata.is_terminating(),
-                    replicas: snapshot.set.replicas(),
-                }
-            })
-        });
-        let done = |outcome, journal| Ok(Report { outcome, journal });
-        let Some(look) = look else { return done(Outcome::Gone, journal) };
-        let plan = match look.plan {
-            Ok(plan) => plan,
-            Err(Stop::Refused(refusal)) => return done(Outcome::Refused(refusal), journal),
-            Err(Stop::Unseen(unseen)) => return done(Outcome::Unseen(unseen), journal),
-        };
-        if limits.timeout.is_some_and(|timeout| started.elapsed() >= timeout) {
-            return done(Outcome::TimedOut, journal);
-        }
-        if let Some(what) = replaced {
-            return done(Outcome::Drifted(what), journal);
-        }
-        let mut until = Instant::now() + LOOK;
-        match plan.steps.first() {
-            None => {
-                evidence = None;
-                let since = *reached_since.get_or_insert_with(Instant::now);
-                match limits.endless {
-                    true => {}
-                    false if since.elapsed() >= limits.stable_for => return done(Outcome::Reached, journal),
-                    false => until = until.min(since + limits.stable_for),
-                }
+) -> Report {
+    let replicas = cluster.with_snapshot(|now| now.map(|now| now.set.replicas()));
+    let mut run = Run {
+        cluster,
+        goal,
+        agreement,
+        limits,
+        witness,
+        replicas,
+        acting: agreement.writes().then(Acting::begin),
+        started: Instant::now(),
+        reached_since: None,
+        evidence: None,
+        unreadable_since: None,
+        refused: 0,
+        replacements: Vec::new(),
+        journal: Vec::new(),
+    };
+    let outcome = run.to_the_end().await;
+    Report { outcome, journal: run.journal }
+}
+
+struct Run<'r, C> {
+    cluster: &'r mut C,
+    goal: &'r dyn Goal,
+    agreement: &'r Agreement,
+    limits: &'r Limits,
+    witness: &'r mut dyn Witness,
+    /// How many replicas were wanted at the beginning.
+    replicas: Option<i32>,
+    acting: Option<Acting>,
+    started: Instant,
+    reached_since: Option<Instant>,
+    /// What it seems to be stuck on, and since when.
+    evidence: Option<(String, Instant)>,
+    unreadable_since: Option<Instant>,
+    /// Writes in a row that were not done.
+    refused: u32,
+    replacements: Vec<Replacement>,
+    journal: Vec<Entry>,
+}
+
+/// What to do next.
+enum Decision {
+    Wait(Instant),
+    Write(Step),
+    End(Outcome),
+}
+
+impl<C: Cluster> Run<'_, C> {
+    async fn to_the_end(&mut self) -> Outcome {
+        // Whether all that is known of the set and its pods was read at one moment, and not by watches of different age.
+        let mut is_of_one_moment = !self.agreement.writes();
+        loop {
+            self.witness.trouble(self.cluster.trouble());
+            let decision = self.decide();
+            if self.is_interrupted() {
+                return Outcome::Interrupted;
             }
-            Some(Step::Await { .. }) => {
-                reached_since = None;
-                match look.stuck.filter(|_| !look.leaving) {
-                    None => evidence = None,
-                    Some(Evidence { on, findings, set }) => {
-                        let first = match &evidence {
-                            Some((known, first)) if *known == on => *first,
-                            _ => Instant::now(),
-                        };
-                        evidence = Some((on.clone(), first));
-                        let held = first.elapsed();
-                        if held >= limits.stuck_after && !limits.endless {
-                            return done(Outcome::Stuck(Box::new(Stuck { set, on, findings })), journal);
+            if self.limits.timeout.is_some_and(|timeout| self.started.elapsed() >= timeout) {
+                return Outcome::TimedOut;
+            }
+            match decision {
+                Decision::Wait(until) => {
+                    is_of_one_moment = !self.agreement.writes();
+                    if self.waits(until).await {
+                        return Outcome::Interrupted;
+                    }
+                }
+                Decision::Write(_) | Decision::End(_) if !is_of_one_moment => {
+                    match self.cluster.read_again().await {
+                        Ok(()) => {
+                            self.unreadable_since = None;
+                            is_of_one_moment = true;
                         }
-                        until = until.min(Instant::now() + limits.stuck_after.saturating_sub(held));
+                        Err(error) => {
+                            let since = *self.unreadable_since.get_or_insert_with(Instant::now);
+                            if since.elapsed() >= UNREADABLE {
+                                return Outcome::Error(error);
+                            }
+                            if self.waits(later(Instant::now(), LOOK)).await {
+                                return Outcome::Interrupted;
+                            }
+                        }
+                    }
+                }
+                Decision::End(outcome) => return outcome,
+                Decision::Write(step) => {
+                    is_of_one_moment = false;
+                    if let Some(outcome) = self.write(step).await {
+                        return outcome;
                     }
                 }
             }
-            Some(write) => {
-                reached_since = None;
-                evidence = None;
-                let repeated =
-                    journal.last().is_some_and(|entry| entry.step == *write && entry.result == DONE);
-                if repeated {
-                    // Done already; the watch has yet to bring its effect.
-                } else if agreed.contains(write) {
-                    successors.extend(live.look(|now| Successor::of(write, now?, journal.len())));
-                    let version = live.version();
-                    let performed = live.perform(write, false).await?;
-                    let conflict = matches!(performed, Performed::Conflict(_));
-                    // Another pod has the name now. Nobody has agreed to anything about that one.
-                    let other =
-                        matches!(&performed, Performed::Conflict(message) if message.contains("UID in"));
-                    replaced = other.then(|| drift(write, agreed, None));
-                    if performed != Performed::Done {
-                        successors.retain(|successor| successor.entry != journal.len());
-                    }
-                    journal.push(Entry {
-                        at: Timestamp::now(),
-                        step: write.clone(),
-                        result: told(&performed),
-                    });
-                    conflicts = if conflict { conflicts + 1 } else { 0 };
-                    if conflicts >= TRIES {
-                        return done(Outcome::Drifted("somebody keeps changing it".to_owned()), journal);
-                    }
-                    // The watch has yet to bring what the server compared with.
-                    while conflict && live.version() == version && live.changed(until).await {}
-                    let generation = live.look(|now| now.map(|now| now.set.metadata.generation));
-                    if let (true, Step::Patch(patch), Some(generation)) = (conflict, write, generation)
-                        && patch.generation != 0
-                        && patch.generation != generation
-                    {
-                        return done(Outcome::Drifted(drift(write, agreed, None)), journal);
-                    }
-                    if conflict {
-                        continue;
-                    }
-                } else {
-                    let scaled = replicas.filter(|before| *before != look.replicas);
-                    let scaled = scaled.map(|before| (before, look.replicas));
-                    return done(Outcome::Drifted(drift(write, agreed, scaled)), journal);
-                }
+        }
+    }
+
+    fn decide(&mut self) -> Decision {
+        let Run { cluster, goal, witness, replacements, journal, limits, .. } = self;
+        let look = cluster.with_snapshot(|snapshot| {
+            let snapshot = snapshot?;
+            witness.look(snapshot);
+            let elsewhere = check_replacements(snapshot, replacements, journal);
+            let plan = goal.plan(snapshot);
+            let waits = plan.as_ref().is_ok_and(|plan| matches!(plan.steps.first(), Some(Step::Await { .. })));
+            let stuck = if waits && !limits.endless && !snapshot.set.metadata.is_terminating() {
+                stuck(snapshot)
+            } else {
+                None
+            };
+            Some((elsewhere, plan, stuck))
+        });
+        let Some((elsewhere, plan, stuck)) = look else { return Decision::End(Outcome::Gone) };
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(stop) => return Decision::End(stop.into()),
+        };
+        if let Some(what) = elsewhere {
+            return Decision::End(Outcome::Drifted(what));
+        }
+        match plan.steps.into_iter().next() {
+            None => self.reached(),
+            Some(Step::Await { .. }) => self.waiting(stuck),
+            Some(write @ (Step::Patch(_) | Step::DeletePod { .. })) => {
+                (self.reached_since, self.evidence) = (None, None);
+                Decision::Write(write)
             }
         }
-        if let Some(timeout) = limits.timeout {
-            until = until.min(started + timeout);
+    }
+
+    /// The goal is reached, and has to stay so.
+    fn reached(&mut self) -> Decision {
+        self.evidence = None;
+        let since = *self.reached_since.get_or_insert_with(Instant::now);
+        let look = later(Instant::now(), LOOK);
+        match self.limits.endless {
+            true => Decision::Wait(look),
+            false if since.elapsed() >= self.limits.stable_for => Decision::End(Outcome::Reached),
+            false => Decision::Wait(look.min(later(since, self.limits.stable_for))),
         }
-        if interrupted(live, until, acting.as_ref()).await {
-            return done(Outcome::Interrupted, journal);
+    }
+
+    /// Something is waited for, which may never come.
+    fn waiting(&mut self, stuck: Option<Stuck>) -> Decision {
+        self.reached_since = None;
+        let look = later(Instant::now(), LOOK);
+        let Some(stuck) = stuck else {
+            self.evidence = None;
+            return Decision::Wait(look);
+        };
+        let first = match &self.evidence {
+            Some((known, first)) if *known == stuck.on => *first,
+            _ => Instant::now(),
+        };
+        self.evidence = Some((stuck.on.clone(), first));
+        if first.elapsed() >= self.limits.stuck_after {
+            return Decision::End(Outcome::Stuck(Box::new(stuck)));
+        }
+        Decision::Wait(look.min(later(first, self.limits.stuck_after)))
+    }
+
+    /// Does one write, if it was agreed to, and verifies it. `None` when there is more to do.
+    async fn write(&mut self, step: Step) -> Option<Outcome> {
+        if let Some(outcome) = self.not_agreed(&step) {
+            return Some(outcome);
+        }
+        let number = self.journal.len();
+        let (at, replacement, before) = self.cluster.with_snapshot(|now| {
+            let at = now.map_or_else(Timestamp::now, |now| now.taken_at);
+            (at, now.and_then(|now| Replacement::of(&step, now, number)), now.map(version))
+        });
+        let performed = self.cluster.perform(&step, false).await;
+        let result = match &performed {
+            Ok(performed) => performed.into(),
+            Err(error) => EntryResult::Failed(error.to_string()),
+        };
+        self.journal.push(Entry { at, step: step.clone(), result });
+        match performed {
+            Ok(Performed::Done) => {
+                self.refused = 0;
+                self.replacements.extend(replacement);
+                self.verify(&step, before.as_deref()).await.map(Outcome::Error)
+            }
+            Ok(Performed::Conflict(_) | Performed::AlreadySo) => self.look_again(&step, CONFLICTS).await,
+            Ok(Performed::TooManyRequests(message)) => {
+                let refused = self.look_again(&step, REFUSALS).await;
+                refused.map(|outcome| match outcome {
+                    Outcome::Drifted(_) => Outcome::Refused(Refusal {
+                        reason: "too-many-requests",
+                        because: message,
+                        hint: "run the same command again later: it continues where the cluster is".to_owned(),
+                    }),
+                    other => other,
+                })
+            }
+            Err(error) => Some(Outcome::Error(error)),
+        }
+    }
+
+    /// Why this write is not covered by what was agreed to, at this moment.
+    fn not_agreed(&self, step: &Step) -> Option<Outcome> {
+        if self.journal.iter().any(|entry| entry.is_done() && entry.step == *step) {
+            let what = format!("another client has undone a change: {}", describe(step));
+            return Some(Outcome::Drifted(what));
+        }
+        if !self.agreement.covers(step) {
+            let replicas = self.cluster.with_snapshot(|now| now.map(|now| now.set.replicas()));
+            let scaled = self.replicas.zip(replicas).filter(|(before, now)| before != now);
+            return Some(Outcome::Drifted(drift(step, self.agreement.steps(), scaled)));
+        }
+        if matches!(step, Step::Patch(patch) if patch.pauses) {
+            return None;
+        }
+        let plan = self.cluster.with_snapshot(|now| now.map(|now| plan_in_full(self.goal, now)))?;
+        match plan {
+            Err(stop) => Some(stop.into()),
+            Ok(plan) => {
+                let beyond = self.agreement.beyond(&plan);
+                (!beyond.is_empty()).then(|| {
+                    let names = words::list(&beyond, usize::MAX);
+                    Outcome::Drifted(format!("{names} would restart too, which the plan did not say"))
+                })
+            }
+        }
+    }
+
+    /// Whether a write that the server says is done has had an effect: something between us may have answered instead.
+    async fn verify(&mut self, step: &Step, before: Option<&str>) -> Option<Error> {
+        let end = later(Instant::now(), EFFECT);
+        let mut pause = PAUSE;
+        loop {
+            // A cluster that cannot be read now is read before the next decision.
+            self.cluster.read_again().await.ok()?;
+            if self.cluster.with_snapshot(|now| now.is_none_or(|now| has_effect(step, before, now))) {
+                return None;
+            }
+            if Instant::now() >= end {
+                let what = describe(step);
+                if let Some(entry) = self.journal.last_mut() {
+                    entry.result = EntryResult::Failed("the object is unchanged".to_owned());
+                }
+                return Some(
+                    Error::cluster(format!("the API server answered that this was done, but it had no effect: {what}"))
+                        .reason("no-effect")
+                        .hint("find out which proxy or gateway stands between this machine and the API server"),
+                );
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK);
+        }
+    }
+
+    /// After a write that was not done: reads again, and says so if it can never be done as it was agreed to.
+    async fn look_again(&mut self, step: &Step, most: u32) -> Option<Outcome> {
+        self.refused += 1;
+        if self.refused >= most {
+            return Some(Outcome::Drifted(format!("another client keeps changing {}", object(step))));
+        }
+        if self.cluster.read_again().await.is_ok() {
+            let other = self.cluster.with_snapshot(|now| now.is_some_and(|now| is_another(step, now)));
+            if other {
+                return Some(Outcome::Drifted(drift(step, self.agreement.steps(), None)));
+            }
+        }
+        let pause = PAUSE.saturating_mul(1 << self.refused.min(10)).min(LOOK);
+        self.waits(later(Instant::now(), pause)).await.then_some(Outcome::Interrupted)
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.acting.as_ref().is_some_and(|acting| acting.interrupted().now_or_never().is_some())
+    }
+
+    /// Waits for a change; true when it is interrupted.
+    async fn waits(&mut self, until: Instant) -> bool {
+        let until = match self.limits.timeout {
+            Some(timeout) => until.min(later(self.started, timeout)),
+            None => until,
+        };
+        let Some(acting) = &self.acting else {
+            self.cluster.next_change(until).await;
+            return false;
+        };
+        tokio::select! {
+            () = self.cluster.next_change(until) => false,
+            () = acting.interrupted() => true,
         }
     }
 }
 
-/// Waits for a change, or for somebody who wants it to end.
-async fn interrupted(live: &mut Live, until: Instant, acting: Option<&Acting>) -> bool {
-    let Some(acting) = acting else {
-        live.changed(until).await;
-        return false;
-    };
-    tokio::select! {
-        _ = live.changed(until) => false,
-        () = acting.interrupted() => true,
+impl From<Stop> for Outcome {
+    fn from(stop: Stop) -> Outcome {
+        match stop {
+            Stop::Refused(refusal) => Outcome::Refused(refusal),
+            Stop::Unseen(unseen) => Outcome::Unseen(unseen),
+        }
     }
+}
+
+/// A moment later; one that a clock cannot tell is in a year.
+fn later(now: Instant, by: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    now.checked_add(by.min(YEAR)).unwrap_or(now)
+}
+
+/// What tells one version of the set from another.
+fn version(now: &Snapshot<'_>) -> String {
+    let meta = &now.set.metadata;
+    format!("{} {}", meta.uid, meta.resource_version)
+}
+
+/// Whether the cluster shows that a write was done; `before` is the version of the set at that time.
+fn has_effect(step: &Step, before: Option<&str>, now: &Snapshot<'_>) -> bool {
+    match step {
+        Step::Patch(_) => before.is_none_or(|before| before != version(now)),
+        Step::DeletePod { seen, .. } => {
+            let is_it = |pod: &&crate::kinds::Pod| pod.metadata.uid == *seen;
+            let pods = now.pods().unwrap_or_default();
+            pods.iter().copied().find(is_it).is_none_or(|pod| pod.metadata.is_terminating())
+        }
+        Step::Await { .. } => true,
+    }
+}
+
+/// Whether the object of a step is not the one any more that was seen.
+fn is_another(step: &Step, now: &Snapshot<'_>) -> bool {
+    match step {
+        Step::Patch(patch) => {
+            let meta = &now.set.metadata;
+            meta.uid != patch.seen || (patch.generation != 0 && patch.generation != meta.generation)
+        }
+        Step::DeletePod { pod, seen, .. } => {
+            let pods = now.pods().unwrap_or_default();
+            pods.iter().any(|other| other.metadata.name == *pod && other.metadata.uid != *seen)
+        }
+        Step::Await { .. } => false,
+    }
+}
+
+/// The object a step is about: `StatefulSet web`.
+fn object(step: &Step) -> String {
+    match step {
+        Step::Patch(patch) => format!("StatefulSet {}", patch.set),
+        Step::DeletePod { pod, .. } => format!("pod {pod}"),
+        Step::Await { pods, .. } => words::list(pods, 3),
+    }
+}
+
+/// A write in words: `patch StatefulSet web`.
+fn describe(step: &Step) -> String {
+    let verb = match step {
+        Step::Patch(_) => "patch",
+        Step::DeletePod { evict: true, .. } => "evict",
+        Step::DeletePod { evict: false, .. } => "delete",
+        Step::Await { .. } => "wait for",
+    };
+    format!("{verb} {}", object(step))
 }
 
 /// Why a write that is left is none of those agreed to.
@@ -268,116 +477,5 @@ fn drift(write: &Step, agreed: &[Step], scaled: Option<(i32, i32)>) -> String {
             format!("{pod} would have to be deleted, which was not shown: {note}")
         }
         Step::Await { .. } => "something was changed by somebody".to_owned(),
-    }
-}
-
-/// What came of a write, for the journal.
-fn told(performed: &Performed) -> String {
-    match performed {
-        Performed::Done => DONE.to_owned(),
-        Performed::AlreadySo => "it was gone already".to_owned(),
-        Performed::Conflict(message) if message.contains("has been modified") => {
-            "not done: it had changed meanwhile; looked again".to_owned()
-        }
-        Performed::Conflict(message) => format!("not done: {message}"),
-    }
-}
-
-/// What the journal says of a write that went through.
-pub const DONE: &str = "done";
-
-/// What has to come back in place of a deleted pod.
-struct Successor {
-    /// Its deletion in the journal.
-    entry: usize,
-    pod: String,
-    before: String,
-    /// The revision it gets; `None` where that is not certain (see [`would_get`]).
-    revision: Option<String>,
-}
-
-impl Successor {
-    fn of(step: &Step, now: &Snapshot<'_>, entry: usize) -> Option<Successor> {
-        let Step::DeletePod { pod, seen, .. } = step else { return None };
-        let (_, ordinal) = parse_pod_name(pod)?;
-        let certain = now.set.strategy() != Strategy::RollingUpdate || now.set.rolling_update().is_some();
-        let revision = certain.then(|| would_get(now, ordinal).to_owned());
-        Some(Successor { entry, pod: pod.clone(), before: seen.clone(), revision })
-    }
-}
-
-/// Notes what came back in the journal; says so if something else did than was shown.
-fn came_back(now: &Snapshot<'_>, successors: &mut Vec<Successor>, journal: &mut [Entry]) -> Option<String> {
-    let mut other = None;
-    successors.retain(|successor| {
-        let replicas = now.replicas().unwrap_or_default();
-        let pod = replicas.iter().find(|replica| replica.name == successor.pod);
-        let pod = pod.and_then(|it| it.pod).filter(|pod| pod.metadata.uid != successor.before);
-        let (Some(pod), Some(entry)) = (pod, journal.get_mut(successor.entry)) else { return true };
-        let has = pod.revision();
-        if let Some(meant) = successor.revision.as_deref().filter(|meant| *meant != has) {
-            entry.result = format!("{DONE}; came back on {has} instead of {meant}");
-            other = Some(format!("{} came back on {has} instead of {meant}", successor.pod));
-            return false;
-        }
-        let available = pod.is_available(now.set.spec.min_ready_seconds, now.taken_at);
-        if available {
-            entry.result = format!("{DONE}; came back on {has}, and is available");
-        }
-        !available
-    });
-    other
-}
-
-struct Look {
-    replicas: i32,
-    plan: std::result::Result<Plan, Stop>,
-    stuck: Option<Evidence>,
-    leaving: bool,
-}
-
-/// Why what is waited for will not come.
-struct Evidence {
-    on: String,
-    findings: Vec<Finding>,
-    set: crate::kinds::StatefulSet,
-}
-
-/// What speaks against waiting: an error about the replica the controller waits for, or about the set's pods that
-/// cannot be made; or a pod that has used up the time its probes give it.
-fn stuck(snapshot: &Snapshot<'_>) -> Option<Evidence> {
-    let next = next(snapshot).ok()?;
-    let (findings, _) = of_set(snapshot, &Filter::default());
-    let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
-    let evidence =
-        |on: String, findings: Vec<Finding>| Some(Evidence { on, findings, set: snapshot.set.clone() });
-    match next {
-        Next::Wait { on, .. } => {
-            let replica = snapshot.replica(on).ok().flatten()?;
-            let concerns = |finding: &Finding| {
-                let mut all = std::iter::once(&finding.subject).chain(&finding.also).chain(&finding.absorbs);
-                all.any(|subject| {
-                    subject.name == replica.name || replica.slots.iter().any(|slot| slot.name == subject.name)
-                })
-            };
-            let findings: Vec<_> = errors
-                .filter(|finding| !finding.rule.code.starts_with("STS1") && concerns(finding))
-                .collect();
-            if !findings.is_empty() {
-                return evidence(replica.name.clone(), findings);
-            }
-            replica.pod.and_then(|pod| snapshot.late_since(pod))?;
-            evidence(replica.name.clone(), Vec::new())
-        }
-        Next::Act(_) => {
-            let creation: Vec<_> = errors
-                .filter(|finding| {
-                    finding.rule.name.starts_with("pod-") || finding.rule.code.starts_with("STS2")
-                })
-                .collect();
-            let on = snapshot.replicas().ok()?.iter().find(|replica| replica.pod.is_none())?.name.clone();
-            if creation.is_empty() { None } else { evidence(on, creation) }
-        }
-        Next::Settled(_) => None,
     }
 }

@@ -29,7 +29,8 @@ pub(super) enum Delta {
 
 /// What has become of the objects of a kind.
 pub(super) enum Change<T> {
-    All(Vec<T>),
+    /// All of them, as listed at this resourceVersion.
+    All(Vec<T>, String),
     Put(T),
     Gone(T),
 }
@@ -47,7 +48,8 @@ pub(super) async fn follow<T: Object>(
     loop {
         let mut version = match list::<T>(&connection, &format!("{path}?{query}")).await {
             Ok(List { metadata, items }) => {
-                if changes.send(wrap(Change::All(items))).is_err() {
+                let all = Change::All(items, metadata.resource_version.clone());
+                if changes.send(wrap(all)).is_err() {
                     return;
                 }
                 if std::mem::take(&mut broken) {

@@ -1,30 +1,30 @@
 //! Watches merged into snapshots, and steps turned into requests.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::join;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::{Connection, ReadError};
 use super::follow::{Change, Delta, follow};
 use super::inventory::{self, Want};
-use super::lists::list;
+use super::lists::{List, list};
+use super::perform::{self, Performed};
 use super::raw;
 use crate::error::{Error, Result};
 use crate::kinds::*;
-use crate::plan::{PatchKind, Step};
+use crate::plan::Step;
 use crate::snapshot::{Observed, Scope, Snapshot};
 
 /// How often what is not watched is read again.
 const REFRESH: Duration = Duration::from_secs(30);
 /// How long the controller may take to look at a new spec before a plan is made all the same.
 const CATCH_UP: Duration = Duration::from_secs(10);
-/// Who writes, in managedFields.
-const FIELD_MANAGER: &str = "kubectl-sts";
-
 /// One set, followed.
 pub struct Live {
     connection: Connection,
@@ -34,19 +34,12 @@ pub struct Live {
     changes: UnboundedReceiver<Delta>,
     refreshed: Instant,
     broken: Option<String>,
+    /// The query with which the set's pods and claims are listed and watched.
+    of_set: String,
+    /// What was read at one moment: nothing a watch brings from before it is taken in.
+    read_at: ReadAt,
     // Dropped with it, and then all watches end.
     _watches: JoinSet<()>,
-}
-
-/// What became of a write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Performed {
-    /// It was done.
-    Done,
-    /// There was nothing left to do: the object is gone.
-    AlreadySo,
-    /// Refused for now, because the object is not as it was seen, or a budget forbids it: the server's message.
-    Conflict(String),
 }
 
 impl Live {
@@ -63,7 +56,7 @@ impl Live {
         };
         let (sender, changes) = unbounded_channel();
         let mut watches = JoinSet::new();
-        let pods = format!("labelSelector={}", encode(&set.spec.selector.to_query()));
+        let of_set = format!("labelSelector={}", encode(&set.spec.selector.to_query()));
         let own = format!("fieldSelector=metadata.name%3D{name}");
         let at = |kind: Kind| kind.path(Some(namespace));
         watches.spawn(follow(connection.clone(), at(Kind::StatefulSet), own, sender.clone(), Delta::Sets));
@@ -71,14 +64,15 @@ impl Live {
             watches.spawn(follow(
                 connection.clone(),
                 at(Kind::Pod),
-                pods.clone(),
+                of_set.clone(),
                 sender.clone(),
                 Delta::Pods,
             ));
         }
         if observed.claims.is_ok() {
             let path = at(Kind::PersistentVolumeClaim);
-            watches.spawn(follow(connection.clone(), path, pods, sender.clone(), Delta::Claims));
+            let query = of_set.clone();
+            watches.spawn(follow(connection.clone(), path, query, sender.clone(), Delta::Claims));
         }
         if observed.events.is_ok() {
             let warnings = "fieldSelector=type!%3DNormal".to_owned();
@@ -92,6 +86,8 @@ impl Live {
             changes,
             refreshed: Instant::now(),
             broken: None,
+            of_set,
+            read_at: ReadAt::default(),
             _watches: watches,
         })
     }
@@ -108,8 +104,13 @@ impl Live {
         }
     }
 
-    /// Waits a little until the controller has looked at the newest spec: a plan made before would be about the past.
-    pub async fn caught_up(&mut self) {
+    /// Reads the set and its pods and claims again, and then waits a little until the controller has looked at the newest
+    /// spec: a plan made before would be about the past.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn catch_up(&mut self) -> Result<()> {
+        self.read_again().await?;
         let end = Instant::now() + CATCH_UP;
         let mut waited = false;
         while self.look(|now| now.is_some_and(|now| !now.set.is_observed())) && Instant::now() < end {
@@ -118,18 +119,62 @@ impl Live {
         }
         if waited {
             self.refresh().await;
+            self.read_again().await?;
         }
+        Ok(())
+    }
+
+    /// Reads the set, then its pods and claims, so that a decision is about one moment: what is watched apart may be of
+    /// different age. The set comes first, so that a write which names its resourceVersion fails if the controller has
+    /// gone on since.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn read_again(&mut self) -> Result<()> {
+        let own = format!("fieldSelector=metadata.name%3D{}", self.name);
+        let path = |kind: Kind, query: &str| format!("{}?{query}", kind.path(Some(&self.namespace)));
+        let (connection, of_set) = (&self.connection, &self.of_set);
+        let explain = |error: ReadError, kind: Kind| {
+            connection.explain(&error, &format!("list {}", kind.plural()))
+        };
+        let sets: List<StatefulSet> = list(connection, &path(Kind::StatefulSet, &own))
+            .await
+            .map_err(|error| explain(error, Kind::StatefulSet))?;
+        let (sees_pods, sees_claims) = (self.observed.pods.is_ok(), self.observed.claims.is_ok());
+        let (pods, claims) = join!(
+            async {
+                if !sees_pods {
+                    return Ok(None);
+                }
+                list::<Pod>(connection, &path(Kind::Pod, of_set)).await.map(Some)
+            },
+            async {
+                if !sees_claims {
+                    return Ok(None);
+                }
+                let path = path(Kind::PersistentVolumeClaim, of_set);
+                list::<PersistentVolumeClaim>(connection, &path).await.map(Some)
+            },
+        );
+        let pods = pods.map_err(|error| explain(error, Kind::Pod))?;
+        let claims = claims.map_err(|error| explain(error, Kind::PersistentVolumeClaim))?;
+        if number(&sets.metadata.resource_version) < self.read_at.sets {
+            self.forget_ages();
+        }
+        self.apply(Delta::Sets(sets.into()));
+        if let Some(pods) = pods {
+            self.apply(Delta::Pods(pods.into()));
+        }
+        if let Some(claims) = claims {
+            self.apply(Delta::Claims(claims.into()));
+        }
+        self.observed.taken_at = Timestamp::now();
+        Ok(())
     }
 
     /// The namespace of the set.
     pub fn namespace(&self) -> &str {
         &self.namespace
-    }
-
-    /// The resourceVersion of the set as it is known here; empty when it is gone.
-    pub fn version(&self) -> String {
-        let set = self.observed.sets.iter().find(|set| set.metadata.name == self.name);
-        set.map(|set| set.metadata.resource_version.clone()).unwrap_or_default()
     }
 
     /// Why the picture may be old: a watch that is down.
@@ -179,70 +224,33 @@ impl Live {
         }
     }
 
-    /// Carries a step out. Every write names exactly what it acts on; an [`Step::Await`] is nothing to carry out.
+    /// Carries a step out. Every write names exactly what it acts on; an [`Step::Await`] is nothing to carry out. What the
+    /// server answers is part of the next snapshot.
     ///
     /// # Errors
     /// When the server refused for good, or could not be reached; it may have been done all the same then.
     pub async fn perform(&mut self, step: &Step, dry_run: bool) -> Result<Performed> {
-        let dry = if dry_run { "&dryRun=All" } else { "" };
-        let namespace = &self.namespace;
-        let (doing, sent) = match step {
-            Step::Await { .. } => return Ok(Performed::Done),
+        let (connection, namespace) = (&self.connection, &self.namespace);
+        match step {
+            Step::Await { .. } => Ok(Performed::Done),
             Step::Patch(patch) => {
-                let Some(set) = self.observed.sets.iter().find(|set| set.metadata.name == patch.set) else {
-                    return Ok(Performed::AlreadySo);
-                };
-                let body = patch.with_preconditions(&set.metadata.resource_version);
-                let content = match patch.kind {
-                    PatchKind::Merge => "application/merge-patch+json",
-                    PatchKind::Strategic => "application/strategic-merge-patch+json",
-                };
-                // A misspelt field would be dropped without a word. A template from a revision may be older than the
-                // server, and is taken as it is.
-                let restores = patch.body.pointer("/spec/template/$patch").is_some();
-                let strict = if restores { "" } else { "&fieldValidation=Strict" };
-                let path = format!(
-                    "{}/{}?fieldManager={FIELD_MANAGER}{strict}{dry}",
-                    Kind::StatefulSet.path(Some(namespace)),
-                    patch.set
-                );
-                let sent =
-                    self.connection.write(http::Method::PATCH, &path, content, body.to_string().into_bytes());
-                (format!("patch StatefulSet {}", patch.set), sent.await)
+                let Some(set) = own(&self.observed.sets, &patch.set) else { return Ok(Performed::AlreadySo) };
+                let version = &set.metadata.resource_version;
+                let (performed, answer) =
+                    perform::patch_set(connection, namespace, patch, version, dry_run).await?;
+                if let Some(set) = answered::<StatefulSet>(&answer, dry_run) {
+                    self.apply(Delta::Sets(Change::Put(set)));
+                }
+                Ok(performed)
             }
             Step::DeletePod { pod, seen, evict, .. } => {
-                let preconditions = json!({"uid": seen});
-                let path = format!("{}/{pod}", Kind::Pod.path(Some(namespace)));
-                let (method, path, body) = if *evict {
-                    let mut options = json!({"preconditions": preconditions});
-                    if dry_run {
-                        options["dryRun"] = json!(["All"]);
-                    }
-                    let body = json!({"apiVersion": "policy/v1", "kind": "Eviction",
-                        "metadata": {"name": pod, "namespace": namespace}, "deleteOptions": options});
-                    (http::Method::POST, format!("{path}/eviction?fieldManager={FIELD_MANAGER}{dry}"), body)
-                } else {
-                    let mut body =
-                        json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions});
-                    if dry_run {
-                        body["dryRun"] = json!(["All"]);
-                    }
-                    (http::Method::DELETE, path, body)
-                };
-                let body = body.to_string().into_bytes();
-                let sent = self.connection.write(method, &path, "application/json", body).await;
-                (format!("{} pod {pod}", if *evict { "evict" } else { "delete" }), sent)
+                let sent = perform::delete_pod(connection, namespace, pod, seen, *evict, dry_run);
+                let (performed, answer) = sent.await?;
+                if let Some(pod) = answered::<Pod>(&answer, dry_run) {
+                    self.apply(Delta::Pods(Change::Put(pod)));
+                }
+                Ok(performed)
             }
-        };
-        match sent {
-            Ok(_) => Ok(Performed::Done),
-            Err(ReadError::NotFound { .. }) => Ok(Performed::AlreadySo),
-            Err(ReadError::Api { code: 409 | 429, message, .. }) => Ok(Performed::Conflict(message)),
-            // A patch whose uid is another's is refused as a change of the uid.
-            Err(ReadError::Api { code: 422, message, .. }) if message.contains("metadata.uid") => {
-                Ok(Performed::Conflict(message))
-            }
-            Err(error) => Err(self.connection.explain(&error, &doing)),
         }
     }
 
@@ -276,32 +284,77 @@ impl Live {
     }
 
     fn apply(&mut self, delta: Delta) {
-        let observed = &mut self.observed;
+        let (observed, read_at) = (&mut self.observed, &mut self.read_at);
         match delta {
             Delta::Sets(change) => {
                 let name = self.name.clone();
-                merge(&mut observed.sets, change, |set| set.metadata.name == name);
+                merge(&mut observed.sets, change, &mut read_at.sets, |set| set.metadata.name == name);
             }
             Delta::Pods(change) => {
                 let selector = own(&observed.sets, &self.name).map(|set| set.spec.selector.clone());
                 if let (Ok(pods), Some(selector)) = (&mut observed.pods, selector) {
-                    merge(pods, change, |pod| selector.matches(&pod.metadata.labels));
+                    let is_watched = |pod: &Pod| selector.matches(&pod.metadata.labels);
+                    merge(pods, change, &mut read_at.pods, is_watched);
                 }
             }
             Delta::Claims(change) => {
                 let selector = own(&observed.sets, &self.name).map(|set| set.spec.selector.clone());
                 if let (Ok(claims), Some(selector)) = (&mut observed.claims, selector) {
-                    merge(claims, change, |claim| selector.matches(&claim.metadata.labels));
+                    let is_watched = |claim: &PersistentVolumeClaim| selector.matches(&claim.metadata.labels);
+                    merge(claims, change, &mut read_at.claims, is_watched);
                 }
             }
             Delta::Events(change) => {
                 if let Ok(events) = &mut observed.events {
-                    merge(events, change, |_| true);
+                    merge(events, change, &mut read_at.events, |_| true);
                 }
             }
-            Delta::Broken(why) => self.broken = why,
+            Delta::Broken(why) => {
+                if why.is_some() {
+                    self.forget_ages();
+                }
+                self.broken = why;
+            }
         }
     }
+
+    /// A server that comes back may have been restored, and then its resourceVersions start again from an earlier one.
+    fn forget_ages(&mut self) {
+        fn forget<T: Object>(objects: &mut [T]) {
+            for object in objects {
+                object.meta_mut().resource_version.clear();
+            }
+        }
+        self.read_at = ReadAt::default();
+        forget(&mut self.observed.sets);
+        forget(self.observed.pods.as_deref_mut().unwrap_or_default());
+        forget(self.observed.claims.as_deref_mut().unwrap_or_default());
+        forget(self.observed.events.as_deref_mut().unwrap_or_default());
+    }
+}
+
+/// The resourceVersion of the newest list of each kind.
+#[derive(Default)]
+struct ReadAt {
+    sets: Version,
+    pods: Version,
+    claims: Version,
+    events: Version,
+}
+
+/// A resourceVersion as a number, which is how they are compared (KEP-5504); 0 where it is none. Then nothing is known of
+/// its age.
+type Version = u128;
+
+fn number(resource_version: &str) -> Version {
+    resource_version.parse().unwrap_or(0)
+}
+
+/// The object that the server answered a write with, if it is one.
+fn answered<T: Object>(answer: &[u8], dry_run: bool) -> Option<T> {
+    let object: T = if dry_run { return None } else { serde_json::from_slice(answer).ok()? };
+    let kind: Value = serde_json::from_slice(answer).ok()?;
+    (kind["kind"] == T::KIND.name() && !object.meta().resource_version.is_empty()).then_some(object)
 }
 
 /// Asks whether we may: verb, group, resource and subresource; `None` when the server does not say.
@@ -325,18 +378,46 @@ fn own<'s>(sets: &'s [StatefulSet], name: &str) -> Option<&'s StatefulSet> {
     sets.iter().find(|set| set.metadata.name == name)
 }
 
-fn merge<T: Object>(all: &mut Vec<T>, change: Change<T>, is_watched: impl Fn(&T) -> bool) {
+/// Takes a change in, unless what is known is newer: lists, watches and the answers of writes come by different ways, and
+/// any of them may be late. `read_at` is the resourceVersion of the newest list taken in.
+fn merge<T: Object>(
+    all: &mut Vec<T>,
+    change: Change<T>,
+    read_at: &mut Version,
+    is_watched: impl Fn(&T) -> bool,
+) {
     let same = |a: &T, b: &T| a.meta().name == b.meta().name && a.meta().namespace == b.meta().namespace;
+    let version = |object: &T| number(&object.meta().resource_version);
+    let is_late = |object: &T, read_at: Version| version(object) != 0 && version(object) <= read_at;
+    let is_older = |new: &T, old: &T| version(new) != 0 && version(new) < version(old);
     match change {
-        Change::All(fresh) => {
-            all.retain(|old| !is_watched(old) && !fresh.iter().any(|new| same(old, new)));
-            all.extend(fresh);
+        Change::All(fresh, list_version) => {
+            let list_version = number(&list_version);
+            if list_version != 0 && list_version < *read_at {
+                return;
+            }
+            *read_at = list_version;
+            let after_it = |old: &T| list_version != 0 && version(old) > list_version;
+            let keys = |object: &T| (object.meta().namespace.clone(), object.meta().name.clone());
+            let known: BTreeSet<_> = all.iter().filter(|old| after_it(old)).map(keys).collect();
+            let listed: BTreeSet<_> = fresh.iter().map(keys).collect();
+            all.retain(|old| after_it(old) || (!is_watched(old) && !listed.contains(&keys(old))));
+            all.extend(fresh.into_iter().filter(|new| !known.contains(&keys(new))));
         }
+        Change::Put(object) if is_late(&object, *read_at) => {}
         Change::Put(object) => match all.iter_mut().find(|old| same(old, &object)) {
+            Some(old) if is_older(&object, old) => {}
             Some(old) => *old = object,
             None => all.push(object),
         },
-        Change::Gone(object) => all.retain(|old| !same(old, &object)),
+        Change::Gone(object) if is_late(&object, *read_at) => {}
+        Change::Gone(object) => all.retain(|old| !same(old, &object) || is_older(&object, old)),
+    }
+}
+
+impl<T> From<List<T>> for Change<T> {
+    fn from(list: List<T>) -> Change<T> {
+        Change::All(list.items, list.metadata.resource_version)
     }
 }
 

@@ -7,5 +7,8 @@ mod follow;
 pub mod inventory;
 mod lists;
 pub mod live;
+mod perform;
 pub mod raw;
 pub mod recorded;
+
+pub use perform::Performed;

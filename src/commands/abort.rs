@@ -1,6 +1,6 @@
 //! `abort`: a canary goes back.
 
-use super::act::{Consent, Consented, Ending, Teller, consented, idle, recorded, stopped};
+use super::act::{Consent, Consented, consented, idle, recorded, see_through, stopped};
 use super::canary::{current, managed, stamp};
 use super::help;
 use crate::cli::{Answer, Global, Streams, bare};
@@ -8,10 +8,8 @@ use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
 use crate::error::{Error, Result};
 use crate::kinds::Kind;
-use crate::plan::{Abort, Goal, Stop, stable};
-use crate::reconcile::reconcile;
-use crate::render::live::show;
-use crate::render::render;
+use crate::plan::{Abort, Agreement, Stop, plan_in_full, stable};
+use crate::snapshot::Snapshot;
 
 /// Ends a canary: puts the stable template back, frees pods that are stuck, and restores the partition
 ///
@@ -43,7 +41,8 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         return recorded(global, name, streams, |now| {
             let stable = stable(now).map_err(refused)?;
             let warnings = managed(now.set, None);
-            Abort { stable, data: None, stamp: stamp(now), warnings }.plan(now).map_err(stopped)
+            let goal = Abort { stable, data: None, stamp: stamp(now), warnings };
+            plan_in_full(&goal, now).map_err(stopped)
         })
         .await;
     }
@@ -51,6 +50,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let namespace = connection.namespace.clone();
     let mut live = Live::start(connection, &namespace, name).await?;
     loop {
+        live.catch_up().await?;
         let raw = live.raw(Kind::StatefulSet, name).await?;
         let (stable, uid) = current(&live, name, |now| (stable(now), now.set.metadata.uid.clone()))?;
         let stable = stable.map_err(refused)?;
@@ -74,16 +74,11 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
             Consented::Nothing(plan) => return Ok(idle(&live, plan, name)),
             Consented::Answered(answer) => return Ok(answer),
         };
-        let mut teller = Teller::new(streams.look, global.output);
-        let report = reconcile(&mut live, &goal, &plan.agreed(), &consent.limits(), &mut teller).await?;
-        let ask_again = consent.asks_again(&report.outcome);
-        let ending = Ending::of(&live, name, &namespace, report, &teller);
-        drop(teller);
-        if ask_again {
-            show(&render(&ending, global.output, streams.look)?);
-            continue;
+        let agreement = Agreement::to(&plan);
+        let none = |_: Option<&Snapshot<'_>>| Vec::new();
+        let done = see_through(&mut live, name, &goal, &agreement, consent, global, streams, none).await?;
+        if let Some(answer) = done {
+            return Ok(answer);
         }
-        let exit = ending.exit();
-        return Ok(Answer { view: Box::new(ending), exit });
     }
 }

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use crate::cli::{Answer, Global, Streams};
 use crate::cluster::connect::parse_duration;
 use crate::cluster::inventory::Want;
-use crate::cluster::live::{Live, Performed};
+use crate::cluster::Performed;
+use crate::cluster::live::Live;
 use crate::error::{Error, Exit, Result};
-use crate::plan::{Goal, Plan, Step, Stop, forecast};
-use crate::reconcile::{Entry, Limits, Outcome, Report, Witness};
+use crate::plan::{Agreement, Goal, Plan, Step, Stop, forecast, plan_in_full};
+use crate::reconcile::{Entry, Limits, Outcome, Report, Witness, reconcile};
 use crate::render::live::{Stream, show};
 use crate::render::progress::Line;
 use crate::render::{
@@ -68,12 +69,13 @@ pub(super) async fn consented(
     global: &Global,
     streams: &Streams,
 ) -> Result<Consented> {
-    live.caught_up().await;
+    live.catch_up().await?;
     if consent.dry_run == DryRun::Client {
-        let answer = live.look(|now| now.map(|now| foreseen(now, goal.plan(now).map_err(stopped)?, name)));
+        let answer =
+            live.look(|now| now.map(|now| foreseen(now, plan_in_full(goal, now).map_err(stopped)?, name)));
         return answer.unwrap_or_else(|| Err(gone(name))).map(Consented::Answered);
     }
-    let plan = live.look(|now| now.map(|now| goal.plan(now)));
+    let plan = live.look(|now| now.map(|now| plan_in_full(goal, now)));
     let plan = plan.ok_or_else(|| gone(name))?.map_err(stopped)?;
     if plan.steps.is_empty() {
         return Ok(Consented::Nothing(plan));
@@ -196,7 +198,9 @@ async fn checked(live: &mut Live, name: &str, plan: Plan) -> Result<Answer> {
         let result = match live.perform(step, true).await? {
             Performed::Done => "the server would do it".to_owned(),
             Performed::AlreadySo => "it is gone already".to_owned(),
-            Performed::Conflict(message) => format!("the server refuses: {message}"),
+            Performed::Conflict(message) | Performed::TooManyRequests(message) => {
+                format!("the server refuses: {message}")
+            }
         };
         results.push((step_text(step), result));
     }
@@ -321,6 +325,58 @@ impl Witness for Teller {
     }
 }
 
+/// What is said beside the end of an acting command: what to type next, by label and command.
+pub(super) type Typed = Vec<(&'static str, String)>;
+
+/// Carries an agreement out and tells what happens. `None` when the cluster changed meanwhile and somebody can be asked
+/// again, about a new plan.
+///
+/// # Errors
+/// When a request failed before anything was done.
+pub(super) async fn see_through(
+    live: &mut Live,
+    name: &str,
+    goal: &dyn Goal,
+    agreement: &Agreement,
+    consent: &Consent,
+    global: &Global,
+    streams: &Streams,
+    typed: impl FnOnce(Option<&Snapshot<'_>>) -> Typed,
+) -> Result<Option<Answer>> {
+    let mut teller = Teller::new(streams.look, global.output);
+    let report = reconcile(live, goal, agreement, &consent.limits(), &mut teller).await;
+    ended(live, name, report, teller, consent, global, streams, typed)
+}
+
+/// Shows how it ended; see [`see_through`].
+#[expect(clippy::too_many_arguments, reason = "all of it is shown")]
+pub(super) fn ended(
+    live: &Live,
+    name: &str,
+    report: Report,
+    teller: Teller,
+    consent: &Consent,
+    global: &Global,
+    streams: &Streams,
+    typed: impl FnOnce(Option<&Snapshot<'_>>) -> Typed,
+) -> Result<Option<Answer>> {
+    let ask_again = consent.asks_again(&report.outcome);
+    let has_done = report.journal.iter().any(|entry| !entry.is_refused());
+    let mut ending = Ending::of(live, name, live.namespace(), report, &teller);
+    drop(teller);
+    ending.report.outcome = match ending.report.outcome {
+        Outcome::Error(error) if !has_done => return Err(error),
+        outcome => outcome,
+    };
+    ending.typed = live.look(typed);
+    if ask_again {
+        show(&render(&ending, global.output, streams.look)?);
+        return Ok(None);
+    }
+    let exit = ending.exit();
+    Ok(Some(Answer { view: Box::new(ending), exit }))
+}
+
 /// How it ended, with what was done.
 pub(super) struct Ending {
     name: String,
@@ -356,6 +412,7 @@ impl Ending {
             Outcome::Stuck(_) | Outcome::Gone | Outcome::Failed(..) => Exit::Bad,
             Outcome::Drifted(_) | Outcome::Refused(_) => Exit::Refused,
             Outcome::Unseen(_) => Exit::Cluster,
+            Outcome::Error(error) => error.exit(),
             Outcome::TimedOut => Exit::TimedOut,
             Outcome::Interrupted => Exit::Interrupted,
         }
@@ -370,6 +427,7 @@ impl Ending {
             Outcome::Drifted(_) => "drifted",
             Outcome::Refused(_) => "refused",
             Outcome::Unseen(_) => "unseen",
+            Outcome::Error(_) => "error",
             Outcome::TimedOut => "timed-out",
             Outcome::Interrupted => "interrupted",
         }
@@ -387,7 +445,8 @@ impl Ending {
             Outcome::Stuck(stuck) => format!("stuck on {}", stuck.on),
             Outcome::Gone => "the set is gone".to_owned(),
             Outcome::Failed(what, _) => format!("stopped: {what}"),
-            Outcome::Drifted(what) => format!("stopped, as it is not any more as it was shown: {what}"),
+            Outcome::Drifted(what) => format!("stopped: the cluster changed after the plan was shown: {what}"),
+            Outcome::Error(error) => format!("stopped: {error}"),
             Outcome::Refused(refusal) => format!("stopped: {}", refusal.because),
             Outcome::Unseen(unseen) => format!("stopped: could not see {unseen}"),
             Outcome::TimedOut => format!("timed out: {}", self.rest),
@@ -431,12 +490,13 @@ impl View for Ending {
             page.gap();
             page.line("done:");
             for Entry { at, step, result } in &self.report.journal {
+                let (what, result) = (step_text(step), result.text());
                 page.field(
                     &format!("  {}", at.strftime("%H:%M:%SZ")),
                     13,
                     &match step {
-                        Step::Patch(patch) => format!("{} ({}): {result}", step_text(step), patch.note),
-                        _ => format!("{}: {result}", step_text(step)),
+                        Step::Patch(patch) => format!("{what} ({}): {result}", patch.note),
+                        Step::DeletePod { .. } | Step::Await { .. } => format!("{what}: {result}"),
                     },
                 );
             }
@@ -454,7 +514,7 @@ impl View for Ending {
             .report
             .journal
             .iter()
-            .map(|entry| json!({"at": entry.at.to_string(), "step": step_json(&entry.step), "result": entry.result}))
+            .map(|entry| json!({"at": entry.at.to_string(), "step": step_json(&entry.step), "result": entry.result.text()}))
             .collect();
         let mut value = json!({
             "apiVersion": "kubectl-sts/v1",

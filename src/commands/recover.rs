@@ -1,15 +1,14 @@
 //! `recover`: a set that cannot free itself.
 
-use super::act::{Consent, Consented, Ending, Teller, consented, idle, permitted, recorded, stopped};
+use super::act::{Consent, Consented, consented, idle, permitted, recorded, see_through, stopped};
 use super::help;
 use crate::cli::{Answer, Global, Streams, bare};
 use crate::cluster::connect::connect;
-use crate::cluster::live::{Live, Performed};
+use crate::cluster::Performed;
+use crate::cluster::live::Live;
 use crate::error::{Error, Result};
-use crate::plan::{Goal, Plan, Recover, Step};
-use crate::reconcile::reconcile;
-use crate::render::live::show;
-use crate::render::render;
+use crate::plan::{Agreement, Goal, Plan, Recover, Step, plan_in_full};
+use crate::snapshot::Snapshot;
 
 /// Frees a set that is held up by a pod of an abandoned revision (forced rollback); the template is not touched
 ///
@@ -41,13 +40,14 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let (name, consent) = (bare(&args.name)?, &args.consent);
     let goal = Recover { evict: args.evict, first: true };
     if !global.from.is_empty() {
-        return recorded(global, name, streams, |now| goal.plan(now).map_err(stopped)).await;
+        return recorded(global, name, streams, |now| plan_in_full(&goal, now).map_err(stopped)).await;
     }
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
     let namespace = connection.namespace.clone();
     let mut live = Live::start(connection, &namespace, name).await?;
     loop {
         if args.evict {
+            live.catch_up().await?;
             let plan = live.look(|now| now.map(|now| goal.plan(now)));
             if let Some(Ok(plan)) = plan {
                 permitted(&live, &plan).await?;
@@ -59,18 +59,12 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
             Consented::Nothing(plan) => return Ok(idle(&live, plan, name)),
             Consented::Answered(answer) => return Ok(answer),
         };
-        let mut teller = Teller::new(streams.look, global.output);
-        let under_way = Recover { first: false, ..goal };
-        let report = reconcile(&mut live, &under_way, &plan.agreed(), &consent.limits(), &mut teller).await?;
-        let ask_again = consent.asks_again(&report.outcome);
-        let ending = Ending::of(&live, name, &namespace, report, &teller);
-        drop(teller);
-        if ask_again {
-            show(&render(&ending, global.output, streams.look)?);
-            continue;
+        let (agreement, under_way) = (Agreement::to(&plan), Recover { first: false, ..goal });
+        let none = |_: Option<&Snapshot<'_>>| Vec::new();
+        let done = see_through(&mut live, name, &under_way, &agreement, consent, global, streams, none).await?;
+        if let Some(answer) = done {
+            return Ok(answer);
         }
-        let exit = ending.exit();
-        return Ok(Answer { view: Box::new(ending), exit });
     }
 }
 
@@ -78,7 +72,8 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
 async fn allowed(live: &mut Live, plan: &Plan) -> Result<()> {
     for step in plan.writes() {
         if let Step::DeletePod { pod, evict: true, .. } = step
-            && let Performed::Conflict(message) = live.perform(step, true).await?
+            && let Performed::Conflict(message) | Performed::TooManyRequests(message) =
+                live.perform(step, true).await?
         {
             return Err(Error::refused(format!("{pod} may not be evicted"))
                 .reason("budget")

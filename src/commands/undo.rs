@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::act::{Consent, Consented, Ending, NOTE, Teller, consented, idle, stopped};
+use super::act::{Consent, Consented, NOTE, consented, idle, see_through, stopped};
 use super::canary::{current, managed};
 use super::help;
 use crate::cli::{Answer, Global, Streams, bare};
@@ -11,10 +11,7 @@ use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
 use crate::error::{Error, Result};
 use crate::kinds::Kind;
-use crate::plan::{Aim, Undo, Written, aim, template};
-use crate::reconcile::reconcile;
-use crate::render::live::show;
-use crate::render::render;
+use crate::plan::{Agreement, Aim, Undo, Written, aim, template};
 use crate::snapshot::{CANARY, Snapshot};
 use crate::words;
 
@@ -54,27 +51,22 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let namespace = connection.namespace.clone();
     let mut live = Live::start(connection, &namespace, name).await?;
     loop {
-        live.caught_up().await;
+        live.catch_up().await?;
         let goal = goal(&live, name, args.to_revision.as_deref()).await?;
         let plan = match consented(&mut live, name, &goal, consent, global, streams).await? {
             Consented::To(plan) => plan,
             Consented::Nothing(plan) => return Ok(idle(&live, plan, name)),
             Consented::Answered(answer) => return Ok(answer),
         };
-        let mut teller = Teller::new(streams.look, global.output);
-        let report = reconcile(&mut live, &goal, &plan.agreed(), &consent.limits(), &mut teller).await?;
-        let ask_again = consent.asks_again(&report.outcome);
-        let mut ending = Ending::of(&live, name, &namespace, report, &teller);
-        if let Some(command) = live.look(|now| goal.left(now?).ok().flatten()) {
-            ending.typed = vec![("next", command)];
+        let left = |now: Option<&Snapshot<'_>>| {
+            let command = now.and_then(|now| goal.left(now).ok().flatten());
+            command.map(|command| ("next", command)).into_iter().collect()
+        };
+        let agreement = Agreement::to(&plan);
+        let done = see_through(&mut live, name, &goal, &agreement, consent, global, streams, left).await?;
+        if let Some(answer) = done {
+            return Ok(answer);
         }
-        drop(teller);
-        if ask_again {
-            show(&render(&ending, global.output, streams.look)?);
-            continue;
-        }
-        let exit = ending.exit();
-        return Ok(Answer { view: Box::new(ending), exit });
     }
 }
 

@@ -8,7 +8,7 @@ use crate::cli::{Answer, Global, Streams};
 use crate::cluster::connect::{connect, parse_duration};
 use crate::cluster::live::Live;
 use crate::error::{Error, Result};
-use crate::plan::Rollout;
+use crate::plan::{Agreement, Rollout};
 use crate::reconcile::{Limits, reconcile};
 
 /// Follows a rollout or a scaling until it is settled or stuck, and says on what
@@ -60,7 +60,7 @@ pub(super) async fn follow(global: &Global, name: &str, limits: Limits, streams:
     let namespace = connection.namespace.clone();
     let mut live = Live::start(connection, &namespace, name).await?;
     let mut teller = Teller::new(streams.look, global.output);
-    let report = reconcile(&mut live, &Rollout, &[], &limits, &mut teller).await?;
+    let report = reconcile(&mut live, &Rollout, &Agreement::to_nothing(), &limits, &mut teller).await;
     let ending = Ending::of(&live, name, &namespace, report, &teller);
     drop(teller);
     let exit = ending.exit();

@@ -165,6 +165,8 @@ pub trait Object: serde::de::DeserializeOwned + serde::Serialize + Send + 'stati
     const KIND: Kind;
     /// Its metadata.
     fn meta(&self) -> &Meta;
+    /// The same, to change it.
+    fn meta_mut(&mut self) -> &mut Meta;
 }
 
 macro_rules! objects {
@@ -173,6 +175,9 @@ macro_rules! objects {
             const KIND: Kind = Kind::$name;
             fn meta(&self) -> &Meta {
                 &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut Meta {
+                &mut self.metadata
             }
         }
     )* };

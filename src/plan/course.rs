@@ -13,18 +13,25 @@ pub const NEW: &str = "";
 /// # Errors
 /// [`Unseen`] when pods could not be read.
 pub fn forecast(now: &Snapshot<'_>, plan: &Plan) -> Result<Course, Unseen> {
-    let changes: Vec<Change> = plan
-        .steps
-        .iter()
-        .filter_map(|step| match step {
-            Step::Patch(patch) => Some(change(patch)),
+    let mut changes: Vec<Change> = Vec::new();
+    // A pause is followed by the next write at once, before the rollout could end there.
+    let mut paused: Option<Change> = None;
+    for step in &plan.steps {
+        match step {
+            Step::Patch(patch) if patch.pauses => paused = Some(change(patch)),
+            Step::Patch(patch) => {
+                let change = change(patch);
+                let partition = change.partition.or_else(|| paused.take().and_then(|paused| paused.partition));
+                changes.push(Change { partition, ..change });
+            }
             Step::DeletePod { pod, .. } => {
                 let delete = parse_pod_name(pod).map(|(_, ordinal)| ordinal).into_iter().collect();
-                Some(Change { delete, ..Change::default() })
+                changes.push(Change { delete, ..Change::default() });
             }
-            Step::Await { .. } => None,
-        })
-        .collect();
+            Step::Await { .. } => {}
+        }
+    }
+    changes.extend(paused);
     courses(now, &changes)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A step carries what was seen, and is compared by it: a step agreed to can be told from one that only looks like it.
 
+mod agreement;
 mod canary;
 mod course;
 pub mod prune;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::snapshot::{Snapshot, Unseen};
 
+pub use agreement::{Agreement, plan_in_full};
 pub use canary::{Abort, Canary, Change, Stamp, edited, stable};
 pub use course::forecast;
 pub use recover::Recover;
@@ -74,6 +76,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Writes that may become needed on the way, and are agreed to with the rest.
     pub if_needed: Vec<Step>,
+    /// Every pod that restarts because of the plan, by name, in the order in which they go; filled in by
+    /// [`plan_in_full`].
+    pub restarts: Vec<String>,
     /// How things stand at the end.
     pub then: String,
     /// What is not touched.
@@ -150,6 +155,8 @@ pub struct SetPatch {
     pub body: Value,
     /// The revision whose template it puts back, by name; `None` where the template, if it has one, is new.
     pub revision: Option<String>,
+    /// Whether it only stops a rollout where that has come to. It restarts no pod, so it is agreed to wherever that is.
+    pub pauses: bool,
     /// What changes, for people: `partition 0 → 3`.
     pub note: String,
 }
@@ -167,18 +174,30 @@ impl SetPatch {
     }
 }
 
+impl PartialEq for SetPatch {
+    /// The same change of the same object as it was seen. Words for people do not count; nor, for a pause, where the
+    /// rollout has come to.
+    fn eq(&self, other: &SetPatch) -> bool {
+        let SetPatch { set: _, seen, generation, kind, body, revision: _, pauses, note: _ } = self;
+        *seen == other.seen
+            && *generation == other.generation
+            && *kind == other.kind
+            && *pauses == other.pauses
+            && (*pauses || *body == other.body)
+    }
+}
+
 impl PartialEq for Step {
     /// The same step: the same object as it was seen, and the same change. Words for people do not count.
     fn eq(&self, other: &Step) -> bool {
-        match (self, other) {
-            (Step::Patch(a), Step::Patch(b)) => {
-                a.seen == b.seen && a.generation == b.generation && a.kind == b.kind && a.body == b.body
+        match self {
+            Step::Patch(patch) => matches!(other, Step::Patch(other) if patch == other),
+            Step::DeletePod { pod: _, seen, evict, note: _ } => {
+                matches!(other, Step::DeletePod { seen: s, evict: e, .. } if (seen, evict) == (s, e))
             }
-            (Step::DeletePod { seen: a, evict: x, .. }, Step::DeletePod { seen: b, evict: y, .. }) => {
-                a == b && x == y
+            Step::Await { pods, until } => {
+                matches!(other, Step::Await { pods: p, until: u } if (pods, until) == (p, u))
             }
-            (Step::Await { pods: a, until: x }, Step::Await { pods: b, until: y }) => a == b && x == y,
-            _ => false,
         }
     }
 }

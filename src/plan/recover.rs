@@ -222,6 +222,7 @@ pub(super) fn stanza(now: &Snapshot<'_>) -> SetPatch {
         kind: PatchKind::Merge,
         body: serde_json::json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}),
         revision: None,
+        pauses: false,
         note: "rollingUpdate: partition 0, so that the pod comes back on the template as it is; starts no rollout"
             .to_owned(),
     }

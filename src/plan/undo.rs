@@ -56,6 +56,7 @@ impl Goal for Undo {
             kind: PatchKind::Strategic,
             body: self.data.clone(),
             revision: Some(self.target.clone()),
+            pauses: false,
             note: format!("puts the template of {} back", short(now, &self.target)),
         }));
         let mut set = set.clone();

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Page;
 use crate::plan::template::redacted;
 use crate::plan::{Plan, Step};
+use crate::snapshot::parse_pod_name;
 use crate::words;
 
 /// Writes the plan: every write by name, what happens then, what is not touched.
@@ -26,11 +27,33 @@ pub fn plan(page: &mut Page, plan: &Plan) {
     for step in &plan.if_needed {
         page.field("  or", 5, &format!("{}, if it gets stuck:  {}", step_text(step), note(step)));
     }
+    if !plan.restarts.is_empty() {
+        page.field("  restarts", 12, &restarts(&plan.restarts));
+    }
     for (label, text) in [("then", &plan.then), ("stays", &plan.stays), ("back", &plan.back)] {
         if !text.is_empty() {
             page.field(&format!("  {label}"), 10, text);
         }
     }
+}
+
+/// Every pod by name; neighbours as a range: `web-9 down to web-3, web-1`.
+fn restarts(pods: &[String]) -> String {
+    let ordinal = |pod: &String| parse_pod_name(pod).map(|(_, ordinal)| ordinal);
+    let mut runs: Vec<Vec<&String>> = Vec::new();
+    for pod in pods {
+        match runs.last_mut() {
+            Some(run) if run.last().is_some_and(|last| ordinal(last) == ordinal(pod).map(|it| it + 1)) => {
+                run.push(pod);
+            }
+            _ => runs.push(vec![pod]),
+        }
+    }
+    let parts = runs.iter().map(|run| match run.as_slice() {
+        [first, .., last] if run.len() > 3 => format!("{first} down to {last}"),
+        few => few.iter().map(|pod| pod.as_str()).collect::<Vec<_>>().join(", "),
+    });
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// The plan for programs.
@@ -43,6 +66,7 @@ pub fn plan_json(plan: &Plan) -> Value {
         "warnings": plan.warnings,
         "steps": plan.steps.iter().map(step_json).collect::<Vec<_>>(),
         "ifNeeded": plan.if_needed.iter().map(step_json).collect::<Vec<_>>(),
+        "restarts": plan.restarts,
         "then": plan.then,
         "stays": plan.stays,
         "back": plan.back,

@@ -8,13 +8,11 @@ use crate::cli::{Answer, Global, Streams, bare};
 use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
 use crate::cluster::raw::managers;
-use crate::commands::act::{Consent, Consented, Ending, Teller, consented, idle, recorded, stopped};
+use crate::commands::act::{Consent, Consented, Teller, consented, ended, idle, recorded, stopped};
 use crate::error::{Error, Result};
 use crate::kinds::{HorizontalPodAutoscaler, Kind, Map, StatefulSet};
-use crate::plan::{Canary, Goal, Stamp};
+use crate::plan::{Agreement, Canary, Stamp, plan_in_full};
 use crate::reconcile::{Acting, Entry, Outcome, Report, reconcile};
-use crate::render::live::show;
-use crate::render::render;
 use crate::snapshot::Snapshot;
 
 /// Shows the plan, asks, and goes through the steps. The goal is made anew from the cluster before each asking.
@@ -29,43 +27,39 @@ pub(in crate::commands) async fn climb(
     let name = bare(name)?;
     if !global.from.is_empty() {
         let goal = |now: &Snapshot<'_>| Ok(Canary { facts: looking.facts(), ..make(now, None)? });
-        return recorded(global, name, streams, |now| goal(now)?.plan(now).map_err(stopped)).await;
+        return recorded(global, name, streams, |now| plan_in_full(&goal(now)?, now).map_err(stopped)).await;
     }
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
     let namespace = connection.namespace.clone();
     let mut live = Live::start(connection, &namespace, name).await?;
     loop {
+        live.catch_up().await?;
         let raw = live.raw(Kind::StatefulSet, name).await?;
         let mut goal = current(&live, name, |now| make(now, raw.as_ref()))??;
         goal.facts = looking.facts();
         goal.warnings.extend(scaled(&live, name).await);
         let rungs = current(&live, name, |now| goal.rungs(now).map_err(stopped))?;
-        let agreed = match consented(&mut live, name, &goal, consent, global, streams).await? {
-            Consented::To(plan) => plan.agreed(),
+        let agreement = match consented(&mut live, name, &goal, consent, global, streams).await? {
+            Consented::To(plan) => Agreement::to(&plan),
             Consented::Nothing(plan) => match &rungs {
                 // A command that was interrupted while the pods were looked after goes on there.
-                Ok(rungs) if !rungs.is_empty() && looking.is_wanted() => Vec::new(),
+                Ok(rungs) if !rungs.is_empty() && looking.is_wanted() => Agreement::to_nothing(),
                 _ => return Ok(idle(&live, plan, name)),
             },
             Consented::Answered(answer) => return Ok(answer),
         };
         let mut teller = Teller::new(streams.look, global.output);
-        let report = up(&mut live, name, &goal, &rungs?, &agreed, consent, looking, &mut teller).await?;
-        let ask_again = consent.asks_again(&report.outcome);
+        let report =
+            up(&mut live, name, &goal, &rungs?, &agreement, consent, looking, &mut teller).await?;
         let reached = matches!(report.outcome, Outcome::Reached);
-        // What is on may then be somebody else's.
+        // What is on may then be another client's.
         let idle = !reached && !report.journal.iter().any(Entry::is_done);
-        let mut ending = Ending::of(&live, name, &namespace, report, &teller);
-        if !idle {
-            ending.typed = live.look(|now| now.map(|now| to_type(now, reached))).unwrap_or_default();
+        let typed = |now: Option<&Snapshot<'_>>| {
+            now.filter(|_| !idle).map(|now| to_type(now, reached)).unwrap_or_default()
+        };
+        if let Some(answer) = ended(&live, name, report, teller, consent, global, streams, typed)? {
+            return Ok(answer);
         }
-        drop(teller);
-        if ask_again {
-            show(&render(&ending, global.output, streams.look)?);
-            continue;
-        }
-        let exit = ending.exit();
-        return Ok(Answer { view: Box::new(ending), exit });
     }
 }
 
@@ -84,7 +78,7 @@ async fn up(
     name: &str,
     goal: &Canary,
     rungs: &[usize],
-    agreed: &[crate::plan::Step],
+    agreement: &Agreement,
     consent: &Consent,
     looking: &Looking,
     teller: &mut Teller,
@@ -97,7 +91,7 @@ async fn up(
     };
     let mut journal = Vec::new();
     for rung in rungs {
-        let report = reconcile(live, &goal.up_to(*rung), agreed, &limits(), teller).await?;
+        let report = reconcile(live, &goal.up_to(*rung), agreement, &limits(), teller).await;
         journal.extend(report.journal);
         if !matches!(report.outcome, Outcome::Reached) {
             return Ok(Report { outcome: report.outcome, journal });
@@ -112,7 +106,7 @@ async fn up(
             return Ok(Report { outcome, journal });
         }
     }
-    let report = reconcile(live, &goal.ending(), agreed, &limits(), teller).await?;
+    let report = reconcile(live, &goal.ending(), agreement, &limits(), teller).await;
     journal.extend(report.journal);
     Ok(Report { outcome: report.outcome, journal })
 }

@@ -10,7 +10,7 @@ use super::backup::Backup;
 use crate::cluster::claims::{self, claim_path, get, set_path, until, volume_path};
 use crate::cluster::connect::Connection;
 use crate::cluster::inventory::{Want, observe};
-use crate::cluster::live::Performed;
+use crate::cluster::Performed;
 use crate::error::{Error, Exit, Result};
 use crate::kinds::StatefulSet;
 use crate::plan::prune::{LeftOver, Wanted, find};
@@ -56,7 +56,7 @@ pub(super) async fn check(connection: &Connection, doomed: &[LeftOver]) -> Resul
         let result = match claims::delete(connection, &left.claim, true).await? {
             Performed::Done => "the server would do it".to_owned(),
             Performed::AlreadySo => "it is gone already".to_owned(),
-            Performed::Conflict(message) => format!("the server refuses: {message}"),
+            Performed::Conflict(message) | Performed::TooManyRequests(message) => format!("the server refuses: {message}"),
         };
         results.push((left.claim.metadata.name.clone(), result));
     }
@@ -132,7 +132,7 @@ impl Work<'_> {
         match claims::delete(self.connection, &fresh.claim, false).await? {
             Performed::Done => {}
             Performed::AlreadySo => return Ok(Some((true, "somebody else has deleted it".to_owned()))),
-            Performed::Conflict(message) => {
+            Performed::Conflict(message) | Performed::TooManyRequests(message) => {
                 return Ok(Some((
                     false,
                     format!("it was changed in the last moment, so it was not deleted: {message}"),

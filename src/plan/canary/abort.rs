@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::checks::{is_by_hand, no_canary};
 use super::{Stamp, Steps, checks, mark, short};
 use crate::controller::would_get;
 use crate::plan::{Goal, Plan, Refusal, Step, Stop};
@@ -46,18 +47,29 @@ impl Goal for Abort {
         let strays = self.strays(now)?;
         let mut plan = Plan { warnings: self.warnings.clone(), ..Plan::default() };
         plan.headline = format!("abort the canary of {name} in {}", set.metadata.namespace);
-        let mut steps = Steps { now, generation: set.metadata.generation, all: Vec::new() };
+        let mut steps = Steps::of(now);
         let lowest = self.lowest(now, partition, &strays);
         if mark.is_none() && back && strays.is_empty() {
             plan.then = format!("no canary is on, and every pod is on {}", short(now, stable));
             return Ok(plan);
         }
+        if mark.is_none() && !is_by_hand(now) {
+            return Err(Stop::Refused(no_canary(now)?));
+        }
+        let earlier = mark.as_ref().map_or(partition, |mark| mark.partition);
+        let (mut partition, mut lowest, mut is_marked) = (partition, lowest, mark.is_some());
+        let mut has_stanza = set.rolling_update().is_some();
         if !set.is_observed() {
             steps.all.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
+        } else if let Some(to) = self.pause_at(now, &strays)?.filter(|_| !back) {
+            let note = format!("pause the rollout at the pods it has reached: partition {partition} → {to}");
+            steps.patch(self.change(now, !is_marked, false, Some(to)), note, true);
+            steps.pauses();
+            (partition, lowest, is_marked, has_stanza) = (to, to, true, true);
         }
-        let mut earlier = mark.as_ref().map_or(partition, |mark| mark.partition);
         if !back || lowest < partition {
-            let body = self.back(now, mark.as_ref(), !back, lowest);
+            let to = (lowest != partition || !has_stanza).then_some(lowest);
+            let body = self.change(now, !is_marked, !back, to);
             let note = match (back, lowest < partition) {
                 (false, false) => format!("puts the template of {} back", short(now, stable)),
                 (false, true) => {
@@ -68,10 +80,10 @@ impl Goal for Abort {
                 }
                 (true, _) => format!("partition {partition} → {lowest}, as pods below it are to go back too"),
             };
-            let note = if mark.is_none() {
-                format!("{note}; marks it as a canary ({CANARY}) meanwhile")
-            } else {
+            let note = if is_marked {
                 note
+            } else {
+                format!("{note}; adds the annotation {CANARY} until it is done")
             };
             steps.patch(body, note, true);
             if !back {
@@ -81,10 +93,9 @@ impl Goal for Abort {
         if mark.is_none() {
             plan.warnings.push(format!(
                 "this canary was not made by kubectl sts: the stable revision is taken to be {}, which the pods below \
-                 the partition have, and the partition before it is not known: it is left at {partition}",
+                 the partition have, and the partition before it is not known: it is left at {earlier}",
                 short(now, stable)
             ));
-            earlier = partition;
         }
         let marked = mark.is_some() || !steps.all.is_empty();
         self.free(now, &strays, back, &mut steps, &mut plan)?;
@@ -130,15 +141,32 @@ impl Abort {
         first.map_or(partition, |first| first.min(partition))
     }
 
-    fn back(&self, now: &Snapshot<'_>, mark: Option<&Mark>, template: bool, partition: i32) -> Value {
+    /// Where a rollout that still moves is to stop: above it no pod that it has not reached yet. `None` where nothing
+    /// would move any more.
+    fn pause_at(&self, now: &Snapshot<'_>, strays: &[&Replica<'_>]) -> Result<Option<i32>, Unseen> {
+        let set = now.set;
+        if set.status.current_revision != self.stable {
+            // Then a pod below the partition would not come back on the stable revision.
+            return Ok(None);
+        }
+        let to = strays.first().map_or(set.replicas(), |replica| replica.ordinal - set.start());
+        let index = |replica: &&Replica<'_>| (set.partition()..to).contains(&(replica.ordinal - set.start()));
+        let moves = |replica: &Replica<'_>| {
+            replica.pod.is_none_or(|pod| pod.revision() != set.status.update_revision)
+        };
+        Ok(now.replicas()?.iter().filter(index).any(moves).then_some(to))
+    }
+
+    /// A change of the set: with the annotation of a canary, the stable template, another partition.
+    fn change(&self, now: &Snapshot<'_>, annotates: bool, template: bool, partition: Option<i32>) -> Value {
         let mut body = match (&self.data, template) {
             (Some(data), true) => data.clone(),
             _ => json!({}),
         };
-        if partition != now.set.partition() || now.set.rolling_update().is_none() {
+        if let Some(partition) = partition {
             body["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = partition.into();
         }
-        if mark.is_none() {
+        if annotates {
             let mark = Mark {
                 stable: self.stable.clone(),
                 partition: now.set.partition(),

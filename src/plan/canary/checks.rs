@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{at, is_put_back, short};
+use crate::controller;
 use crate::kinds::Strategy;
 use crate::plan::{Refusal, Stop};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Replica, Snapshot, Unseen};
 use crate::words;
 
 /// Whether a partition means anything to this set at all.
@@ -53,6 +54,37 @@ pub(super) fn possible(now: &Snapshot<'_>, partitions: &[i32]) -> Result<(), Ref
 
 fn strategy<'a>(now: &Snapshot<'a>) -> &'a str {
     &now.set.spec.update_strategy.r#type
+}
+
+/// Whether a canary without an annotation is in progress, as `kubectl patch` of the partition makes one: the update stops
+/// at a partition. A rollout that reaches every pod, and one that was rolled back, are none.
+pub(super) fn is_by_hand(now: &Snapshot<'_>) -> bool {
+    let status = &now.set.status;
+    let pending = !now.set.is_observed() || status.current_revision != status.update_revision;
+    now.set.partition() > 0 && pending
+}
+
+/// Why there is nothing to promote or to abort, with the command that fits what is there instead.
+///
+/// # Errors
+/// [`Unseen`] when pods could not be read.
+pub(super) fn no_canary(now: &Snapshot<'_>) -> Result<Refusal, Unseen> {
+    let name = &now.set.metadata.name;
+    let hard = |replica: &Replica<'_>| {
+        replica.pod.and_then(|pod| now.trouble(pod)).is_some_and(|trouble| trouble.why.is_hard())
+    };
+    let (what, hint) = if controller::trap(now)?.is_some() {
+        ("a rollback is blocked by a pod of an old revision", format!("kubectl sts recover {}", at(now)))
+    } else if now.replicas()?.iter().any(hard) {
+        ("a rollout is in progress, and one of its pods fails", format!("kubectl sts undo {}", at(now)))
+    } else {
+        ("a rollout is in progress", format!("kubectl sts watch {0}, or go back with: kubectl sts undo {0}", at(now)))
+    };
+    Ok(Refusal {
+        reason: "no-canary",
+        because: format!("no canary of {name} is in progress: {what}"),
+        hint,
+    })
 }
 
 /// Whether the set is at rest, so that a canary is the only thing that goes on. `changes` says that the template is to

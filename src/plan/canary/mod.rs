@@ -70,7 +70,7 @@ impl Goal for Canary {
         let stage = self.stage(now, mark.as_ref())?;
         let mut plan = Plan { warnings: self.warnings.clone(), ..Plan::default() };
         plan.warnings.extend(unprobed(now));
-        let mut steps = Steps { now, generation: now.set.metadata.generation, all: Vec::new() };
+        let mut steps = Steps::of(now);
         let partition = now.set.partition();
         let target = self.target();
         if !matches!(stage, Stage::Over) {
@@ -83,12 +83,16 @@ impl Goal for Canary {
                 short(now, &mark.stable)
             ));
         }
+        if self.goes_on && !matches!(stage, Stage::Over) {
+            plan.warnings.extend(stuck(now)?);
+        }
         match stage {
             Stage::Over => {}
             Stage::Begin => self.begin(&mut steps, mark.as_ref())?,
             Stage::On(left) => {
                 steps.wait_for_rung(partition)?;
                 let mut from = partition;
+                steps.adopts = self.adopted(now, mark.as_ref());
                 for to in left {
                     steps.lower(from, to, false)?;
                     from = to;
@@ -96,7 +100,9 @@ impl Goal for Canary {
             }
             Stage::Up(to) => steps.partition(to, format!("partition {partition} → {to}")),
         }
-        let marked = mark.is_some() || matches!(steps.all.first(), Some(Step::Patch(_)) if !self.goes_on);
+        let marked = mark.is_some()
+            || self.adopted(now, None).is_some()
+            || matches!(steps.all.first(), Some(Step::Patch(_)) if !self.goes_on);
         if self.finish && target == 0 && marked {
             let body = json!({"metadata": {"annotations": {CANARY: null}}});
             steps.patch(body, "removes the mark of the canary: it is over".to_owned(), false);
@@ -108,6 +114,19 @@ impl Goal for Canary {
 }
 
 impl Canary {
+    /// The annotation that a canary without one is given when it is promoted, so that it can be aborted, and the same
+    /// command again is understood.
+    fn adopted(&self, now: &Snapshot<'_>, mark: Option<&Mark>) -> Option<Mark> {
+        (self.goes_on && mark.is_none() && checks::is_by_hand(now)).then(|| Mark {
+            stable: now.set.status.current_revision.clone(),
+            partition: now.set.partition(),
+            by: self.stamp.by.clone(),
+            at: self.stamp.at,
+            change: None,
+            steps: Vec::new(),
+        })
+    }
+
     /// The last partition.
     fn target(&self) -> i32 {
         self.steps.last().copied().unwrap_or(0)
@@ -152,6 +171,10 @@ impl Canary {
             if same {
                 return Ok(Stage::Over);
             }
+        }
+        let adopts = self.goes_on && mark.is_none();
+        if adopts && set.is_observed() && !checks::is_by_hand(now) && !all_good()? {
+            return Err(Stop::Refused(checks::no_canary(now)?));
         }
         let begins = match (mark, &self.change) {
             (Some(mark), Some(_)) if is_put_back(now, mark) => true,
@@ -284,9 +307,15 @@ struct Steps<'s, 'a> {
     now: &'s Snapshot<'a>,
     generation: i64,
     all: Vec<Step>,
+    /// What the next change of the partition annotates the set with.
+    adopts: Option<Mark>,
 }
 
-impl Steps<'_, '_> {
+impl<'s, 'a> Steps<'s, 'a> {
+    fn of(now: &'s Snapshot<'a>) -> Steps<'s, 'a> {
+        Steps { now, generation: now.set.metadata.generation, all: Vec::new(), adopts: None }
+    }
+
     fn patch(&mut self, body: Value, note: String, changes_spec: bool) {
         let meta = &self.now.set.metadata;
         self.all.push(Step::Patch(SetPatch {
@@ -297,9 +326,17 @@ impl Steps<'_, '_> {
             kind: PatchKind::Strategic,
             body,
             revision: None,
+            pauses: false,
             note,
         }));
         self.generation += i64::from(changes_spec);
+    }
+
+    /// Says that the last patch only stops the rollout where it is.
+    fn pauses(&mut self) {
+        if let Some(Step::Patch(patch)) = self.all.last_mut() {
+            patch.pauses = true;
+        }
     }
 
     /// Says that the template of the last patch is that of an earlier revision.
@@ -310,7 +347,11 @@ impl Steps<'_, '_> {
     }
 
     fn partition(&mut self, to: i32, note: String) {
-        self.patch(json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": to}}}}), note, true);
+        let mut body = json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": to}}}});
+        if let Some(mark) = self.adopts.take() {
+            body["metadata"]["annotations"][CANARY] = serde_json::to_string(&mark).unwrap_or_default().into();
+        }
+        self.patch(body, note, true);
     }
 
     fn lower(&mut self, from: i32, to: i32, all: bool) -> Result<(), Unseen> {
@@ -390,6 +431,24 @@ fn keeps_new(now: &Snapshot<'_>, from: i32, to: i32) -> Result<Option<String>, U
             "raising the partition brings nothing back: {} on the new revision until deleted; kubectl sts abort {} brings \
              all back",
             stay(&kept),
+            at(now)
+        )
+    }))
+}
+
+/// Says which pod of the canary fails: until it is available, nothing goes on.
+fn stuck(now: &Snapshot<'_>) -> Result<Option<String>, Unseen> {
+    let pods = now.above(now.set.partition())?;
+    let first = pods.into_iter().find_map(|replica| {
+        let trouble = now.trouble(replica.pod?).filter(|trouble| trouble.why.is_hard())?;
+        Some((replica, trouble))
+    });
+    Ok(first.map(|(replica, trouble)| {
+        format!(
+            "the canary is stuck: {} does not become available ({}); no further pod is updated until it is; to go back: \
+             kubectl sts abort {}",
+            replica.name,
+            trouble.why.word(),
             at(now)
         )
     }))
