@@ -121,6 +121,11 @@ impl Error {
         })
     }
 
+    /// What failed, without causes and hints.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// How the process ends because of this error.
     pub fn exit(&self) -> Exit {
         self.exit

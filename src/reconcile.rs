@@ -1,28 +1,23 @@
 //! The loop: observe, plan, do the first step if it was agreed to, look again.
 
 mod cluster;
+mod effect;
 mod interrupt;
 mod journal;
+mod run;
 mod stuck;
 
 use std::time::Duration;
 
-use futures::FutureExt;
-use jiff::Timestamp;
-use tokio::time::Instant;
-
-use crate::cluster::Performed;
 use crate::error::Error;
-use crate::plan::{Agreement, Goal, Refusal, Step, Stop, plan_in_full};
+use crate::plan::{Agreement, Goal, Refusal, Stop};
 use crate::snapshot::{Snapshot, Unseen};
-use crate::words;
 
 pub use cluster::Cluster;
 pub use interrupt::{Acting, interrupt};
 pub use journal::{Entry, EntryResult};
-use journal::{Replacement, check_replacements};
+use run::Run;
 pub use stuck::Stuck;
-use stuck::stuck;
 
 /// How it ended.
 #[derive(Debug)]
@@ -79,19 +74,6 @@ pub trait Witness {
     fn trouble(&mut self, why: Option<&str>);
 }
 
-/// At least how often is looked, as time alone makes pods available and evidence old.
-const LOOK: Duration = Duration::from_millis(500);
-/// How often a write is tried against conflicts in a row: the controller writes the status of a busy set all the time.
-const CONFLICTS: u32 = 25;
-/// How often a write is tried that a budget or a limit of requests refuses.
-const REFUSALS: u32 = 5;
-/// The pause after the first conflict; it doubles up to [`LOOK`].
-const PAUSE: Duration = Duration::from_millis(10);
-/// How long the cluster may fail to be read before a decision.
-const UNREADABLE: Duration = Duration::from_secs(60);
-/// How long the effect of a write may take to be seen. Lists are read from etcd, so it should be there at once.
-const EFFECT: Duration = Duration::from_secs(3);
-
 /// Brings the set to the goal by what was agreed to, and nothing else. It keeps nothing: called again after an
 /// interruption it continues where the cluster is.
 pub async fn reconcile<C: Cluster>(
@@ -101,292 +83,9 @@ pub async fn reconcile<C: Cluster>(
     limits: &Limits,
     witness: &mut dyn Witness,
 ) -> Report {
-    let replicas = cluster.with_snapshot(|now| now.map(|now| now.set.replicas()));
-    let mut run = Run {
-        cluster,
-        goal,
-        agreement,
-        limits,
-        witness,
-        replicas,
-        acting: agreement.writes().then(Acting::begin),
-        started: Instant::now(),
-        reached_since: None,
-        evidence: None,
-        unreadable_since: None,
-        refused: 0,
-        replacements: Vec::new(),
-        journal: Vec::new(),
-    };
+    let mut run = Run::of(cluster, goal, agreement, limits, witness);
     let outcome = run.to_the_end().await;
     Report { outcome, journal: run.journal }
-}
-
-struct Run<'r, C> {
-    cluster: &'r mut C,
-    goal: &'r dyn Goal,
-    agreement: &'r Agreement,
-    limits: &'r Limits,
-    witness: &'r mut dyn Witness,
-    /// How many replicas were wanted at the beginning.
-    replicas: Option<i32>,
-    acting: Option<Acting>,
-    started: Instant,
-    reached_since: Option<Instant>,
-    /// What it seems to be stuck on, and since when.
-    evidence: Option<(String, Instant)>,
-    unreadable_since: Option<Instant>,
-    /// Writes in a row that were not done.
-    refused: u32,
-    replacements: Vec<Replacement>,
-    journal: Vec<Entry>,
-}
-
-/// What to do next.
-enum Decision {
-    Wait(Instant),
-    Write(Step),
-    End(Outcome),
-}
-
-impl<C: Cluster> Run<'_, C> {
-    async fn to_the_end(&mut self) -> Outcome {
-        // Whether all that is known of the set and its pods was read at one moment, and not by watches of different age.
-        let mut is_of_one_moment = !self.agreement.writes();
-        loop {
-            self.witness.trouble(self.cluster.trouble());
-            let decision = self.decide();
-            if self.is_interrupted() {
-                return Outcome::Interrupted;
-            }
-            if self.limits.timeout.is_some_and(|timeout| self.started.elapsed() >= timeout) {
-                return Outcome::TimedOut;
-            }
-            match decision {
-                Decision::Wait(until) => {
-                    is_of_one_moment = !self.agreement.writes();
-                    if self.waits(until).await {
-                        return Outcome::Interrupted;
-                    }
-                }
-                Decision::Write(_) | Decision::End(_) if !is_of_one_moment => {
-                    match self.cluster.read_again().await {
-                        Ok(()) => {
-                            self.unreadable_since = None;
-                            is_of_one_moment = true;
-                        }
-                        Err(error) => {
-                            let since = *self.unreadable_since.get_or_insert_with(Instant::now);
-                            if since.elapsed() >= UNREADABLE {
-                                return Outcome::Error(error);
-                            }
-                            if self.waits(later(Instant::now(), LOOK)).await {
-                                return Outcome::Interrupted;
-                            }
-                        }
-                    }
-                }
-                Decision::End(outcome) => return outcome,
-                Decision::Write(step) => {
-                    is_of_one_moment = false;
-                    if let Some(outcome) = self.write(step).await {
-                        return outcome;
-                    }
-                }
-            }
-        }
-    }
-
-    fn decide(&mut self) -> Decision {
-        let Run { cluster, goal, witness, replacements, journal, limits, .. } = self;
-        let look = cluster.with_snapshot(|snapshot| {
-            let snapshot = snapshot?;
-            witness.look(snapshot);
-            let elsewhere = check_replacements(snapshot, replacements, journal);
-            let plan = goal.plan(snapshot);
-            let waits = plan.as_ref().is_ok_and(|plan| matches!(plan.steps.first(), Some(Step::Await { .. })));
-            let stuck = if waits && !limits.endless && !snapshot.set.metadata.is_terminating() {
-                stuck(snapshot)
-            } else {
-                None
-            };
-            Some((elsewhere, plan, stuck))
-        });
-        let Some((elsewhere, plan, stuck)) = look else { return Decision::End(Outcome::Gone) };
-        let plan = match plan {
-            Ok(plan) => plan,
-            Err(stop) => return Decision::End(stop.into()),
-        };
-        if let Some(what) = elsewhere {
-            return Decision::End(Outcome::Drifted(what));
-        }
-        match plan.steps.into_iter().next() {
-            None => self.reached(),
-            Some(Step::Await { .. }) => self.waiting(stuck),
-            Some(write @ (Step::Patch(_) | Step::DeletePod { .. })) => {
-                (self.reached_since, self.evidence) = (None, None);
-                Decision::Write(write)
-            }
-        }
-    }
-
-    /// The goal is reached, and has to stay so.
-    fn reached(&mut self) -> Decision {
-        self.evidence = None;
-        let since = *self.reached_since.get_or_insert_with(Instant::now);
-        let look = later(Instant::now(), LOOK);
-        match self.limits.endless {
-            true => Decision::Wait(look),
-            false if since.elapsed() >= self.limits.stable_for => Decision::End(Outcome::Reached),
-            false => Decision::Wait(look.min(later(since, self.limits.stable_for))),
-        }
-    }
-
-    /// Something is waited for, which may never come.
-    fn waiting(&mut self, stuck: Option<Stuck>) -> Decision {
-        self.reached_since = None;
-        let look = later(Instant::now(), LOOK);
-        let Some(stuck) = stuck else {
-            self.evidence = None;
-            return Decision::Wait(look);
-        };
-        let first = match &self.evidence {
-            Some((known, first)) if *known == stuck.on => *first,
-            _ => Instant::now(),
-        };
-        self.evidence = Some((stuck.on.clone(), first));
-        if first.elapsed() >= self.limits.stuck_after {
-            return Decision::End(Outcome::Stuck(Box::new(stuck)));
-        }
-        Decision::Wait(look.min(later(first, self.limits.stuck_after)))
-    }
-
-    /// Does one write, if it was agreed to, and verifies it. `None` when there is more to do.
-    async fn write(&mut self, step: Step) -> Option<Outcome> {
-        if let Some(outcome) = self.not_agreed(&step) {
-            return Some(outcome);
-        }
-        let number = self.journal.len();
-        let (at, replacement, before) = self.cluster.with_snapshot(|now| {
-            let at = now.map_or_else(Timestamp::now, |now| now.taken_at);
-            (at, now.and_then(|now| Replacement::of(&step, now, number)), now.map(version))
-        });
-        let performed = self.cluster.perform(&step, false).await;
-        let result = match &performed {
-            Ok(performed) => performed.into(),
-            Err(error) => EntryResult::Failed(error.to_string()),
-        };
-        self.journal.push(Entry { at, step: step.clone(), result });
-        match performed {
-            Ok(Performed::Done) => {
-                self.refused = 0;
-                self.replacements.extend(replacement);
-                self.verify(&step, before.as_deref()).await.map(Outcome::Error)
-            }
-            Ok(Performed::Conflict(_) | Performed::AlreadySo) => self.look_again(&step, CONFLICTS).await,
-            Ok(Performed::TooManyRequests(message)) => {
-                let refused = self.look_again(&step, REFUSALS).await;
-                refused.map(|outcome| match outcome {
-                    Outcome::Drifted(_) => Outcome::Refused(Refusal {
-                        reason: "too-many-requests",
-                        because: message,
-                        hint: "run the same command again later: it continues where the cluster is".to_owned(),
-                    }),
-                    other => other,
-                })
-            }
-            Err(error) => Some(Outcome::Error(error)),
-        }
-    }
-
-    /// Why this write is not covered by what was agreed to, at this moment.
-    fn not_agreed(&self, step: &Step) -> Option<Outcome> {
-        if self.journal.iter().any(|entry| entry.is_done() && entry.step == *step) {
-            let what = format!("another client has undone a change: {}", describe(step));
-            return Some(Outcome::Drifted(what));
-        }
-        if !self.agreement.covers(step) {
-            let replicas = self.cluster.with_snapshot(|now| now.map(|now| now.set.replicas()));
-            let scaled = self.replicas.zip(replicas).filter(|(before, now)| before != now);
-            return Some(Outcome::Drifted(drift(step, self.agreement.steps(), scaled)));
-        }
-        if matches!(step, Step::Patch(patch) if patch.pauses) {
-            return None;
-        }
-        let plan = self.cluster.with_snapshot(|now| now.map(|now| plan_in_full(self.goal, now)))?;
-        match plan {
-            Err(stop) => Some(stop.into()),
-            Ok(plan) => {
-                let beyond = self.agreement.beyond(&plan);
-                (!beyond.is_empty()).then(|| {
-                    let names = words::list(&beyond, usize::MAX);
-                    Outcome::Drifted(format!("{names} would restart too, which the plan did not say"))
-                })
-            }
-        }
-    }
-
-    /// Whether a write that the server says is done has had an effect: something between us may have answered instead.
-    async fn verify(&mut self, step: &Step, before: Option<&str>) -> Option<Error> {
-        let end = later(Instant::now(), EFFECT);
-        let mut pause = PAUSE;
-        loop {
-            // A cluster that cannot be read now is read before the next decision.
-            self.cluster.read_again().await.ok()?;
-            if self.cluster.with_snapshot(|now| now.is_none_or(|now| has_effect(step, before, now))) {
-                return None;
-            }
-            if Instant::now() >= end {
-                let what = describe(step);
-                if let Some(entry) = self.journal.last_mut() {
-                    entry.result = EntryResult::Failed("the object is unchanged".to_owned());
-                }
-                return Some(
-                    Error::cluster(format!("the API server answered that this was done, but it had no effect: {what}"))
-                        .reason("no-effect")
-                        .hint("find out which proxy or gateway stands between this machine and the API server"),
-                );
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LOOK);
-        }
-    }
-
-    /// After a write that was not done: reads again, and says so if it can never be done as it was agreed to.
-    async fn look_again(&mut self, step: &Step, most: u32) -> Option<Outcome> {
-        self.refused += 1;
-        if self.refused >= most {
-            return Some(Outcome::Drifted(format!("another client keeps changing {}", object(step))));
-        }
-        if self.cluster.read_again().await.is_ok() {
-            let other = self.cluster.with_snapshot(|now| now.is_some_and(|now| is_another(step, now)));
-            if other {
-                return Some(Outcome::Drifted(drift(step, self.agreement.steps(), None)));
-            }
-        }
-        let pause = PAUSE.saturating_mul(1 << self.refused.min(10)).min(LOOK);
-        self.waits(later(Instant::now(), pause)).await.then_some(Outcome::Interrupted)
-    }
-
-    fn is_interrupted(&self) -> bool {
-        self.acting.as_ref().is_some_and(|acting| acting.interrupted().now_or_never().is_some())
-    }
-
-    /// Waits for a change; true when it is interrupted.
-    async fn waits(&mut self, until: Instant) -> bool {
-        let until = match self.limits.timeout {
-            Some(timeout) => until.min(later(self.started, timeout)),
-            None => until,
-        };
-        let Some(acting) = &self.acting else {
-            self.cluster.next_change(until).await;
-            return false;
-        };
-        tokio::select! {
-            () = self.cluster.next_change(until) => false,
-            () = acting.interrupted() => true,
-        }
-    }
 }
 
 impl From<Stop> for Outcome {
@@ -395,87 +94,5 @@ impl From<Stop> for Outcome {
             Stop::Refused(refusal) => Outcome::Refused(refusal),
             Stop::Unseen(unseen) => Outcome::Unseen(unseen),
         }
-    }
-}
-
-/// A moment later; one that a clock cannot tell is in a year.
-fn later(now: Instant, by: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 86_400);
-    now.checked_add(by.min(YEAR)).unwrap_or(now)
-}
-
-/// What tells one version of the set from another.
-fn version(now: &Snapshot<'_>) -> String {
-    let meta = &now.set.metadata;
-    format!("{} {}", meta.uid, meta.resource_version)
-}
-
-/// Whether the cluster shows that a write was done; `before` is the version of the set at that time.
-fn has_effect(step: &Step, before: Option<&str>, now: &Snapshot<'_>) -> bool {
-    match step {
-        Step::Patch(_) => before.is_none_or(|before| before != version(now)),
-        Step::DeletePod { seen, .. } => {
-            let is_it = |pod: &&crate::kinds::Pod| pod.metadata.uid == *seen;
-            let pods = now.pods().unwrap_or_default();
-            pods.iter().copied().find(is_it).is_none_or(|pod| pod.metadata.is_terminating())
-        }
-        Step::Await { .. } => true,
-    }
-}
-
-/// Whether the object of a step is not the one any more that was seen.
-fn is_another(step: &Step, now: &Snapshot<'_>) -> bool {
-    match step {
-        Step::Patch(patch) => {
-            let meta = &now.set.metadata;
-            meta.uid != patch.seen || (patch.generation != 0 && patch.generation != meta.generation)
-        }
-        Step::DeletePod { pod, seen, .. } => {
-            let pods = now.pods().unwrap_or_default();
-            pods.iter().any(|other| other.metadata.name == *pod && other.metadata.uid != *seen)
-        }
-        Step::Await { .. } => false,
-    }
-}
-
-/// The object a step is about: `StatefulSet web`.
-fn object(step: &Step) -> String {
-    match step {
-        Step::Patch(patch) => format!("StatefulSet {}", patch.set),
-        Step::DeletePod { pod, .. } => format!("pod {pod}"),
-        Step::Await { pods, .. } => words::list(pods, 3),
-    }
-}
-
-/// A write in words: `patch StatefulSet web`.
-fn describe(step: &Step) -> String {
-    let verb = match step {
-        Step::Patch(_) => "patch",
-        Step::DeletePod { evict: true, .. } => "evict",
-        Step::DeletePod { evict: false, .. } => "delete",
-        Step::Await { .. } => "wait for",
-    };
-    format!("{verb} {}", object(step))
-}
-
-/// Why a write that is left is none of those agreed to.
-fn drift(write: &Step, agreed: &[Step], scaled: Option<(i32, i32)>) -> String {
-    let same = |other: &Step| match (write, other) {
-        (Step::Patch(one), Step::Patch(other)) => one.body == other.body,
-        (Step::DeletePod { pod: one, .. }, Step::DeletePod { pod: other, .. }) => one == other,
-        _ => false,
-    };
-    let shown = agreed.iter().any(same);
-    let scaled = scaled.map(|(before, now)| format!(" (replicas {before} → {now})")).unwrap_or_default();
-    match write {
-        Step::Patch(patch) if shown || !scaled.is_empty() => {
-            format!("the spec of {} was changed by somebody{scaled}", patch.set)
-        }
-        Step::Patch(patch) => format!("what is left to write was not shown: {}", patch.note),
-        Step::DeletePod { pod, .. } if shown => format!("{pod} is not the pod any more that was shown"),
-        Step::DeletePod { pod, note, .. } => {
-            format!("{pod} would have to be deleted, which was not shown: {note}")
-        }
-        Step::Await { .. } => "something was changed by somebody".to_owned(),
     }
 }

@@ -26,6 +26,7 @@ mod lives;
 mod permissions;
 mod playground;
 mod prune;
+mod reconcile;
 mod record;
 mod recover;
 mod reference;

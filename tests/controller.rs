@@ -1,10 +1,10 @@
 //! The model of the StatefulSet controller against the real one.
 
 mod api;
-mod change;
+pub mod change;
 mod course;
 mod drive;
-mod scenario;
+pub mod scenario;
 
 use std::cell::{Cell, RefCell};
 use std::time::Instant;

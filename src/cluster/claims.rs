@@ -7,10 +7,10 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::join;
 
+use super::Performed;
 use super::connect::{Connection, ReadError};
 use super::inventory;
 use super::lists::{List, list};
-use super::Performed;
 use super::live::may as ask;
 use crate::error::{Error, Result};
 use crate::kinds::*;

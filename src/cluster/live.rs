@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::join;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -14,7 +14,7 @@ use super::connect::{Connection, ReadError};
 use super::follow::{Change, Delta, follow};
 use super::inventory::{self, Want};
 use super::lists::{List, list};
-use super::perform::{self, Performed};
+use super::perform::{self, Failure, Performed};
 use super::raw;
 use crate::error::{Error, Result};
 use crate::kinds::*;
@@ -134,9 +134,8 @@ impl Live {
         let own = format!("fieldSelector=metadata.name%3D{}", self.name);
         let path = |kind: Kind, query: &str| format!("{}?{query}", kind.path(Some(&self.namespace)));
         let (connection, of_set) = (&self.connection, &self.of_set);
-        let explain = |error: ReadError, kind: Kind| {
-            connection.explain(&error, &format!("list {}", kind.plural()))
-        };
+        let explain =
+            |error: ReadError, kind: Kind| connection.explain(&error, &format!("list {}", kind.plural()));
         let sets: List<StatefulSet> = list(connection, &path(Kind::StatefulSet, &own))
             .await
             .map_err(|error| explain(error, Kind::StatefulSet))?;
@@ -229,7 +228,7 @@ impl Live {
     ///
     /// # Errors
     /// When the server refused for good, or could not be reached; it may have been done all the same then.
-    pub async fn perform(&mut self, step: &Step, dry_run: bool) -> Result<Performed> {
+    pub async fn perform(&mut self, step: &Step, dry_run: bool) -> std::result::Result<Performed, Failure> {
         let (connection, namespace) = (&self.connection, &self.namespace);
         match step {
             Step::Await { .. } => Ok(Performed::Done),

@@ -11,4 +11,4 @@ mod perform;
 pub mod raw;
 pub mod recorded;
 
-pub use perform::Performed;
+pub use perform::{Failure, Performed};

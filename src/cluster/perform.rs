@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::connect::{Connection, ReadError};
-use crate::error::Result;
+use crate::error::Error;
 use crate::kinds::Kind;
 use crate::plan::{PatchKind, SetPatch};
 
@@ -24,8 +24,23 @@ pub enum Performed {
     TooManyRequests(String),
 }
 
+/// A write that failed for good.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub error: Error,
+    /// Whether it may have been carried out all the same, as no answer came.
+    pub is_uncertain: bool,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        failure.error
+    }
+}
+
 /// What a write brought: the meaning, and what the server answered where it was done.
-pub(super) type Answered = Result<(Performed, Vec<u8>)>;
+pub(super) type Answered = Result<(Performed, Vec<u8>), Failure>;
 
 /// Patches a set, if it still is as it was seen with this resourceVersion.
 pub(super) async fn patch_set(
@@ -87,11 +102,7 @@ fn merge(object: &mut Value, more: Value) {
 }
 
 /// The one mapping of HTTP answers to results.
-fn meaning(
-    connection: &Connection,
-    sent: std::result::Result<Vec<u8>, ReadError>,
-    doing: &str,
-) -> Answered {
+fn meaning(connection: &Connection, sent: std::result::Result<Vec<u8>, ReadError>, doing: &str) -> Answered {
     let refused = |performed| Ok((performed, Vec::new()));
     match sent {
         Ok(body) => Ok((Performed::Done, body)),
@@ -102,6 +113,9 @@ fn meaning(
         Err(ReadError::Api { code: 422, message, .. }) if message.contains("metadata.uid") => {
             refused(Performed::Conflict(message))
         }
-        Err(error) => Err(connection.explain(&error, doing)),
+        Err(error) => Err(Failure {
+            is_uncertain: matches!(error, ReadError::Silent(_) | ReadError::Transport(_)),
+            error: connection.explain(&error, doing),
+        }),
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cli::{Answer, Global, Streams};
+use crate::cluster::Performed;
 use crate::cluster::connect::parse_duration;
 use crate::cluster::inventory::Want;
-use crate::cluster::Performed;
 use crate::cluster::live::Live;
 use crate::error::{Error, Exit, Result};
 use crate::plan::{Agreement, Goal, Plan, Step, Stop, forecast, plan_in_full};
@@ -445,8 +445,10 @@ impl Ending {
             Outcome::Stuck(stuck) => format!("stuck on {}", stuck.on),
             Outcome::Gone => "the set is gone".to_owned(),
             Outcome::Failed(what, _) => format!("stopped: {what}"),
-            Outcome::Drifted(what) => format!("stopped: the cluster changed after the plan was shown: {what}"),
-            Outcome::Error(error) => format!("stopped: {error}"),
+            Outcome::Drifted(what) => {
+                format!("stopped: the cluster changed after the plan was shown: {what}")
+            }
+            Outcome::Error(error) => format!("stopped: {}", error.what()),
             Outcome::Refused(refusal) => format!("stopped: {}", refusal.because),
             Outcome::Unseen(unseen) => format!("stopped: could not see {unseen}"),
             Outcome::TimedOut => format!("timed out: {}", self.rest),

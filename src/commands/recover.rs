@@ -3,8 +3,8 @@
 use super::act::{Consent, Consented, consented, idle, permitted, recorded, see_through, stopped};
 use super::help;
 use crate::cli::{Answer, Global, Streams, bare};
-use crate::cluster::connect::connect;
 use crate::cluster::Performed;
+use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
 use crate::error::{Error, Result};
 use crate::plan::{Agreement, Goal, Plan, Recover, Step, plan_in_full};
@@ -61,7 +61,8 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         };
         let (agreement, under_way) = (Agreement::to(&plan), Recover { first: false, ..goal });
         let none = |_: Option<&Snapshot<'_>>| Vec::new();
-        let done = see_through(&mut live, name, &under_way, &agreement, consent, global, streams, none).await?;
+        let done =
+            see_through(&mut live, name, &under_way, &agreement, consent, global, streams, none).await?;
         if let Some(answer) = done {
             return Ok(answer);
         }

@@ -8,10 +8,10 @@ use super::act::DryRun;
 use super::help;
 use super::prune_pvcs::{CLAIM_UID, VOLUME_UID};
 use crate::cli::{Answer, Global, Streams};
+use crate::cluster::Performed;
 use crate::cluster::claims::{self, claim_path, get, until, volume_path};
 use crate::cluster::connect::{Connection, connect, parse_duration};
 use crate::cluster::decode;
-use crate::cluster::Performed;
 use crate::error::{Error, Exit, Result};
 use crate::render::live::show;
 use crate::render::{Page, View, ask, render};
@@ -198,7 +198,9 @@ async fn bring_back(connection: &Connection, one: &mut Return, patience: Duratio
                 Performed::AlreadySo => {
                     return Err(no("not brought back", format!("volume {volume} is gone")));
                 }
-                Performed::Conflict(why) | Performed::TooManyRequests(why) => return Err(no("not brought back: its volume was changed", why)),
+                Performed::Conflict(why) | Performed::TooManyRequests(why) => {
+                    return Err(no("not brought back: its volume was changed", why));
+                }
             }
         }
         if let Some(annotations) = one.manifest["metadata"]["annotations"].as_object_mut() {

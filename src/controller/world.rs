@@ -56,6 +56,16 @@ impl World {
         look(&Snapshot::of(&self.observed, namespace, set))
     }
 
+    /// Time passes, as far as pods count it.
+    pub fn pass_to(&mut self, now: Timestamp) {
+        self.observed.taken_at = now;
+    }
+
+    /// The time it is there.
+    pub fn now(&self) -> Timestamp {
+        self.observed.taken_at
+    }
+
     /// The set.
     pub fn set(&self) -> &StatefulSet {
         &self.observed.sets[0]

@@ -21,7 +21,8 @@ pub fn forecast(now: &Snapshot<'_>, plan: &Plan) -> Result<Course, Unseen> {
             Step::Patch(patch) if patch.pauses => paused = Some(change(patch)),
             Step::Patch(patch) => {
                 let change = change(patch);
-                let partition = change.partition.or_else(|| paused.take().and_then(|paused| paused.partition));
+                let partition =
+                    change.partition.or_else(|| paused.take().and_then(|paused| paused.partition));
                 changes.push(Change { partition, ..change });
             }
             Step::DeletePod { pod, .. } => {

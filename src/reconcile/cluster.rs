@@ -2,8 +2,8 @@
 
 use tokio::time::Instant;
 
-use crate::cluster::Performed;
 use crate::cluster::live::Live;
+use crate::cluster::{Failure, Performed};
 use crate::error::Result;
 use crate::plan::Step;
 use crate::snapshot::Snapshot;
@@ -28,8 +28,8 @@ pub trait Cluster {
     /// nothing to carry out. What the server answers is part of the next snapshot.
     ///
     /// # Errors
-    /// When the server refused for good, or could not be reached; it may have been done all the same then.
-    async fn perform(&mut self, step: &Step, dry_run: bool) -> Result<Performed>;
+    /// When the server refused for good, or could not be reached.
+    async fn perform(&mut self, step: &Step, dry_run: bool) -> std::result::Result<Performed, Failure>;
 
     /// Why the newest snapshot may be old: a watch that is down.
     fn trouble(&self) -> Option<&str>;
@@ -48,7 +48,7 @@ impl Cluster for Live {
         Live::read_again(self).await
     }
 
-    async fn perform(&mut self, step: &Step, dry_run: bool) -> Result<Performed> {
+    async fn perform(&mut self, step: &Step, dry_run: bool) -> std::result::Result<Performed, Failure> {
         Live::perform(self, step, dry_run).await
     }
 

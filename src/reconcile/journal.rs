@@ -42,8 +42,10 @@ pub enum EntryResult {
     Conflict(String),
     /// Refused by a budget or a limit of requests, so nothing was done: the server's message.
     TooManyRequests(String),
-    /// The request failed; it may have been carried out all the same.
-    Failed(String),
+    /// The server refused it for good, or it had no effect: why.
+    Refused(String),
+    /// No answer came; it may have been carried out all the same: why.
+    Uncertain(String),
 }
 
 impl EntryResult {
@@ -58,7 +60,8 @@ impl EntryResult {
             EntryResult::AlreadyGone => "it was gone already".to_owned(),
             EntryResult::Conflict(_) => "not done: it had changed meanwhile; looked again".to_owned(),
             EntryResult::TooManyRequests(message) => format!("not done: {message}"),
-            EntryResult::Failed(message) => format!("not known whether it was done: {message}"),
+            EntryResult::Refused(message) => format!("not done: {message}"),
+            EntryResult::Uncertain(message) => format!("not known whether it was done: {message}"),
         }
     }
 }
@@ -78,11 +81,14 @@ impl Entry {
     /// Whether nothing was changed by it, for certain.
     pub fn is_refused(&self) -> bool {
         match self.result {
-            EntryResult::AlreadyGone | EntryResult::Conflict(_) | EntryResult::TooManyRequests(_) => true,
+            EntryResult::AlreadyGone
+            | EntryResult::Conflict(_)
+            | EntryResult::TooManyRequests(_)
+            | EntryResult::Refused(_) => true,
             EntryResult::Done
             | EntryResult::CameBack { .. }
             | EntryResult::CameBackElsewhere { .. }
-            | EntryResult::Failed(_) => false,
+            | EntryResult::Uncertain(_) => false,
         }
     }
 
@@ -93,7 +99,8 @@ impl Entry {
             EntryResult::AlreadyGone
             | EntryResult::Conflict(_)
             | EntryResult::TooManyRequests(_)
-            | EntryResult::Failed(_) => false,
+            | EntryResult::Refused(_)
+            | EntryResult::Uncertain(_) => false,
         }
     }
 }

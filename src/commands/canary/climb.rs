@@ -26,7 +26,9 @@ pub(in crate::commands) async fn climb(
 ) -> Result<Answer> {
     let name = bare(name)?;
     if !global.from.is_empty() {
-        let goal = |now: &Snapshot<'_>| Ok(Canary { facts: looking.facts(), ..make(now, None)? });
+        let goal = |now: &Snapshot<'_>| -> Result<Canary> {
+            Ok(Canary { facts: looking.facts(), ..make(now, None)? })
+        };
         return recorded(global, name, streams, |now| plan_in_full(&goal(now)?, now).map_err(stopped)).await;
     }
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
@@ -49,8 +51,7 @@ pub(in crate::commands) async fn climb(
             Consented::Answered(answer) => return Ok(answer),
         };
         let mut teller = Teller::new(streams.look, global.output);
-        let report =
-            up(&mut live, name, &goal, &rungs?, &agreement, consent, looking, &mut teller).await?;
+        let report = up(&mut live, name, &goal, &rungs?, &agreement, consent, looking, &mut teller).await?;
         let reached = matches!(report.outcome, Outcome::Reached);
         // What is on may then be another client's.
         let idle = !reached && !report.journal.iter().any(Entry::is_done);

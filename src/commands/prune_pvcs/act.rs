@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::Args;
 use super::backup::Backup;
+use crate::cluster::Performed;
 use crate::cluster::claims::{self, claim_path, get, set_path, until, volume_path};
 use crate::cluster::connect::Connection;
 use crate::cluster::inventory::{Want, observe};
-use crate::cluster::Performed;
 use crate::error::{Error, Exit, Result};
 use crate::kinds::StatefulSet;
 use crate::plan::prune::{LeftOver, Wanted, find};
@@ -56,7 +56,9 @@ pub(super) async fn check(connection: &Connection, doomed: &[LeftOver]) -> Resul
         let result = match claims::delete(connection, &left.claim, true).await? {
             Performed::Done => "the server would do it".to_owned(),
             Performed::AlreadySo => "it is gone already".to_owned(),
-            Performed::Conflict(message) | Performed::TooManyRequests(message) => format!("the server refuses: {message}"),
+            Performed::Conflict(message) | Performed::TooManyRequests(message) => {
+                format!("the server refuses: {message}")
+            }
         };
         results.push((left.claim.metadata.name.clone(), result));
     }

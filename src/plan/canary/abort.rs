@@ -53,6 +53,11 @@ impl Goal for Abort {
             plan.then = format!("no canary is on, and every pod is on {}", short(now, stable));
             return Ok(plan);
         }
+        if mark.is_none() && !set.is_observed() {
+            // What there was to abort is over, or yet to be seen.
+            plan.steps = vec![Step::Await { pods: Vec::new(), until: "the controller".to_owned() }];
+            return Ok(plan);
+        }
         if mark.is_none() && !is_by_hand(now) {
             return Err(Stop::Refused(no_canary(now)?));
         }

@@ -60,8 +60,7 @@ fn strategy<'a>(now: &Snapshot<'a>) -> &'a str {
 /// at a partition. A rollout that reaches every pod, and one that was rolled back, are none.
 pub(super) fn is_by_hand(now: &Snapshot<'_>) -> bool {
     let status = &now.set.status;
-    let pending = !now.set.is_observed() || status.current_revision != status.update_revision;
-    now.set.partition() > 0 && pending
+    now.set.partition() > 0 && status.current_revision != status.update_revision
 }
 
 /// Why there is nothing to promote or to abort, with the command that fits what is there instead.
@@ -78,13 +77,12 @@ pub(super) fn no_canary(now: &Snapshot<'_>) -> Result<Refusal, Unseen> {
     } else if now.replicas()?.iter().any(hard) {
         ("a rollout is in progress, and one of its pods fails", format!("kubectl sts undo {}", at(now)))
     } else {
-        ("a rollout is in progress", format!("kubectl sts watch {0}, or go back with: kubectl sts undo {0}", at(now)))
+        (
+            "a rollout is in progress",
+            format!("kubectl sts watch {0}, or go back with: kubectl sts undo {0}", at(now)),
+        )
     };
-    Ok(Refusal {
-        reason: "no-canary",
-        because: format!("no canary of {name} is in progress: {what}"),
-        hint,
-    })
+    Ok(Refusal { reason: "no-canary", because: format!("no canary of {name} is in progress: {what}"), hint })
 }
 
 /// Whether the set is at rest, so that a canary is the only thing that goes on. `changes` says that the template is to
