@@ -64,6 +64,15 @@ pub struct Report {
     pub outcome: Outcome,
     /// Every write, in order.
     pub journal: Vec<Entry>,
+    /// Whether writes had been agreed to.
+    pub agreed_to_write: bool,
+}
+
+impl Report {
+    /// Whether the goal was reached without any of the writes that had been agreed to.
+    pub fn needed_nothing(&self) -> bool {
+        matches!(self.outcome, Outcome::Reached) && self.agreed_to_write && self.journal.is_empty()
+    }
 }
 
 /// Sees what happens while it happens.
@@ -85,7 +94,7 @@ pub async fn reconcile<C: Cluster>(
 ) -> Report {
     let mut run = Run::of(cluster, goal, agreement, limits, witness);
     let outcome = run.to_the_end().await;
-    Report { outcome, journal: run.journal }
+    Report { outcome, journal: run.journal, agreed_to_write: agreement.writes() }
 }
 
 impl From<Stop> for Outcome {

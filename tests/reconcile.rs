@@ -105,10 +105,10 @@ impl Typed {
                     let report = reconcile(sim, &goal, agreement, &LIMITS, &mut Nobody).await;
                     journal.extend(report.journal);
                     if !matches!(report.outcome, Outcome::Reached) {
-                        return Report { outcome: report.outcome, journal };
+                        return Report { journal, ..report };
                     }
                 }
-                Report { outcome: Outcome::Reached, journal }
+                Report { outcome: Outcome::Reached, journal, agreed_to_write: true }
             }
             Typed::Recover => {
                 let goal = Recover { evict: false, first: false };
@@ -230,6 +230,7 @@ fn holds(seed: u64, sim: &Simulation, typed: &Typed, plan: &Plan, agreement: &Ag
 /// The same command again, with nobody interfering, until it has nothing more to do.
 async fn converges(seed: u64, sim: &mut Simulation, typed: &Typed) -> String {
     sim.odds = Odds::default();
+    let mut tries = Vec::new();
     for _ in 0..8 {
         for _ in 0..4 {
             sim.tick();
@@ -244,6 +245,9 @@ async fn converges(seed: u64, sim: &mut Simulation, typed: &Typed) -> String {
         let agreement = Agreement::to(&plan);
         let report = typed.run(sim, &agreement).await;
         holds(seed, sim, typed, &plan, &agreement, &report);
+        let set = sim.set();
+        let state = (set.replicas(), set.partition(), &set.status.update_revision, &set.metadata.annotations);
+        tries.push(format!("{:?}\n  {:?}\n  {state:?} {:?}", plan.steps, report.outcome, sim.pods()));
         match report.outcome {
             Outcome::Stuck(_) => return "stuck".to_owned(),
             Outcome::Refused(refusal) => return refusal.reason.to_owned(),
@@ -253,7 +257,7 @@ async fn converges(seed: u64, sim: &mut Simulation, typed: &Typed) -> String {
             other => panic!("seed {seed}, {typed:?}: {other:?}"),
         }
     }
-    panic!("seed {seed}, {typed:?}: it does not converge")
+    panic!("seed {seed}, {typed:?}: it does not converge\n{}", tries[5..].join("\n"))
 }
 
 fn simulations(default: u64) -> impl Iterator<Item = u64> {

@@ -95,7 +95,7 @@ async fn up(
         let report = reconcile(live, &goal.up_to(*rung), agreement, &limits(), teller).await;
         journal.extend(report.journal);
         if !matches!(report.outcome, Outcome::Reached) {
-            return Ok(Report { outcome: report.outcome, journal });
+            return Ok(Report { journal, ..report });
         }
         let deadline = limits().timeout.map(|left| Instant::now() + left);
         let acting = Acting::begin();
@@ -104,12 +104,12 @@ async fn up(
             () = acting.interrupted() => Some(Outcome::Interrupted),
         };
         if let Some(outcome) = outcome {
-            return Ok(Report { outcome, journal });
+            return Ok(Report { outcome, journal, agreed_to_write: agreement.writes() });
         }
     }
     let report = reconcile(live, &goal.ending(), agreement, &limits(), teller).await;
     journal.extend(report.journal);
-    Ok(Report { outcome: report.outcome, journal })
+    Ok(Report { journal, ..report })
 }
 
 /// What can be typed now.

@@ -154,7 +154,9 @@ impl Canary {
         let partition = now.set.partition();
         Ok(match self.stage(now, mark(now)?.as_ref())? {
             Stage::On(_) => all.filter(|step| self.steps[*step] <= partition).collect(),
-            Stage::Begin | Stage::Up(_) => all.collect(),
+            Stage::Begin => all.collect(),
+            // It is past all of them, and goes up to the last one in one write.
+            Stage::Up(_) => all.last().into_iter().collect(),
             Stage::Over => Vec::new(),
         })
     }
