@@ -436,10 +436,7 @@ impl Ending {
     fn sentence(&self) -> String {
         match &self.report.outcome {
             Outcome::Reached if self.report.needed_nothing() => {
-                format!(
-                    "the cluster changed after the plan was shown, and nothing is left to do: {}",
-                    self.rest
-                )
+                "nothing to do any more: the cluster changed after the plan was shown".to_owned()
             }
             Outcome::Reached => format!("settled: {}", self.rest),
             Outcome::Stuck(stuck) if stuck.findings.is_empty() => {

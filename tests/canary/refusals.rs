@@ -213,3 +213,66 @@ fn what_a_mark_says_reaches_no_terminal_as_it_is() {
     assert!(run.stderr.contains("mark-unreadable"), "{run}");
     assert!(!run.stderr.contains(['\u{1b}', '\u{7}']), "{run}");
 }
+
+/// Neither `promote` nor `abort` makes a canary of what is none, and each names what fits instead.
+#[test]
+fn what_is_no_canary_is_neither_promoted_nor_aborted() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("canary-none");
+    for name in ["trap", "bad", "slow", "calm"] {
+        ns.apply(&set(name, 3, "", ""));
+    }
+    for name in ["trap", "bad", "slow", "calm"] {
+        ns.wait_rolled_out(name, 3);
+    }
+    let image = |name: &str, tag: &str| {
+        ns.kubectl(&["set", "image", &format!("sts/{name}"), &format!("{name}={tag}")]).ok();
+    };
+    image("trap", "web:does-not-exist");
+    image("bad", "web:does-not-exist");
+    ns.patch(
+        "statefulset/slow",
+        &json!({"spec": {"template": {"metadata": {"annotations": {"fake.test/ready-delay": "10m"}}}}}),
+    );
+    ns.wait_pod_status("trap-2", "ImagePullBackOff");
+    ns.wait_pod_status("bad-2", "ImagePullBackOff");
+    ns.kubectl(&["rollout", "undo", "sts/trap"]).ok();
+    ns.wait_pod("slow-2", "of the new template", |pod| {
+        pod["metadata"]["annotations"]["fake.test/ready-delay"] == "10m"
+            && pod["status"]["phase"] == "Running"
+    });
+    for (name, instead) in [("trap", "recover"), ("bad", "undo"), ("slow", "watch")] {
+        let before = written(&ns, name);
+        for args in [
+            &["promote", name, "--yes"][..],
+            &["promote", name, "--full", "--yes"],
+            &["promote", name, "--dry-run=client"],
+            &["abort", name, "--yes"],
+            &["abort", name, "--dry-run=client"],
+        ] {
+            let run = ns.sts(args).code(4);
+            assert!(run.stderr.contains("(no-canary)"), "{run}");
+            assert!(run.stderr.contains(&format!("kubectl sts {instead} {name} -n {}", ns.name)), "{run}");
+        }
+        assert_eq!(written(&ns, name), before, "{name}");
+    }
+    let run = ns.sts(&["abort", "calm", "--yes"]).code(0);
+    assert!(run.stdout.contains("nothing to do"), "{run}");
+}
+
+/// Before a stuck canary is promoted, it is said that it is stuck, and how to go back.
+#[test]
+fn a_stuck_canary_is_said_to_be_stuck_before_it_is_promoted() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("canary-stuck");
+    ready(&ns, "web", 3, "", "");
+    let args = ["canary", "web", "--partition", "2", "--image", "web=web:does-not-exist", "--yes"];
+    ns.sts(&[&args[..], &["--stuck-after", "1s"]].concat()).code(1);
+    let run = ns.sts(&["promote", "web", "--dry-run=client"]).code(0);
+    let said = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        said.contains("the canary is stuck: web-2 does not become available (ImagePullBackOff)"),
+        "{run}"
+    );
+    assert!(said.contains(&format!("kubectl sts abort web -n {}", ns.name)), "{run}");
+}
