@@ -303,7 +303,7 @@ fn no_pod_restarts_that_the_agreed_plan_did_not_name() {
 
 #[test]
 fn killed_at_any_write_and_run_again_it_ends_the_same() {
-    for seed in simulations(300) {
+    for seed in simulations(150) {
         let (mut sim, typed) = simulated(seed, Odds::default());
         if plan(&sim, &typed).is_err() {
             continue;
