@@ -19,6 +19,7 @@ mod cluster_smoke;
 mod completion;
 mod connect;
 mod controller;
+mod delayed;
 mod docs;
 mod doctor;
 mod history;

@@ -6,8 +6,6 @@ mod abort;
 mod begin;
 #[path = "canary/interrupted.rs"]
 mod interrupted;
-#[path = "canary/proxy.rs"]
-pub mod proxy;
 #[path = "canary/refusals.rs"]
 mod refusals;
 #[path = "canary/witness.rs"]
@@ -15,6 +13,7 @@ pub mod witness;
 
 use serde_json::Value;
 
+pub use crate::support::proxy;
 use crate::support::{Namespace, PATIENCE};
 
 /// The annotation of a canary.

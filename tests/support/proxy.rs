@@ -1,22 +1,135 @@
-//! A way to the API server that a test can cut: a TCP forwarder in front of `kubectl proxy`, which adds the credentials.
+//! A way to the API server that a test can bend: requests that are held, lost, or answered without being done;
+//! connections that break; and one kind's watch or list that is late, repeats itself, or breaks again and again.
+//!
+//! Whatever is not bent passes byte for byte.
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod connection;
+mod http;
+mod upstream;
+
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
-use super::Cluster;
+pub use upstream::Upstream;
 
-/// A forwarder on `http://127.0.0.1:PORT`; it ends with the test.
+use super::{Cluster, Namespace};
+
+/// What happens to a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It goes through.
+    Pass,
+    /// It never reaches the server, and nobody answers.
+    Lose,
+    /// It is done, and nobody answers.
+    Mute,
+    /// It never reaches the server, and is answered with success and the object as it is.
+    Pretend,
+    /// It never reaches the server, and is answered with success and `{}`.
+    Blank,
+}
+
+/// What happens to the answers about one kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bend {
+    /// So late is each event of a watch.
+    pub events: Duration,
+    /// So late is the answer to a list.
+    pub list: Duration,
+    /// Each event of a watch comes twice.
+    pub twice: bool,
+    /// Each watch breaks after an event.
+    pub cut: bool,
+}
+
+/// A forwarder on `http://127.0.0.1:PORT` in front of a `kubectl proxy`; it ends with the value.
 pub struct Proxy {
     /// What to give as `--server`.
     pub server: String,
-    kubectl: Child,
-    down: Arc<AtomicBool>,
-    gate: Arc<Gate>,
-    open: Arc<Mutex<Vec<TcpStream>>>,
+    shared: Arc<Shared>,
+}
+
+/// What is asked for.
+struct Asked {
+    method: String,
+    /// Without the query.
+    path: String,
+    query: String,
+    /// As in `statefulsets`.
+    resource: String,
+    name: String,
+    subresource: String,
+}
+
+impl Asked {
+    fn of(method: &str, target: &str) -> Asked {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let mut words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
+        words.drain(..words.len().min(if path.starts_with("/apis/") { 3 } else { 2 }));
+        if words.len() > 2 && words[0] == "namespaces" {
+            words.drain(..2);
+        }
+        let word = |index: usize| words.get(index).copied().unwrap_or_default().to_owned();
+        Asked {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            resource: word(0),
+            name: word(1),
+            subresource: word(2),
+        }
+    }
+
+    fn is_write(&self) -> bool {
+        self.method != "GET" && self.resource != "selfsubjectaccessreviews"
+    }
+}
+
+/// Asked at each write, with the number of writes before.
+type AtWrite = Box<dyn Fn(usize) -> Then + Send + Sync>;
+
+struct Shared {
+    upstream: Arc<Upstream>,
+    is_down: AtomicBool,
+    has_ended: AtomicBool,
+    gate: Gate,
+    open: Mutex<Vec<TcpStream>>,
+    at: AtWrite,
+    writes: Mutex<Vec<String>>,
+    stopped: AtomicUsize,
+    bent: Vec<(String, Bend)>,
+}
+
+impl Shared {
+    fn write(&self, asked: &Asked) -> Then {
+        let Asked { method, resource, name, query, .. } = asked;
+        let before = {
+            let mut writes = self.writes.lock().unwrap();
+            let dry = if query.contains("dryRun") { " (dry run)" } else { "" };
+            writes.push(format!("{method} {resource} {name}{dry}"));
+            writes.len() - 1
+        };
+        (self.at)(before)
+    }
+
+    fn stop(&self) {
+        self.stopped.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How the answer to a request is bent: the events of a watch, or the answer to a list.
+    fn bend(&self, asked: &Asked) -> Bend {
+        let bent = self.bent.iter().find(|(resource, _)| *resource == asked.resource);
+        let Some((_, bend)) = bent.filter(|_| asked.method == "GET" && asked.name.is_empty()) else {
+            return Bend::default();
+        };
+        match asked.query.split('&').any(|part| matches!(part, "watch=true" | "watch=1")) {
+            true => Bend { list: Duration::ZERO, ..*bend },
+            false => Bend { list: bend.list, ..Bend::default() },
+        }
+    }
 }
 
 /// What holds requests back.
@@ -29,9 +142,9 @@ struct Gate {
 }
 
 impl Gate {
-    fn pass(&self, bytes: &[u8]) {
+    fn pass(&self, request: &[u8]) {
         let mut held = self.held.lock().unwrap();
-        while held.as_ref().is_some_and(|start| bytes.starts_with(start.as_bytes())) {
+        while held.as_ref().is_some_and(|start| request.starts_with(start.as_bytes())) {
             self.waiting.fetch_add(1, Ordering::SeqCst);
             held = self.opened.wait(held).unwrap();
         }
@@ -41,89 +154,122 @@ impl Gate {
 impl Proxy {
     /// Starts it for this cluster.
     pub fn start(cluster: &Cluster) -> Proxy {
-        let mut kubectl = cluster
-            .plane
-            .kubectl()
-            .args(["proxy", "--port=0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(kubectl.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let upstream = line.trim().rsplit(' ').next().unwrap().to_owned();
+        Self::new(Upstream::of(cluster), Box::new(|_| Then::Pass), Vec::new())
+    }
+
+    /// Starts it; `at` is asked at each write, which it may hold up, with the number of writes before.
+    pub fn of(ns: &Namespace, at: impl Fn(usize) -> Then + Send + Sync + 'static) -> Proxy {
+        Self::new(Upstream::of(ns.cluster), Box::new(at), Vec::new())
+    }
+
+    /// Starts it; the answers about these resources, such as `statefulsets`, are bent.
+    pub fn bent(upstream: &Arc<Upstream>, bent: &[(&str, Bend)]) -> Proxy {
+        let bent = bent.iter().map(|(resource, bend)| ((*resource).to_owned(), *bend)).collect();
+        Self::new(Arc::clone(upstream), Box::new(|_| Then::Pass), bent)
+    }
+
+    fn new(upstream: Arc<Upstream>, at: AtWrite, bent: Vec<(String, Bend)>) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = format!("http://{}", listener.local_addr().unwrap());
-        let down = Arc::new(AtomicBool::new(false));
-        let open = Arc::new(Mutex::new(Vec::new()));
-        let gate = Arc::new(Gate::default());
-        let at = Arc::clone(&gate);
-        let (is_down, connections) = (Arc::clone(&down), Arc::clone(&open));
+        let shared = Arc::new(Shared {
+            upstream,
+            is_down: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            gate: Gate::default(),
+            open: Mutex::default(),
+            at,
+            writes: Mutex::default(),
+            stopped: AtomicUsize::new(0),
+            bent,
+        });
+        let all = Arc::clone(&shared);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(&upstream) else { continue };
-                if is_down.load(Ordering::SeqCst) {
+                if all.has_ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                if all.is_down.load(Ordering::SeqCst) {
                     let _ = client.shutdown(Shutdown::Both);
                     continue;
                 }
-                let mut all = connections.lock().unwrap();
-                all.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
-                drop(all);
-                pump(client.try_clone().unwrap(), server.try_clone().unwrap(), Some(Arc::clone(&at)));
-                pump(server, client, None);
+                let all = Arc::clone(&all);
+                thread::spawn(move || {
+                    let _ = connection::serve(client, &all);
+                });
             }
         });
-        Proxy { server, kubectl, down, gate, open }
+        Proxy { server, shared }
     }
 
     /// Cuts all connections, and refuses new ones until [`Proxy::mend`].
     pub fn cut(&self) {
-        self.down.store(true, Ordering::SeqCst);
-        for connection in self.open.lock().unwrap().drain(..) {
+        self.shared.is_down.store(true, Ordering::SeqCst);
+        for connection in self.shared.open.lock().unwrap().drain(..) {
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
 
+    /// Lets connections through again.
+    pub fn mend(&self) {
+        self.shared.is_down.store(false, Ordering::SeqCst);
+    }
+
     /// Holds requests that begin so, such as `DELETE `, until [`Proxy::release`].
     pub fn hold(&self, start: &str) {
-        *self.gate.held.lock().unwrap() = Some(start.to_owned());
+        *self.shared.gate.held.lock().unwrap() = Some(start.to_owned());
     }
 
     /// How many requests are held.
     pub fn held(&self) -> usize {
-        self.gate.waiting.load(Ordering::SeqCst)
+        self.shared.gate.waiting.load(Ordering::SeqCst)
     }
 
     /// Lets the requests held through, and all others.
     pub fn release(&self) {
-        *self.gate.held.lock().unwrap() = None;
-        self.gate.opened.notify_all();
+        *self.shared.gate.held.lock().unwrap() = None;
+        self.shared.gate.opened.notify_all();
     }
 
-    /// Lets connections through again.
-    pub fn mend(&self) {
-        self.down.store(false, Ordering::SeqCst);
+    /// Whether a write was lost, muted or only pretended.
+    pub fn has_stopped(&self) -> bool {
+        self.shared.stopped.load(Ordering::SeqCst) > 0
+    }
+
+    /// Every write so far, as in `PATCH statefulsets web`.
+    pub fn writes(&self) -> Vec<String> {
+        self.shared.writes.lock().unwrap().clone()
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        let _ = self.kubectl.kill();
-        let _ = self.kubectl.wait();
+        self.shared.has_ended.store(true, Ordering::SeqCst);
+        self.release();
+        self.cut();
+        // Wakes the listener, which then sees that it is over.
+        let _ = TcpStream::connect(self.server.trim_start_matches("http://"));
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, gate: Option<Arc<Gate>>) {
-    thread::spawn(move || {
-        let mut buffer = [0; 16 * 1024];
-        while let Ok(count) = from.read(&mut buffer) {
-            if let Some(gate) = &gate {
-                gate.pass(&buffer[..count]);
-            }
-            if count == 0 || to.write_all(&buffer[..count]).is_err() {
-                break;
-            }
+#[cfg(test)]
+mod tests {
+    use super::Asked;
+
+    #[test]
+    fn paths_are_understood() {
+        for (target, expected) in [
+            ("/api/v1/namespaces/a/pods?watch=true", ["pods", "", ""]),
+            ("/apis/apps/v1/namespaces/a/statefulsets/web?fieldManager=x", ["statefulsets", "web", ""]),
+            ("/api/v1/namespaces/a/pods/web-0/eviction", ["pods", "web-0", "eviction"]),
+            ("/api/v1/persistentvolumes", ["persistentvolumes", "", ""]),
+            ("/api/v1/namespaces/a", ["namespaces", "a", ""]),
+            ("/apis", ["", "", ""]),
+            ("/version", ["", "", ""]),
+        ] {
+            let asked = Asked::of("GET", target);
+            assert_eq!([&asked.resource, &asked.name, &asked.subresource], expected, "{target}");
         }
-        let _ = to.shutdown(Shutdown::Both);
-    });
+        assert!(!Asked::of("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews").is_write());
+        assert!(Asked::of("DELETE", "/api/v1/namespaces/a/pods/b").is_write());
+    }
 }
