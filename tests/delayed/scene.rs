@@ -158,7 +158,8 @@ impl Scene {
     }
 
     fn stuck(&self) -> bool {
-        let pod = &self.pods()[2];
+        let pods = self.pods();
+        let Some(pod) = pods.get(2) else { return false };
         let reason = &pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"];
         reason == "ImagePullBackOff" && pod["metadata"]["deletionTimestamp"].is_null()
     }
