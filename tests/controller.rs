@@ -4,6 +4,7 @@ mod api;
 pub mod change;
 mod course;
 mod drive;
+mod plain;
 pub mod scenario;
 
 use std::cell::{Cell, RefCell};

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::{Action, Blocker, Next, Purpose, Rest, World};
-use crate::kinds::RollingUpdate;
 use crate::snapshot::{Snapshot, Unseen};
 
 /// What is changed before the run.
@@ -87,7 +86,9 @@ pub struct Course {
 /// # Errors
 /// [`Unseen`] when pods could not be read.
 pub fn course(snapshot: &Snapshot<'_>, change: &Change, assume: &Assume) -> Result<Course, Unseen> {
-    Ok(run(&mut World::of(snapshot)?, change, &mut assume.clone()))
+    let mut world = World::of(snapshot)?;
+    world.assume(assume.clone());
+    Ok(run(&mut world, change))
 }
 
 /// Runs the controller through several changes, one after the other, each to its end.
@@ -95,19 +96,20 @@ pub fn course(snapshot: &Snapshot<'_>, change: &Change, assume: &Assume) -> Resu
 /// # Errors
 /// [`Unseen`] when pods could not be read.
 pub fn courses(snapshot: &Snapshot<'_>, changes: &[Change]) -> Result<Course, Unseen> {
-    let (mut world, mut assume) = (World::of(snapshot)?, Assume::of(snapshot)?);
-    let mut all = run(&mut world, changes.first().unwrap_or(&Change::default()), &mut assume);
+    let mut world = World::of(snapshot)?;
+    world.assume(Assume::of(snapshot)?);
+    let mut all = run(&mut world, changes.first().unwrap_or(&Change::default()));
     for change in changes.iter().skip(1) {
-        let next = run(&mut world, change, &mut assume);
+        let next = run(&mut world, change);
         all.moves.extend(next.moves);
         all.end = next.end;
     }
     Ok(all)
 }
 
-fn run(world: &mut World, change: &Change, assume: &mut Assume) -> Course {
+fn run(world: &mut World, change: &Change) -> Course {
     let mut moves = Vec::new();
-    apply(world, change);
+    world.change(change);
     for ordinal in &change.delete {
         world.delete(*ordinal);
         moves.push(Move::Delete(*ordinal, None));
@@ -129,10 +131,7 @@ fn run(world: &mut World, change: &Change, assume: &mut Assume) -> Course {
                 for (action, (revision, or)) in actions.into_iter().zip(revisions) {
                     world.act(action, &revision);
                     moves.push(match action {
-                        Action::Create(ordinal) => {
-                            assume.broken_pods.remove(&ordinal);
-                            Move::Create { ordinal, revision, or }
-                        }
+                        Action::Create(ordinal) => Move::Create { ordinal, revision, or },
                         Action::Delete(ordinal, purpose) => Move::Delete(ordinal, Some(purpose)),
                     });
                 }
@@ -142,58 +141,9 @@ fn run(world: &mut World, change: &Change, assume: &mut Assume) -> Course {
             Next::Settled(rest) => End::At(rest),
         };
         world.settle();
-        if !pass_time(world, assume) {
+        if !world.pass_time() {
             return Course { moves, end };
         }
     }
     Course { moves, end: End::Endless }
-}
-
-fn apply(world: &mut World, change: &Change) {
-    let set = world.set_mut();
-    if let Some(revision) = &change.template {
-        set.status.update_revision.clone_from(revision);
-    }
-    if let Some(replicas) = change.replicas {
-        set.spec.replicas = Some(replicas);
-    }
-    if let Some(partition) = change.partition {
-        let rolling = set.rolling_update().unwrap_or_default();
-        set.spec.update_strategy.rolling_update = Some(RollingUpdate { partition, ..rolling });
-    }
-    // The controller has looked at it; nothing but what it then writes is of interest.
-    set.status.observed_generation = set.metadata.generation;
-}
-
-/// Pods that are being deleted end; if there are none, those that start become available. Gives whether any did.
-fn pass_time(world: &mut World, assume: &Assume) -> bool {
-    let (ending, starting) = world.look(|snapshot| {
-        let all = [snapshot.replicas(), snapshot.condemned()];
-        let (mut ending, mut starting) = (Vec::new(), Vec::new());
-        for replica in all.into_iter().flatten().flatten() {
-            let Some(pod) = replica.pod else { continue };
-            let available = pod.is_available(snapshot.set.spec.min_ready_seconds, snapshot.taken_at);
-            if pod.metadata.is_terminating() {
-                if !assume.undying.contains(&replica.ordinal) {
-                    ending.push(replica.ordinal);
-                }
-            } else if !available
-                && !pod.is_finished()
-                && !assume.broken_pods.contains(&replica.ordinal)
-                && !assume.broken_revisions.contains(pod.revision())
-            {
-                starting.push(replica.ordinal);
-            }
-        }
-        (ending, starting)
-    });
-    for ordinal in &ending {
-        world.remove(*ordinal);
-    }
-    if ending.is_empty() {
-        for ordinal in &starting {
-            world.make_available(*ordinal);
-        }
-    }
-    !ending.is_empty() || !starting.is_empty()
 }

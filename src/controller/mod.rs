@@ -2,11 +2,12 @@
 //!
 //! Modelled on `pkg/controller/statefulset` of Kubernetes 1.37.1; earlier versions differ where said.
 
+mod cells;
 mod course;
 mod next;
 mod world;
 
-use crate::kinds::Strategy;
+use crate::kinds::{StatefulSet, Strategy};
 use crate::snapshot::{ServerVersion, Snapshot, Unseen};
 
 pub use course::{Assume, Change, Course, End, Move, course, courses};
@@ -57,20 +58,24 @@ pub fn current_revision<'a>(snapshot: &Snapshot<'a>) -> &'a str {
 /// `status.currentReplicas`, which moves while pods are deleted: there it is a forecast, and what comes back must be
 /// looked at ([`may_get`]).
 pub fn would_get<'a>(snapshot: &Snapshot<'a>, ordinal: i32) -> &'a str {
-    let set = snapshot.set;
+    made_from(snapshot.set, current_revision(snapshot), ordinal)
+}
+
+/// The same, where the current revision is known.
+fn made_from<'a>(set: &'a StatefulSet, current: &'a str, ordinal: i32) -> &'a str {
     let boundary = match (set.strategy(), set.rolling_update()) {
         (Strategy::RollingUpdate, Some(rolling)) => rolling.partition,
         (Strategy::RollingUpdate, None) => set.status.current_replicas,
         _ => 0,
     };
-    side(snapshot, ordinal, boundary)
+    side(set, current, ordinal, boundary)
 }
 
-fn side<'a>(snapshot: &Snapshot<'a>, ordinal: i32, boundary: i32) -> &'a str {
-    if i64::from(ordinal) < i64::from(snapshot.set.start()) + i64::from(boundary) {
-        current_revision(snapshot)
+fn side<'a>(set: &'a StatefulSet, current: &'a str, ordinal: i32, boundary: i32) -> &'a str {
+    if i64::from(ordinal) < i64::from(set.start()) + i64::from(boundary) {
+        current
     } else {
-        &snapshot.set.status.update_revision
+        &set.status.update_revision
     }
 }
 
@@ -78,17 +83,29 @@ fn side<'a>(snapshot: &Snapshot<'a>, ordinal: i32, boundary: i32) -> &'a str {
 /// reads the stored `status.currentReplicas`, which it may or may not have written anew between a pod's end and its
 /// successor's creation. Seen on 1.37.1: after a graceful deletion always the new count, after a forced one either.
 pub fn may_get<'a>(snapshot: &Snapshot<'a>, ordinal: i32) -> Option<&'a str> {
-    let set = snapshot.set;
-    if set.strategy() != Strategy::RollingUpdate || set.rolling_update().is_some() {
-        return None;
-    }
     let current = current_revision(snapshot);
     let replicas = snapshot.replicas().ok()?.iter().chain(snapshot.condemned().ok()?);
     // `computeReplicaStatus`, once this replica's pod is on its way out.
-    let left = replicas.filter(|replica| replica.ordinal != ordinal).filter_map(|replica| replica.pod);
-    let left = left.filter(|pod| !pod.metadata.is_terminating() && pod.revision() == current).count();
-    let other = side(snapshot, ordinal, i32::try_from(left).unwrap_or(i32::MAX));
-    (other != would_get(snapshot, ordinal)).then_some(other)
+    let left = || {
+        let left = replicas.filter(|replica| replica.ordinal != ordinal).filter_map(|replica| replica.pod);
+        let left = left.filter(|pod| !pod.metadata.is_terminating() && pod.revision() == current).count();
+        i32::try_from(left).unwrap_or(i32::MAX)
+    };
+    may_be_made_from(snapshot.set, current, ordinal, left)
+}
+
+/// The same, where the current revision is known, and how many other pods of it stay.
+fn may_be_made_from<'a>(
+    set: &'a StatefulSet,
+    current: &'a str,
+    ordinal: i32,
+    left: impl FnOnce() -> i32,
+) -> Option<&'a str> {
+    if set.strategy() != Strategy::RollingUpdate || set.rolling_update().is_some() {
+        return None;
+    }
+    let other = side(set, current, ordinal, left());
+    (other != made_from(set, current, ordinal)).then_some(other)
 }
 
 /// A pod that keeps the whole set from going on, and that the controller will never replace by itself, although it
@@ -140,6 +157,7 @@ pub fn trap<'a>(snapshot: &Snapshot<'a>) -> Result<Option<Trap<'a>>, Unseen> {
         });
     }
     let all: Vec<_> = blocked.collect();
-    let budget = usize::try_from(next::max_unavailable(snapshot)).unwrap_or(1);
+    let budget =
+        usize::try_from(next::max_unavailable(set, MaxUnavailable::of(snapshot.server))).unwrap_or(1);
     Ok(if all.len() >= budget { all.into_iter().filter_map(trap).next_back() } else { None })
 }

@@ -5,7 +5,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ClaimName, Namespace, Observed, Seen, Unseen, is_member, parse_pod_name};
+use super::names::Index;
+use super::{ClaimName, Namespace, Observed, Seen, Unseen, is_member};
 use crate::kinds::*;
 use crate::words;
 
@@ -119,6 +120,8 @@ pub struct Census<'a> {
     autoscalers: Result<(), Unseen>,
     volumes: &'a Seen<PersistentVolume>,
     around: Option<&'a Around>,
+    attached: Index,
+    snapshots: Index,
 }
 
 impl<'a> Census<'a> {
@@ -134,6 +137,8 @@ impl<'a> Census<'a> {
             autoscalers: observed.autoscalers.as_ref().map(|_| ()).map_err(Clone::clone),
             volumes: &observed.volumes,
             around,
+            attached: Index::default(),
+            snapshots: Index::default(),
         }
     }
 
@@ -207,12 +212,9 @@ impl<'a> Census<'a> {
         if let Err(unseen) = &self.pods {
             return Some(unchecked(unseen));
         }
-        let condemned = self.namespace.pods.iter().find(|pod| {
-            parse_pod_name(&pod.metadata.name)
-                .is_some_and(|(parent, ordinal)| parent == name && !set.in_range(ordinal))
-                && is_member(set, pod)
-        });
-        if let Some(pod) = condemned {
+        let mut members = self.namespace.members(name);
+        if let Some((_, pod)) = members.find(|(ordinal, pod)| !set.in_range(*ordinal) && is_member(set, pod))
+        {
             return Some(reason(
                 "scaling",
                 format!("{name} is being scaled: {} is still there", pod.metadata.name),
@@ -249,15 +251,13 @@ impl<'a> Census<'a> {
     /// A pod in any phase, scheduled or not.
     fn mounted(&self, claim: &PersistentVolumeClaim, set: &StatefulSet, ordinal: i32) -> Option<Reason> {
         let (name, replica) = (&claim.metadata.name, set.pod_name(ordinal));
-        for pod in &self.namespace.pods {
+        if let Some(pod) = self.namespace.mounts(name, &replica) {
             let other = &pod.metadata.name;
             if pod.claim_names().any(|mounted| mounted == *name) {
                 let phase = if pod.status.phase.is_empty() { "Pending" } else { &pod.status.phase };
                 return Some(reason("mounted", format!("pod {other} ({phase}) mounts it")));
             }
-            if *other == replica {
-                return Some(reason("pod-there", format!("there is a pod {other}")));
-            }
+            return Some(reason("pod-there", format!("there is a pod {other}")));
         }
         let used = claim.condition("Unused").is_some_and(|unused| unused.status == "False");
         used.then(|| reason("mounted", "the server says that a pod uses it".to_owned()))
@@ -271,7 +271,7 @@ impl<'a> Census<'a> {
         if let Some(set) = by_set {
             return Some(template("StatefulSet", &set.metadata.name));
         }
-        let copied = self.namespace.claims.iter().find(|other| is_source_of(claim, other));
+        let copied = self.namespace.copies(name).find(|other| is_source_of(claim, other));
         if let Some(copy) = copied {
             return Some(reason("source", format!("claim {} is made from it", copy.metadata.name)));
         }
@@ -282,7 +282,9 @@ impl<'a> Census<'a> {
         if let Some(workload) = workload {
             return Some(template(&workload.kind, &workload.metadata.name));
         }
-        let snapshot = (around.snapshots.iter()).find(|snapshot| {
+        let sources = around.snapshots.iter().map(|it| it.spec.source.persistent_volume_claim_name.as_str());
+        let named = self.snapshots.of(sources.enumerate(), name).iter();
+        let snapshot = named.filter_map(|at| around.snapshots.get(*at)).find(|snapshot| {
             snapshot.is_of(claim) && !waivers.own_snapshots.contains(&snapshot.metadata.name)
         });
         if let Some(snapshot) = snapshot {
@@ -308,7 +310,7 @@ impl<'a> Census<'a> {
             Ok(volumes) => volumes,
             Err(unseen) => return Some(Reason { word: "volume-unseen", ..unchecked(unseen) }),
         };
-        let Some(volume) = volumes.iter().find(|volume| volume.metadata.name == *name) else {
+        let Some(volume) = self.namespace.names.wide.volume(volumes, name) else {
             return Some(reason("lost", format!("its volume {name} does not exist")));
         };
         let is_its = volume.spec.claim_ref.as_ref().is_some_and(|reference| {
@@ -318,8 +320,9 @@ impl<'a> Census<'a> {
         if !is_its {
             return Some(reason("volume-elsewhere", format!("its volume {name} is bound to another claim")));
         }
-        let attached =
-            self.around?.attachments.iter().find(|it| it.spec.source.persistent_volume_name == *name)?;
+        let all = &self.around?.attachments;
+        let volumes = all.iter().map(|it| it.spec.source.persistent_volume_name.as_str()).enumerate();
+        let attached = all.get(*self.attached.of(volumes, name).first()?)?;
         Some(reason("attached", format!("its volume is attached to node {}", attached.spec.node_name)))
     }
 
@@ -346,7 +349,7 @@ impl<'a> Census<'a> {
             return Fate::NoVolume;
         }
         let volumes = self.volumes.as_deref().unwrap_or_default();
-        let volume = volumes.iter().find(|volume| volume.metadata.name == *name);
+        let volume = self.namespace.names.wide.volume(volumes, name);
         match volume.map(|volume| volume.spec.persistent_volume_reclaim_policy.as_str()) {
             Some("Delete" | "Recycle") => Fate::Destroyed,
             Some("Retain") => Fate::Kept,

@@ -2,12 +2,15 @@
 
 pub mod attribution;
 mod canary;
+mod names;
 mod node;
 mod observed;
 mod ordinal;
 mod replica;
 mod state;
 mod trouble;
+
+use std::cell::OnceCell;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -36,6 +39,8 @@ pub struct Snapshot<'a> {
     observed: &'a Observed,
     replicas: Vec<Replica<'a>>,
     condemned: Vec<Replica<'a>>,
+    /// Where the set's own revisions are, oldest first, once they were asked for.
+    revisions: OnceCell<Vec<usize>>,
 }
 
 /// Gives the part of the namespace if its kind was seen.
@@ -54,15 +59,8 @@ macro_rules! seen {
 impl<'a> Snapshot<'a> {
     /// Puts together what belongs to `set`, which must be one of the namespace's.
     pub fn of(observed: &'a Observed, namespace: &'a Namespace<'a>, set: &'a StatefulSet) -> Snapshot<'a> {
-        let mut members: Vec<(i32, &'a Pod)> = Vec::new();
-        for pod in &namespace.pods {
-            if let Some((parent, ordinal)) = parse_pod_name(&pod.metadata.name)
-                && parent == set.metadata.name
-                && is_member(set, pod)
-            {
-                members.push((ordinal, pod));
-            }
-        }
+        let named = namespace.members(&set.metadata.name);
+        let mut members: Vec<(i32, &'a Pod)> = named.filter(|(_, pod)| is_member(set, pod)).collect();
         members.sort_by_key(|(ordinal, _)| *ordinal);
         let replicas = (0..set.replicas())
             .map_while(|index| set.start().checked_add(index))
@@ -87,6 +85,7 @@ impl<'a> Snapshot<'a> {
             observed,
             replicas,
             condemned,
+            revisions: OnceCell::new(),
         }
     }
 
@@ -118,9 +117,14 @@ impl<'a> Snapshot<'a> {
     ///
     /// # Errors
     /// [`Unseen`] when pods could not be read.
-    pub fn replica(&self, ordinal: i32) -> Result<Option<&Replica<'a>>, Unseen> {
+    pub fn replica<'s>(&'s self, ordinal: i32) -> Result<Option<&'s Replica<'a>>, Unseen> {
         self.pods()?;
-        Ok(self.replicas.iter().chain(&self.condemned).find(|replica| replica.ordinal == ordinal))
+        // Both are sorted.
+        let found = |all: &'s [Replica<'a>]| {
+            let at = all.binary_search_by_key(&ordinal, |replica| replica.ordinal);
+            at.ok().and_then(|at| all.get(at))
+        };
+        Ok(found(&self.replicas).or_else(|| found(&self.condemned)))
     }
 
     seen! {
@@ -166,21 +170,28 @@ impl<'a> Snapshot<'a> {
         self.observed.nodes.as_deref().map_err(Clone::clone)
     }
 
+    /// The node of that name.
+    ///
+    /// # Errors
+    /// [`Unseen`] when nodes could not be read.
+    pub fn node(&self, name: &str) -> Result<Option<&'a Node>, Unseen> {
+        Ok(self.namespace.names.wide.node(self.nodes()?, name))
+    }
+
     /// The set's own revisions, oldest first.
     ///
     /// # Errors
     /// [`Unseen`] when they could not be read.
     pub fn revisions(&self) -> Result<Vec<&'a ControllerRevision>, Unseen> {
         self.observed.revisions.as_ref().map_err(Clone::clone)?;
-        let mut own: Vec<_> = self
-            .namespace
-            .revisions
-            .iter()
-            .copied()
-            .filter(|revision| is_controlled_by(&revision.metadata, self.set))
-            .collect();
-        own.sort_by_key(|revision| revision.revision);
-        Ok(own)
+        let all = &self.namespace.revisions;
+        let own = self.revisions.get_or_init(|| {
+            let own = (0..).zip(all).filter(|(_, revision)| is_controlled_by(&revision.metadata, self.set));
+            let mut own: Vec<(i64, usize)> = own.map(|(at, revision)| (revision.revision, at)).collect();
+            own.sort_unstable();
+            own.into_iter().map(|(_, at)| at).collect()
+        });
+        Ok(own.iter().filter_map(|at| all.get(*at).copied()).collect())
     }
 
     /// The Service that `serviceName` names; `None` when it does not exist or no name is given.
@@ -210,7 +221,8 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// [`Unseen`] when claims could not be read.
     pub fn claim(&self, name: &str) -> Result<Option<&'a PersistentVolumeClaim>, Unseen> {
-        Ok(self.claims()?.iter().copied().find(|claim| claim.metadata.name == name))
+        self.claims()?;
+        Ok(self.namespace.claim(name))
     }
 
     /// The volume a claim is bound to, or names.
@@ -218,7 +230,7 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// [`Unseen`] when volumes could not be read.
     pub fn volume_of(&self, claim: &PersistentVolumeClaim) -> Result<Option<&'a PersistentVolume>, Unseen> {
-        Ok(self.volumes()?.iter().find(|volume| volume.metadata.name == claim.spec.volume_name))
+        Ok(self.namespace.names.wide.volume(self.volumes()?, &claim.spec.volume_name))
     }
 
     /// The class a claim will get or has got: the one it names, or the default one (the newest, where there are
@@ -243,15 +255,13 @@ impl<'a> Snapshot<'a> {
     /// [`Unseen`] when events could not be read.
     pub fn events_about<T: Object>(&self, object: &T) -> Result<Vec<&'a Event>, Unseen> {
         let meta = object.meta();
+        self.events()?;
         let mut about: Vec<_> = self
-            .events()?
-            .iter()
-            .copied()
+            .namespace
+            .events_on(&meta.name)
             .filter(|event| {
                 let it = &event.involved_object;
-                it.kind == T::KIND.name()
-                    && it.name == meta.name
-                    && (it.uid.is_empty() || meta.uid.is_empty() || it.uid == meta.uid)
+                it.kind == T::KIND.name() && (it.uid.is_empty() || meta.uid.is_empty() || it.uid == meta.uid)
             })
             .collect();
         about.sort_by_key(|event| event.last_seen());

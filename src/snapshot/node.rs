@@ -22,7 +22,7 @@ pub fn lost<'a>(snapshot: &Snapshot<'_>, nodes: &'a [Node], pod: &Pod) -> Option
     if pod.spec.node_name.is_empty() || pod.is_finished() || nodes.is_empty() {
         return None;
     }
-    let Some(node) = nodes.iter().find(|node| node.metadata.name == pod.spec.node_name) else {
+    let Some(node) = snapshot.namespace.names.wide.node(nodes, &pod.spec.node_name) else {
         let age = snapshot.since(pod.metadata.creation_timestamp);
         return age.is_none_or(|age| age > YOUNG).then_some(Lost::Gone);
     };

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::rc::Rc;
 
 use jiff::Timestamp;
 
+use super::names::Names;
 use crate::kinds::*;
 
 /// Why something could not be looked at. It is never taken for healthy: whoever needs it is skipped, and named.
@@ -144,6 +146,10 @@ impl Observed {
         sort(&mut all, &self.autoscalers, |n| &mut n.autoscalers);
         sort(&mut all, &self.quotas, |n| &mut n.quotas);
         sort(&mut all, &self.events, |n| &mut n.events);
+        let wide = Rc::default();
+        for namespace in all.values_mut() {
+            namespace.names.wide = Rc::clone(&wide);
+        }
         all
     }
 
@@ -190,6 +196,7 @@ pub struct Namespace<'a> {
     pub quotas: Vec<&'a ResourceQuota>,
     /// Its Warning events.
     pub events: Vec<&'a Event>,
+    pub(super) names: Names,
 }
 
 #[cfg(test)]

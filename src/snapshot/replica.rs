@@ -39,7 +39,7 @@ impl<'a> Replica<'a> {
         let name = set.pod_name(ordinal);
         let squatter = match pod {
             Some(_) => None,
-            None => namespace.pods.iter().copied().find(|pod| pod.metadata.name == name),
+            None => namespace.pod(&name),
         };
         let slots = set
             .spec
@@ -47,7 +47,7 @@ impl<'a> Replica<'a> {
             .iter()
             .map(|template| {
                 let name = set.claim_name(&template.metadata.name, ordinal);
-                let claim = namespace.claims.iter().copied().find(|claim| claim.metadata.name == name);
+                let claim = namespace.claim(&name);
                 Slot { template, name, claim }
             })
             .collect();

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::change::HEALTHS;
+use super::plain::{self, Plain};
 use super::scenario::Case;
 use crate::support::{self, PATIENCE};
 
@@ -137,6 +138,98 @@ proptest! {
         prop_assert!(updated.iter().all(|ordinal| *ordinal >= floor), "below {floor}: {updated:?}");
         if ordered {
             prop_assert!(updated.is_sorted_by(|a, b| a > b), "{updated:?}");
+        }
+    }
+}
+
+prop_compose! {
+    /// With everything that a replica can have.
+    fn any_crowded_world()(
+        world in any_world(),
+        recreates in prop::bool::weighted(0.1),
+        min_ready in prop::sample::select(vec![0, 0, 3, 1_000_000]),
+        when_scaled in prop::sample::select(vec!["Retain", "Delete"]),
+        claims in prop::collection::btree_map(0..8_i32, prop::sample::select(vec!["", " terminating", " stale"]), 0..3),
+        squatters in prop::collection::btree_set(0..8_i32, 0..2),
+    ) -> World {
+        let mut case: Value = serde_json::to_value(Case::of(&world, &[])).unwrap();
+        let taken = |case: &Value, ordinal: &i32| {
+            let start = format!("{ordinal} ");
+            case["pods"].as_array().unwrap().iter().any(|pod| pod.as_str().unwrap().starts_with(&start))
+        };
+        for ordinal in squatters {
+            if !taken(&case, &ordinal) {
+                case["pods"].as_array_mut().unwrap().push(format!("{ordinal} squatter").into());
+            }
+        }
+        case["claims"] = claims.iter().map(|(ordinal, how)| format!("{ordinal}{how}")).collect();
+        case["whenScaled"] = when_scaled.into();
+        case["minReadySeconds"] = min_ready.into();
+        if recreates {
+            case["strategy"] = json!({"type": "Recreate"});
+        }
+        serde_json::from_value::<Case>(case).unwrap().world(
+            if min_ready == 3 { "v1.33.1" } else { "v1.37.1" },
+        )
+    }
+}
+
+/// What the model says of a world, in its two forms.
+fn both_say(world: &World) -> [String; 2] {
+    let plain = world.look(|snapshot| Plain::of(snapshot)).unwrap();
+    let ordinals = 0..10;
+    let fast: Vec<_> = ordinals.clone().map(|ordinal| world.revisions_for(ordinal)).collect();
+    let slow: Vec<_> = ordinals.map(|ordinal| plain.revisions_for(ordinal)).collect();
+    [
+        format!("{:?} {:?} {fast:?}", world.next(), world.status()),
+        format!("{:?} {:?} {slow:?}", plain.next(), plain.status()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_kept_is_as_what_is_looked_at_again(
+        plain_world in any_world(),
+        crowded_world in any_crowded_world(),
+        change in any_change(),
+        writes in prop::collection::vec((0..4_i32, 0..9_i32), 0..12),
+        broken in prop::collection::btree_set(prop::sample::select(vec!["A", "B", "C"]), 0..3),
+        broken_pods in prop::collection::btree_set(0..8_i32, 0..3),
+        undying in prop::collection::btree_set(0..8_i32, 0..2),
+    ) {
+        let assume = Assume {
+            broken_revisions: broken.into_iter().map(str::to_owned).collect(),
+            broken_pods,
+            undying,
+        };
+        for world in [plain_world, crowded_world] {
+            let slow = world.look(|snapshot| {
+                let next = plain::next(snapshot).unwrap();
+                assert_eq!(kubectl_sts::controller::next(snapshot).unwrap(), next);
+                let mut plain = Plain::of(snapshot).unwrap();
+                plain::run(&mut plain, &change, &mut assume.clone())
+            });
+            prop_assert_eq!(run(&world, &change, &assume), slow);
+            // And after writes that no controller would make.
+            let mut world = world;
+            for (what, ordinal) in &writes {
+                match what {
+                    0 => world.delete(*ordinal),
+                    1 => world.remove(*ordinal),
+                    2 => world.make_available(*ordinal),
+                    _ => {
+                        if let kubectl_sts::controller::Next::Act(actions) = world.next() {
+                            let revision = world.revisions_for(*ordinal).0;
+                            world.settle();
+                            actions.into_iter().for_each(|action| world.act(action, &revision));
+                        }
+                    }
+                }
+                let [fast, slow] = both_say(&world);
+                prop_assert_eq!(fast, slow, "after {} of {}", what, ordinal);
+            }
         }
     }
 }

@@ -233,7 +233,8 @@ impl Simulation {
                     self.truth.remove(ordinal);
                 }
             } else if self.broken.contains(&revision) {
-                if let Some(pod) = self.truth.pod_mut(ordinal) {
+                let name = self.truth.set().pod_name(ordinal);
+                if let Some(pod) = self.truth.pods_mut().iter_mut().find(|pod| pod.metadata.name == name) {
                     break_pod(pod, now);
                 }
             } else if !ready && self.random.chance(50) {
