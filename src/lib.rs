@@ -1,6 +1,8 @@
 //! A cluster is observed into a snapshot; rules say what is wrong with it; the controller model says what Kubernetes
 //! will do next; render shows it.
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 pub mod cli;
 pub mod cluster;
 pub mod commands;
@@ -13,4 +15,5 @@ pub mod render;
 pub mod rules;
 pub mod snapshot;
 pub mod text;
+pub mod time;
 pub mod words;

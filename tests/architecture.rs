@@ -8,7 +8,7 @@ use clap::CommandFactory as _;
 use kubectl_sts::commands::Cli;
 use kubectl_sts::rules::RULES;
 
-/// Who may use whom. `error`, `text` and `words` are everybody's.
+/// Who may use whom. `error`, `text`, `time` and `words` are everybody's.
 const LAYERS: &[(&str, &[&str])] = &[
     ("kinds", &[]),
     ("snapshot", &["kinds"]),
@@ -26,9 +26,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("completion", &["kinds", "snapshot", "rules", "cluster", "cli", "commands"]),
     ("error", &[]),
     ("text", &[]),
+    ("time", &[]),
     ("words", &[]),
 ];
-const EVERYBODYS: [&str; 3] = ["error", "text", "words"];
+const EVERYBODYS: [&str; 4] = ["error", "text", "time", "words"];
 
 struct Source {
     /// As in `src/cluster/connect.rs`.
@@ -167,6 +168,20 @@ fn effects_have_their_places() {
         &uses(&["println!", "print!(", "stdout()", "stderr()"], &places),
         "only main and the live screen write:",
     );
+}
+
+/// Durations come from flags, and timestamps from the cluster: a sum that cannot be represented would be a panic.
+#[test]
+fn time_is_added_up_in_one_place() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    assert!(read("src/lib.rs").contains("warn(clippy::arithmetic_side_effects)"), "the lint is off");
+    let clippy = read("clippy.toml");
+    let (_, allowed) = clippy.split_once("arithmetic-side-effects-allowed").unwrap();
+    for name in ["*", "Duration", "Instant", "Timestamp", "Zoned"] {
+        assert!(!allowed.contains(name), "sums of {name} are allowed");
+    }
+    let sums = ["now() +", "now() -", "elapsed() +", "now().sub", "now().add"];
+    none(&uses(&sums, &["src/time.rs"]), "src/time.rs adds to a time without a panic:");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::join;
+use tokio::time::Instant;
 
 use super::Performed;
 use super::connect::{Connection, ReadError};
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::kinds::*;
 use crate::snapshot::Scope;
 use crate::snapshot::attribution::Around;
+use crate::time::{after, doubled};
 
 /// Who writes, in managedFields.
 const MANAGER: &str = "kubectl-sts";
@@ -222,17 +224,17 @@ pub async fn until<T, F: Future<Output = Result<Option<T>>>>(
     patience: Duration,
     mut look: impl FnMut() -> F,
 ) -> Result<Option<T>> {
-    let end = tokio::time::Instant::now() + patience;
+    let end = after(Instant::now(), patience);
     let mut pause = Duration::from_millis(50);
     loop {
         if let Some(found) = look().await? {
             return Ok(Some(found));
         }
-        if tokio::time::Instant::now() + pause > end {
+        if after(Instant::now(), pause) > end {
             return Ok(None);
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
+        pause = doubled(pause, Duration::from_secs(1));
     }
 }
 

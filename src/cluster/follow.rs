@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::connect::{Connection, ReadError};
 use super::lists::{List, ListMeta, list};
 use crate::kinds::*;
+use crate::time::doubled;
 
 /// First pause after a broken watch; it doubles up to the longest.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -66,7 +67,7 @@ pub(super) async fn follow<T: Object>(
                 let why = connection.explain(&error, &format!("list {}", T::KIND.plural())).to_string();
                 let _ = changes.send(Delta::Broken(Some(why)));
                 sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = doubled(pause, LONGEST_PAUSE);
                 continue;
             }
         };
@@ -86,7 +87,7 @@ pub(super) async fn follow<T: Object>(
                 }
                 Err(_) => {
                     sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = doubled(pause, LONGEST_PAUSE);
                     // A server that has come back may count anew.
                     break;
                 }

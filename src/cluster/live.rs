@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::kinds::*;
 use crate::plan::Step;
 use crate::snapshot::{Observed, Scope, Snapshot};
+use crate::time::after;
 
 /// How often what is not watched is read again.
 const REFRESH: Duration = Duration::from_secs(30);
@@ -111,7 +112,7 @@ impl Live {
     /// When they cannot be read.
     pub async fn catch_up(&mut self) -> Result<()> {
         self.read_again().await?;
-        let end = Instant::now() + CATCH_UP;
+        let end = after(Instant::now(), CATCH_UP);
         let mut waited = false;
         while self.look(|now| now.is_some_and(|now| !now.set.is_observed())) && Instant::now() < end {
             waited = true;

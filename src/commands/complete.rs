@@ -16,6 +16,7 @@ use clap::{Arg, ArgAction, Args as _, Command, CommandFactory, FromArgMatches, V
 use super::Cli;
 use crate::cli::Global;
 use crate::rules::{RULES, Rule};
+use crate::time::std_after;
 use typed::{At, Typed};
 
 /// The name by which kubectl asks for completion.
@@ -65,7 +66,7 @@ pub fn asked(args: impl IntoIterator<Item = OsString>) -> Option<Vec<String>> {
 
 /// The answer to kubectl, within a second.
 pub fn answer(words: Vec<String>) -> String {
-    let until = Instant::now() + BUDGET;
+    let until = std_after(Instant::now(), BUDGET);
     let (done, wait) = mpsc::channel();
     // A thread of its own, for what cannot be interrupted: a name server, a file that is a pipe, a credential plugin.
     let started = thread::Builder::new().spawn(move || done.send(complete(&words, until)));

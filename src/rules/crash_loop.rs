@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use super::pods::{clipped, ending, grouped, refusal, status, timing, wanted, within};
 use super::prelude::*;
 use crate::snapshot::Why;
+use crate::time::later;
 
 pub const RULE: Rule = Rule {
     code: "STS402",
@@ -84,7 +85,7 @@ fn cause(snapshot: &Snapshot<'_>, pod: &Pod, container: &str, last: &Terminated)
     // The same failure of later runs is counted in the same event: it must have been seen by the end of that run.
     let during = |event: &Event| {
         let first = event.first_timestamp.or(event.last_seen());
-        first.zip(last.finished_at).is_none_or(|(first, end)| first <= end + HANDLED)
+        first.zip(last.finished_at).is_none_or(|(first, end)| first <= later(end, HANDLED))
             && event.last_seen().zip(last.started_at).is_none_or(|(seen, start)| seen >= start)
     };
     // A container that is told to stop ends with 143, one that does not listen is killed (137), a polite one says 0.

@@ -252,7 +252,11 @@ fn container_trouble<'a>(
     let usual = previous.unwrap_or_else(|| now.duration_since(born) / status.restart_count.max(1));
     let run = now.duration_since(started);
     let fails = last.exit_code != 0 || !status.ready;
-    (status.restart_count >= LOOP && fails && run < STEADY && run < usual * 2 + SLACK / 2).then_some(looping)
+    (status.restart_count >= LOOP
+        && fails
+        && run < STEADY
+        && run < usual.saturating_mul(2).saturating_add(SLACK / 2))
+    .then_some(looping)
 }
 
 fn image_of<'a>(pod: &'a Pod, status: &'a ContainerStatus) -> &'a str {

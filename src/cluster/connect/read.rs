@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Connection;
 use super::status::{Refusal, decode};
+use crate::time::after;
 
 /// Silence after which a read fails unless `--request-timeout` says otherwise.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -101,14 +102,14 @@ impl Patience {
         match asked {
             None => Patience::Silence(SILENCE),
             Some(Duration::ZERO) => Patience::Endless,
-            Some(stated) => Patience::Total { until: Instant::now() + stated, stated },
+            Some(stated) => Patience::Total { until: after(Instant::now(), stated), stated },
         }
     }
 
     async fn wait<T>(self, step: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ReadError> {
         let (until, stated) = match self {
             Patience::Endless => return step.await.map_err(ReadError::from),
-            Patience::Silence(stated) => (Instant::now() + stated, stated),
+            Patience::Silence(stated) => (after(Instant::now(), stated), stated),
             Patience::Total { until, stated } => (until, stated),
         };
         match timeout_at(until, step).await {
@@ -120,7 +121,7 @@ impl Patience {
     /// A wait the server asked for: no silence, but part of the total.
     async fn pause(self, wanted: Duration) -> Result<(), ReadError> {
         match self {
-            Patience::Total { until, stated } if Instant::now() + wanted > until => {
+            Patience::Total { until, stated } if after(Instant::now(), wanted) > until => {
                 Err(ReadError::Silent(stated))
             }
             _ => {

@@ -14,6 +14,7 @@ use crate::kinds::{HorizontalPodAutoscaler, Kind, Map, StatefulSet};
 use crate::plan::{Agreement, Canary, Stamp, plan_in_full};
 use crate::reconcile::{Acting, Entry, Outcome, Report, reconcile};
 use crate::snapshot::Snapshot;
+use crate::time::after;
 
 /// Shows the plan, asks, and goes through the steps. The goal is made anew from the cluster before each asking.
 pub(in crate::commands) async fn climb(
@@ -97,7 +98,7 @@ async fn up(
         if !matches!(report.outcome, Outcome::Reached) {
             return Ok(Report { journal, ..report });
         }
-        let deadline = limits().timeout.map(|left| Instant::now() + left);
+        let deadline = limits().timeout.map(|left| after(Instant::now(), left));
         let acting = Acting::begin();
         let outcome = tokio::select! {
             outcome = looking.after(live, name, teller, deadline) => outcome?,

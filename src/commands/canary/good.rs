@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::reconcile::{Outcome, Witness};
 use crate::snapshot::Snapshot;
 use crate::text::clean;
+use crate::time::{after, signed};
 use crate::words;
 
 /// How well the pods have to do, beyond becoming available.
@@ -48,7 +49,7 @@ impl Looking {
     /// The same, for the plan.
     pub(in crate::commands) fn facts(&self) -> Vec<(&'static str, String)> {
         let bake = self.bake.map(|time| {
-            let time = words::age(jiff::SignedDuration::try_from(time).unwrap_or(jiff::SignedDuration::MAX));
+            let time = words::age(signed(time));
             ("bake", format!("after each step the pods must stay good for {time}"))
         });
         let check = self.check.as_ref().map(|command| ("check", format!("after each step: {command}")));
@@ -84,9 +85,9 @@ async fn bake(
 ) -> Result<Option<Outcome>> {
     let (known, spec) = current(live, name, |now| (known(now), spec(now)))?;
     let pods: Vec<&String> = known.keys().rev().collect();
-    let text = words::age(jiff::SignedDuration::try_from(time).unwrap_or(jiff::SignedDuration::MAX));
+    let text = words::age(signed(time));
     teller.tell(name, "baking", format!("baking {} for {text}", words::list(&pods, 3)));
-    let end = Instant::now() + time;
+    let end = after(Instant::now(), time);
     loop {
         teller.trouble(live.broken());
         let verdict = live.look(|now| match now {
@@ -112,7 +113,7 @@ async fn bake(
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Ok(Some(Outcome::TimedOut));
         }
-        let until = (Instant::now() + Duration::from_millis(500)).min(end);
+        let until = after(Instant::now(), Duration::from_millis(500)).min(end);
         live.changed(deadline.map_or(until, |deadline| until.min(deadline))).await;
     }
 }
@@ -211,7 +212,7 @@ async fn check(
         return Ok(None);
     }
     // A child of the check may keep its output open for ever: what is there by now has to do.
-    let patience = Instant::now() + Duration::from_secs(1);
+    let patience = after(Instant::now(), Duration::from_secs(1));
     while readers.iter().any(|reader| !reader.is_finished()) && Instant::now() < patience {
         sleep(PAUSE).await;
     }

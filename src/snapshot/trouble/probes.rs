@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::last;
 use crate::kinds::{Condition, Container, ContainerStatus, Event, Pod, Probe, ReadinessGate};
+use crate::time::later;
 
 /// A probe is late only when it is over its own allowance by this much: probes run on the kubelet's clock, in periods.
 pub(super) const SLACK: SignedDuration = SignedDuration::from_secs(60);
@@ -43,12 +44,19 @@ fn readiness(container: &Container) -> i64 {
     container.readiness_probe.as_ref().map_or(0, Probe::allowance)
 }
 
+/// The seconds that both probes allow, one after the other.
+fn probes(container: &Container) -> i64 {
+    startup(container).saturating_add(readiness(container))
+}
+
 /// The seconds from the start of a run until it has to be ready. Without a startup probe, whoever lets the liveness probe
 /// begin late says that the start may take so long.
 fn start(container: &Container) -> i64 {
     let startup = startup(container);
     let late = container.liveness_probe.as_ref().filter(|_| startup == 0);
-    (startup + readiness(container)).max(late.map_or(0, |probe| i64::from(probe.initial_delay_seconds)))
+    startup
+        .saturating_add(readiness(container))
+        .max(late.map_or(0, |probe| i64::from(probe.initial_delay_seconds)))
 }
 
 /// When the time that the pod's probes give it is over, if it runs and is not ready: the last of its containers counts.
@@ -64,9 +72,8 @@ pub(in crate::snapshot) fn late_since(pod: &Pod) -> Option<Timestamp> {
             let status = pod.status.container_statuses.iter().find(|status| status.name == container.name)?;
             let started = status.state.running.as_ref()?.started_at?;
             let from = started.max(unready.unwrap_or(started));
-            let allowed =
-                if from == started { start(container) } else { startup(container) + readiness(container) };
-            (!status.ready).then(|| from.saturating_add(SignedDuration::from_secs(allowed)).ok()).flatten()
+            let allowed = if from == started { start(container) } else { probes(container) };
+            (!status.ready).then(|| later(from, SignedDuration::from_secs(allowed)))
         })
         .max()
 }
@@ -89,7 +96,7 @@ pub(super) fn overdue(
         (from, start(container))
     };
     let allowance = SignedDuration::from_secs(allowed);
-    (now.duration_since(from) > allowance + allowance.max(SLACK)).then_some(allowed)
+    (now.duration_since(from) > allowance.saturating_add(allowance.max(SLACK))).then_some(allowed)
 }
 
 /// From when on readiness counts, and the seconds allowed from then on. The status does not say when the startup probe
@@ -108,7 +115,7 @@ fn begun(container: &Container, events: &[&Event], started: Timestamp) -> (Times
         return (probed, readiness(container));
     }
     match failed("Startup").and_then(Event::last_seen).filter(|last| *last >= started) {
-        Some(last) => (last.saturating_add(SPARSE).unwrap_or(last), readiness(container)),
-        None => (started, startup(container) + readiness(container)),
+        Some(last) => (later(last, SPARSE), readiness(container)),
+        None => (started, probes(container)),
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn scheduling<'a>(
         // It has a node already, which is written down once the volumes are there.
         let chosen =
             !pod.status.nominated_node_name.is_empty() || unbound.is_some_and(|claim| claim.has_node);
-        let wait = if chosen { BIND + SCHEDULER } else { SCHEDULER };
+        let wait = if chosen { BIND.saturating_add(SCHEDULER) } else { SCHEDULER };
         return match created {
             Some(_) if !younger(wait, created) => Why::Unschedulable { message: "" },
             _ => Why::Starting,
