@@ -22,8 +22,14 @@ pub enum Exit {
     Refused,
     /// `--timeout` passed first.
     TimedOut,
-    /// Ctrl-C.
+    /// Ctrl-C (SIGINT).
     Interrupted,
+    /// SIGTERM.
+    Terminated,
+    /// SIGHUP: the terminal was closed.
+    HungUp,
+    /// The reader of standard output is gone, as `head` is after some lines.
+    ReaderGone,
 }
 
 impl Exit {
@@ -36,7 +42,10 @@ impl Exit {
             Exit::Cluster => 3,
             Exit::Refused => 4,
             Exit::TimedOut => 124,
+            Exit::HungUp => 129,
             Exit::Interrupted => 130,
+            Exit::ReaderGone => 141,
+            Exit::Terminated => 143,
         }
     }
 }

@@ -5,17 +5,23 @@ use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::Parser;
-use kubectl_sts::cli::{Color, Streams};
+use kubectl_sts::cli::{Answer, Color, Streams};
 use kubectl_sts::commands::{self, Cli};
-use kubectl_sts::error::Exit;
-use kubectl_sts::reconcile::interrupt;
-use kubectl_sts::render::{Look, refusal, render};
+use kubectl_sts::error::{Error, Exit, Result};
+use kubectl_sts::reconcile::interrupt::unattended;
+use kubectl_sts::render::{Look, Output, out, refusal, render, terminal};
+use kubectl_sts::{signals, stop};
 
 fn main() -> ExitCode {
     if let Some(words) = commands::asked(std::env::args_os()) {
         return complete(words);
     }
-    let cli = Cli::parse();
+    terminal::on_panic();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error).into(),
+    };
+    signals::listen();
     let look = look(cli.global.color);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -25,30 +31,74 @@ fn main() -> ExitCode {
         }
     };
     let streams = Streams { look, warn: |warning| tell(&format!("Warning: {warning}")) };
-    let answer = runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut run = pin!(cli.run(&streams));
-        loop {
-            tokio::select! {
-                answer = &mut run => return Some(answer),
-                _ = tokio::signal::ctrl_c() => if !interrupt() { return None },
-            }
+        tokio::select! {
+            biased;
+            answer = &mut run => Ok(answer),
+            cause = unattended() => Err(cause),
         }
     });
-    let Some(answer) = answer else { return Exit::Interrupted.into() };
-    let shown =
-        answer.and_then(|answer| Ok((render(answer.view.as_ref(), cli.global.output, look)?, answer.exit)));
-    match shown {
-        Ok((text, exit)) => {
-            // A reader that went away, as `head` does, is no error.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            exit.into()
+    stop::answered();
+    // What still runs, as a plugin that hangs, is not waited for.
+    runtime.shutdown_background();
+    match ended {
+        Ok(answer) => finish(answer, cli.global.output, look).into(),
+        Err(cause) => signals::leave(&cause).into(),
+    }
+}
+
+/// Shows the answer, or why there is none.
+fn finish(answer: Result<Answer>, output: Output, look: Look) -> Exit {
+    let interrupted = |exit: Exit| if exit == Exit::Interrupted { stop::exit() } else { exit };
+    let (answer, text) = match answer.and_then(|answer| {
+        let text = render(answer.view.as_ref(), output, look)?;
+        Ok((answer, text))
+    }) {
+        Ok(shown) => shown,
+        Err(error) => return fail(&error, interrupted(error.exit()), output),
+    };
+    let Err(unwritten) = out::write(&text) else { return interrupted(answer.exit) };
+    if stop::has_acted() {
+        // What was done must be known to somebody.
+        if let Ok(account) = render(answer.view.as_ref(), Output::Text, Look::PLAIN) {
+            tell(account.trim_end());
         }
-        Err(error) => {
-            if let Some(text) = refusal(&error, cli.global.output) {
-                let _ = std::io::stdout().write_all(text.as_bytes());
+    }
+    if stop::has_acted() || unwritten.exit() != Exit::ReaderGone {
+        tell(&unwritten.to_string());
+    }
+    unwritten.exit()
+}
+
+/// Says why there is no answer.
+fn fail(error: &Error, exit: Exit, output: Output) -> Exit {
+    let unwritten = refusal(error, output).and_then(|text| out::write(&text).err());
+    tell(&error.to_string());
+    match unwritten {
+        Some(unwritten) if unwritten.exit() != exit => {
+            tell(&unwritten.to_string());
+            unwritten.exit()
+        }
+        _ => exit,
+    }
+}
+
+/// Shows help or the version, or what is wrong with the command line.
+fn explain(error: &clap::Error) -> Exit {
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    if error.use_stderr() {
+        return Exit::Usage;
+    }
+    match printed {
+        Ok(()) => Exit::Good,
+        Err(failed) => {
+            out::failed_to_write(&failed);
+            let exit = stop::exit();
+            if exit == Exit::Cluster {
+                tell(&format!("error: could not write to standard output\n  because {failed}"));
             }
-            tell(&error.to_string());
-            error.exit().into()
+            exit
         }
     }
 }

@@ -2,7 +2,7 @@
 
 mod cluster;
 mod effect;
-mod interrupt;
+pub mod interrupt;
 mod journal;
 mod run;
 mod stuck;
@@ -14,7 +14,7 @@ use crate::plan::{Agreement, Goal, Refusal, Stop};
 use crate::snapshot::{Snapshot, Unseen};
 
 pub use cluster::Cluster;
-pub use interrupt::{Acting, interrupt};
+pub use interrupt::Acting;
 pub use journal::{Entry, EntryResult};
 use run::Run;
 pub use stuck::Stuck;

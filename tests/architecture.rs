@@ -8,7 +8,7 @@ use clap::CommandFactory as _;
 use kubectl_sts::commands::Cli;
 use kubectl_sts::rules::RULES;
 
-/// Who may use whom. `error`, `text`, `time` and `words` are everybody's.
+/// Who may use whom. `error`, `stop`, `text`, `time` and `words` are everybody's.
 const LAYERS: &[(&str, &[&str])] = &[
     ("kinds", &[]),
     ("snapshot", &["kinds"]),
@@ -24,12 +24,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["kinds", "snapshot", "controller", "rules", "plan", "cluster", "reconcile", "render", "cli"],
     ),
     ("completion", &["kinds", "snapshot", "rules", "cluster", "cli", "commands"]),
+    ("signals", &["render"]),
     ("error", &[]),
+    ("stop", &[]),
     ("text", &[]),
     ("time", &[]),
     ("words", &[]),
 ];
-const EVERYBODYS: [&str; 4] = ["error", "text", "time", "words"];
+const EVERYBODYS: [&str; 5] = ["error", "stop", "text", "time", "words"];
 
 struct Source {
     /// As in `src/cluster/connect.rs`.
@@ -155,19 +157,29 @@ fn names_are_found_in_all_forms_of_use() {
 fn effects_have_their_places() {
     let cluster = ["src/cluster/"];
     none(&uses(&["kube::", "k8s_openapi::"], &cluster), "only src/cluster talks to an API server:");
-    let places =
-        ["src/cluster/", "src/cli.rs", "src/commands/", "src/reconcile", "src/completion", "src/main.rs"];
+    let places = [
+        "src/cluster/",
+        "src/cli.rs",
+        "src/commands/",
+        "src/reconcile",
+        "src/completion",
+        "src/main.rs",
+        "src/signals.rs",
+    ];
     none(&uses(&["async fn", "async {", "async move"], &places), "async is for what waits for a cluster:");
     let places = ["src/cluster/", "src/cli.rs", "src/reconcile", "src/commands/"];
     none(
         &uses(&["Timestamp::now", "SystemTime", "Instant::", "Zoned::now"], &places),
         "time is data; the clock is read only where a cluster is observed:",
     );
-    let places = ["src/main.rs", "src/render/live.rs", "src/render/ask.rs", "src/render/select.rs"];
-    none(
-        &uses(&["println!", "print!(", "stdout()", "stderr()"], &places),
-        "only main and the live screen write:",
-    );
+    let places = [
+        "src/main.rs",
+        "src/signals.rs",
+        "src/render/out.rs",
+        "src/render/terminal.rs",
+        "src/render/live.rs",
+    ];
+    none(&uses(&["println!", "print!(", "stdout()", "stderr()"], &places), "only main and the screen write:");
 }
 
 /// Durations come from flags, and timestamps from the cluster: a sum that cannot be represented would be a panic.

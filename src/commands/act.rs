@@ -212,7 +212,7 @@ async fn checked(live: &mut Live, name: &str, plan: Plan) -> Result<Answer> {
 
 /// Shows the plan and asks; nothing is written that was not shown, not even with `--yes`.
 fn agreed(shown: &Shown, output: Output, consent: &Consent, streams: &Streams) -> Result<bool> {
-    show(&render(shown, output, streams.look)?);
+    show(&render(shown, output, streams.look)?)?;
     let plan = &shown.plan;
     if consent.yes || !plan.agreed().iter().any(Step::writes) {
         return Ok(true);
@@ -369,8 +369,8 @@ pub(super) fn ended(
         outcome => outcome,
     };
     ending.typed = live.look(typed);
-    if ask_again {
-        show(&render(&ending, global.output, streams.look)?);
+    // What cannot be shown here must be told at the end.
+    if ask_again && show(&render(&ending, global.output, streams.look)?).is_ok() {
         return Ok(None);
     }
     let exit = ending.exit();

@@ -143,7 +143,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     }
     let refusal = listing.refusal();
     listing.acts = true;
-    show(&render(&listing, global.output, streams.look)?);
+    show(&render(&listing, global.output, streams.look)?)?;
     if let Some(refusal) = refusal {
         return Err(refusal);
     }

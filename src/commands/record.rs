@@ -1,5 +1,9 @@
 //! `record`: what can be observed, as a file.
 
+mod file;
+
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::help;
@@ -29,6 +33,10 @@ pub struct Args {
 }
 
 pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<Answer> {
+    let to = args.to.as_deref().map(Path::new);
+    if let Some(path) = to.filter(|path| file::is_there(path)) {
+        return Err(unwritten(path).because("there is such a file already"));
+    }
     let mut sight = global.observe(args.choice.all_namespaces, Want::Everything, warn).await?;
     let chosen = sight.choose(&[], &args.choice)?;
     sight.observed.sets.retain(|set| chosen(set));
@@ -38,14 +46,16 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
     let recording = serde_json::to_value(recorded::recording(&sight.observed)?)
         .map_err(|error| Error::cluster("could not write the recording").because(error))?;
     let recording = Recording { value: recording, written_to: args.to.clone() };
-    if let Some(path) = &args.to {
+    if let Some(path) = to {
         let output = if global.output == Output::Json { Output::Json } else { Output::Yaml };
         let text = render(&recording, output, crate::render::Look::PLAIN)?;
-        std::fs::File::create_new(path)
-            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-            .map_err(|error| Error::cluster(format!("could not write {path}")).because(error))?;
+        file::write_new(path, &text).map_err(|error| unwritten(path).because(error))?;
     }
     Ok(Answer { view: Box::new(recording), exit: Exit::Good })
+}
+
+fn unwritten(path: &Path) -> Error {
+    Error::cluster(format!("could not write {}", path.display()))
 }
 
 struct Recording {

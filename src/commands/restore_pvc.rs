@@ -91,7 +91,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         return Ok(Answer { view: Box::new(report), exit });
     }
     report.acts = true;
-    show(&render(&report, global.output, streams.look)?);
+    show(&render(&report, global.output, streams.look)?)?;
     if !args.yes {
         if !ask::somebody() {
             return Err(Error::refused("nobody is here to agree to the plan; nothing was written")

@@ -1,12 +1,8 @@
-//! Ctrl-C while something is done: it ends at the next moment at which nothing is half done, and what was done is told.
+//! An end that was asked for while something is done: it comes at the next moment at which nothing is half done, and what
+//! was done is told.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use tokio::sync::Notify;
-
-static ACTING: AtomicUsize = AtomicUsize::new(0);
-static ASKED: AtomicBool = AtomicBool::new(false);
-static HEARD: Notify = Notify::const_new();
+use crate::error::Exit;
+use crate::stop;
 
 /// Something is being done, that is to say what it has done when it is interrupted.
 #[derive(Debug)]
@@ -15,30 +11,45 @@ pub struct Acting(());
 impl Acting {
     /// From now on, until it is dropped.
     pub fn begin() -> Acting {
-        ACTING.fetch_add(1, Ordering::SeqCst);
+        stop::begin_acting();
         Acting(())
     }
 
-    /// Waits for an interruption.
+    /// Waits for an interruption: Ctrl-C, SIGTERM, SIGHUP, or an output that cannot be written any more.
     pub async fn interrupted(&self) {
-        while !ASKED.load(Ordering::SeqCst) {
-            HEARD.notified().await;
+        loop {
+            let changed = stop::changed();
+            if self.is_interrupted() {
+                return;
+            }
+            changed.await;
         }
-        // Whoever waits besides hears it too.
-        HEARD.notify_one();
+    }
+
+    /// The same without waiting, for work that never waits.
+    pub fn is_interrupted(&self) -> bool {
+        stop::cause().is_some()
     }
 }
 
 impl Drop for Acting {
     fn drop(&mut self) {
-        ACTING.fetch_sub(1, Ordering::SeqCst);
+        stop::end_acting();
     }
 }
 
-/// Interrupts what is being done. `false` when there is nothing that would say so, or it was asked before: then the process
-/// is to end at once.
-pub fn interrupt() -> bool {
-    let first = !ASKED.swap(true, Ordering::SeqCst);
-    HEARD.notify_one();
-    first && ACTING.load(Ordering::SeqCst) > 0
+/// The exit code of what was interrupted: 130, 143, 129, 141 or 3.
+pub fn exit() -> Exit {
+    stop::exit()
+}
+
+/// Waits until the process is asked to end and nothing is being done that would say so by itself.
+pub async fn unattended() -> stop::Cause {
+    loop {
+        let changed = stop::changed();
+        if let Some(cause) = stop::cause().filter(|_| !stop::is_acting()) {
+            return cause;
+        }
+        changed.await;
+    }
 }

@@ -13,6 +13,7 @@ use super::{Acting, Cluster, Entry, EntryResult, Limits, Outcome, Stuck, Witness
 use crate::cluster::Performed;
 use crate::error::Error;
 use crate::plan::{Agreement, Goal, Refusal, Step, plan_in_full};
+use crate::time::{after, doubled};
 use crate::words;
 
 /// At least how often is looked, as time alone makes pods available and evidence old.
@@ -112,7 +113,7 @@ impl<'r, C: Cluster> Run<'r, C> {
                             if since.elapsed() >= UNREADABLE {
                                 return Outcome::Error(error);
                             }
-                            if self.waits(later(Instant::now(), LOOK)).await {
+                            if self.waits(after(Instant::now(), LOOK)).await {
                                 return Outcome::Interrupted;
                             }
                         }
@@ -167,18 +168,18 @@ impl<'r, C: Cluster> Run<'r, C> {
     fn reached(&mut self) -> Decision {
         self.evidence = None;
         let since = *self.reached_since.get_or_insert_with(Instant::now);
-        let look = later(Instant::now(), LOOK);
+        let look = after(Instant::now(), LOOK);
         match self.limits.endless {
             true => Decision::Wait(look),
             false if since.elapsed() >= self.limits.stable_for => Decision::End(Outcome::Reached),
-            false => Decision::Wait(look.min(later(since, self.limits.stable_for))),
+            false => Decision::Wait(look.min(after(since, self.limits.stable_for))),
         }
     }
 
     /// Something is waited for, which may never come.
     fn waiting(&mut self, stuck: Option<Stuck>) -> Decision {
         self.reached_since = None;
-        let look = later(Instant::now(), LOOK);
+        let look = after(Instant::now(), LOOK);
         let Some(stuck) = stuck else {
             self.evidence = None;
             return Decision::Wait(look);
@@ -191,7 +192,7 @@ impl<'r, C: Cluster> Run<'r, C> {
         if first.elapsed() >= self.limits.stuck_after {
             return Decision::End(Outcome::Stuck(Box::new(stuck)));
         }
-        Decision::Wait(look.min(later(first, self.limits.stuck_after)))
+        Decision::Wait(look.min(after(first, self.limits.stuck_after)))
     }
 
     /// Does one write, if it was agreed to, and verifies it. `None` when there is more to do.
@@ -263,7 +264,7 @@ impl<'r, C: Cluster> Run<'r, C> {
 
     /// Whether a write that the server says is done has had an effect: something between us may have answered instead.
     async fn verify(&mut self, step: &Step, before: Option<&str>) -> Option<Error> {
-        let end = later(Instant::now(), EFFECT);
+        let end = after(Instant::now(), EFFECT);
         let mut pause = PAUSE;
         loop {
             // A cluster that cannot be read now is read before the next decision.
@@ -285,7 +286,7 @@ impl<'r, C: Cluster> Run<'r, C> {
                 );
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LOOK);
+            pause = doubled(pause, LOOK);
         }
     }
 
@@ -302,7 +303,7 @@ impl<'r, C: Cluster> Run<'r, C> {
             }
         }
         let pause = PAUSE.saturating_mul(1 << self.refused.min(10)).min(LOOK);
-        self.waits(later(Instant::now(), pause)).await.then_some(Outcome::Interrupted)
+        self.waits(after(Instant::now(), pause)).await.then_some(Outcome::Interrupted)
     }
 
     fn is_interrupted(&self) -> bool {
@@ -312,7 +313,7 @@ impl<'r, C: Cluster> Run<'r, C> {
     /// Waits for a change; true when it is interrupted.
     async fn waits(&mut self, until: Instant) -> bool {
         let until = match self.limits.timeout {
-            Some(timeout) => until.min(later(self.started, timeout)),
+            Some(timeout) => until.min(after(self.started, timeout)),
             None => until,
         };
         let Some(acting) = &self.acting else {
@@ -324,10 +325,4 @@ impl<'r, C: Cluster> Run<'r, C> {
             () = acting.interrupted() => true,
         }
     }
-}
-
-/// A moment later; one that a clock cannot tell is in a year.
-fn later(now: Instant, by: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 86_400);
-    now.checked_add(by.min(YEAR)).unwrap_or(now)
 }

@@ -3,13 +3,18 @@
 use std::io::{ErrorKind, IsTerminal};
 use std::time::Duration;
 
-use crate::error::{Error, Exit, Result};
+use super::terminal::{Asking, unchanged};
+use crate::error::{Error, Result};
+use crate::stop::{self, Cause};
 use crate::text::clean;
 
 /// Whether somebody is there to be asked.
 pub fn somebody() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
+
+/// How long a signal may take to be heard.
+const HEARD: Duration = Duration::from_secs(1);
 
 /// For how long keys are taken as meant for what stood there before.
 const LEFTOVER: Duration = Duration::from_millis(300);
@@ -25,11 +30,11 @@ fn forget_keys() {
 /// Asks a question whose answer is no unless it is yes.
 ///
 /// # Errors
-/// When the terminal cannot be read; Ctrl-C ends the process as everywhere.
+/// When the terminal cannot be read; Ctrl-C and signals end the process as everywhere, and the terminal is as before.
 pub fn confirm(question: &str) -> Result<bool> {
-    forget_keys();
+    let asking = asking()?;
     let answer = dialoguer::Confirm::new().with_prompt(question).default(false).interact_opt();
-    answered(answer).map(|answer| answer.unwrap_or(false))
+    answered(asking, answer).map(|answer| answer.unwrap_or(false))
 }
 
 /// Lets some of the items be chosen, none of which is so beforehand.
@@ -38,9 +43,9 @@ pub fn confirm(question: &str) -> Result<bool> {
 /// As [`confirm`].
 pub fn choose(question: &str, items: &[String]) -> Result<Vec<usize>> {
     let items: Vec<String> = items.iter().map(|item| clean(item)).collect();
-    forget_keys();
+    let asking = asking()?;
     let answer = dialoguer::MultiSelect::new().with_prompt(question).items(&items).interact_opt();
-    answered(answer).map(Option::unwrap_or_default)
+    answered(asking, answer).map(Option::unwrap_or_default)
 }
 
 /// Asks for a word to be typed.
@@ -48,16 +53,26 @@ pub fn choose(question: &str, items: &[String]) -> Result<Vec<usize>> {
 /// # Errors
 /// As [`confirm`].
 pub fn typed(question: &str) -> Result<String> {
-    forget_keys();
-    answered(dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true).interact_text())
+    let asking = asking()?;
+    let answer = dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true).interact_text();
+    answered(asking, answer)
 }
 
-fn answered<T>(answer: dialoguer::Result<T>) -> Result<T> {
-    // The prompt hides the cursor, and forgets it when it is interrupted (console-rs/dialoguer#77).
-    let _ = console::Term::stderr().show_cursor();
+/// From now on the terminal is put back however this ends.
+fn asking() -> Result<Asking> {
+    let asking = Asking::begin()?;
+    forget_keys();
+    Ok(asking)
+}
+
+fn answered<T>(asking: Asking, answer: dialoguer::Result<T>) -> Result<T> {
     answer.map_err(|dialoguer::Error::IO(error)| {
+        // Ctrl-C and a terminal that is closed are signals too, and whoever hears them ends the process; a prompt only fails.
+        std::thread::sleep(HEARD);
+        drop(asking);
         if error.kind() == ErrorKind::Interrupted {
-            Error::refused("interrupted; nothing was written").ending(Exit::Interrupted)
+            stop::request(Cause::Interrupted);
+            Cause::Interrupted.error(unchanged(stop::has_acted()))
         } else {
             Error::refused("could not ask").because(error).hint("give --yes to agree beforehand")
         }

@@ -1,12 +1,11 @@
 //! A screen that is redrawn in place, and one line for each change where there is no screen: the only place that moves
 //! the cursor.
 
-use std::io::Write;
-
 use console::{Term, truncate_str};
 
 use super::progress::{Line, Progress};
-use super::{Glyph, Look, Output, yaml};
+use super::{Glyph, Look, Output, out, terminal, yaml};
+use crate::error::Result;
 use crate::snapshot::Snapshot;
 use crate::text::clean;
 
@@ -29,7 +28,8 @@ enum How {
 }
 
 struct Screen {
-    term: Term,
+    /// Shows the cursor again when it is dropped.
+    _hidden: terminal::Screen,
     shown: usize,
     last: Vec<String>,
     pending: Vec<String>,
@@ -43,23 +43,18 @@ impl Stream {
             (Output::Json, _) => How::Json,
             (Output::Yaml, _) => How::Yaml,
             (_, Some(_)) if !look.ascii || std::env::var_os("TERM").is_none_or(|term| term != "dumb") => {
-                let term = Term::buffered_stdout();
-                let _ = term.hide_cursor();
-                let _ = term.flush();
-                How::Screen(Screen { term, shown: 0, last: Vec::new(), pending: Vec::new(), trouble: None })
+                let hidden = terminal::Screen::begin();
+                How::Screen(Screen {
+                    _hidden: hidden,
+                    shown: 0,
+                    last: Vec::new(),
+                    pending: Vec::new(),
+                    trouble: None,
+                })
             }
             _ => How::Lines,
         };
         Stream { look, progress: Progress::default(), how }
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if let How::Screen(screen) = &self.how {
-            let _ = screen.term.show_cursor();
-            let _ = screen.term.flush();
-        }
     }
 }
 
@@ -70,7 +65,7 @@ impl Stream {
             self.say(&line);
         }
         let How::Screen(screen) = &mut self.how else { return };
-        let (rows, columns) = screen.term.size();
+        let (rows, columns) = Term::stdout().size();
         let (rows, columns) = (usize::from(rows), usize::from(columns));
         let (heading, replicas) = self.progress.frame(snapshot);
         let frame = fit(&heading, &replicas, screen.trouble.as_deref(), rows, columns, self.look);
@@ -102,25 +97,28 @@ impl Stream {
 
 impl Screen {
     fn draw(&mut self, rows: Vec<String>, columns: usize) {
+        if terminal::is_stale() {
+            (self.shown, self.last) = (0, Vec::new());
+        }
         if rows == self.last && self.pending.is_empty() {
             return;
         }
-        let mut out = String::from("\x1b[?2026h");
+        let mut text = String::from("\x1b[?2026h");
         if self.shown > 0 {
-            out.push_str(&format!("\x1b[{}A\r", self.shown));
+            text.push_str(&format!("\x1b[{}A\r", self.shown));
         }
-        out.push_str("\x1b[0J");
+        text.push_str("\x1b[0J");
         for line in self.pending.drain(..) {
-            out.push_str(&truncate_str(&line, columns.saturating_sub(1), "…"));
-            out.push('\n');
+            text.push_str(&truncate_str(&line, columns.saturating_sub(1), "…"));
+            text.push('\n');
         }
         for row in &rows {
-            out.push_str(row);
-            out.push('\n');
+            text.push_str(row);
+            text.push('\n');
         }
-        out.push_str("\x1b[?2026l");
-        let _ = self.term.write_str(&out);
-        let _ = self.term.flush();
+        text.push_str("\x1b[?2026l");
+        // That it cannot be written ends the program by itself.
+        let _ = out::write(&text);
         self.shown = rows.len();
         self.last = rows;
     }
@@ -172,15 +170,15 @@ fn fit(
 }
 
 /// Shows a text on standard output at once, before the answer.
-pub fn show(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes());
-    let _ = out.flush();
+///
+/// # Errors
+/// When it cannot be written: what follows was not shown then, and must not be done.
+pub fn show(text: &str) -> Result<()> {
+    out::write(text)
 }
 
 /// One line on standard output, at once.
 fn tell(line: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}");
-    let _ = out.flush();
+    // That it cannot be written ends the program by itself.
+    let _ = out::write(&format!("{line}\n"));
 }

@@ -5,11 +5,13 @@ mod course;
 mod finding;
 pub mod live;
 mod next;
+pub mod out;
 mod page;
 mod plan;
 pub mod progress;
 pub mod spinner;
 mod table;
+pub mod terminal;
 
 use serde_json::Value;
 

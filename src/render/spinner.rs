@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::terminal::Spinning;
+
 /// How often the sign moves.
 const TICK: Duration = Duration::from_millis(120);
 
 /// A line on standard error that says what is being done; nothing where that is no terminal. It goes with this value.
 #[derive(Debug)]
-pub struct Spinner(ProgressBar);
+pub struct Spinner(ProgressBar, Spinning);
 
 impl Spinner {
     /// Shows what is being done.
@@ -19,7 +21,7 @@ impl Spinner {
             bar.set_style(style.tick_chars("|/-\\ "));
         }
         bar.enable_steady_tick(TICK);
-        Spinner(bar)
+        Spinner(bar, Spinning::begin())
     }
 }
 

@@ -242,7 +242,8 @@ impl Work<'_> {
 
     fn tell(&self, line: &str) {
         if matches!(self.output, Output::Text | Output::Wide) {
-            show(&format!("{}\n", crate::text::clean(line)));
+            // That it cannot be written ends the program by itself.
+            let _ = show(&format!("{}\n", crate::text::clean(line)));
         }
     }
 }

@@ -1,0 +1,57 @@
+//! Standard output: the only way to it. What cannot be written is never lost silently: it ends the program.
+
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::stop::{self, Cause};
+
+/// Held while something is written, so that it is written as a whole. Whether writing has failed.
+static OUT: Mutex<bool> = Mutex::new(false);
+
+/// Writes a text at once.
+///
+/// # Errors
+/// When it cannot be written, now or before; the whole program is asked to end then.
+pub fn write(text: &str) -> Result<()> {
+    let mut failed = OUT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*failed {
+        let mut out = std::io::stdout().lock();
+        let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else { return Ok(()) };
+        *failed = true;
+        drop(out);
+        failed_to_write(&error);
+    }
+    // Half a line must not be followed by another one, even if there is room again.
+    let cause = stop::cause().unwrap_or(Cause::ReaderGone);
+    Err(cause.error(""))
+}
+
+/// Asks the program to end because standard output cannot be written.
+pub fn failed_to_write(error: &std::io::Error) {
+    let cause = match error.kind() {
+        ErrorKind::BrokenPipe => Cause::ReaderGone,
+        // A terminal that is gone gives EIO.
+        _ if std::io::stdout().is_terminal() => Cause::HungUp,
+        _ => Cause::Unwritable(error.to_string()),
+    };
+    stop::request(cause);
+}
+
+/// Keeps everybody else from writing. `None` if that takes too long: a terminal may be stopped, and its writer with it.
+pub(super) fn quiet(patience: Duration) -> Option<MutexGuard<'static, bool>> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let mut left = patience;
+    loop {
+        match OUT.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(guard)) => return Some(guard.into_inner()),
+            Err(TryLockError::WouldBlock) if left.is_zero() => return None,
+            Err(TryLockError::WouldBlock) => {
+                std::thread::sleep(PAUSE);
+                left = left.saturating_sub(PAUSE);
+            }
+        }
+    }
+}

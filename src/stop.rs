@@ -1,0 +1,171 @@
+//! Why the program is to end before its work is done: a signal, or an output that cannot be written. It is said once, from
+//! any thread, and everything that waits hears it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::error::{Error, Exit};
+
+/// What wants the program to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Ctrl-C (SIGINT).
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+    /// SIGHUP: the terminal was closed.
+    HungUp,
+    /// Standard output is a pipe, and its reader is gone.
+    ReaderGone,
+    /// Standard output cannot be written; the system's reason.
+    Unwritable(String),
+}
+
+impl Cause {
+    /// How the process ends because of it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Cause::Interrupted => Exit::Interrupted,
+            Cause::Terminated => Exit::Terminated,
+            Cause::HungUp => Exit::HungUp,
+            Cause::ReaderGone => Exit::ReaderGone,
+            Cause::Unwritable(_) => Exit::Cluster,
+        }
+    }
+
+    /// What happened, as the beginning of a sentence.
+    pub fn text(&self) -> &'static str {
+        match self {
+            Cause::Interrupted => "interrupted",
+            Cause::Terminated => "terminated (SIGTERM)",
+            Cause::HungUp => "the terminal was closed (SIGHUP)",
+            Cause::ReaderGone => "the reader of standard output is gone",
+            Cause::Unwritable(_) => "could not write to standard output",
+        }
+    }
+
+    /// As an error, with what became of the work.
+    pub fn error(&self, work: &str) -> Error {
+        let what = if work.is_empty() { self.text().to_owned() } else { format!("{}; {work}", self.text()) };
+        let error = Error::refused(what).ending(self.exit());
+        match self {
+            Cause::Unwritable(why) => error.because(why),
+            _ => error,
+        }
+    }
+}
+
+struct State {
+    cause: Option<Cause>,
+    acting: usize,
+    acted: bool,
+    answered: bool,
+    unfinished: Vec<PathBuf>,
+}
+
+static STATE: Mutex<State> =
+    Mutex::new(State { cause: None, acting: 0, acted: false, answered: false, unfinished: Vec::new() });
+static CHANGED: Notify = Notify::const_new();
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks the program to end. False if it was asked before: the newest cause counts then.
+pub fn request(cause: Cause) -> bool {
+    let first = state().cause.replace(cause).is_none();
+    CHANGED.notify_waiters();
+    first
+}
+
+/// Why it is to end, if it is.
+pub fn cause() -> Option<Cause> {
+    state().cause.clone()
+}
+
+/// The exit code of what was interrupted.
+pub fn exit() -> Exit {
+    cause().map_or(Exit::Interrupted, |cause| cause.exit())
+}
+
+/// Something is being done from now on that must not end half way.
+pub(crate) fn begin_acting() {
+    let mut state = state();
+    state.acting = state.acting.saturating_add(1);
+    state.acted = true;
+}
+
+/// It is not any more.
+pub(crate) fn end_acting() {
+    let mut state = state();
+    state.acting = state.acting.saturating_sub(1);
+    drop(state);
+    CHANGED.notify_waiters();
+}
+
+/// Whether something is being done that ends by itself when asked to.
+pub fn is_acting() -> bool {
+    state().acting > 0
+}
+
+/// Whether anything was done, so that there is something to account for.
+pub fn has_acted() -> bool {
+    state().acted
+}
+
+/// The answer is there, and only has to be shown: whoever asks for an end now is asked to wait for that.
+pub fn answered() {
+    state().answered = true;
+}
+
+/// Wakes when something of this module changes. Take it before looking, or the change in between is missed.
+pub fn changed() -> tokio::sync::futures::Notified<'static> {
+    CHANGED.notified()
+}
+
+/// Holds everything back that could begin now, if the process may end at once: nothing is being done and no answer is on
+/// its way. With `force` in any case.
+pub fn hold(force: bool) -> Option<Held> {
+    let state = state();
+    (force || (state.acting == 0 && !state.answered)).then_some(Held(state))
+}
+
+/// See [`hold`].
+pub struct Held(MutexGuard<'static, State>);
+
+impl Held {
+    /// Whether anything was done.
+    pub fn has_acted(&self) -> bool {
+        self.0.acted
+    }
+
+    /// Removes the files that are not finished.
+    pub fn clean_up(&self) {
+        for path in &self.0.unfinished {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// A file that is not finished, and must not be left behind. It is removed when this value is dropped, or when the process
+/// ends by a signal.
+#[derive(Debug)]
+pub struct Unfinished(PathBuf);
+
+impl Unfinished {
+    /// Registers a file before it is made.
+    pub fn new(path: &Path) -> Unfinished {
+        state().unfinished.push(path.to_owned());
+        Unfinished(path.to_owned())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let mut state = state();
+        let _ = std::fs::remove_file(&self.0);
+        state.unfinished.retain(|path| *path != self.0);
+    }
+}
