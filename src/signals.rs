@@ -4,6 +4,9 @@
 use std::thread;
 use std::time::Duration;
 
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::error::Exit;
 use crate::render::terminal;
 use crate::stop::{self, Cause, Held};
@@ -85,18 +88,6 @@ async fn hear() {
 
 #[cfg(unix)]
 async fn hear() {
-    use tokio::signal::unix::{Signal, SignalKind, signal};
-
-    async fn next(signal: &mut Option<Signal>) {
-        let heard = match signal {
-            Some(signal) => signal.recv().await,
-            None => None,
-        };
-        if heard.is_none() {
-            std::future::pending::<()>().await;
-        }
-    }
-
     let stop = SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw());
     let open = |kind: SignalKind| signal(kind).ok();
     let mut interrupt = open(SignalKind::interrupt());
@@ -104,6 +95,7 @@ async fn hear() {
     let mut quit = open(SignalKind::quit());
     // With nohup it goes on when the terminal is closed.
     let mut hang_up = if is_ignored(SignalKind::hangup()) { None } else { open(SignalKind::hangup()) };
+    let mut continued = open(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()));
     let mut stopped = if is_ignored(stop) { None } else { open(stop) };
     loop {
         tokio::select! {
@@ -114,31 +106,50 @@ async fn hear() {
                 std::mem::forget(terminal::restore());
                 std::process::exit(QUIT);
             }
-            () = next(&mut stopped) => pause(),
+            () = next(&mut continued) => terminal::redraw(),
+            () = next(&mut stopped) => pause(&mut continued).await,
         }
     }
 }
+
+/// How long it may take until all threads are stopped.
+#[cfg(unix)]
+const STOPPING: Duration = Duration::from_millis(300);
 
 /// The exit code after SIGQUIT, which ends everything at once.
 #[cfg(unix)]
 const QUIT: i32 = 131;
 
+/// Waits for a signal; for ever where it cannot be heard.
+#[cfg(unix)]
+async fn next(signal: &mut Option<Signal>) {
+    let heard = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if heard.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Ctrl-Z: the terminal is the shell's until the process is continued.
 #[cfg(unix)]
-fn pause() {
-    use rustix::process::{Signal, getpid, getsid, kill_process};
+async fn pause(continued: &mut Option<Signal>) {
+    use rustix::process::{Signal as Stop, getpid, getsid, kill_process};
     // Without a shell that could continue it, as in a container, the kernel would not stop it either.
     if getsid(None).is_ok_and(|session| session == getpid()) {
         return;
     }
     let restored = terminal::restore();
-    let _ = kill_process(getpid(), Signal::STOP);
+    let _ = kill_process(getpid(), Stop::STOP);
+    // It takes a moment until this thread is stopped too; where nothing can be stopped, this moment is all.
+    let _ = tokio::time::timeout(STOPPING, next(continued)).await;
     restored.undo();
 }
 
 /// Whether the signal was ignored when the program started. Only Linux tells.
 #[cfg(unix)]
-fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
+fn is_ignored(kind: SignalKind) -> bool {
     let bit = u32::try_from(kind.as_raw_value()).unwrap_or_default().wrapping_sub(1);
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -162,7 +173,7 @@ fn watch_reader() {
         Ok(FileType::CharacterDevice) if out.is_terminal() => Cause::HungUp,
         _ => return,
     };
-    if cause == Cause::HungUp && is_ignored(tokio::signal::unix::SignalKind::hangup()) {
+    if cause == Cause::HungUp && is_ignored(SignalKind::hangup()) {
         return;
     }
     thread::spawn(move || {

@@ -150,6 +150,14 @@ pub fn restore() -> Restored {
     Restored { now, _quiet: quiet }
 }
 
+/// Has the frame drawn again from the start, as after a stop that could not be heard.
+pub fn redraw() {
+    if SCREEN.load(Ordering::SeqCst) {
+        raw_write(&std::io::stdout(), b"\x1b[?25l");
+        STALE.store(true, Ordering::SeqCst);
+    }
+}
+
 /// The terminal as it was before the program changed it.
 pub struct Restored {
     now: Option<Modes>,
@@ -163,10 +171,7 @@ impl Restored {
             set_modes(modes);
             raw_write(&std::io::stderr(), b"\x1b[?25l");
         }
-        if SCREEN.load(Ordering::SeqCst) {
-            raw_write(&std::io::stdout(), b"\x1b[?25l");
-            STALE.store(true, Ordering::SeqCst);
-        }
+        redraw();
     }
 }
 
