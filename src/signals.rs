@@ -1,8 +1,10 @@
 //! Listens for whatever wants the program to end, on a thread of its own: the others may be waiting for a key, for a
 //! pipe, or for a cluster.
 
+use std::sync::OnceLock;
 use std::thread;
-use std::time::Duration;
+
+use std::time::{Duration, Instant};
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,6 +15,9 @@ use crate::stop::{self, Cause, Held};
 
 /// How long the work may take to end by itself, if nothing is being done that must not end half way.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Signals that come together are one: a terminal that is closed tells the shell, which tells again.
+const ONE: Duration = Duration::from_millis(500);
 
 /// Starts to listen: for Ctrl-C, SIGTERM, SIGHUP, SIGQUIT, Ctrl-Z, and for the reader of standard output to go away.
 ///
@@ -30,10 +35,12 @@ pub fn listen() {
 
 /// Something wants the program to end.
 fn heard(cause: Cause) {
-    let first = stop::request(cause.clone());
-    if !first || terminal::is_asking() {
-        if let Some(held) = stop::hold(!first) {
-            end(&cause, &held);
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    let is_again = cause.is_signal() && FIRST.get_or_init(Instant::now).elapsed() > ONE;
+    stop::request(cause.clone());
+    if is_again || terminal::is_asking() {
+        if let Some(held) = stop::hold(is_again) {
+            end(&held);
         }
         return;
     }
@@ -41,17 +48,18 @@ fn heard(cause: Cause) {
         // The main thread ends by itself unless it cannot listen, being blocked by something else.
         thread::sleep(PATIENCE);
         if let Some(held) = stop::hold(false) {
-            end(&cause, &held);
+            end(&held);
         }
     });
 }
 
 /// Ends the process at once.
-fn end(cause: &Cause, held: &Held) -> ! {
+fn end(held: &Held) -> ! {
+    let cause = held.cause();
     let asking = terminal::is_asking();
     let restored = terminal::restore();
     held.clean_up();
-    if let Some(text) = last_words(cause, held.has_acted(), asking) {
+    if let Some(text) = last_words(&cause, held.has_acted(), asking) {
         terminal::tell(&text);
     }
     let code = i32::from(cause.exit().code());
@@ -185,9 +193,6 @@ fn watch_reader() {
                 _ => return,
             }
         }
-        // A terminal that is closed is a signal too, which counts only once.
-        if stop::cause().is_none() {
-            heard(cause);
-        }
+        heard(cause);
     });
 }

@@ -24,6 +24,11 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Whether it came from outside, and not from what was written.
+    pub fn is_signal(&self) -> bool {
+        matches!(self, Cause::Interrupted | Cause::Terminated | Cause::HungUp)
+    }
+
     /// How the process ends because of it.
     pub fn exit(&self) -> Exit {
         match self {
@@ -73,11 +78,14 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks the program to end. False if it was asked before: the newest cause counts then.
-pub fn request(cause: Cause) -> bool {
-    let first = state().cause.replace(cause).is_none();
+/// Asks the program to end. The newest signal counts: with Ctrl-C the reader of the output mostly ends too.
+pub fn request(cause: Cause) {
+    let mut state = state();
+    if state.cause.is_none() || cause.is_signal() {
+        state.cause = Some(cause);
+    }
+    drop(state);
     CHANGED.notify_waiters();
-    first
 }
 
 /// Why it is to end, if it is.
@@ -136,6 +144,11 @@ pub fn hold(force: bool) -> Option<Held> {
 pub struct Held(MutexGuard<'static, State>);
 
 impl Held {
+    /// Why the process is to end.
+    pub fn cause(&self) -> Cause {
+        self.0.cause.clone().unwrap_or(Cause::Interrupted)
+    }
+
     /// Whether anything was done.
     pub fn has_acted(&self) -> bool {
         self.0.acted
