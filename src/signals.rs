@@ -106,10 +106,12 @@ async fn hear() {
     let mut continued = open(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()));
     let mut stopped = if is_ignored(stop) { None } else { open(stop) };
     loop {
+        // A prompt that is disturbed by a signal raises SIGINT, as if that had been Ctrl-C: the other one was first.
         tokio::select! {
-            () = next(&mut interrupt) => heard(Cause::Interrupted),
-            () = next(&mut terminate) => heard(Cause::Terminated),
+            biased;
             () = next(&mut hang_up) => heard(Cause::HungUp),
+            () = next(&mut terminate) => heard(Cause::Terminated),
+            () = next(&mut interrupt) => heard(Cause::Interrupted),
             () = next(&mut quit) => {
                 std::mem::forget(terminal::restore());
                 std::process::exit(QUIT);

@@ -78,10 +78,12 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks the program to end. The newest signal counts: with Ctrl-C the reader of the output mostly ends too.
+/// Asks the program to end. The first cause counts, but a signal before an output that cannot be written: with Ctrl-C the
+/// reader of the output mostly ends too.
 pub fn request(cause: Cause) {
     let mut state = state();
-    if state.cause.is_none() || cause.is_signal() {
+    let is_known = state.cause.as_ref().is_some_and(Cause::is_signal);
+    if state.cause.is_none() || (cause.is_signal() && !is_known) {
         state.cause = Some(cause);
     }
     drop(state);

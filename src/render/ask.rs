@@ -70,11 +70,15 @@ fn answered<T>(asking: Asking, answer: dialoguer::Result<T>) -> Result<T> {
         // Ctrl-C and a terminal that is closed are signals too, and whoever hears them ends the process; a prompt only fails.
         std::thread::sleep(HEARD);
         drop(asking);
-        if error.kind() == ErrorKind::Interrupted {
-            stop::request(Cause::Interrupted);
-            Cause::Interrupted.error(unchanged(stop::has_acted()))
-        } else {
-            Error::refused("could not ask").because(error).hint("give --yes to agree beforehand")
-        }
+        let cause = match error.kind() {
+            _ if !somebody() => Some(Cause::HungUp),
+            ErrorKind::Interrupted => Some(Cause::Interrupted),
+            _ => None,
+        };
+        let Some(cause) = cause else {
+            return Error::refused("could not ask").because(error).hint("give --yes to agree beforehand");
+        };
+        stop::request(cause.clone());
+        stop::cause().unwrap_or(cause).error(unchanged(stop::has_acted()))
     })
 }

@@ -8,6 +8,8 @@
 pub mod controlplane;
 pub mod playground;
 pub mod proxy;
+#[cfg(unix)]
+pub mod terminal;
 
 use std::collections::BTreeMap;
 use std::fmt;
