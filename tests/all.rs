@@ -22,6 +22,7 @@ mod controller;
 mod delayed;
 mod docs;
 mod doctor;
+mod extremes;
 mod history;
 mod live_matrix;
 mod lives;

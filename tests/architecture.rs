@@ -177,6 +177,7 @@ fn effects_have_their_places() {
         "src/signals.rs",
         "src/render/out.rs",
         "src/render/terminal.rs",
+        "src/render/ask.rs",
         "src/render/live.rs",
     ];
     none(&uses(&["println!", "print!(", "stdout()", "stderr()"], &places), "only main and the screen write:");

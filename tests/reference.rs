@@ -83,7 +83,10 @@ fn reference() -> String {
     text + "\n## Exit codes\n\nThe same for every command and every output format.\n\n| code | |\n|---|---|\n\
             | 0 | good |\n| 1 | the answer is bad news: stuck, or findings at or above `--fail-on` |\n| 2 | usage |\n\
             | 3 | the cluster or a file could not be read or changed |\n| 4 | refused, declined or drifted |\n\
-            | 124 | timed out |\n| 130 | interrupted |\n"
+            | 124 | timed out |\n| 130 | interrupted (Ctrl-C, SIGINT) |\n\
+            | 129 | the terminal was closed (SIGHUP) |\n| 143 | terminated (SIGTERM) |\n\
+            | 141 | the reader of standard output is gone, as after `head -1` |\n\
+            | 101 | a bug in this program; the terminal is restored |\n"
 }
 
 #[test]
@@ -113,6 +116,10 @@ fn every_help_ends_with_the_exit_codes() {
             "4 refused",
             "124 timed out",
             "130 interrupted",
+            "143 by SIGTERM",
+            "129 by SIGHUP",
+            "141 the reader",
+            "101 a bug",
         ] {
             assert!(help.contains(code), "{} --help does not say: {code}", command.get_name());
         }

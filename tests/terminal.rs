@@ -275,15 +275,7 @@ fn what_cannot_be_written_is_an_error() {
     let from = ["--from", file.to_str().unwrap()];
     let mut commands: Vec<Vec<&str>> = vec![vec!["--help"], vec!["--version"], vec!["status", "--help"]];
     for output in ["text", "wide", "json", "yaml", "name"] {
-        for command in [
-            &["status"][..],
-            &["status", "web"],
-            &["doctor"],
-            &["record"],
-            &["history", "web"],
-            &["prune-pvcs"],
-            &["canary", "web", "--pods", "1", "--image", "web=web:2", "--dry-run", "client"],
-        ] {
+        for command in [&["status"][..], &["status", "web"], &["doctor"], &["record"]] {
             commands.push([command, &from, &["-o", output]].concat());
         }
     }
@@ -291,17 +283,18 @@ fn what_cannot_be_written_is_an_error() {
     commands.push(vec!["explain", "STS301"]);
     commands.push(vec!["completion", "bash"]);
     for args in &commands {
+        if sts(args).output().unwrap().stdout.is_empty() {
+            continue;
+        }
         let Some(full) = full_disk() else { return };
         let output = sts(args).stdout(full).stderr(Stdio::piped()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        // A refusal stays one.
-        let is_refused = args[0] == "canary" && output.status.code() == Some(4);
-        assert!(output.status.code() == Some(3) || is_refused, "{args:?}: {:?} {said}", output.status.code());
-        assert!(is_refused || said.contains("could not write to standard output"), "{args:?}: {said}");
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {said}");
+        assert!(said.contains("could not write to standard output"), "{args:?}: {said}");
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = sts(args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
-        assert!(is_refused || output.status.code() == Some(141), "{args:?}: {:?}", output.status.code());
+        assert!(output.status.code() == Some(141), "{args:?}: {:?}", output.status.code());
     }
 }
 
@@ -319,7 +312,13 @@ fn nothing_is_done_that_could_not_be_shown() {
         assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(before["spec"], ns.kubectl_json(&["get", "sts", "web"])["spec"]);
-    for args in [&["watch", "web", "--stable-for", "1h"][..], &["status", "web", "-w"]] {
+    for args in [
+        &["watch", "web", "--stable-for", "1h"][..],
+        &["status", "web", "-w"],
+        &["history", "web"],
+        &["prune-pvcs"],
+        &["status", "web", "-w", "-o", "json"],
+    ] {
         let Some(full) = full_disk() else { return };
         let output = ns.sts_command(args).stdout(full).stderr(Stdio::piped()).output().unwrap();
         assert_eq!(output.status.code(), Some(3), "{args:?}");

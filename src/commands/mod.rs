@@ -28,7 +28,8 @@ use crate::error::Result;
 const EXIT_CODES: &str = "\
 Exit codes:
   0 good, 1 the answer is bad news, 2 usage, 3 the cluster or a file could not be read or changed,
-  4 refused, declined or drifted, 124 timed out, 130 interrupted";
+  4 refused, declined or drifted, 124 timed out, 130 interrupted (143 by SIGTERM, 129 by SIGHUP),
+  141 the reader of the output is gone, 101 a bug";
 
 /// StatefulSet day-2 operations: see what is wrong, what happens next, and why
 #[derive(Parser, Debug)]
@@ -108,7 +109,8 @@ macro_rules! help {
     ($($line:literal)*) => {
         concat!($($line, "\n",)* "\n", "Exit codes:\n",
             "  0 good, 1 the answer is bad news, 2 usage, 3 the cluster or a file could not be read or changed,\n",
-            "  4 refused, declined or drifted, 124 timed out, 130 interrupted")
+            "  4 refused, declined or drifted, 124 timed out, 130 interrupted (143 by SIGTERM, 129 by SIGHUP),\n",
+            "  141 the reader of the output is gone, 101 a bug")
     };
 }
 use help;

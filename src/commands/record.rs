@@ -35,7 +35,7 @@ pub struct Args {
 pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<Answer> {
     let to = args.to.as_deref().map(Path::new);
     if let Some(path) = to.filter(|path| file::is_there(path)) {
-        return Err(unwritten(path).because("there is such a file already"));
+        return Err(unwritten(path).because("the file exists already"));
     }
     let mut sight = global.observe(args.choice.all_namespaces, Want::Everything, warn).await?;
     let chosen = sight.choose(&[], &args.choice)?;

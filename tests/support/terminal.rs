@@ -143,12 +143,11 @@ impl Terminal {
                 }
             }
         });
-        let keys = pty.master.take_writer().unwrap();
         Terminal {
             child,
             master: Some(pty.master),
             slave: Some(pty.slave),
-            keys: Some(keys),
+            keys: None,
             seen,
             closing,
             reader: Some(reader),
@@ -167,7 +166,9 @@ impl Terminal {
 
     /// Presses keys.
     pub fn press(&mut self, keys: &str) {
-        let writer = self.keys.as_mut().unwrap();
+        // Taken only now: when it is dropped it presses Enter, which is an answer.
+        let master = self.master.as_ref().unwrap();
+        let writer = self.keys.get_or_insert_with(|| master.take_writer().unwrap());
         writer.write_all(keys.as_bytes()).unwrap();
         writer.flush().unwrap();
     }
