@@ -37,7 +37,7 @@ pub fn listen() {
 fn heard(cause: Cause) {
     static FIRST: OnceLock<Instant> = OnceLock::new();
     let is_again = cause.is_signal() && FIRST.get_or_init(Instant::now).elapsed() > ONE;
-    stop::request(cause.clone());
+    stop::request(cause);
     if is_again || terminal::is_asking() {
         if let Some(held) = stop::hold(is_again) {
             end(&held);
