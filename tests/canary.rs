@@ -6,6 +6,8 @@ mod abort;
 mod begin;
 #[path = "canary/interrupted.rs"]
 mod interrupted;
+#[path = "canary/moving.rs"]
+mod moving;
 #[path = "canary/refusals.rs"]
 mod refusals;
 #[path = "canary/witness.rs"]

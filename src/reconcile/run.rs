@@ -241,25 +241,23 @@ impl<'r, C: Cluster> Run<'r, C> {
             let what = format!("another client has undone a change: {}", describe(step));
             return Some(Outcome::Drifted(what));
         }
-        if !self.agreement.covers(step) {
-            let replicas = self.cluster.with_snapshot(|now| now.map(|now| now.set.replicas()));
-            let scaled = self.replicas.zip(replicas).filter(|(before, now)| before != now);
-            return Some(Outcome::Drifted(drift(step, self.agreement.steps(), scaled)));
+        let pauses = matches!(step, Step::Patch(patch) if patch.pauses);
+        let plan = self.cluster.with_snapshot(|now| now.map(|now| plan_in_full(self.goal, now)))?;
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(stop) => return Some(stop.into()),
+        };
+        let beyond = self.agreement.beyond(&plan);
+        if !beyond.is_empty() && !pauses {
+            let names = words::list(&beyond, usize::MAX);
+            return Some(Outcome::Drifted(format!("{names} would restart too, which the plan did not say")));
         }
-        if matches!(step, Step::Patch(patch) if patch.pauses) {
+        if self.agreement.covers(step) {
             return None;
         }
-        let plan = self.cluster.with_snapshot(|now| now.map(|now| plan_in_full(self.goal, now)))?;
-        match plan {
-            Err(stop) => Some(stop.into()),
-            Ok(plan) => {
-                let beyond = self.agreement.beyond(&plan);
-                (!beyond.is_empty()).then(|| {
-                    let names = words::list(&beyond, usize::MAX);
-                    Outcome::Drifted(format!("{names} would restart too, which the plan did not say"))
-                })
-            }
-        }
+        let replicas = self.cluster.with_snapshot(|now| now.map(|now| now.set.replicas()));
+        let scaled = self.replicas.zip(replicas).filter(|(before, now)| before != now);
+        Some(Outcome::Drifted(drift(step, self.agreement.steps(), scaled)))
     }
 
     /// Whether a write that the server says is done has had an effect: something between us may have answered instead.
