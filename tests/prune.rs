@@ -1,7 +1,13 @@
 //! `prune-pvcs` and `restore-pvc`: never a wrong claim, in random namespaces and on the real control plane.
 
+mod allowed;
+mod belief;
+mod data;
+mod folders;
+mod kills;
 mod live;
 mod namespaces;
+mod phases;
 mod race;
 mod terminal;
 

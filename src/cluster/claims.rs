@@ -142,17 +142,36 @@ pub async fn delete(
     send(connection, Method::DELETE, &path, "application/json", &body, "delete").await
 }
 
-/// Changes a volume, if it still is as it was seen.
+/// What became of a change of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// The server says that it was done.
+    Done,
+    /// The volume is gone.
+    Gone,
+    /// The volume is not as it was seen: the server's message.
+    Conflict(String),
+    /// We may not, or an admission plugin said no: the server's message.
+    Forbidden(String),
+}
+
+/// Changes a volume by a merge patch, if it still is as it was seen.
 ///
 /// # Errors
-/// As [`delete`].
-pub async fn patch_volume(connection: &Connection, seen: &Value, spec: Value) -> Result<Performed> {
-    let meta = &seen["metadata"];
-    let body =
-        json!({"metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}, "spec": spec});
-    let path = volume_path(meta["name"].as_str().unwrap_or_default());
-    let path = format!("{path}?fieldManager={MANAGER}");
-    send(connection, Method::PATCH, &path, PATCH, &body, "patch").await
+/// When the server does not answer, or refuses for another reason; it may have been done all the same.
+pub async fn patch_volume(connection: &Connection, seen: &Value, mut change: Value) -> Result<Changed> {
+    for key in ["uid", "resourceVersion"] {
+        change["metadata"][key] = seen["metadata"][key].clone();
+    }
+    let path = volume_path(seen["metadata"]["name"].as_str().unwrap_or_default());
+    let sent = format!("{path}?fieldManager={MANAGER}");
+    match connection.write(Method::PATCH, &sent, PATCH, change.to_string().into_bytes()).await {
+        Ok(_) => Ok(Changed::Done),
+        Err(ReadError::NotFound { .. }) => Ok(Changed::Gone),
+        Err(ReadError::Forbidden { message }) => Ok(Changed::Forbidden(message)),
+        Err(ReadError::Api { code: 409 | 422 | 429, message, .. }) => Ok(Changed::Conflict(message)),
+        Err(error) => Err(connection.explain(&error, &format!("patch {}", what(&path)))),
+    }
 }
 
 /// Makes a claim.

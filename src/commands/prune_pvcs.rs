@@ -2,9 +2,13 @@
 
 mod act;
 mod backup;
+mod files;
+mod look;
+mod report;
 mod table;
 
-pub(in crate::commands) use backup::{CLAIM_UID, VOLUME_UID};
+pub(in crate::commands) use act::in_one_line;
+pub(in crate::commands) use backup::VOLUME_UID;
 
 use std::path::PathBuf;
 
@@ -16,7 +20,8 @@ use crate::cluster::claims;
 use crate::cluster::connect::{Connection, connect, parse_duration};
 use crate::cluster::inventory::Want;
 use crate::error::{Error, Exit, Result};
-use crate::plan::prune::{LeftOver, Wanted, find};
+use crate::plan::prune::phase::Manner;
+use crate::plan::prune::{Found, LeftOver, Unfinished, Wanted, find};
 use crate::render::live::show;
 use crate::render::{Output, ask, render};
 use crate::snapshot::attribution::Fate;
@@ -29,8 +34,9 @@ use table::Listing;
     "Reads StatefulSets, pods, claims, volumes, autoscalers, the pod templates of other workloads, VolumeAttachments and"
     "VolumeSnapshots. On a terminal it asks which claims to delete, none being chosen; elsewhere it only shows, unless"
     "--yes is given. Before it deletes, it writes the manifests of claim and volume to files; then it deletes one claim"
-    "at a time, highest ordinal first, looks again before and after each, and stops at the first surprise. With --retain"
-    "it also patches volumes, with --snapshot it creates VolumeSnapshots."
+    "at a time, highest ordinal first, looks again before and after each, and stops at the first surprise. It patches"
+    "volumes: each keeps its data (reclaim policy Retain) until its PVC is gone and nothing needs it. With --snapshot it"
+    "creates VolumeSnapshots. What a run that was interrupted has left is shown, and finished with the rest."
     ""
     "Examples:"
     "  kubectl sts prune-pvcs postgres -n shop                what is left over, and the choice"
@@ -62,6 +68,9 @@ pub struct Args {
     /// Set the volume's reclaim policy to Retain first, so that the data stays
     #[arg(long)]
     retain: bool,
+    /// Delete PVCs even if you may not patch their volumes; a pod that starts to use one in that moment loses its data
+    #[arg(long, conflicts_with = "retain")]
+    accept_race: bool,
     /// Make a VolumeSnapshot of this class first, and wait until it can be used
     #[arg(long, value_name = "CLASS")]
     snapshot: Option<String>,
@@ -111,7 +120,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         let chosen = sight.choose(&args.names, &args.choice)?;
         seen(&sight)?;
         let found = find(&sight.observed, None, &args.wanted(), chosen, args.is_about_all());
-        let listing = Listing::new(args, &sight, found, None, Vec::new());
+        let listing = Listing::new(args, &sight, found, None, Missing::default());
         return Ok(Answer { view: Box::new(listing), exit: Exit::Good });
     }
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
@@ -125,14 +134,24 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
                 .hint("--include-zero takes the names of sets with 0 replicas"));
         }
     }
-    let found = find(&sight.observed, Some(&around), &args.wanted(), chosen, args.is_about_all());
-    let missing = missing(&connection, args, &found.left_over).await;
-    let left_over = found.left_over.clone();
+    let mut found = find(&sight.observed, Some(&around), &args.wanted(), chosen, args.is_about_all());
+    let missing = missing(&connection, args, &found).await;
+    if missing.may_not_finish {
+        found.hold("forbidden", "you may not patch persistentvolumes");
+    }
+    let (left_over, unfinished) = (found.left_over.clone(), found.unfinished.clone());
+    let unjudged: Vec<String> = found.unjudged().into_iter().map(str::to_owned).collect();
+    let is_empty = found.is_empty();
     let mut listing = Listing::new(args, &sight, found, Some(&around), missing);
     let asking = ask::somebody() && matches!(global.output, Output::Text | Output::Wide) && !args.yes;
     listing.dry = args.dry_run != super::act::DryRun::None;
     let only_shows = args.dry_run == super::act::DryRun::Client || !(args.yes || asking);
-    if left_over.is_empty() || (only_shows && args.dry_run != super::act::DryRun::Server) {
+    if is_empty && args.yes && !listing.dry && !unjudged.is_empty() {
+        listing.acts = true;
+        show(&render(&listing, global.output, streams.look)?)?;
+        return Err(unread(&unjudged));
+    }
+    if is_empty || (only_shows && args.dry_run != super::act::DryRun::Server) {
         return Ok(Answer { view: Box::new(listing), exit: Exit::Good });
     }
     if args.dry_run == super::act::DryRun::Server {
@@ -142,6 +161,11 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         return Ok(Answer { view: Box::new(listing), exit });
     }
     let refusal = listing.refusal();
+    let manner = match (args.retain, listing.missing.may_not_guard) {
+        (true, _) => Manner::Keep,
+        (false, true) => Manner::Unguarded,
+        (false, false) => Manner::Guarded,
+    };
     listing.acts = true;
     show(&render(&listing, global.output, streams.look)?)?;
     if let Some(refusal) = refusal {
@@ -151,18 +175,30 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         return Err(Error::refused("this cluster has no VolumeSnapshots; nothing was written")
             .hint("keep the volumes instead: --retain"));
     }
-    let doomed = if asking { choose(args, left_over)? } else { left_over };
-    if doomed.is_empty() {
+    let (doomed, unfinished) =
+        if asking { choose(args, left_over, unfinished)? } else { (left_over, unfinished) };
+    if doomed.is_empty() && unfinished.is_empty() {
         return Err(Error::refused("nothing was chosen; nothing was written").reason("declined"));
     }
-    zero(args, &doomed, asking)?;
-    if asking && !ask::confirm(&question(args, &doomed))? {
+    zero(args, &doomed, &unfinished, asking)?;
+    if asking && !ask::confirm(&question(args, &doomed, &unfinished))? {
         return Err(Error::refused("declined; nothing was written").reason("declined"));
     }
-    let work = act::Work { connection: &connection, args, output: global.output, wanted: args.wanted() };
-    let report = work.run(doomed).await?;
+    let unjudged = if args.yes { unjudged } else { Vec::new() };
+    let wanted = args.wanted();
+    let work = act::Work { connection: &connection, args, output: global.output, wanted, manner, unjudged };
+    let report = work.run(doomed, unfinished).await?;
     let exit = report.exit();
     Ok(Answer { view: Box::new(report), exit })
+}
+
+/// With `--yes` an empty answer means that nothing is left over. If that is not known, it must not look like it.
+fn unread(unjudged: &[String]) -> Error {
+    let mut error = Error::refused("some PVCs could not be judged; nothing was deleted").reason("unread");
+    for text in unjudged {
+        error = error.because(text);
+    }
+    error.hint("get the permission to list what could not be read, then run the command again")
 }
 
 /// Without the claims themselves there is no answer.
@@ -180,10 +216,24 @@ impl Args {
     }
 }
 
-/// The permissions that are missing, as `kubectl auth can-i` takes them.
-async fn missing(connection: &Connection, args: &Args, left_over: &[LeftOver]) -> Vec<String> {
+/// The permissions that are missing.
+#[derive(Default)]
+struct Missing {
+    /// Without these nothing is done: as `kubectl auth can-i` takes them.
+    needed: Vec<String>,
+    /// Whether volumes that would be destroyed cannot be kept until the end.
+    may_not_guard: bool,
+    /// Whether what an earlier run has left cannot be finished.
+    may_not_finish: bool,
+}
+
+/// Asks for all permissions that the plan needs.
+async fn missing(connection: &Connection, args: &Args, found: &Found) -> Missing {
+    let left_over = &found.left_over;
     let mut namespaces: Vec<&str> =
         left_over.iter().map(|left| left.claim.metadata.namespace.as_str()).collect();
+    namespaces.extend(found.unfinished.iter().map(|left| left.namespace.as_str()));
+    namespaces.sort_unstable();
     namespaces.dedup();
     let snapshots = "snapshot.storage.k8s.io";
     let mut needed = vec![
@@ -192,14 +242,21 @@ async fn missing(connection: &Connection, args: &Args, left_over: &[LeftOver]) -
         ("get", "apps", "statefulsets", true),
         ("get", "", "persistentvolumes", false),
     ];
-    if args.retain {
-        needed.push(("patch", "", "persistentvolumes", false));
+    let mut missing = Missing::default();
+    // A volume that has the policy Retain already is not touched.
+    let is_guarded = |left: &LeftOver| left.fate == Fate::Destroyed;
+    let patches = args.retain || !found.unfinished.is_empty() || left_over.iter().any(is_guarded);
+    if patches && claims::may(connection, "", "patch", "", "persistentvolumes").await == Some(false) {
+        if args.retain {
+            missing.needed.push("patch persistentvolumes".to_owned());
+        }
+        missing.may_not_guard = !args.retain && left_over.iter().any(is_guarded);
+        missing.may_not_finish = !args.retain;
     }
     if args.snapshot.is_some() {
         needed.push(("create", snapshots, "volumesnapshots", true));
         needed.push(("get", snapshots, "volumesnapshots", true));
     }
-    let mut missing = Vec::new();
     for (number, namespace) in namespaces.iter().enumerate() {
         for (verb, group, plural, namespaced) in &needed {
             if !namespaced && number > 0 {
@@ -210,34 +267,41 @@ async fn missing(connection: &Connection, args: &Args, left_over: &[LeftOver]) -
                 let plural =
                     if group.is_empty() { (*plural).to_owned() } else { format!("{plural}.{group}") };
                 let flag = if *namespaced { format!(" -n {namespace}") } else { String::new() };
-                missing.push(format!("{verb} {plural}{flag}"));
+                missing.needed.push(format!("{verb} {plural}{flag}"));
             }
         }
     }
     missing
 }
 
-fn choose(args: &Args, left_over: Vec<LeftOver>) -> Result<Vec<LeftOver>> {
-    let items: Vec<String> = left_over
-        .iter()
-        .map(|left| {
-            format!("{}  {}  {}", left.claim.metadata.name, left.claim.size(), left.fate(args.retain))
-        })
-        .collect();
+fn choose(
+    args: &Args,
+    left_over: Vec<LeftOver>,
+    unfinished: Vec<Unfinished>,
+) -> Result<(Vec<LeftOver>, Vec<Unfinished>)> {
+    let deleted = left_over.iter().map(|left| {
+        format!("{}  {}  {}", left.claim.metadata.name, left.claim.size(), left.fate(args.retain))
+    });
+    let finished = unfinished.iter().map(|left| {
+        let (volume, size) = (&left.volume.metadata.name, left.volume.size());
+        format!("finish: volume {volume} of {}  {size}  {}", left.claim, left.fate(args.retain))
+    });
+    let items: Vec<String> = deleted.chain(finished).collect();
     let chosen = ask::choose("Which to delete? (space chooses, enter goes on)", &items)?;
-    let mut number = 0;
-    Ok(left_over
-        .into_iter()
-        .filter(|_| {
-            number += 1;
-            chosen.contains(&(number - 1))
-        })
-        .collect())
+    let count = left_over.len();
+    let left_over =
+        left_over.into_iter().enumerate().filter(|(at, _)| chosen.contains(at)).map(|(_, left)| left);
+    let unfinished = unfinished.into_iter().enumerate();
+    let unfinished = unfinished.filter(|(at, _)| chosen.contains(&(at + count))).map(|(_, left)| left);
+    Ok((left_over.collect(), unfinished.collect()))
 }
 
 /// A set scaled to 0 looks exactly like one that sleeps: its name must have been typed.
-fn zero(args: &Args, doomed: &[LeftOver], asking: bool) -> Result<()> {
-    let mut sets: Vec<&str> = doomed.iter().filter(|left| left.zero).map(|left| left.set.as_str()).collect();
+fn zero(args: &Args, doomed: &[LeftOver], unfinished: &[Unfinished], asking: bool) -> Result<()> {
+    let deleted = doomed.iter().filter(|left| left.zero).map(|left| left.set.as_str());
+    let finished = unfinished.iter().filter(|left| left.zero).map(|left| left.set.as_str());
+    let mut sets: Vec<&str> = deleted.chain(finished).collect();
+    sets.sort_unstable();
     sets.dedup();
     for set in sets {
         if args.include_zero.as_ref().is_some_and(|names| names.iter().any(|name| name == set)) {
@@ -256,17 +320,22 @@ fn zero(args: &Args, doomed: &[LeftOver], asking: bool) -> Result<()> {
     Ok(())
 }
 
-fn question(args: &Args, doomed: &[LeftOver]) -> String {
+fn question(args: &Args, doomed: &[LeftOver], unfinished: &[Unfinished]) -> String {
     let lost = doomed.iter().filter(|left| match left.fate {
         Fate::Destroyed => !args.retain,
         Fate::Unknown => true,
         Fate::Kept | Fate::NoVolume => false,
     });
-    let lost = lost.count();
-    let ends = match (lost, doomed.len()) {
+    let lost = lost.count() + if args.retain { 0 } else { unfinished.len() };
+    let ends = match (lost, doomed.len() + unfinished.len()) {
         (0, _) => "No data is lost.".to_owned(),
         (lost, all) if lost == all => "Their data is destroyed.".to_owned(),
         (lost, _) => format!("The data of {lost} is destroyed."),
     };
-    format!("{ends} Delete {}?", words::count(doomed.len(), "claim"))
+    let delete = format!("{ends} Delete {}", words::count(doomed.len(), "claim"));
+    match (doomed.len(), unfinished.len()) {
+        (_, 0) => format!("{delete}?"),
+        (0, all) => format!("{ends} Finish {}?", words::count(all, "volume")),
+        (_, all) => format!("{delete} and finish {}?", words::count(all, "volume")),
+    }
 }

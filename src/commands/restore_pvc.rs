@@ -6,13 +6,15 @@ use serde_json::{Value, json};
 
 use super::act::DryRun;
 use super::help;
-use super::prune_pvcs::{CLAIM_UID, VOLUME_UID};
+use super::prune_pvcs::{VOLUME_UID, in_one_line};
 use crate::cli::{Answer, Global, Streams};
 use crate::cluster::Performed;
-use crate::cluster::claims::{self, claim_path, get, until, volume_path};
+use crate::cluster::claims::{self, Changed, claim_path, get, until, volume_path};
 use crate::cluster::connect::{Connection, connect, parse_duration};
 use crate::cluster::decode;
 use crate::error::{Error, Exit, Result};
+use crate::kinds::{CLAIM_UID, EARLIER_POLICY, PersistentVolume, RETAIN};
+use crate::reconcile::Acting;
 use crate::render::live::show;
 use crate::render::{Page, View, ask, render};
 use crate::words;
@@ -21,8 +23,8 @@ use crate::words;
 #[derive(clap::Args, Debug)]
 #[command(after_help = help!(
     "Reads the claim and its volume. Frees the volume from the claim that is gone, makes the claim anew, waits until it is"
-    "bound, and verifies it. It refuses if the claim exists, or if the volume is gone or somebody else's. The volume keeps"
-    "its reclaim policy."
+    "bound, and verifies it. It refuses if the claim exists, or if the volume is gone or somebody else's. A volume that"
+    "prune-pvcs had set to Retain until the end gets its earlier reclaim policy again; with --retain it keeps Retain."
     ""
     "Examples:"
     "  kubectl sts restore-pvc kubectl-sts-backup-20261120-120000/shop.data-db-4.pvc.yaml"
@@ -53,10 +55,31 @@ struct Return {
     seen: Value,
     /// Whether the claim is there already, from an earlier run.
     made: bool,
-    /// Whether there is nothing left to do.
+    /// Whether the claim is bound.
     bound: bool,
+    /// The reclaim policy the volume has to get again.
+    earlier: Option<String>,
     result: String,
 }
+
+impl Return {
+    /// Whether there is nothing left to do.
+    fn is_settled(&self) -> bool {
+        self.bound && self.earlier.is_none()
+    }
+
+    /// The policy that the volume had before prune-pvcs set it to Retain for this very claim.
+    fn noted(&self, volume: &Value) -> Result<Option<String>> {
+        let uid = self.manifest["metadata"]["annotations"][CLAIM_UID].as_str().unwrap_or_default();
+        let volume: PersistentVolume = serde_json::from_value(volume.clone()).map_err(|error| {
+            Error::cluster(format!("volume {} is not as expected", self.volume)).because(error)
+        })?;
+        Ok(volume.earlier_policy(uid).map(str::to_owned))
+    }
+}
+
+/// How much longer a claim may take to be bound after an interruption.
+const HURRY: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
     if !global.from.is_empty() {
@@ -72,8 +95,8 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         }
         returns.push(look(&connection, one).await?);
     }
-    let mut report = Report { returns, acts: false, done: false };
-    let settled = report.returns.iter().all(|one| one.bound);
+    let mut report = Report { returns, acts: false, done: false, stopped: None };
+    let settled = report.returns.iter().all(Return::is_settled);
     if settled || args.dry_run == DryRun::Client {
         return Ok(Answer { view: Box::new(report), exit: Exit::Good });
     }
@@ -81,7 +104,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         let mut exit = Exit::Good;
         for one in report.returns.iter_mut().filter(|one| !one.made) {
             one.result = match claims::create_claim(&connection, &one.namespace, &one.manifest, true).await? {
-                Performed::Conflict(message) => {
+                Performed::Conflict(message) | Performed::TooManyRequests(message) => {
                     exit = Exit::Refused;
                     format!("the server refuses: {message}")
                 }
@@ -106,11 +129,21 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     for one in std::mem::take(&mut report.returns) {
         report.returns.push(look(&connection, one).await?);
     }
-    for one in report.returns.iter_mut().filter(|one| !one.bound) {
-        bring_back(&connection, one, args.timeout).await?;
+    let acting = Acting::begin();
+    for one in report.returns.iter_mut().filter(|one| !one.is_settled()) {
+        if acting.is_interrupted() {
+            report.stopped = Some(("interrupted".to_owned(), Exit::Interrupted));
+            break;
+        }
+        // Whatever goes wrong, what is done and what is left must be told.
+        if let Err(error) = bring_back(&connection, one, args.timeout, &acting).await {
+            report.stopped = Some((in_one_line(&error), error.exit()));
+            break;
+        }
     }
     report.done = true;
-    Ok(Answer { view: Box::new(report), exit: Exit::Good })
+    let exit = report.stopped.as_ref().map_or(Exit::Good, |(_, exit)| *exit);
+    Ok(Answer { view: Box::new(report), exit })
 }
 
 /// Reads a manifest that prune-pvcs wrote.
@@ -139,7 +172,17 @@ fn read(file: &str, asked: Option<&str>, default: &str) -> Result<Return> {
             .hint("a claim that had no volume is made again by its set"));
     }
     let result = String::new();
-    Ok(Return { namespace, name, volume, manifest, seen: Value::Null, made: false, bound: false, result })
+    Ok(Return {
+        namespace,
+        name,
+        volume,
+        manifest,
+        seen: Value::Null,
+        made: false,
+        bound: false,
+        earlier: None,
+        result,
+    })
 }
 
 /// Looks whether it can be brought back.
@@ -151,10 +194,13 @@ async fn look(connection: &Connection, mut one: Return) -> Result<Return> {
     let claim = get(connection, &claim_path(&one.namespace, name)).await?;
     let claim_uid = claim.as_ref().and_then(|claim| claim["metadata"]["uid"].as_str()).unwrap_or_default();
     if let Some(claim) = &claim {
-        if claim["spec"]["volumeName"] != volume.as_str() || !claim["metadata"]["deletionTimestamp"].is_null()
-        {
-            return Err(Error::refused(format!("claim {name} exists already; nothing was written"))
-                .hint(format!("look at it with: kubectl get pvc {name} -n {}", one.namespace)));
+        let is_leaving = !claim["metadata"]["deletionTimestamp"].is_null();
+        if claim["spec"]["volumeName"] != volume.as_str() || is_leaving {
+            let what = match is_leaving {
+                true => format!("claim {name} exists already, and is being deleted; nothing was written"),
+                false => format!("claim {name} exists already; nothing was written"),
+            };
+            return Err(Error::refused(what).reason("exists").hint(in_the_way(&one, claim)));
         }
         one.made = true;
         one.bound = claim["status"]["phase"] == "Bound";
@@ -183,32 +229,57 @@ async fn look(connection: &Connection, mut one: Return) -> Result<Return> {
     if released && seen["spec"]["persistentVolumeReclaimPolicy"] != "Retain" {
         return Err(no("is about to be destroyed (reclaim policy Delete)"));
     }
+    one.earlier = one.noted(&seen)?;
     one.seen = seen;
     Ok(one)
 }
 
-async fn bring_back(connection: &Connection, one: &mut Return, patience: Duration) -> Result<()> {
+/// How to go on when there is a claim of the name, as after a scale-up.
+fn in_the_way(one: &Return, claim: &Value) -> String {
+    let Return { name, namespace, volume, .. } = one;
+    let has = match claim["spec"]["volumeName"].as_str().unwrap_or_default() {
+        "" => "it has no volume".to_owned(),
+        other if other == volume => "it waits for the pods that use it".to_owned(),
+        other => format!("it is on volume {other}, which goes with it if its reclaim policy is Delete"),
+    };
+    let replica = name.rsplit_once('-').map_or("N", |(_, ordinal)| ordinal);
+    format!(
+        "look at it with: kubectl describe pvc {name} -n {namespace} ({has})\n\
+         to use the data of volume {volume} instead: scale the StatefulSet down so that replica {replica} is gone, then\n\
+         kubectl delete pvc {name} -n {namespace} --ignore-not-found\n\
+         and this command again, before you scale up"
+    )
+}
+
+async fn bring_back(
+    connection: &Connection,
+    one: &mut Return,
+    patience: Duration,
+    acting: &Acting,
+) -> Result<()> {
     let (name, volume) = (one.name.clone(), one.volume.clone());
     let no = |what: &str, why: String| Error::refused(format!("{name}: {what}")).because(why);
     if !one.made {
         if one.seen["spec"]["claimRef"]["uid"].is_string() {
-            let free = json!({"claimRef": {"uid": null, "resourceVersion": null}});
+            let free = json!({"spec": {"claimRef": {"uid": null, "resourceVersion": null}}});
             match claims::patch_volume(connection, &one.seen, free).await? {
-                Performed::Done => {}
-                Performed::AlreadySo => {
-                    return Err(no("not brought back", format!("volume {volume} is gone")));
-                }
-                Performed::Conflict(why) | Performed::TooManyRequests(why) => {
-                    return Err(no("not brought back: its volume was changed", why));
+                Changed::Done => {}
+                Changed::Gone => return Err(no("not brought back", format!("volume {volume} is gone"))),
+                Changed::Conflict(why) => return Err(no("not brought back: its volume was changed", why)),
+                Changed::Forbidden(why) => {
+                    return Err(
+                        no("not brought back: its volume may not be patched", why).reason("forbidden")
+                    );
                 }
             }
         }
+        // From here on it goes forward: a volume that is free but reserved is no place to stop.
         if let Some(annotations) = one.manifest["metadata"]["annotations"].as_object_mut() {
             annotations.remove(CLAIM_UID);
             annotations.remove(VOLUME_UID);
         }
         one.manifest["metadata"]["namespace"] = one.namespace.clone().into();
-        if let Performed::Conflict(why) =
+        if let Performed::Conflict(why) | Performed::TooManyRequests(why) =
             claims::create_claim(connection, &one.namespace, &one.manifest, false).await?
         {
             return Err(no("the claim could not be made; its volume is free for it", why)
@@ -216,15 +287,26 @@ async fn bring_back(connection: &Connection, one: &mut Return, patience: Duratio
         }
     }
     let path = claim_path(&one.namespace, &name);
-    let bound = until(patience, || async {
-        let now = get(connection, &path).await?.unwrap_or_default();
-        Ok((now["status"]["phase"] == "Bound").then_some(now))
-    });
-    let Some(claim) = bound.await? else {
+    let bound = |patience: Duration| {
+        until(patience, || async {
+            let now = get(connection, &path).await?.unwrap_or_default();
+            Ok((now["status"]["phase"] == "Bound").then_some(now))
+        })
+    };
+    let (claim, is_interrupted) = tokio::select! {
+        claim = bound(patience) => (claim?, false),
+        () = acting.interrupted() => (bound(patience.min(HURRY)).await?, true),
+    };
+    let Some(claim) = claim else {
+        let look = format!("look at it with: kubectl describe pvc {name} -n {}", one.namespace);
+        if is_interrupted {
+            let what = format!("{name} was made, but is not bound yet: interrupted");
+            return Err(Error::refused(what).ending(Exit::Interrupted).hint(look));
+        }
         let waited = patience.as_secs();
         return Err(Error::refused(format!("{name} was made, but is not bound after {waited}s"))
             .ending(Exit::TimedOut)
-            .hint(format!("look at it with: kubectl describe pvc {name} -n {}", one.namespace)));
+            .hint(look));
     };
     let now = get(connection, &volume_path(&volume)).await?.unwrap_or_default();
     if claim["spec"]["volumeName"] != volume.as_str()
@@ -232,32 +314,97 @@ async fn bring_back(connection: &Connection, one: &mut Return, patience: Duratio
     {
         return Err(no("it is bound, but not to its volume", String::new()));
     }
-    one.result = format!("bound to {volume} again");
     one.bound = true;
-    Ok(())
+    one.result = format!("bound to {volume} again");
+    give_back(connection, one, now).await
+}
+
+/// Gives the volume the reclaim policy that it had before prune-pvcs set it to Retain, now that its claim is there.
+async fn give_back(connection: &Connection, one: &mut Return, mut now: Value) -> Result<()> {
+    let Some(policy) = one.earlier.clone() else { return Ok(()) };
+    let (name, volume) = (one.name.clone(), one.volume.clone());
+    let change = json!({
+        "metadata": {"annotations": {EARLIER_POLICY: null, CLAIM_UID: null}},
+        "spec": {"persistentVolumeReclaimPolicy": policy},
+    });
+    let mut why = String::new();
+    // The volume controller writes to a volume that was just bound.
+    for _ in 0..5 {
+        let is_its = now["spec"]["claimRef"]["name"] == name.as_str()
+            && now["spec"]["claimRef"]["namespace"] == one.namespace.as_str();
+        if !is_its {
+            why = String::from("it is bound to another claim");
+            break;
+        }
+        match claims::patch_volume(connection, &now, change.clone()).await? {
+            Changed::Done => {}
+            Changed::Gone => why = String::from("it is gone"),
+            Changed::Conflict(message) | Changed::Forbidden(message) => why = message,
+        }
+        now = get(connection, &volume_path(&volume)).await?.unwrap_or_default();
+        let spec = &now["spec"];
+        if spec["persistentVolumeReclaimPolicy"] == policy.as_str()
+            && now["metadata"]["annotations"][EARLIER_POLICY].is_null()
+        {
+            one.earlier = None;
+            one.result = format!("bound to {volume} again (reclaim policy {policy})");
+            return Ok(());
+        }
+    }
+    let what = format!(
+        "{name} is bound to volume {volume} again, but the volume still has the reclaim policy {RETAIN}"
+    );
+    Err(Error::refused(what).because(why).hint("run the same command again, to give it back its own"))
 }
 
 struct Report {
     returns: Vec<Return>,
     acts: bool,
     done: bool,
+    /// Why it stopped, and how the process ends.
+    stopped: Option<(String, Exit)>,
+}
+
+impl Report {
+    fn outcome(&self) -> &'static str {
+        match &self.stopped {
+            Some((_, Exit::Interrupted)) => "interrupted",
+            Some(_) => "stopped",
+            None if self.returns.iter().all(Return::is_settled) => "reached",
+            None => "planned",
+        }
+    }
 }
 
 impl View for Report {
     fn text(&self, page: &mut Page) {
         for one in &self.returns {
-            let text = match (one.bound, one.result.as_str()) {
-                (true, "") => format!("nothing to do: it is bound to volume {}", one.volume),
-                (_, "") => {
-                    let policy =
-                        one.seen["spec"]["persistentVolumeReclaimPolicy"].as_str().unwrap_or_default();
+            let policy = one.seen["spec"]["persistentVolumeReclaimPolicy"].as_str().unwrap_or_default();
+            let text = match (one.bound, one.result.as_str(), &one.earlier) {
+                (true, "", None) => format!("nothing to do: it is bound to volume {}", one.volume),
+                (false, "", _) if self.stopped.is_some() => "not brought back yet".to_owned(),
+                (true, "", Some(earlier)) => {
+                    format!(
+                        "it is bound to volume {}, which will get the reclaim policy {earlier} again",
+                        one.volume
+                    )
+                }
+                (false, "", Some(earlier)) => format!(
+                    "will be bound to volume {} again (reclaim policy {policy}, then {earlier} as before)",
+                    one.volume
+                ),
+                (false, "", None) => {
                     format!("will be bound to volume {} again (reclaim policy {policy})", one.volume)
                 }
-                (_, result) => result.to_owned(),
+                (_, result, _) => result.to_owned(),
             };
             page.prose(&format!("{} in {}: {text}", one.name, one.namespace), 2);
         }
-        if !self.acts && self.returns.iter().any(|one| !one.bound) {
+        if let Some((why, _)) = &self.stopped {
+            page.field("stopped", 9, why);
+            page.field("next", 9, "run the same command again: it shows what is left, and asks");
+        }
+        if !self.acts && self.returns.iter().any(|one| !one.is_settled()) {
             page.line("dry run: nothing was written");
         }
     }
@@ -272,7 +419,8 @@ impl View for Report {
         json!({
             "apiVersion": "kubectl-sts/v1",
             "kind": "RestoreResult",
-            "outcome": if self.returns.iter().all(|one| one.bound) { "reached" } else { "planned" },
+            "outcome": self.outcome(),
+            "text": self.stopped.as_ref().map(|(text, _)| text),
             "claims": claims.collect::<Vec<_>>(),
         })
     }

@@ -2,6 +2,14 @@
 
 use super::{Condition, Empty, LabelSelector, Map, Meta, Quantity, Reference, condition, partial};
 
+/// The annotation on a volume that holds the reclaim policy it had before a deletion of its PVC began.
+pub const EARLIER_POLICY: &str = "kubectl-sts/reclaim-policy";
+/// The annotation on a volume that says for which PVC, by uid, the policy was noted; in a backup it says of which PVC the
+/// manifest is.
+pub const CLAIM_UID: &str = "kubectl-sts/claim-uid";
+/// The reclaim policy that keeps a volume when its PVC is deleted.
+pub const RETAIN: &str = "Retain";
+
 partial! {
     /// v1 PersistentVolumeClaim.
     struct PersistentVolumeClaim {
@@ -132,6 +140,16 @@ impl PersistentVolume {
     /// Filesystem or Block.
     pub fn mode(&self) -> &str {
         mode(&self.spec.volume_mode)
+    }
+
+    /// The reclaim policy it had before a deletion of the PVC of this uid began that is not finished. Only a note of ours on
+    /// a volume that is kept counts, and only a policy that gives volumes up: nothing else in it would be obeyed.
+    pub fn earlier_policy(&self, claim_uid: &str) -> Option<&str> {
+        let annotations = &self.metadata.annotations;
+        let is_its = !claim_uid.is_empty() && annotations.get(CLAIM_UID).is_some_and(|uid| uid == claim_uid);
+        let earlier = annotations.get(EARLIER_POLICY).map(String::as_str);
+        let is_kept = self.spec.persistent_volume_reclaim_policy == RETAIN;
+        earlier.filter(|policy| is_its && is_kept && ["Delete", "Recycle"].contains(policy))
     }
 
     /// Whether its `claimRef` names this claim: the same uid, or none yet, which is how a volume is reserved by hand.

@@ -13,8 +13,10 @@ pub type Map = BTreeMap<String, String>;
 
 /// The annotations that mean something to this tool. All others are dropped: users put whole manifests and
 /// credentials into annotations.
-const ANNOTATIONS: [&str; 12] = [
+const ANNOTATIONS: [&str; 14] = [
     "kubectl-sts/canary",
+    "kubectl-sts/claim-uid",
+    "kubectl-sts/reclaim-policy",
     "kubernetes.io/change-cause",
     "kubectl.kubernetes.io/restartedAt",
     "volume.kubernetes.io/selected-node",

@@ -1,5 +1,8 @@
 //! Which claims are left over, in the order in which they are deleted.
 
+pub mod phase;
+mod unfinished;
+
 use std::cmp::Reverse;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,6 +11,9 @@ use crate::kinds::{PersistentVolumeClaim, Quantity, StatefulSet};
 use crate::snapshot::attribution::{Around, Census, Class, Fate, Reason, Verdict, Waivers, unused_for};
 use crate::snapshot::{ClaimName, Observed};
 use crate::words;
+
+use unfinished::Note;
+pub use unfinished::{Held, Unfinished};
 
 /// What is wanted, beyond the names of sets.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +75,10 @@ pub struct Found {
     pub left_over: Vec<LeftOver>,
     /// All others.
     pub rest: Vec<Rest>,
+    /// Volumes that an interrupted run has kept, and that nothing needs, highest ordinal first within a set.
+    pub unfinished: Vec<Unfinished>,
+    /// Volumes that an interrupted run has kept, and that stay.
+    pub held: Vec<Held>,
 }
 
 /// Sorts out the claims of the chosen sets; `all` means that those of no set are of interest too.
@@ -82,7 +92,7 @@ pub fn find(
     let mut found = Found::default();
     let now = observed.taken_at;
     let namespaces = observed.namespaces();
-    for namespace in namespaces.values() {
+    for (name, namespace) in &namespaces {
         let census = Census::new(observed, namespace, around);
         let all = all && namespace.sets.iter().any(|set| chosen(set));
         let mut waivers = Waivers {
@@ -106,14 +116,29 @@ pub fn find(
             }
             found.take(verdict, &census, wanted, now);
         }
+        for volume in observed.volumes.as_deref().unwrap_or_default() {
+            match unfinished::judge(volume, (name, namespace), &census, wanted, &chosen, all) {
+                Some(Note::Unfinished(unfinished)) => found.unfinished.push(*unfinished),
+                Some(Note::Held(held)) => found.held.push(held),
+                None => {}
+            }
+        }
     }
+    // The volume of a PVC that is deleted now is set right with it.
+    let is_left_over = |held: &Held, left: &LeftOver| {
+        let meta = &left.claim.metadata;
+        held.is_bound && (&held.namespace, &held.claim) == (&meta.namespace, &meta.name)
+    };
+    found.held.retain(|held| !found.left_over.iter().any(|left| is_left_over(held, left)));
+    found.unfinished.sort_by(|a, b| a.order().cmp(&b.order()));
     found.left_over.sort_by(|a, b| a.order().cmp(&b.order()));
     found.rest.sort_by(|a, b| (&a.namespace, &a.claim).cmp(&(&b.namespace, &b.claim)));
     found
 }
 
 impl Wanted {
-    fn wants_zero(&self, set: &StatefulSet) -> bool {
+    /// Whether a set scaled to 0 loses its PVCs too.
+    pub fn wants_zero(&self, set: &StatefulSet) -> bool {
         self.zero.as_ref().is_some_and(|names| names.is_empty() || names.contains(&set.metadata.name))
     }
 
@@ -169,6 +194,53 @@ impl Found {
     /// How much the claims that may be deleted take up.
     pub fn size(&self) -> Quantity {
         self.left_over.iter().filter_map(|left| Quantity::parse(left.claim.size())).sum()
+    }
+}
+
+impl Found {
+    /// Leaves what an interrupted run has left as it is.
+    pub fn hold(&mut self, word: &'static str, why: &str) {
+        let reason = || Reason { word, text: why.to_owned() };
+        self.held.extend(self.unfinished.drain(..).map(|left| Held {
+            volume: left.volume.metadata.name,
+            namespace: left.namespace,
+            claim: left.claim,
+            earlier: left.earlier,
+            is_bound: false,
+            reason: reason(),
+        }));
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.left_over.is_empty() && self.unfinished.is_empty()
+    }
+
+    /// What could not be judged because something was not read: the reasons, each once.
+    pub fn unjudged(&self) -> Vec<&str> {
+        let reasons =
+            self.rest.iter().map(|rest| &rest.reason).chain(self.held.iter().map(|held| &held.reason));
+        let mut texts: Vec<&str> = reasons
+            .filter(|reason| ["unchecked", "volume-unseen"].contains(&reason.word))
+            .map(|reason| reason.text.as_str())
+            .collect();
+        texts.sort_unstable();
+        texts.dedup();
+        texts
+    }
+}
+
+impl Unfinished {
+    fn order(&self) -> (&str, &str, Reverse<i32>, &str) {
+        (&self.namespace, &self.set, Reverse(self.ordinal), &self.claim)
+    }
+
+    /// What becomes of the data, in words.
+    pub fn fate(&self, retain: bool) -> &'static str {
+        match retain {
+            true => "the volume is kept (--retain)",
+            false => "the volume and its data will be destroyed",
+        }
     }
 }
 

@@ -3,7 +3,11 @@
 //! Every claim of a namespace ends in exactly one class. A claim is prunable only if nothing speaks against it: doubt
 //! keeps it. This is the one place where that is decided, for what is reported and for what is deleted.
 
+mod again;
+
 use jiff::{SignedDuration, Timestamp};
+
+pub use again::Gone;
 
 use super::names::Index;
 use super::{ClaimName, Namespace, Observed, Seen, Unseen, is_member};
@@ -26,8 +30,19 @@ pub struct Around {
     pub unread: Vec<(&'static str, String)>,
 }
 
-/// Kinds of [`Around`] whose absence proves little, so that not having read them keeps no claim.
+/// Kinds of [`Around`] that prove little, so that not being allowed to read them keeps no claim. Any other failure does: it
+/// may be over at the next try.
 const SUPPORTING: [&str; 2] = ["volumeattachments", "volumesnapshots"];
+
+impl Around {
+    /// What was not read and is needed to call anything left over.
+    fn unread(&self) -> Option<Reason> {
+        let needed =
+            |(kind, why): &&(&str, String)| !(SUPPORTING.contains(kind) && why.starts_with("forbidden"));
+        let unread = self.unread.iter().find(needed);
+        unread.map(|(kind, why)| reason("unchecked", format!("could not be checked: {kind} ({why})")))
+    }
+}
 
 /// Why a claim is in its class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,38 +265,37 @@ impl<'a> Census<'a> {
 
     /// A pod in any phase, scheduled or not.
     fn mounted(&self, claim: &PersistentVolumeClaim, set: &StatefulSet, ordinal: i32) -> Option<Reason> {
-        let (name, replica) = (&claim.metadata.name, set.pod_name(ordinal));
+        let used = claim.condition("Unused").is_some_and(|unused| unused.status == "False");
+        let by_server = || reason("mounted", "the server says that a pod uses it".to_owned());
+        self.pod(&claim.metadata.name, set, ordinal).or_else(|| used.then(by_server))
+    }
+
+    /// A pod that names a PVC, or has the name of its replica.
+    fn pod(&self, name: &str, set: &StatefulSet, ordinal: i32) -> Option<Reason> {
+        let replica = set.pod_name(ordinal);
         if let Some(pod) = self.namespace.mounts(name, &replica) {
             let other = &pod.metadata.name;
-            if pod.claim_names().any(|mounted| mounted == *name) {
+            if pod.claim_names().any(|mounted| mounted == name) {
                 let phase = if pod.status.phase.is_empty() { "Pending" } else { &pod.status.phase };
                 return Some(reason("mounted", format!("pod {other} ({phase}) mounts it")));
             }
             return Some(reason("pod-there", format!("there is a pod {other}")));
         }
-        let used = claim.condition("Unused").is_some_and(|unused| unused.status == "False");
-        used.then(|| reason("mounted", "the server says that a pod uses it".to_owned()))
+        None
     }
 
     /// What will use it without having a pod now.
     fn named(&self, claim: &PersistentVolumeClaim, waivers: &Waivers) -> Option<Reason> {
-        let (name, namespace) = (&claim.metadata.name, &claim.metadata.namespace);
-        let by_set =
-            self.namespace.sets.iter().find(|set| set.spec.template.claim_names().any(|it| it == name));
-        if let Some(set) = by_set {
-            return Some(template("StatefulSet", &set.metadata.name));
+        let template = self.by_template(&claim.metadata.name, &claim.metadata.namespace);
+        if template.is_some() {
+            return template;
         }
-        let copied = self.namespace.copies(name).find(|other| is_source_of(claim, other));
+        let copied = self.namespace.copies(&claim.metadata.name).find(|other| is_source_of(claim, other));
         if let Some(copy) = copied {
             return Some(reason("source", format!("claim {} is made from it", copy.metadata.name)));
         }
         let around = self.around?;
-        let here = |meta: &Meta| meta.namespace == *namespace;
-        let workload = (around.workloads.iter())
-            .find(|workload| here(&workload.metadata) && workload.claim_names().any(|it| it == name));
-        if let Some(workload) = workload {
-            return Some(template(&workload.kind, &workload.metadata.name));
-        }
+        let name = claim.metadata.name.as_str();
         let sources = around.snapshots.iter().map(|it| it.spec.source.persistent_volume_claim_name.as_str());
         let named = self.snapshots.of(sources.enumerate(), name).iter();
         let snapshot = named.filter_map(|at| around.snapshots.get(*at)).find(|snapshot| {
@@ -293,8 +307,19 @@ impl<'a> Census<'a> {
                 format!("VolumeSnapshot {} is made from it", snapshot.metadata.name),
             ));
         }
-        let unread = around.unread.iter().find(|(kind, _)| !SUPPORTING.contains(kind));
-        unread.map(|(kind, why)| reason("unchecked", format!("could not be checked: {kind} ({why})")))
+        around.unread()
+    }
+
+    /// A pod template that names a PVC.
+    fn by_template(&self, name: &str, namespace: &str) -> Option<Reason> {
+        let sets = &self.namespace.sets;
+        if let Some(set) = sets.iter().find(|set| set.spec.template.claim_names().any(|it| it == name)) {
+            return Some(template("StatefulSet", &set.metadata.name));
+        }
+        let here = |workload: &&Workload| workload.metadata.namespace == namespace;
+        let mut workloads = self.around?.workloads.iter().filter(here);
+        let workload = workloads.find(|workload| workload.claim_names().any(|it| it == name))?;
+        Some(template(&workload.kind, &workload.metadata.name))
     }
 
     /// What its volume says.
@@ -350,6 +375,10 @@ impl<'a> Census<'a> {
         }
         let volumes = self.volumes.as_deref().unwrap_or_default();
         let volume = self.namespace.names.wide.volume(volumes, name);
+        // What an interrupted deletion has set to Retain goes in the end.
+        if volume.is_some_and(|volume| volume.earlier_policy(&claim.metadata.uid).is_some()) {
+            return Fate::Destroyed;
+        }
         match volume.map(|volume| volume.spec.persistent_volume_reclaim_policy.as_str()) {
             Some("Delete" | "Recycle") => Fate::Destroyed,
             Some("Retain") => Fate::Kept,

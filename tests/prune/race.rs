@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::data::Data;
 use super::live::{claims, listing, names, scale, set};
 use crate::support::proxy::Proxy;
 use crate::support::{self, Run};
@@ -14,6 +15,7 @@ fn a_scale_up_in_the_last_moment_loses_no_claim() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("race");
     set(&ns, "db", 5);
+    let data = Data::of(&ns, "data-db-4");
     scale(&ns, "db", 2);
     let before = claims(&ns);
     let proxy = Proxy::start(cluster);
@@ -39,8 +41,75 @@ fn a_scale_up_in_the_last_moment_loses_no_claim() {
     assert!(run.stdout.contains("left     data-db-4, data-db-3 and data-db-2"), "{run}");
     assert_eq!(claims(&ns), before, "{run}");
     let list = ns.kubectl_json(&["get", "pvc"]);
-    let going = |claim: &&serde_json::Value| !claim["metadata"]["deletionTimestamp"].is_null();
-    assert_eq!(list["items"].as_array().unwrap().iter().find(going), None);
+    let is_going = |claim: &&serde_json::Value| !claim["metadata"]["deletionTimestamp"].is_null();
+    let going = list["items"].as_array().unwrap().iter().find(is_going);
+    let version = cluster.kubectl(&["version", "-o", "json"]).ok();
+    let version: serde_json::Value = serde_json::from_str(&version).unwrap();
+    let minor: u32 =
+        version["serverVersion"]["minor"].as_str().unwrap().trim_end_matches('+').parse().unwrap();
+    if minor >= 37 {
+        assert_eq!(going, None);
+        assert_eq!(data.policy(), "Delete", "the volume is as it was\n{run}");
+        return;
+    }
+    // An older server cannot tell that the PVC is mounted, and deletes it once the pod is gone. Its data is kept, and the
+    // commands that are printed bring it back to the replica.
+    assert_eq!(going.unwrap()["metadata"]["name"], "data-db-4", "{run}");
+    assert_eq!(data.policy(), "Retain, noted Delete", "{run}");
+    let said = run.stdout.split_once("\nkept ").unwrap().1;
+    let commands: Vec<&str> =
+        said.lines().map(str::trim).filter(|line| line.starts_with("kubectl ")).collect();
+    let kinds: Vec<&str> = commands.iter().map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(kinds, ["scale", "delete", "sts", "scale"], "{run}");
+    for command in commands {
+        let yes = if command.starts_with("kubectl sts ") { " --yes" } else { "" };
+        ns.shell(&format!("{command}{yes}")).code(0);
+    }
+    scale(&ns, "db", 5);
+    data.is_in(&ns, "data-db-4");
+    assert_eq!(data.policy(), "Delete");
+}
+
+#[test]
+fn a_new_pvc_of_the_name_keeps_the_volume_of_the_old() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("race-new");
+    set(&ns, "db", 3);
+    let data = Data::of(&ns, "data-db-2");
+    scale(&ns, "db", 2);
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("b");
+    // The first write keeps the volume, the second deletes the PVC, the third hands the volume back.
+    let (name, volume) = (ns.name.clone(), data.volume.clone());
+    let proxy = crate::support::proxy::Proxy::of(&ns, move |write| {
+        if write == 2 {
+            let label = json!({"metadata": {"labels": {"changed": "meanwhile"}}}).to_string();
+            cluster.kubectl(&["patch", "pv", &volume, "--type=merge", "-p", &label]).ok();
+            cluster.kubectl(&["-n", &name, "scale", "statefulset/db", "--replicas=3"]).ok();
+            cluster.kubectl(&["-n", &name, "rollout", "status", "statefulset/db", "--timeout=90s"]).ok();
+        }
+        crate::support::proxy::Then::Pass
+    });
+    let args = ["prune-pvcs", "db", "--yes", "--server", &proxy.server, "--backup", backup.to_str().unwrap()];
+    let run = ns.sts(&args);
+    assert_eq!(run.code, 4, "{run}");
+    assert!(run.stdout.contains("data-db-2: its PVC is gone, but db-2 needs it"), "{run}");
+    assert_eq!(data.policy(), "Retain, noted Delete", "{run}");
+    // The next run does not touch it either, and says so.
+    let again = ns.sts(&["prune-pvcs", "db", "--yes"]).code(0);
+    assert!(again.stdout.contains(&data.volume) && again.stdout.contains("db-2 needs it"), "{again}");
+    // In the way is a new, empty PVC.
+    let file = backup.join(format!("{}.data-db-2.pvc.yaml", ns.name));
+    let refused = ns.sts(&["restore-pvc", file.to_str().unwrap(), "--yes"]).code(4);
+    assert!(refused.stderr.contains("kubectl delete pvc data-db-2"), "{refused}");
+    let said = run.stdout.split_once("\nkept ").unwrap().1;
+    for command in said.lines().map(str::trim).filter(|line| line.starts_with("kubectl ")) {
+        let yes = if command.starts_with("kubectl sts ") { " --yes" } else { "" };
+        ns.shell(&format!("{command}{yes}")).code(0);
+    }
+    scale(&ns, "db", 3);
+    data.is_in(&ns, "data-db-2");
+    assert_eq!(data.policy(), "Delete");
 }
 
 #[test]

@@ -1,28 +1,35 @@
-//! Deleting, one claim at a time, looking before and after.
+//! Deleting, one PVC at a time: look, decide, write, look again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::Args;
 use super::backup::Backup;
+use super::look::{Item, look};
+use super::report::{Done, Kept, Report};
 use crate::cluster::Performed;
-use crate::cluster::claims::{self, claim_path, get, set_path, until, volume_path};
+use crate::cluster::claims::{self, Changed};
 use crate::cluster::connect::Connection;
-use crate::cluster::inventory::{Want, observe};
 use crate::error::{Error, Exit, Result};
-use crate::kinds::StatefulSet;
-use crate::plan::prune::{LeftOver, Wanted, find};
+use crate::kinds::{CLAIM_UID, EARLIER_POLICY, RETAIN, StatefulSet};
+use crate::plan::prune::phase::{Claim, End, Manner, Phase, State, Volume, next};
+use crate::plan::prune::{LeftOver, Unfinished, Wanted};
+use crate::reconcile::Acting;
+use crate::render::Output;
 use crate::render::live::show;
-use crate::render::{Output, Page, View};
-use crate::snapshot::Scope;
-use crate::words;
+use crate::snapshot::attribution::Reason;
 
-/// How long a deleted claim may take to be gone; only the claim protection controller is waited for.
+/// How long a deleted PVC may take to be gone; only controllers of Kubernetes are waited for.
 const GOING: Duration = Duration::from_secs(60);
+/// How much longer it may take after an interruption.
+const HURRY: Duration = Duration::from_secs(5);
 /// How long a snapshot may take.
 const SNAPSHOT: Duration = Duration::from_secs(600);
+/// How often a write is tried against conflicts.
+const TRIES: u32 = 6;
 
 /// The work that was agreed to.
 pub(super) struct Work<'a> {
@@ -30,23 +37,20 @@ pub(super) struct Work<'a> {
     pub args: &'a Args,
     pub output: Output,
     pub wanted: Wanted,
+    pub manner: Manner,
+    /// What could not be judged because it could not be read.
+    pub unjudged: Vec<String>,
 }
 
-/// What came of it.
-pub(super) struct Report {
-    done: Vec<Done>,
-    left: Vec<String>,
-    surprise: Option<String>,
-    folder: PathBuf,
-}
-
-/// A claim that is gone.
-struct Done {
-    namespace: String,
-    claim: String,
-    volume: String,
-    fate: &'static str,
-    file: PathBuf,
+/// How it ended with one PVC.
+struct Ended {
+    end: End,
+    claim: Claim,
+    set: Option<StatefulSet>,
+    /// Whether this run has deleted the PVC.
+    sent: bool,
+    /// The reclaim policy that the volume was given back to.
+    handed: Option<String>,
 }
 
 /// Has the server check each deletion, without effect.
@@ -65,179 +69,240 @@ pub(super) async fn check(connection: &Connection, doomed: &[LeftOver]) -> Resul
     Ok(results)
 }
 
-impl Work<'_> {
-    /// Writes all manifests, then deletes claim by claim, and stops at the first surprise.
-    pub(super) async fn run(mut self, doomed: Vec<LeftOver>) -> Result<Report> {
-        let backup = Backup::open(self.args.backup.as_deref())?;
-        let mut files = Vec::new();
-        for left in &doomed {
-            files.push(backup.write(self.connection, left).await?);
+/// The reason of a deletion that takes too long.
+const HELD: &str = "held";
+
+/// What was not meant to come of one PVC.
+fn surprise(end: &End, item: &Item, is_gone: bool, sent: bool) -> Option<String> {
+    let volume = &item.volume;
+    let text = match end {
+        End::Done if sent || !item.was_there => return None,
+        End::Done => "it was deleted by another client".to_owned(),
+        End::Stays(Reason { word: "changed" | "another" | "gone", text }) => text.clone(),
+        End::Stays(Reason { text, .. }) => format!("not deleted any more: {text}"),
+        End::Kept(Reason { word: HELD, text }) => {
+            format!("its deletion was asked for, but {text}; until then volume {volume} is kept")
         }
-        backup.readme(&files, &doomed)?;
-        self.tell(&format!("manifests written to {}", backup.folder.display()));
-        let mut report = Report { done: Vec::new(), left: Vec::new(), surprise: None, folder: backup.folder };
-        let mut rest = doomed.iter().zip(files);
-        for (left, file) in rest.by_ref() {
-            let meta = &left.claim.metadata;
-            // Whatever goes wrong, what is done and what is left must be told.
-            let surprise = match self.remove(left).await {
-                Ok(surprise) => surprise,
-                Err(error) => Some((false, error.to_string().trim_start_matches("error: ").to_owned())),
+        End::Late(Reason { word: HELD, text }) => format!("its deletion was asked for, but {text}"),
+        End::Kept(Reason { text, .. }) => {
+            let how = match is_gone {
+                true => format!("its PVC is gone, but {text}"),
+                false => format!("it was changed in the last moment: {text}; its deletion waits for that"),
             };
-            if surprise.as_ref().is_none_or(|(gone, _)| *gone) {
-                report.done.push(Done {
-                    namespace: meta.namespace.clone(),
-                    claim: meta.name.clone(),
-                    volume: left.claim.spec.volume_name.clone(),
-                    fate: left.fate(self.args.retain),
-                    file,
-                });
-            } else {
-                report.left.push(meta.name.clone());
+            format!("{how}; volume {volume} keeps the data (reclaim policy Retain)")
+        }
+        End::Late(Reason { text, .. }) => match is_gone {
+            true => format!("it is gone, but {text}: its next user gets a new, empty PVC"),
+            false => format!(
+                "it was changed in the last moment: {text}; its deletion waits for that, and then volume {volume} \
+                 goes too"
+            ),
+        },
+    };
+    Some(text)
+}
+
+/// Whether an interruption was asked for by now.
+fn is_interrupted(acting: &Acting) -> bool {
+    acting.is_interrupted()
+}
+
+impl Work<'_> {
+    /// Writes all manifests, then deletes PVC by PVC, and stops at the first surprise.
+    pub(super) async fn run(mut self, doomed: Vec<LeftOver>, unfinished: Vec<Unfinished>) -> Result<Report> {
+        let acting = Acting::begin();
+        let retain = self.args.retain;
+        let mut backup = Backup::open(self.args.backup.as_deref(), retain)?;
+        let mut rest: Vec<(Item, Option<PathBuf>)> = Vec::new();
+        // What an earlier run has left half done comes first.
+        for left in &unfinished {
+            backup.write_volume(self.connection, left).await?;
+            rest.push((Item::unfinished(left, retain), None));
+        }
+        for left in &doomed {
+            if is_interrupted(&acting) {
+                return Err(Error::refused("interrupted; nothing was changed").ending(Exit::Interrupted));
             }
-            if let Some((_, text)) = surprise {
-                report.surprise = Some(format!("{}: {text}", meta.name));
+            let file = backup.write(self.connection, left).await?;
+            rest.push((Item::of(left, retain), Some(file)));
+        }
+        backup.finish()?;
+        self.tell(&format!("manifests written to {}", backup.path().display()));
+        let mut report = Report::new(backup.path(), std::mem::take(&mut self.unjudged));
+        let mut rest = rest.into_iter();
+        for (item, file) in rest.by_ref() {
+            if is_interrupted(&acting) {
+                report.is_interrupted = true;
+                report.left.push(item.claim);
+                break;
+            }
+            // Whatever goes wrong, what is done and what is left must be told.
+            match self.remove(&item, &acting).await {
+                Ok(ended) => self.take(&mut report, item, file.as_deref(), ended, is_interrupted(&acting)),
+                Err(error) => {
+                    report.stop(&item.claim, &in_one_line(&error), error.exit());
+                    report.left.push(item.claim);
+                }
+            }
+            report.is_interrupted = is_interrupted(&acting);
+            if report.has_stopped() {
                 break;
             }
         }
-        report.left.extend(rest.map(|(left, _)| left.claim.metadata.name.clone()));
+        report.left.extend(rest.map(|(item, _)| item.claim));
+        report.is_interrupted &= !report.left.is_empty() || report.has_stopped();
         Ok(report)
     }
 
-    /// Removes one claim. A surprise says whether the claim was deleted all the same.
-    async fn remove(&mut self, left: &LeftOver) -> Result<Option<(bool, String)>> {
-        let meta = &left.claim.metadata;
-        // Nothing is written for a claim that is not deleted in the end.
-        let prepares = self.args.retain || self.args.snapshot.is_some();
-        if prepares && let Some(surprise) = self.still(left).await?.err() {
-            return Ok(Some((false, surprise)));
+    /// Notes what became of one PVC.
+    fn take(&self, report: &mut Report, item: Item, file: Option<&Path>, ended: Ended, is_interrupted: bool) {
+        let Ended { end, claim, set, sent, handed } = ended;
+        let is_gone = matches!(claim, Claim::Gone | Claim::Replaced);
+        let surprise = surprise(&end, &item, is_gone, sent);
+        let is_held =
+            matches!(&end, End::Kept(Reason { word: HELD, .. }) | End::Late(Reason { word: HELD, .. }));
+        if matches!(&end, End::Kept(_) | End::Late(_)) && !is_held {
+            let is_kept = matches!(end, End::Kept(_));
+            report.kept.push(Kept::of(&item, set.as_ref(), file, is_kept));
         }
-        if self.args.retain {
-            self.retain(left).await?;
-        }
-        if let Some(class) = &self.args.snapshot {
-            let name = format!("{}-{}", meta.name, meta.uid.get(..8).unwrap_or_default());
-            self.wanted.own_snapshots.push(name.clone());
-            claims::snapshot(self.connection, &meta.namespace, &meta.name, class, &name, SNAPSHOT).await?;
-            self.tell(&format!("{}: VolumeSnapshot {name} can be used", meta.name));
-        }
-        // The snapshot controller holds the claim a moment longer than the snapshot takes.
-        let mut tries = if self.args.snapshot.is_some() { 30 } else { 0 };
-        let fresh = loop {
-            match self.still(left).await? {
-                Ok(fresh) => break fresh,
-                Err(_) if tries > 0 => tokio::time::sleep(Duration::from_secs(1)).await,
-                Err(surprise) => return Ok(Some((false, surprise))),
+        match &surprise {
+            Some(text) => {
+                let exit = if is_held && is_interrupted { Exit::Interrupted } else { Exit::Refused };
+                report.stop(&item.claim, text, exit);
             }
-            tries -= 1;
+            None => {
+                let what = if item.was_there { "deleted" } else { "finished" };
+                let handed = handed.as_deref().map_or(String::new(), |policy| {
+                    format!("; volume {} has the reclaim policy {policy} again", item.volume)
+                });
+                self.tell(&format!("{}: {what}{handed}", item.claim));
+            }
+        }
+        match (is_gone, item.was_there, file) {
+            (true, true, Some(file)) => report.done.push(Done {
+                namespace: item.namespace,
+                claim: item.claim,
+                volume: item.volume,
+                fate: if matches!(end, End::Kept(_)) { "the volume is kept" } else { item.fate },
+                file: file.to_owned(),
+            }),
+            (true, false, _) if surprise.is_none() => report.finished.push((item.volume, item.claim)),
+            _ => report.left.push(item.claim),
+        }
+    }
+
+    /// Removes one PVC: looks, decides, writes, and looks again, until nothing is left to do.
+    async fn remove(&mut self, item: &Item, acting: &Acting) -> Result<Ended> {
+        let mut course = Course {
+            item,
+            last: None,
+            sent: false,
+            refused: None,
+            pending: None,
+            tries: TRIES,
+            since: None,
+            until: None,
         };
-        match claims::delete(self.connection, &fresh.claim, false).await? {
-            Performed::Done => {}
-            Performed::AlreadySo => return Ok(Some((true, "somebody else has deleted it".to_owned()))),
-            Performed::Conflict(message) | Performed::TooManyRequests(message) => {
-                return Ok(Some((
-                    false,
-                    format!("it was changed in the last moment, so it was not deleted: {message}"),
-                )));
+        let mut snapshot_tries = if self.args.snapshot.is_some() { 30 } else { 0 };
+        let mut has_snapshot = self.args.snapshot.is_none() || !item.was_there;
+        let mut handed = None;
+        loop {
+            let looked = look(self.connection, item, &self.wanted).await?;
+            let state = course.state(&looked.state);
+            let against = state.against.as_ref().map(|against| against.word);
+            // The snapshot controller holds the PVC a moment longer than the snapshot takes.
+            let is_held = self.args.snapshot.is_some() && has_snapshot && against == Some("finalizer");
+            if is_held && snapshot_tries > 0 && state.claim == Claim::There {
+                snapshot_tries -= 1;
+                sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+            let phase = next(self.manner, &state);
+            // The lists are younger than the PVC that was read first.
+            if state.claim == Claim::There && matches!(against, Some("gone" | "deleting")) {
+                course.again(&format!("PVC {} is being deleted by another client", item.claim))?;
+                continue;
+            }
+            course.verify(&phase)?;
+            if !has_snapshot && matches!(phase, Phase::Guard | Phase::Keep | Phase::Delete) {
+                self.snapshot(item, acting).await?;
+                has_snapshot = true;
+                continue;
+            }
+            if let (Phase::Delete, Some(Phase::Keep)) = (&phase, &course.last) {
+                self.tell(&format!("{}: volume {} has the reclaim policy Retain", item.claim, item.volume));
+            }
+            match phase {
+                Phase::End(end) => {
+                    return Ok(Ended { end, claim: state.claim, set: looked.set, sent: course.sent, handed });
+                }
+                Phase::Wait => {
+                    if let Some(end) = course.wait(&state, acting).await {
+                        return Ok(Ended {
+                            end,
+                            claim: state.claim,
+                            set: looked.set,
+                            sent: course.sent,
+                            handed,
+                        });
+                    }
+                }
+                Phase::Delete => match &looked.fresh {
+                    Some(fresh) => course.deleted(claims::delete(self.connection, &fresh.claim, false).await),
+                    None => Ok(()),
+                }?,
+                Phase::Guard | Phase::Keep | Phase::HandBack(_) | Phase::PutBack(_) => {
+                    let change = change(&phase, item, &state);
+                    let changed = claims::patch_volume(self.connection, &looked.volume, change).await?;
+                    if let (Changed::Done, Phase::HandBack(policy)) = (&changed, &phase) {
+                        handed = Some(policy.clone());
+                    }
+                    self.changed(&mut course, phase, changed)?;
+                }
             }
         }
-        let surprise = self.after(left).await?;
-        if surprise.is_none() {
-            self.tell(&format!("{}: deleted", meta.name));
-        }
-        Ok(surprise.map(|text| (true, text)))
     }
 
-    /// Reads everything again, and judges the claim as if for the first time; the set last, as it decides.
-    async fn still(&self, left: &LeftOver) -> Result<std::result::Result<LeftOver, String>> {
-        let meta = &left.claim.metadata;
-        let scope = Scope::Namespace(meta.namespace.clone());
-        let observed = observe(self.connection, scope.clone(), Want::Claims).await?;
-        let around = claims::around(self.connection, &scope).await;
-        let is_its = |set: &StatefulSet| set.metadata.name == left.set;
-        let found = find(&observed, Some(&around), &self.wanted, is_its, false);
-        let same = |other: &&LeftOver| other.claim.metadata.name == meta.name;
-        let Some(fresh) = found.left_over.iter().find(same) else {
-            let rest = found.rest.iter().find(|rest| rest.claim == meta.name);
-            return Ok(Err(match rest {
-                Some(rest) => format!("not deleted any more: {}", rest.reason.text),
-                None => "it is gone".to_owned(),
-            }));
-        };
-        if fresh.claim.metadata.uid != meta.uid || fresh.set_uid != left.set_uid {
-            return Ok(Err("it is another one than was shown, of the same name".to_owned()));
-        }
-        let was = observed.sets.iter().find(|set| is_its(set));
-        let now = self.set(left).await?;
-        let stands = was.zip(now.as_ref()).is_some_and(|(was, now)| {
-            now.metadata.uid == was.metadata.uid
-                && now.metadata.generation == was.metadata.generation
-                && now.status.replicas == was.status.replicas
-        });
-        Ok(if stands { Ok(fresh.clone()) } else { Err(format!("{} was changed meanwhile", left.set)) })
-    }
-
-    async fn set(&self, left: &LeftOver) -> Result<Option<StatefulSet>> {
-        let found = get(self.connection, &set_path(&left.claim.metadata.namespace, &left.set)).await?;
-        found.map(serde_json::from_value).transpose().map_err(|error| {
-            Error::cluster(format!("StatefulSet {} is not as expected", left.set)).because(error)
-        })
-    }
-
-    /// Keeps the volume, and verifies it.
-    async fn retain(&self, left: &LeftOver) -> Result<()> {
-        let name = &left.claim.spec.volume_name;
-        if name.is_empty() {
-            return Ok(());
-        }
-        let path = volume_path(name);
-        let no =
-            |why: String| Error::refused(format!("volume {name} could not be set to Retain")).because(why);
-        let seen = get(self.connection, &path).await?.ok_or_else(|| no("it is gone".to_owned()))?;
-        let policy = "persistentVolumeReclaimPolicy";
-        if seen["spec"][policy] != "Retain" {
-            let spec = json!({policy: "Retain"});
-            if let Performed::Conflict(why) = claims::patch_volume(self.connection, &seen, spec).await? {
-                return Err(no(why));
+    /// What follows from the answer to a change of the volume.
+    fn changed(&mut self, course: &mut Course<'_>, phase: Phase, changed: Changed) -> Result<()> {
+        let (claim, volume) = (&course.item.claim, &course.item.volume);
+        match changed {
+            Changed::Done => course.last = Some(phase),
+            Changed::Gone => course.again(&format!("volume {volume} is gone"))?,
+            Changed::Conflict(message) => course.again(&message)?,
+            Changed::Forbidden(message) if phase == Phase::Guard && self.args.accept_race => {
+                self.manner = Manner::Unguarded;
+                self.tell(&format!(
+                    "{claim}: volume {volume} cannot be kept until the end (--accept-race): {message}"
+                ));
+            }
+            Changed::Forbidden(message) if phase == Phase::Guard => {
+                return Err(race(&format!("volume {volume} may not be patched; {claim} was not deleted"))
+                    .because(message));
+            }
+            Changed::Forbidden(message) => {
+                return Err(Error::refused(format!("volume {volume} may not be patched; it is kept"))
+                    .because(message)
+                    .reason("forbidden"));
             }
         }
-        let now = get(self.connection, &path).await?.unwrap_or_default();
-        let is_its = now["spec"]["claimRef"]["uid"] == left.claim.metadata.uid.as_str();
-        if now["spec"][policy] != "Retain" || !is_its {
-            return Err(no("it is not as it was set".to_owned()));
-        }
-        self.tell(&format!("{}: volume {name} has the reclaim policy Retain", left.claim.metadata.name));
         Ok(())
     }
 
-    /// Looks whether the claim goes, and whether anybody wants it now.
-    async fn after(&self, left: &LeftOver) -> Result<Option<String>> {
-        let meta = &left.claim.metadata;
-        let path = claim_path(&meta.namespace, &meta.name);
-        let gone = until(GOING, || async {
-            let now = get(self.connection, &path).await?;
-            let is_it = now.as_ref().is_some_and(|now| now["metadata"]["uid"] == meta.uid.as_str());
-            if is_it && self.wants_it(left).await? {
-                return Ok(Some(true));
+    async fn snapshot(&mut self, item: &Item, acting: &Acting) -> Result<()> {
+        let Some(class) = &self.args.snapshot else { return Ok(()) };
+        let name = format!("{}-{}", item.claim, item.uid.get(..8).unwrap_or_default());
+        self.wanted.own_snapshots.push(name.clone());
+        let made = claims::snapshot(self.connection, &item.namespace, &item.claim, class, &name, SNAPSHOT);
+        tokio::select! {
+            made = made => made?,
+            () = acting.interrupted() => {
+                let what = format!("interrupted while VolumeSnapshot {name} was made; {} was not deleted", item.claim);
+                return Err(Error::refused(what).ending(Exit::Interrupted));
             }
-            Ok((!is_it).then_some(now.is_some()))
-        });
-        let gone = gone.await?;
-        let replica = format!("{}-{}", left.set, left.ordinal);
-        if gone == Some(true) || self.wants_it(left).await? {
-            return Ok(Some(format!(
-                "{} was scaled up meanwhile: {replica} gets a new, empty claim once this one is gone",
-                left.set
-            )));
         }
-        Ok(gone.is_none().then(|| {
-            let waited = GOING.as_secs();
-            format!("its deletion was asked for, but it is still there after {waited}s: something holds it")
-        }))
-    }
-
-    async fn wants_it(&self, left: &LeftOver) -> Result<bool> {
-        Ok(self.set(left).await?.is_some_and(|set| set.in_range(left.ordinal)))
+        self.tell(&format!("{}: VolumeSnapshot {name} can be used", item.claim));
+        Ok(())
     }
 
     fn tell(&self, line: &str) {
@@ -248,54 +313,137 @@ impl Work<'_> {
     }
 }
 
-impl Report {
-    /// How the process ends.
-    pub(super) fn exit(&self) -> Exit {
-        if self.surprise.is_some() { Exit::Refused } else { Exit::Good }
-    }
+/// An error as a part of an account.
+pub(in crate::commands) fn in_one_line(error: &Error) -> String {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join("; ").trim_start_matches("error: ").to_owned()
 }
 
-impl View for Report {
-    fn text(&self, page: &mut Page) {
-        page.gap();
-        let all = words::count(self.done.len(), "claim");
-        page.line(&format!("{all} deleted"));
-        if let Some(surprise) = &self.surprise {
-            page.field("stopped", 9, surprise);
+/// Why a PVC whose volume cannot be kept until the end is not deleted.
+pub(super) fn race(what: &str) -> Error {
+    Error::refused(what)
+        .reason("last-moment-race")
+        .hint("a pod that starts to use the PVC in the moment of its deletion would lose its data: the volume must be set to Retain until then\nget patch on persistentvolumes, or take the risk: --accept-race")
+}
+
+/// The change of a volume that a phase makes, as a merge patch without preconditions.
+fn change(phase: &Phase, item: &Item, state: &State) -> Value {
+    let (policy, note) = match phase {
+        Phase::HandBack(policy) | Phase::PutBack(policy) => (policy.as_str(), Value::Null),
+        Phase::Guard => match &state.volume {
+            Volume::Its { policy, .. } => (RETAIN, policy.as_str().into()),
+            _ => (RETAIN, Value::Null),
+        },
+        _ => (RETAIN, Value::Null),
+    };
+    let of = if note.is_null() { Value::Null } else { item.uid.as_str().into() };
+    json!({
+        "metadata": {"annotations": {EARLIER_POLICY: note, CLAIM_UID: of}},
+        "spec": {"persistentVolumeReclaimPolicy": policy},
+    })
+}
+
+/// What was done so far about one PVC.
+struct Course<'a> {
+    item: &'a Item,
+    /// The write that the server has accepted last.
+    last: Option<Phase>,
+    /// Whether it has accepted the deletion.
+    sent: bool,
+    /// Why it has refused the deletion: the server's message.
+    refused: Option<String>,
+    /// Whether there was a note of an earlier run, whose deletion may still arrive.
+    pending: Option<bool>,
+    /// How many conflicts are left.
+    tries: u32,
+    /// Since when it waits.
+    since: Option<Instant>,
+    /// Until when it waits.
+    until: Option<Instant>,
+}
+
+impl Course<'_> {
+    /// The state, with what only this run knows.
+    fn state(&mut self, seen: &State) -> State {
+        let is_noted = matches!(&seen.volume, Volume::Its { noted: Some(_), .. });
+        let pending = *self.pending.get_or_insert(is_noted);
+        let mut state = State { pending, ..seen.clone() };
+        if let (Claim::There, Some(message)) = (state.claim, &self.refused) {
+            let why = state.against.as_ref().map_or(message, |against| &against.text);
+            let text = format!("it was changed in the last moment, so it was not deleted: {why}");
+            state.against = Some(Reason { word: "changed", text });
         }
-        if !self.left.is_empty() {
-            page.field("left", 9, &words::list(&self.left, 8));
-        }
-        for done in self.done.iter().filter(|done| done.fate.starts_with("the volume is kept")) {
-            let command = format!("kubectl sts restore-pvc {} -n {}", done.file.display(), done.namespace);
-            page.command("back", 9, &command);
-        }
-        page.field("backup", 9, &self.folder.display().to_string());
+        state
     }
 
-    fn json(&self) -> Value {
-        let done = self.done.iter().map(|done| {
-            json!({
-                "namespace": done.namespace, "name": done.claim, "volume": done.volume,
-                "ifDeleted": done.fate, "manifest": done.file.display().to_string(),
-            })
-        });
-        json!({
-            "apiVersion": "kubectl-sts/v1",
-            "kind": "PruneResult",
-            "outcome": if self.surprise.is_some() { "stopped" } else { "reached" },
-            "text": self.surprise,
-            "deleted": done.collect::<Vec<_>>(),
-            "left": self.left,
-            "backup": self.folder.display().to_string(),
-        })
+    /// A write that was answered with success has to be seen.
+    fn verify(&self, phase: &Phase) -> Result<()> {
+        let Item { claim, volume, .. } = self.item;
+        let what = match phase {
+            Phase::Delete if self.sent => format!("PVC {claim} was deleted, but it is there as before"),
+            Phase::Delete | Phase::Wait | Phase::End(_) => return Ok(()),
+            write if self.last.as_ref() == Some(write) => {
+                format!("volume {volume} was patched, but its reclaim policy is as before")
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::cluster(format!("the server answered that {what}")))
     }
 
-    fn names(&self) -> Vec<String> {
-        self.done.iter().map(|done| format!("persistentvolumeclaim/{}", done.claim)).collect()
+    /// Counts a conflict.
+    fn again(&mut self, why: &str) -> Result<()> {
+        self.tries -= 1;
+        if self.tries > 0 {
+            return Ok(());
+        }
+        let Item { claim, volume, .. } = self.item;
+        Err(Error::refused(format!("{claim} or its volume {volume} keeps changing")).because(why))
     }
 
-    fn is_streamed(&self) -> bool {
-        true
+    fn deleted(&mut self, answer: Result<Performed>) -> Result<()> {
+        match answer? {
+            Performed::Done => {
+                self.sent = true;
+                self.last = Some(Phase::Delete);
+                Ok(())
+            }
+            Performed::AlreadySo => self.again("the PVC is gone"),
+            Performed::Conflict(message) | Performed::TooManyRequests(message) => {
+                self.refused = Some(message);
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits a little; says how it ended when it has taken too long.
+    async fn wait(&mut self, state: &State, acting: &Acting) -> Option<End> {
+        self.since.get_or_insert_with(Instant::now);
+        let until = *self.until.get_or_insert_with(|| Instant::now() + GOING);
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let held = || {
+                let what = if state.claim == Claim::Leaving {
+                    "it is still there"
+                } else {
+                    "its volume is not released"
+                };
+                let waited = self.since.map_or(0, |since| since.elapsed().as_secs());
+                let text = format!("{what} after {waited}s: something holds it");
+                Reason { word: HELD, text }
+            };
+            let why = state.against.clone().unwrap_or_else(held);
+            let is_kept = matches!(&state.volume, Volume::Its { policy, .. } if policy == RETAIN);
+            return Some(if is_kept { End::Kept(why) } else { End::Late(why) });
+        }
+        let pause = sleep(left.min(Duration::from_millis(300)));
+        tokio::select! {
+            () = pause => {}
+            () = acting.interrupted() => {
+                self.until = Some(until.min(Instant::now() + HURRY));
+                sleep(left.min(Duration::from_millis(300))).await;
+            }
+        }
+        None
     }
 }

@@ -1,146 +1,232 @@
-//! The manifests that are written before a claim is deleted, and how they bring it back.
+//! The manifests that are written before a PVC is deleted, and how they bring it back.
 
-use std::fs;
-use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::files::{Failed, Folder};
 use crate::cluster::claims::{claim_path, get, volume_path};
 use crate::cluster::connect::Connection;
+use crate::cluster::decode;
 use crate::error::{Error, Result};
-use crate::plan::prune::LeftOver;
+use crate::kinds::{CLAIM_UID, EARLIER_POLICY, RETAIN};
+use crate::plan::prune::{LeftOver, Unfinished};
 use crate::render::yaml;
 
-/// The claim and the volume these manifests were taken from.
-pub const CLAIM_UID: &str = "kubectl-sts/claim-uid";
+/// The annotation that says of which volume, by uid, a manifest is.
 pub const VOLUME_UID: &str = "kubectl-sts/volume-uid";
+/// The field of a volume that says what becomes of it.
+const POLICY: &str = "persistentVolumeReclaimPolicy";
+
+/// How a README of ours begins.
+const HEAD: &str = "# PVCs deleted by kubectl sts prune-pvcs
+
+Each PVC is in a file NAMESPACE.PVC.pvc.yaml, its volume in NAMESPACE.PVC.pv.yaml. As long as the volume exists (phase
+Released, reclaim policy Retain), the PVC can be bound to it again. If the volume was destroyed with the PVC (reclaim
+policy Delete), these files do not bring the data back.
+";
+const README: &str = "README.md";
 
 /// A folder of manifests.
 pub(super) struct Backup {
-    /// Where it is.
-    pub folder: PathBuf,
+    folder: Folder,
+    /// Whether the volumes are kept for good.
+    retain: bool,
+    /// What each file has to hold.
+    files: Vec<(String, String)>,
+    /// What the README has to say.
+    sections: Vec<Section>,
+}
+
+struct Section {
+    heading: String,
+    body: String,
 }
 
 impl Backup {
-    /// Makes the folder, which may exist only if it was named.
-    pub(super) fn open(named: Option<&Path>) -> Result<Backup> {
-        let (folder, made) = if let Some(folder) = named {
-            (folder.to_owned(), fs::create_dir_all(folder))
-        } else {
-            let now = Timestamp::now().strftime("%Y%m%d-%H%M%S");
-            let first = PathBuf::from(format!("./kubectl-sts-backup-{now}"));
-            let more = (2..100).map(|number| PathBuf::from(format!("./kubectl-sts-backup-{now}-{number}")));
-            let mut made = (first.clone(), fs::create_dir(&first));
-            // Another one may have begun in the same second.
-            for folder in more {
-                if !matches!(&made.1, Err(error) if error.kind() == ErrorKind::AlreadyExists) {
-                    break;
-                }
-                made = (folder.clone(), fs::create_dir(folder));
-            }
-            made
-        };
-        made.map_err(|error| {
-            Error::refused(format!("could not make {}; nothing was deleted", folder.display())).because(error)
-        })?;
-        Ok(Backup { folder })
+    /// Opens the folder, which may exist only if it was named.
+    pub(super) fn open(named: Option<&Path>, retain: bool) -> Result<Backup> {
+        let folder = Folder::open(named).map_err(|failed| unwritten("could not create", failed))?;
+        Ok(Backup { folder, retain, files: Vec::new(), sections: Vec::new() })
     }
 
-    /// Writes the manifests of a claim and its volume as they are on the server now.
-    pub(super) async fn write(&self, connection: &Connection, left: &LeftOver) -> Result<PathBuf> {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// Writes the manifests of a PVC and its volume as they are on the server now.
+    pub(super) async fn write(&mut self, connection: &Connection, left: &LeftOver) -> Result<PathBuf> {
         let meta = &left.claim.metadata;
         let gone =
-            || Error::refused(format!("claim {} is not as it was shown; nothing was deleted", meta.name));
+            || Error::refused(format!("PVC {} changed after it was shown; nothing was changed", meta.name));
         let claim = get(connection, &claim_path(&meta.namespace, &meta.name)).await?.ok_or_else(gone)?;
-        if claim["metadata"]["uid"] != meta.uid.as_str() {
+        let volume_name = &left.claim.spec.volume_name;
+        let bound_to = claim["spec"]["volumeName"].as_str().unwrap_or_default();
+        if claim["metadata"]["uid"] != meta.uid.as_str() || bound_to != volume_name {
             return Err(gone());
         }
-        let volume = match left.claim.spec.volume_name.as_str() {
+        let volume = match volume_name.as_str() {
             "" => None,
             name => Some(get(connection, &volume_path(name)).await?.ok_or_else(gone)?),
         };
         let volume_uid = volume.as_ref().map(|volume| volume["metadata"]["uid"].clone());
-        let mut plain = stripped(claim, "v1", "PersistentVolumeClaim");
+        let mut plain = stripped(claim, "PersistentVolumeClaim");
         plain["metadata"]["annotations"][CLAIM_UID] = meta.uid.as_str().into();
         if let Some(uid) = volume_uid {
             plain["metadata"]["annotations"][VOLUME_UID] = uid;
         }
         let stem = format!("{}.{}", meta.namespace, meta.name);
-        // What a run that was interrupted has left tells of the time before it, when the volume had its own policy.
-        let is_kept = |name: &str| fs::exists(self.folder.join(name)).unwrap_or(false);
-        let (claim_file, volume_file) = (format!("{stem}.pvc.yaml"), format!("{stem}.pv.yaml"));
-        let before = fs::read_to_string(self.folder.join(&claim_file)).unwrap_or_default();
-        let kept = before.contains(&format!("{CLAIM_UID}: {}\n", meta.uid));
-        let path = match kept {
-            true => self.folder.join(&claim_file),
-            false => self.file(&claim_file, &yaml(&plain)?)?,
-        };
-        if let Some(volume) = volume.filter(|_| !(kept && is_kept(&volume_file))) {
-            let mut plain = stripped(volume, "v1", "PersistentVolume");
-            if let Some(reference) = plain["spec"]["claimRef"].as_object_mut() {
-                reference.remove("uid");
-                reference.remove("resourceVersion");
-            }
-            self.file(&volume_file, &yaml(&plain)?)?;
+        let name = format!("{stem}.pvc.yaml");
+        self.file(&name, &plain)?;
+        if let Some(volume) = volume {
+            self.file(&format!("{stem}.pv.yaml"), &self.volume(volume, &meta.uid))?;
         }
-        Ok(path)
-    }
-
-    /// Says how to bring the claims back.
-    pub(super) fn readme(&self, files: &[PathBuf], doomed: &[LeftOver]) -> Result<()> {
-        let head = "# Claims deleted by kubectl sts prune-pvcs\n\n\
-            Each claim is in a file NAMESPACE.CLAIM.pvc.yaml, its volume in NAMESPACE.CLAIM.pv.yaml. As long as the volume is\n\
-            there (phase Released, reclaim policy Retain), the claim can be bound to it again. If the volume was destroyed\n\
-            with the claim (reclaim policy Delete), these files do not bring the data back.\n";
-        let path = self.folder.join("README.md");
-        let before = fs::read_to_string(&path).unwrap_or_default();
-        let mut text = if before.is_empty() { head.to_owned() } else { String::new() };
-        for (file, left) in files.iter().zip(doomed) {
-            let meta = &left.claim.metadata;
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            if before.contains(&format!("restore-pvc {name} ")) {
-                continue;
-            }
-            text.push_str(&format!(
-                "\n## {} of {} in {}\n\n    kubectl sts restore-pvc {name} -n {}\n",
-                meta.name, left.set, meta.namespace, meta.namespace
+        let mut body = format!("\n    kubectl sts restore-pvc {name} -n {}\n", meta.namespace);
+        if !volume_name.is_empty() {
+            body.push_str(&format!(
+                "\nor, without this plugin:\n\n    kubectl patch pv {volume_name} --type=merge -p \
+                 '{{\"spec\":{{\"claimRef\":{{\"uid\":null,\"resourceVersion\":null}}}}}}'\n    kubectl create -f {name}\n",
             ));
-            if !left.claim.spec.volume_name.is_empty() {
-                text.push_str(&format!(
-                    "\nor, without this plugin:\n\n    kubectl patch pv {} --type=merge -p \
-                     '{{\"spec\":{{\"claimRef\":{{\"uid\":null,\"resourceVersion\":null}}}}}}'\n    kubectl create -f {name}\n",
-                    left.claim.spec.volume_name
-                ));
+        }
+        let heading = format!("\n## {} of {} in {}\n", meta.name, left.set, meta.namespace);
+        self.sections.push(Section { heading, body });
+        Ok(self.folder.path.join(name))
+    }
+
+    /// Writes the manifest of a volume whose PVC is gone; that of the PVC is in the backup of the run that deleted it.
+    pub(super) async fn write_volume(&mut self, connection: &Connection, left: &Unfinished) -> Result<()> {
+        let name = &left.volume.metadata.name;
+        let gone =
+            || Error::refused(format!("volume {name} changed after it was shown; nothing was changed"));
+        let volume = get(connection, &volume_path(name)).await?.ok_or_else(gone)?;
+        if volume["metadata"]["uid"] != left.volume.metadata.uid.as_str() {
+            return Err(gone());
+        }
+        let volume = self.volume(volume, &left.claim_uid);
+        self.file(&format!("{}.{}.pv.yaml", left.namespace, left.claim), &volume)
+    }
+
+    /// The volume as it can be created again, with the reclaim policy that it had before any run of ours; with `--retain`
+    /// with the one it will have, so that it is the same before and after.
+    fn volume(&self, volume: Value, claim_uid: &str) -> Value {
+        let mut plain = stripped(volume, "PersistentVolume");
+        if let Some(annotations) = plain["metadata"]["annotations"].as_object_mut() {
+            let is_its = annotations.get(CLAIM_UID).is_some_and(|uid| *uid == claim_uid);
+            annotations.remove(CLAIM_UID);
+            let earlier = annotations.remove(EARLIER_POLICY);
+            if let Some(earlier) = earlier.filter(|_| is_its) {
+                plain["spec"][POLICY] = earlier;
             }
         }
-        let file = fs::OpenOptions::new().create(true).append(true).open(&path);
-        file.and_then(|file| written(file, &text)).map_err(|error| unwritten(&path, error))
+        if self.retain {
+            plain["spec"][POLICY] = RETAIN.into();
+        }
+        if let Some(reference) = plain["spec"]["claimRef"].as_object_mut() {
+            reference.remove("uid");
+            reference.remove("resourceVersion");
+        }
+        plain
     }
 
-    /// Another backup is never written over.
-    fn file(&self, name: &str, text: &str) -> Result<PathBuf> {
-        let path = self.folder.join(name);
-        let file = fs::File::create_new(&path).and_then(|file| written(file, text));
-        file.map(|()| path.clone()).map_err(|error| unwritten(&path, error))
+    /// Says how to bring the PVCs back; then everything is read again, and compared. Only what is on the disk counts.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        self.readme()?;
+        self.folder.sync().map_err(|failed| unwritten("could not write", failed))?;
+        for (name, text) in &self.files {
+            let found = self.folder.read(name).map_err(|failed| unwritten("could not read back", failed))?;
+            if found.as_ref() != Some(text) {
+                let path = self.folder.path.join(name);
+                return Err(Error::refused(format!(
+                    "{} does not hold what was written to it; nothing was changed",
+                    path.display()
+                ))
+                .reason("backup"));
+            }
+        }
+        Ok(())
+    }
+
+    fn readme(&mut self) -> Result<()> {
+        let before = self.folder.read(README).map_err(|failed| unwritten("could not read", failed))?;
+        let mut text = before.clone().unwrap_or_else(|| HEAD.to_owned());
+        let differs = || self.differs(README);
+        if !text.strip_prefix(HEAD).is_some_and(is_whole) {
+            return Err(differs());
+        }
+        for Section { heading, body } in &self.sections {
+            match text.split_once(heading.as_str()) {
+                Some((_, rest)) if rest.starts_with(body.as_str()) => {}
+                Some(_) => return Err(differs()),
+                None => text.push_str(&format!("{heading}{body}")),
+            }
+        }
+        if before.as_ref() != Some(&text) {
+            let written = self.folder.replace(README, &text);
+            written.map_err(|failed| unwritten("could not write", failed))?;
+        }
+        self.files.push((README.to_owned(), text));
+        Ok(())
+    }
+
+    /// Writes a manifest. One that is there counts only if it says the same: it can be of another PVC, of another time, or
+    /// half a file.
+    fn file(&mut self, name: &str, object: &Value) -> Result<()> {
+        let text = yaml(object)?;
+        let kept = self.folder.read(name).map_err(|failed| unwritten("could not read", failed))?;
+        let text = match kept {
+            Some(kept) if kept == text || is_same(&kept, &text) => kept,
+            Some(_) => return Err(self.differs(name)),
+            None => {
+                let written = self.folder.create(name, &text);
+                written.map_err(|failed| unwritten("could not write", failed))?;
+                text
+            }
+        };
+        self.files.push((name.to_owned(), text));
+        Ok(())
+    }
+
+    fn differs(&self, name: &str) -> Error {
+        let path = self.folder.path.join(name);
+        Error::refused(format!(
+            "{} exists, and is not what would be written now; nothing was changed",
+            path.display()
+        ))
+        .reason("backup")
+        .hint("give another folder: --backup DIR")
     }
 }
 
-fn written(mut file: fs::File, text: &str) -> std::io::Result<()> {
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
-fn unwritten(path: &Path, error: std::io::Error) -> Error {
-    Error::refused(format!("could not write {}; nothing was deleted", path.display()))
+fn unwritten(what: &str, (path, error): Failed) -> Error {
+    Error::refused(format!("{what} {}; nothing was changed", path.display()))
         .because(error)
+        .reason("backup")
         .hint("give another folder: --backup DIR")
 }
 
+/// Whether these are sections of a README, each of them whole.
+fn is_whole(sections: &str) -> bool {
+    let mut parts = sections.split("\n## ");
+    let is_section = |part: &str| {
+        let (title, body) = part.split_once("\n\n    kubectl sts restore-pvc ")?;
+        let (file, rest) = body.split_once(" -n ")?;
+        let (_, rest) = rest.split_once('\n')?;
+        let ends = rest.is_empty() || rest.ends_with(&format!("\n    kubectl create -f {file}\n"));
+        Some(ends && !title.contains('\n'))
+    };
+    parts.next() == Some("") && parts.all(|part| is_section(part) == Some(true))
+}
+
+/// Whether two manifests say the same, however they are written.
+fn is_same(one: &str, other: &str) -> bool {
+    let read = |text: &str| decode::documents("backup", text).ok();
+    read(one).is_some_and(|one| one.len() == 1 && read(other) == Some(one))
+}
+
 /// The object as it can be created again.
-fn stripped(mut object: Value, version: &str, kind: &str) -> Value {
-    object["apiVersion"] = version.into();
+fn stripped(mut object: Value, kind: &str) -> Value {
+    object["apiVersion"] = "v1".into();
     object["kind"] = kind.into();
     if let Some(members) = object.as_object_mut() {
         members.remove("status");
@@ -149,7 +235,7 @@ fn stripped(mut object: Value, version: &str, kind: &str) -> Value {
         meta.retain(|key, _| ["name", "namespace", "labels", "annotations"].contains(&key.as_str()));
         let annotations = meta.entry("annotations").or_insert_with(|| json!({}));
         if let Some(annotations) = annotations.as_object_mut() {
-            // With these the volume controller takes the claim for bound, and for lost.
+            // With these the volume controller takes the PVC for bound, and for lost.
             annotations.remove("pv.kubernetes.io/bind-completed");
             annotations.remove("pv.kubernetes.io/bound-by-controller");
             annotations.remove("kubectl.kubernetes.io/last-applied-configuration");

@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::Args;
+use super::act::race;
+use super::{Args, Missing};
 use crate::cli::Sight;
 use crate::error::Error;
-use crate::plan::prune::{Found, LeftOver, Rest};
+use crate::kinds::{CLAIM_UID, EARLIER_POLICY};
+use crate::plan::prune::{Found, Held, LeftOver, Rest, Unfinished};
 use crate::render::{Column, Page, Table, View};
 use crate::snapshot::attribution::Around;
 use crate::words;
@@ -25,7 +27,8 @@ pub(super) struct Listing {
     pub dry: bool,
     /// What the server would say to each deletion.
     pub checked: Vec<(String, String)>,
-    missing: Vec<String>,
+    pub missing: Missing,
+    accept_race: bool,
     unread: Vec<(String, String)>,
     recorded: bool,
 }
@@ -36,7 +39,7 @@ impl Listing {
         sight: &Sight,
         found: Found,
         around: Option<&Around>,
-        missing: Vec<String>,
+        missing: Missing,
     ) -> Listing {
         let observed = &sight.observed;
         let unseen = [
@@ -69,6 +72,7 @@ impl Listing {
             dry: false,
             checked: Vec::new(),
             missing,
+            accept_race: args.accept_race,
             unread: unseen.chain(unread).collect(),
             recorded: around.is_none(),
         }
@@ -76,9 +80,13 @@ impl Listing {
 
     /// Why nothing is deleted, where a permission is missing.
     pub(super) fn refusal(&self) -> Option<Error> {
-        let first = self.missing.first()?;
+        let needed = &self.missing.needed;
+        let Some(first) = needed.first() else {
+            let is_refused = self.missing.may_not_guard && !self.accept_race;
+            return is_refused.then(|| race("you may not patch persistentvolumes; nothing was deleted"));
+        };
         Some(
-            Error::refused(format!("you may not {}; nothing was written", words::list(&self.missing, 4)))
+            Error::refused(format!("you may not {}; nothing was written", words::list(needed, 4)))
                 .reason("forbidden")
                 .hint(format!("check with: kubectl auth can-i {first}")),
         )
@@ -117,6 +125,46 @@ impl Listing {
             table.row(None, cells);
         }
         page.table(&table);
+    }
+
+    /// What an interrupted run has left: volumes that are kept, though their PVC is gone.
+    fn unfinished(&self, page: &mut Page) {
+        for left in &self.found.unfinished {
+            let Unfinished { claim, namespace, earlier, volume, .. } = left;
+            let (name, size) = (&volume.metadata.name, volume.size());
+            let place = if self.several { format!(" in {namespace}") } else { String::new() };
+            let becomes =
+                if self.retain { "Retain, for good".to_owned() } else { format!("Retain → {earlier}") };
+            let text = format!(
+                "volume {name} ({size}) of {claim}{place}, which an interrupted run deleted: reclaim policy {becomes}; {}",
+                left.fate(self.retain)
+            );
+            page.prose(&format!("finish: {text}"), 8);
+        }
+        for held in &self.found.held {
+            let Held { volume, namespace, claim, earlier, reason, .. } = held;
+            let place = if self.several { format!(" in {namespace}") } else { String::new() };
+            let text = format!(
+                "volume {volume} of {claim}{place} has the reclaim policy Retain since a run that was interrupted, before \
+                 {earlier}, and keeps it: {}",
+                reason.text
+            );
+            page.prose(&format!("kept: {text}"), 6);
+            // In a recording a name can be anything, and a command must be safe to paste.
+            let is_name = |name: &String| {
+                let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+                name.bytes().all(is_plain) && !name.starts_with('-')
+            };
+            if ![volume, claim, namespace].into_iter().all(is_name) {
+                continue;
+            }
+            if held.is_bound && reason.word == "bound" {
+                page.command("  its policy again:", 20, &put_back(volume, earlier));
+            } else {
+                let command = format!("kubectl sts restore-pvc {namespace}.{claim}.pvc.yaml -n {namespace}");
+                page.command("  from its backup:", 20, &command);
+            }
+        }
     }
 
     fn kept(&self, page: &mut Page) {
@@ -164,9 +212,9 @@ impl Listing {
 impl View for Listing {
     fn text(&self, page: &mut Page) {
         let left = &self.found.left_over;
-        if left.is_empty() {
+        if left.is_empty() && self.found.unfinished.is_empty() {
             page.line(&format!("no claim {} can be told to be left over", self.place));
-        } else {
+        } else if !left.is_empty() {
             let belong = if left.len() == 1 { "belongs to a replica" } else { "belong to replicas" };
             let count = words::count(left.len(), "claim");
             page.line(&format!("{count} ({}) {belong} their set no longer has:", self.found.size()));
@@ -177,6 +225,7 @@ impl View for Listing {
                 }
             }
         }
+        self.unfinished(page);
         if self.show_kept && !self.found.rest.is_empty() {
             self.kept(page);
         } else if !self.found.rest.is_empty() {
@@ -185,13 +234,19 @@ impl View for Listing {
         for (kind, why) in &self.unread {
             page.prose(&format!("not looked at: {kind} ({why})"), 15);
         }
-        for missing in &self.missing {
+        for missing in &self.missing.needed {
             page.prose(&format!("not allowed: you may not {missing}, without which nothing is deleted"), 13);
+        }
+        if self.missing.may_not_guard {
+            let race = "not allowed: you may not patch persistentvolumes, so volumes cannot be kept until the end: a pod \
+                that starts to use a PVC in the moment of its deletion loses its data";
+            let needs = if self.accept_race { " (--accept-race)" } else { "; deleting needs --accept-race" };
+            page.prose(&format!("{race}{needs}"), 13);
         }
         for (claim, result) in &self.checked {
             page.prose(&format!("check: delete {claim}: {result}"), 7);
         }
-        if !left.is_empty() && !self.acts && !self.recorded {
+        if !self.found.is_empty() && !self.acts && !self.recorded {
             page.prose(
                 if self.dry {
                     "dry run: nothing was written"
@@ -214,6 +269,19 @@ impl View for Listing {
                 "reason": rest.reason.word, "because": rest.reason.text,
             })
         });
+        let unfinished = self.found.unfinished.iter().map(|left| {
+            json!({
+                "namespace": left.namespace, "claim": left.claim, "volume": left.volume.metadata.name,
+                "set": left.set, "ordinal": left.ordinal, "size": left.volume.size(),
+                "reclaimPolicy": left.earlier, "ifFinished": left.fate(self.retain),
+            })
+        });
+        let held = self.found.held.iter().map(|held| {
+            json!({
+                "namespace": held.namespace, "claim": held.claim, "volume": held.volume,
+                "reclaimPolicy": held.earlier, "reason": held.reason.word, "because": held.reason.text,
+            })
+        });
         let unread = self.unread.iter().map(|(kind, why)| json!({"kind": kind, "why": why}));
         let checks = self.checked.iter().map(|(claim, result)| json!({"claim": claim, "result": result}));
         json!({
@@ -224,19 +292,33 @@ impl View for Listing {
             "others": rest.collect::<Vec<_>>(),
             "size": self.found.size().to_string(),
             "notLookedAt": unread.collect::<Vec<_>>(),
-            "notAllowed": self.missing,
+            "notAllowed": self.missing.needed,
+            "mayNotKeepVolumes": self.missing.may_not_guard,
+            "unfinished": unfinished.collect::<Vec<_>>(),
+            "held": held.collect::<Vec<_>>(),
             "checks": checks.collect::<Vec<_>>(),
         })
     }
 
     fn names(&self) -> Vec<String> {
         let name = |left: &LeftOver| format!("persistentvolumeclaim/{}", left.claim.metadata.name);
-        self.found.left_over.iter().map(name).collect()
+        let volume = |left: &Unfinished| format!("persistentvolume/{}", left.volume.metadata.name);
+        let finished = self.found.unfinished.iter().map(volume);
+        self.found.left_over.iter().map(name).chain(finished).collect()
     }
 
     fn is_streamed(&self) -> bool {
         self.acts
     }
+}
+
+/// The command that gives a volume its reclaim policy again, without our notes.
+fn put_back(volume: &str, policy: &str) -> String {
+    let change = json!({
+        "metadata": {"annotations": {EARLIER_POLICY: null, CLAIM_UID: null}},
+        "spec": {"persistentVolumeReclaimPolicy": policy},
+    });
+    format!("kubectl patch pv {volume} --type=merge -p '{change}'")
 }
 
 fn left_json(left: &LeftOver, retain: bool) -> Value {

@@ -1,0 +1,318 @@
+//! Killed at every write of prune-pvcs and restore-pvc: data is never lost, and the next run ends it.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::data::Data;
+use super::live::{names, scale, set};
+use crate::support::proxy::{Proxy, Then};
+use crate::support::{self, Namespace, PATIENCE, Run};
+
+/// Runs through a proxy that stops at a write, and kills the program there. False if it ended by itself before.
+fn killed(ns: &Namespace, args: &[&str], write: usize, then: Then) -> bool {
+    let proxy = Proxy::of(ns, move |count| if count == write { then } else { Then::Pass });
+    let mut command = ns.sts_command(args);
+    command.args(["--server", &proxy.server]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    ns.wait("the write, or the end", PATIENCE, || {
+        if proxy.has_stopped() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return Ok(true);
+        }
+        child.try_wait().unwrap().map_or(Err("it runs".to_owned()), |status| {
+            assert!(status.success(), "{args:?} ends with {status}");
+            Ok(false)
+        })
+    })
+}
+
+/// Each write lost and muted, a few at once, each in a namespace of its own.
+fn at_every_write(hint: &str, writes: usize, test: impl Fn(&Namespace, usize, Then) + Sync) {
+    let Some(cluster) = support::cluster() else { return };
+    let cases: Vec<(usize, Then)> =
+        (0..writes).flat_map(|write| [(write, Then::Lose), (write, Then::Mute)]).collect();
+    for some in cases.chunks(3) {
+        std::thread::scope(|scope| {
+            for (write, then) in some {
+                let test = &test;
+                scope.spawn(move || test(&cluster.namespace(&format!("{hint}-{write}")), *write, *then));
+            }
+        });
+    }
+}
+
+/// A set whose replicas 1 and 2 are gone, and what is on their volumes.
+fn left_over(ns: &Namespace) -> [Data; 2] {
+    set(ns, "db", 3);
+    let data = ["data-db-2", "data-db-1"].map(|claim| Data::of(ns, claim));
+    scale(ns, "db", 1);
+    data
+}
+
+fn prune<'a>(folder: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    [&["prune-pvcs", "db", "--yes", "--backup", folder.to_str().unwrap()], more].concat()
+}
+
+/// A kill, and then the same command again: everything is as without the kill.
+#[test]
+fn a_run_that_was_killed_is_finished_by_the_next() {
+    // Keep the volume, delete the PVC, hand the volume back; and begin the next.
+    at_every_write("killed", 4, |ns, write, then| {
+        let data = left_over(ns);
+        let folder = tempfile::tempdir().unwrap();
+        let args = prune(folder.path(), &[]);
+        assert!(killed(ns, &args, write, then), "{write} {then:?}");
+        let (nth, phase) = (write / 3, write % 3);
+        // Nothing but the last write gives a volume up, and whatever was not begun is untouched.
+        let is_given_up = phase == 2 && then == Then::Mute;
+        assert!(data[nth].is_there() || is_given_up, "{write} {then:?}");
+        assert!(nth == 1 || data[1].is_there() && data[1].policy() == "Delete", "{write} {then:?}");
+        // The PVC is gone, and its volume waits.
+        if phase == 2 && then == Then::Lose || phase == 1 && then == Then::Mute {
+            let volume = &data[nth].volume;
+            ns.wait("the volume to be released", PATIENCE, || {
+                let phase = data[nth].find().unwrap()["status"]["phase"].clone();
+                if phase == "Released" { Ok(()) } else { Err(phase.to_string()) }
+            });
+            assert_eq!(data[nth].policy(), "Retain, noted Delete", "{write} {then:?}");
+            let shown = ns.sts(&["prune-pvcs", "db"]).code(0);
+            assert!(shown.stdout.contains(&format!("finish: volume {volume}")), "{shown}");
+            let shown: Value = serde_json::from_str(&ns.sts(&["prune-pvcs", "-o", "json"]).ok()).unwrap();
+            assert_eq!(shown["unfinished"][0]["volume"], volume.as_str(), "{shown}");
+        }
+        let run = ns.sts(&args).code(0);
+        assert_eq!(names(ns), ["data-db-0"], "{run}");
+        data.iter().for_each(Data::wait_destroyed);
+        let run = ns.sts(&args).code(0);
+        assert!(run.stdout.contains("can be told to be left over"), "{run}");
+    });
+}
+
+/// A kill, and then replica 2 comes back: its data is there, or the backup brings it back.
+#[test]
+fn a_run_that_was_killed_loses_nothing_that_is_needed_again() {
+    at_every_write("needed", 3, |ns, write, then| {
+        let data = left_over(ns);
+        let folder = tempfile::tempdir().unwrap();
+        let args = prune(folder.path(), &[]);
+        assert!(killed(ns, &args, write, then), "{write} {then:?}");
+        if write == 2 && then == Then::Mute {
+            return; // All was done; the volume goes.
+        }
+        scale(ns, "db", 3);
+        assert!(data[0].is_there(), "{write} {then:?}");
+        // The next run takes nothing away.
+        let run = ns.sts(&args).code(0);
+        assert!(data[0].is_there() && data[1].is_there(), "{write} {then:?} {run}");
+        let bound = ns.kubectl_json(&["get", "pvc", "data-db-2"])["spec"]["volumeName"].clone();
+        if bound == data[0].volume.as_str() {
+            // The PVC was never deleted. A policy that is still Retain is said, with the command that sets it back.
+            if data[0].policy() != "Delete" {
+                let command = run
+                    .stdout
+                    .lines()
+                    .find_map(|line| line.split_once("its policy again: ").map(|(_, command)| command));
+                ns.shell(command.unwrap_or_else(|| panic!("{run}"))).code(0);
+            }
+        } else {
+            assert_eq!(data[0].policy(), "Retain, noted Delete", "{run}");
+            assert!(run.stdout.contains(&data[0].volume), "{run}");
+            scale(ns, "db", 2);
+            ns.delete(&["pvc", "data-db-2"]);
+            let file = folder.path().join(format!("{}.data-db-2.pvc.yaml", ns.name));
+            ns.sts(&["restore-pvc", file.to_str().unwrap(), "--yes"]).code(0);
+            scale(ns, "db", 3);
+        }
+        data[0].is_in(ns, "data-db-2");
+        assert_eq!(data[0].policy(), "Delete", "{write} {then:?}");
+    });
+}
+
+#[test]
+fn retain_that_was_killed_keeps_the_volume_for_good() {
+    // Keep the volume, delete the PVC.
+    at_every_write("retained", 2, |ns, write, then| {
+        let data = left_over(ns);
+        let folder = tempfile::tempdir().unwrap();
+        let args = prune(folder.path(), &["--retain"]);
+        assert!(killed(ns, &args, write, then), "{write} {then:?}");
+        if then == Then::Mute {
+            assert_eq!(data[0].policy(), "Retain");
+        }
+        ns.sts(&args).code(0);
+        assert_eq!(names(ns), ["data-db-0"]);
+        for data in &data {
+            assert_eq!(data.policy(), "Retain");
+            assert!(data.is_there());
+        }
+        let file = |claim: &str| folder.path().join(format!("{}.{claim}.pvc.yaml", ns.name));
+        let (one, two) = (file("data-db-1"), file("data-db-2"));
+        ns.sts(&["restore-pvc", one.to_str().unwrap(), two.to_str().unwrap(), "--yes"]).code(0);
+        data[0].is_in(ns, "data-db-2");
+        data[1].is_in(ns, "data-db-1");
+        assert_eq!(data[0].policy(), "Retain", "the user has chosen it");
+        for data in &data {
+            let policy = json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}}).to_string();
+            ns.cluster.kubectl(&["patch", "pv", &data.volume, "--type=merge", "-p", &policy]).ok();
+        }
+    });
+}
+
+#[test]
+fn restore_that_was_killed_is_finished_by_the_next() {
+    // Free the volume, create the PVC, give the volume its policy back.
+    at_every_write("restored", 3, |ns, write, then| {
+        let data = left_over(ns);
+        let folder = tempfile::tempdir().unwrap();
+        assert!(killed(ns, &prune(folder.path(), &[]), 1, Then::Mute));
+        ns.wait("the volume to be released", PATIENCE, || {
+            let phase = data[0].find().unwrap()["status"]["phase"].clone();
+            if phase == "Released" { Ok(()) } else { Err(phase.to_string()) }
+        });
+        let file = folder.path().join(format!("{}.data-db-2.pvc.yaml", ns.name));
+        let args = ["restore-pvc", file.to_str().unwrap(), "--yes"];
+        assert!(killed(ns, &args, write, then), "{write} {then:?}");
+        assert!(data[0].is_there(), "{write} {then:?}");
+        // prune-pvcs in between does not take the volume for one that nothing needs.
+        if write > 0 || then == Then::Mute {
+            let shown: Value = serde_json::from_str(&ns.sts(&["prune-pvcs", "-o", "json"]).ok()).unwrap();
+            assert_eq!(shown["unfinished"], json!([]), "{write} {then:?}");
+        }
+        ns.sts(&args).code(0);
+        data[0].is_in(ns, "data-db-2");
+        assert_eq!(data[0].policy(), "Delete", "{write} {then:?}");
+        let run = ns.sts(&args).code(0);
+        assert!(run.stdout.contains("nothing to do"), "{run}");
+    });
+}
+
+/// Sends SIGINT while a write is under way, which then goes through. What it wrote, and its exit code.
+fn interrupted(ns: &Namespace, args: &[&str], write: usize) -> Run {
+    let pid = Arc::new(Mutex::new(None));
+    let known = Arc::clone(&pid);
+    let proxy = Proxy::of(ns, move |count| {
+        if count == write {
+            let pid: u32 = known.lock().unwrap().unwrap();
+            let sent = Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap();
+            assert!(sent.success());
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        Then::Pass
+    });
+    let mut command = ns.sts_command(args);
+    command.args(["--server", &proxy.server]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut lock = pid.lock().unwrap();
+    let child = command.spawn().unwrap();
+    *lock = Some(child.id());
+    drop(lock);
+    let output = child.wait_with_output().unwrap();
+    Run {
+        command: format!("{args:?}, interrupted at write {write}"),
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+#[test]
+fn an_interruption_ends_at_the_next_pvc_with_an_account() {
+    let Some(cluster) = support::cluster() else { return };
+    std::thread::scope(|scope| {
+        for write in 0..3 {
+            scope.spawn(move || {
+                let ns = cluster.namespace(&format!("interrupted-{write}"));
+                let data = left_over(&ns);
+                let folder = tempfile::tempdir().unwrap();
+                let args = prune(folder.path(), &[]);
+                let run = interrupted(&ns, &args, write).code(130);
+                for text in [
+                    "data-db-2: deleted",
+                    "1 claim deleted",
+                    "interrupted",
+                    "left     data-db-1",
+                    "same command",
+                ] {
+                    assert!(run.stdout.contains(text), "{text} is not in {run}");
+                }
+                assert_eq!(names(&ns), ["data-db-0", "data-db-1"], "{run}");
+                data[0].wait_destroyed();
+                assert_eq!(data[1].policy(), "Delete");
+                assert!(data[1].is_there());
+                ns.sts(&args).code(0);
+                data[1].wait_destroyed();
+            });
+        }
+    });
+}
+
+#[test]
+fn an_interruption_of_restore_ends_at_the_next_pvc_with_an_account() {
+    let Some(cluster) = support::cluster() else { return };
+    std::thread::scope(|scope| {
+        for write in 0..2 {
+            scope.spawn(move || {
+                let ns = cluster.namespace(&format!("restore-int-{write}"));
+                let data = left_over(&ns);
+                let folder = tempfile::tempdir().unwrap();
+                ns.sts(&prune(folder.path(), &["--retain"])).code(0);
+                let file = |claim: &str| {
+                    folder.path().join(format!("{}.{claim}.pvc.yaml", ns.name)).to_str().unwrap().to_owned()
+                };
+                let (two, one) = (file("data-db-2"), file("data-db-1"));
+                let args = ["restore-pvc", &two, &one, "--yes"];
+                let run = interrupted(&ns, &args, write).code(130);
+                assert!(run.stdout.contains("interrupted") && run.stdout.contains("same command"), "{run}");
+                assert_eq!(names(&ns), ["data-db-0", "data-db-2"], "{run}");
+                data[0].is_in(&ns, "data-db-2");
+                assert!(data[1].is_there());
+                ns.sts(&args).code(0);
+                data[1].is_in(&ns, "data-db-1");
+            });
+        }
+    });
+}
+
+/// The program is killed while its deletion is on the way, the set is scaled up, and then the deletion arrives.
+#[test]
+fn a_deletion_that_arrives_after_the_kill_and_a_scale_up_loses_nothing() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("late");
+    let data = left_over(&ns);
+    let folder = tempfile::tempdir().unwrap();
+    let args = prune(folder.path(), &[]);
+    let proxy = Proxy::start(cluster);
+    proxy.hold("DELETE ");
+    let mut command = ns.sts_command(&args);
+    command.args(["--server", &proxy.server]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    ns.wait("the deletion to be on its way", PATIENCE, || {
+        if proxy.held() > 0 { Ok(()) } else { Err("no deletion yet".to_owned()) }
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    scale(&ns, "db", 3);
+    // A run in between must not give the volume up: the deletion may still arrive.
+    let run = ns.sts(&args).code(0);
+    assert_eq!(data[0].policy(), "Retain, noted Delete", "{run}");
+    proxy.release();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let run = ns.sts(&args).code(0);
+    assert_eq!(data[0].policy(), "Retain, noted Delete", "{run}");
+    data[0].is_in(&ns, "data-db-2");
+    let is_going = !ns.kubectl_json(&["get", "pvc", "data-db-2"])["metadata"]["deletionTimestamp"].is_null();
+    if is_going {
+        // A server before 1.37: the PVC goes with its pod, the data stays.
+        assert!(run.stdout.contains("restore-pvc"), "{run}");
+        scale(&ns, "db", 2);
+        ns.delete(&["pvc", "data-db-2", "--ignore-not-found"]);
+        let file = folder.path().join(format!("{}.data-db-2.pvc.yaml", ns.name));
+        ns.sts(&["restore-pvc", file.to_str().unwrap(), "--yes"]).code(0);
+        scale(&ns, "db", 3);
+        data[0].is_in(&ns, "data-db-2");
+        assert_eq!(data[0].policy(), "Delete");
+    }
+}
