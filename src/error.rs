@@ -57,7 +57,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// An error as the user sees it: `error: <what>`, then the causes, then the hint, each on a line of its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     what: String,
     causes: Vec<String>,

@@ -132,7 +132,8 @@ async fn a_silent_server_ends_in_an_error_before_and_within_the_body() {
         assert!(started.elapsed() < Duration::from_secs(5));
         let text = connection.explain(&error, "list pods").to_string();
         assert!(text.contains(&format!("http://{address} did not answer within 200ms")), "{text}");
-        let call = connection.client.apiserver_version();
+        let client = connection.client();
+        let call = client.apiserver_version();
         assert!(matches!(connection.within(call).await, Err(ReadError::Silent(_))));
     }
 }
@@ -199,7 +200,7 @@ async fn only_a_busy_server_that_says_when_is_asked_again() {
         let (address, heads) = serve(move |_, _| answer(code, headers, "{}")).await;
         let connection = Home::new("").connect(&["-s", &address]).await.unwrap();
         assert!(matches!(connection.get_bytes("/", "*/*").await, Err(ReadError::Api { .. })));
-        connection.client.apiserver_version().await.unwrap_err();
+        connection.client().apiserver_version().await.unwrap_err();
         assert_eq!(heads.lock().unwrap().len(), 2, "kube must not retry on its own");
     }
     let (address, heads) = serve(|_, _| answer(429, "retry-after: 0\r\n", "{}")).await;

@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use super::Performed;
 use super::connect::{Connection, ReadError};
 use super::inventory;
-use super::lists::{List, list};
+use super::lists::{self, List, list, optional};
 use super::live::may as ask;
+use super::raw;
 use crate::error::{Error, Result};
 use crate::kinds::*;
 use crate::snapshot::Scope;
@@ -33,8 +34,8 @@ const WORKLOADS: [(&str, &str, &str); 6] = [
 const SNAPSHOTS: &str = "apis/snapshot.storage.k8s.io/v1";
 const PATCH: &str = "application/merge-patch+json";
 
-/// Reads what holds claims besides pods: one list for each kind, all at once. A kind the server does not have holds
-/// nothing; one that may not be read is noted.
+/// Reads what holds claims besides pods: one list for each kind, all at once. VolumeSnapshots the server does not have hold
+/// nothing; a kind that could not be read is noted.
 pub async fn around(connection: &Connection, scope: &Scope) -> Around {
     let place = |version: &str, plural: &str| match scope {
         Scope::Namespace(namespace) => format!("/{version}/namespaces/{namespace}/{plural}"),
@@ -47,7 +48,7 @@ pub async fn around(connection: &Connection, scope: &Scope) -> Around {
     let snapshots = place(SNAPSHOTS, "volumesnapshots");
     let (workloads, snapshots, attachments) = join!(
         workloads,
-        list(connection, &snapshots),
+        optional(connection, &snapshots),
         list(connection, "/apis/storage.k8s.io/v1/volumeattachments")
     );
     let mut around = Around::default();
@@ -57,6 +58,7 @@ pub async fn around(connection: &Connection, scope: &Scope) -> Around {
             around.workloads.push(workload);
         }
     }
+    let snapshots = snapshots.map(|list| list.unwrap_or_else(List::empty));
     around.snapshots = keep("volumesnapshots", snapshots, &mut around.unread);
     around.attachments = keep("volumeattachments", attachments, &mut around.unread);
     around
@@ -69,7 +71,6 @@ fn keep<T>(
 ) -> Vec<T> {
     match read {
         Ok(list) => return list.items,
-        Err(ReadError::NotFound { .. }) => {}
         Err(error) => unread.push((plural, inventory::why(error))),
     }
     Vec::new()
@@ -106,14 +107,7 @@ pub fn set_path(namespace: &str, name: &str) -> String {
 /// # Errors
 /// When it cannot be read.
 pub async fn get(connection: &Connection, path: &str) -> Result<Option<Value>> {
-    let body = match connection.get_bytes(path, "application/json").await {
-        Ok(body) => body,
-        Err(ReadError::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(connection.explain(&error, &format!("read {}", what(path)))),
-    };
-    serde_json::from_slice(&body)
-        .map(Some)
-        .map_err(|error| Error::cluster(format!("{} is not as expected", what(path))).because(error))
+    raw::get(connection, path).await
 }
 
 /// `persistentvolumeclaims data-db-2` of its path.
@@ -194,7 +188,8 @@ pub async fn create_claim(
 /// # Errors
 /// When it cannot be asked.
 pub async fn has_snapshots(connection: &Connection) -> Result<bool> {
-    get(connection, &format!("/{SNAPSHOTS}")).await.map(|found| found.is_some())
+    let asked = lists::has(connection, &format!("/{SNAPSHOTS}/volumesnapshots")).await;
+    asked.map_err(|error| connection.explain(&error, "ask whether there are VolumeSnapshots"))
 }
 
 /// Makes a snapshot of a claim and waits until it can be used.

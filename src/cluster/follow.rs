@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::connect::{Connection, ReadError};
-use super::lists::{List, ListMeta, list};
+use super::connect::{Connection, LONGEST_OBJECT, ReadError};
+use super::items::{Asked, Item, ListMeta, Listed as _};
+use super::lists::{List, is_json, list};
+use super::place::{Place, encode};
 use crate::kinds::*;
 use crate::time::doubled;
 
@@ -16,6 +18,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often a kind is listed whose watch is not allowed.
 const POLL: Duration = Duration::from_secs(2);
+/// A watch that held for so long was a good one: the next pause is the first again.
+const HELD: Duration = Duration::from_secs(20);
 
 /// What a watch brings.
 #[expect(clippy::large_enum_variant, reason = "few are under way at a time, and each is moved once")]
@@ -38,7 +42,7 @@ pub(super) enum Change<T> {
 
 /// Lists and watches one kind for ever.
 pub(super) async fn follow<T: Object>(
-    mut connection: Connection,
+    connection: Connection,
     path: String,
     query: String,
     changes: UnboundedSender<Delta>,
@@ -48,21 +52,17 @@ pub(super) async fn follow<T: Object>(
     let mut broken = false;
     loop {
         let mut version = match list::<T>(&connection, &format!("{path}?{query}")).await {
-            Ok(List { metadata, items }) => {
-                let all = Change::All(items, metadata.resource_version.clone());
+            Ok(List { resource_version, items }) => {
+                let all = Change::All(items, resource_version.clone());
                 if changes.send(wrap(all)).is_err() {
                     return;
                 }
                 if std::mem::take(&mut broken) {
                     let _ = changes.send(Delta::Broken(None));
                 }
-                pause = PAUSE;
-                metadata.resource_version
+                resource_version
             }
             Err(error) => {
-                if matches!(error, ReadError::Unauthorized) {
-                    let _ = connection.reconnect().await;
-                }
                 broken = true;
                 let why = connection.explain(&error, &format!("list {}", T::KIND.plural())).to_string();
                 let _ = changes.send(Delta::Broken(Some(why)));
@@ -73,16 +73,16 @@ pub(super) async fn follow<T: Object>(
         };
         // Watch from there until the server has forgotten where we were.
         loop {
-            match watch::<T>(&connection, &path, &query, &mut version, &changes, wrap).await {
-                Ok(()) => pause = PAUSE,
+            let began = Instant::now();
+            let ended = watch::<T>(&connection, &path, &query, &mut version, &changes, wrap).await;
+            if began.elapsed() > HELD {
+                pause = PAUSE;
+            }
+            match ended {
+                Ok(()) => {}
                 Err(ReadError::Gone) => break,
                 Err(ReadError::Forbidden { .. }) => {
                     sleep(POLL).await;
-                    break;
-                }
-                Err(ReadError::Unauthorized) => {
-                    let _ = connection.reconnect().await;
-                    sleep(pause).await;
                     break;
                 }
                 Err(_) => {
@@ -99,7 +99,8 @@ pub(super) async fn follow<T: Object>(
     }
 }
 
-/// One watch, until the server ends it.
+/// One watch, until the server ends it. What it brings is held to what was asked for: anything else is an error, after
+/// which the kind is listed again.
 async fn watch<T: Object>(
     connection: &Connection,
     path: &str,
@@ -108,22 +109,33 @@ async fn watch<T: Object>(
     changes: &UnboundedSender<Delta>,
     wrap: fn(Change<T>) -> Delta,
 ) -> std::result::Result<(), ReadError> {
+    let asked = Place::of(path).map(|place| place.asked);
+    let asked = asked.ok_or_else(|| ReadError::Nonsense("this is no path of a list".to_owned()))?;
+    let from = encode(version);
     let path = format!(
-        "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds=290&resourceVersion={version}&{query}"
+        "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds=290&resourceVersion={from}&{query}"
     );
     let mut reply = connection.watch(&path).await?;
+    is_json(&mut reply)?;
     let mut buffer: Vec<u8> = Vec::new();
     while let Some(piece) = reply.chunk().await? {
+        // What was there before holds no end of a line.
+        let mut searched = buffer.len();
         buffer.extend_from_slice(&piece);
         let mut start = 0;
-        while let Some(end) = buffer[start..].iter().position(|byte| *byte == b'\n') {
-            let line = &buffer[start..start + end];
-            start += end + 1;
-            if !line.is_empty() && !take::<T>(line, version, changes, wrap)? {
+        while let Some(end) = buffer[searched..].iter().position(|byte| *byte == b'\n') {
+            let end = searched + end;
+            let line = &buffer[start..end];
+            if !line.is_empty() && !take::<T>(line, asked, version, changes, wrap)? {
                 return Ok(());
             }
+            start = end + 1;
+            searched = start;
         }
         buffer.drain(..start);
+        if buffer.len() > LONGEST_OBJECT {
+            return Err(ReadError::Nonsense(format!("an event is longer than {LONGEST_OBJECT} bytes")));
+        }
     }
     Ok(())
 }
@@ -131,6 +143,7 @@ async fn watch<T: Object>(
 /// Takes one event of a watch; whether anybody still wants more.
 fn take<T: Object>(
     line: &[u8],
+    asked: Asked<'_>,
     version: &mut String,
     changes: &UnboundedSender<Delta>,
     wrap: fn(Change<T>) -> Delta,
@@ -141,33 +154,62 @@ fn take<T: Object>(
         #[serde(borrow)]
         object: &'a serde_json::value::RawValue,
     }
-    #[derive(Deserialize, Default)]
-    #[serde(default)]
-    struct Head {
-        metadata: ListMeta,
-        code: u16,
-    }
-    let malformed = |error| ReadError::Transport(kube::Error::SerdeError(error));
-    let event: WatchEvent<'_> = serde_json::from_slice(line).map_err(malformed)?;
+    let garbled = |error| ReadError::garbled(&error);
+    let event: WatchEvent<'_> = serde_json::from_slice(line).map_err(garbled)?;
+    let object = || object::<T>(event.object.get(), asked);
     let change = match event.r#type {
-        "ADDED" | "MODIFIED" => {
-            Change::Put(serde_json::from_str::<T>(event.object.get()).map_err(malformed)?)
-        }
-        "DELETED" => Change::Gone(serde_json::from_str::<T>(event.object.get()).map_err(malformed)?),
-        kind => {
-            let head: Head = serde_json::from_str(event.object.get()).map_err(malformed)?;
-            if kind == "BOOKMARK" {
-                *version = head.metadata.resource_version;
-                return Ok(!changes.is_closed());
+        "ADDED" | "MODIFIED" => Change::Put(object()?),
+        "DELETED" => Change::Gone(object()?),
+        "BOOKMARK" => {
+            let head: Head = serde_json::from_str(event.object.get()).map_err(garbled)?;
+            if let Some(why) = asked.differs(Some(&head.kind), Some(&head.api_version)) {
+                return Err(ReadError::Nonsense(format!("of a bookmark, {why}")));
             }
+            moved(version, head.metadata.resource_version)?;
+            return Ok(!changes.is_closed());
+        }
+        "ERROR" => {
+            let head: Head = serde_json::from_str(event.object.get()).map_err(garbled)?;
             return Err(match head.code {
                 410 => ReadError::Gone,
                 code => ReadError::Api { code, reason: String::new(), message: "the watch broke".to_owned() },
             });
         }
+        _ => return Err(ReadError::Nonsense("an event of a watch is of an unknown type".to_owned())),
     };
     if let Change::Put(object) | Change::Gone(object) = &change {
-        version.clone_from(&object.meta().resource_version);
+        moved(version, object.meta().resource_version.clone())?;
     }
     Ok(changes.send(wrap(change)).is_ok())
+}
+
+/// What bookmarks and errors are read for.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Head {
+    kind: String,
+    api_version: String,
+    metadata: ListMeta,
+    code: u16,
+}
+
+/// The object of an event; of a watch each says its kind.
+fn object<T: Object>(text: &str, asked: Asked<'_>) -> std::result::Result<T, ReadError> {
+    let item: Item<T> = serde_json::from_str(text).map_err(|error| ReadError::garbled(&error))?;
+    if let Some(why) = asked.differs(item.kind.as_deref(), item.api_version.as_deref()) {
+        return Err(ReadError::Nonsense(format!("of an object of a watch, {why}")));
+    }
+    match asked.refuses(&item.object.identity()) {
+        Some(why) => Err(ReadError::Nonsense(why.to_owned())),
+        None => Ok(item.object),
+    }
+}
+
+/// From where the watch would go on; from nowhere it would begin again without a word.
+fn moved(version: &mut String, to: String) -> std::result::Result<(), ReadError> {
+    if to.is_empty() {
+        return Err(ReadError::Nonsense("an event of a watch has no resourceVersion".to_owned()));
+    }
+    *version = to;
+    Ok(())
 }

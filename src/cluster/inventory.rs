@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use jiff::Timestamp;
 use serde_json::Value;
 use tokio::join;
 
@@ -47,7 +46,7 @@ pub async fn observe(connection: &Connection, scope: Scope, want: Want) -> Resul
         Scope::Namespace(namespace) => Some(namespace.clone()),
         Scope::All => None,
     };
-    let mut observed = Observed::nothing(Timestamp::now(), scope, "not asked for");
+    let mut observed = Observed::nothing(connection.now(), scope, "not asked for");
     let reader = Reader { connection, namespace };
     let wanted = |kind: &Kind| match want {
         Want::Diagnosis => !SECOND.contains(kind),
@@ -74,7 +73,7 @@ pub async fn observe(connection: &Connection, scope: Scope, want: Want) -> Resul
         events.extend(reader.nominations().await);
     }
     // Lists are as of when they were answered, so ages are counted from then.
-    observed.taken_at = Timestamp::now();
+    connection.date(&mut observed);
     if observed.sets.is_empty()
         && let Scope::Namespace(namespace) = &observed.scope
     {
@@ -199,11 +198,14 @@ pub(super) fn why(error: ReadError) -> String {
             Some(user) => format!("forbidden to user {user}"),
             None => "forbidden".to_owned(),
         },
-        ReadError::NotFound { .. } => "the server does not have this kind".to_owned(),
+        ReadError::NotFound { .. } | ReadError::Api { code: 404, .. } => {
+            "the server does not have this kind".to_owned()
+        }
+        ReadError::Nonsense(why) => format!("the answer is not what was asked for: {why}"),
+        ReadError::Credentials(error) => error.to_string().trim_start_matches("error: ").to_owned(),
         ReadError::Unauthorized => "not logged in".to_owned(),
         ReadError::Silent(after) => format!("no answer within {}s", after.as_secs()),
         ReadError::Api { message, .. } => message,
-        ReadError::Transport(kube::Error::SerdeError(error)) => format!("not as expected: {error}"),
         ReadError::Gone | ReadError::Transport(_) => "the connection broke".to_owned(),
     }
 }

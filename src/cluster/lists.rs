@@ -1,51 +1,204 @@
-//! Lists, decoded while they arrive: the text of ten thousand pods is never held as a whole.
+//! Lists, decoded while they arrive: the text of ten thousand pods is never held as a whole. An answer that is not the
+//! whole list that was asked for is an error, and never taken for "there are none".
 
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::io::{self, BufReader, Read};
+use std::marker::PhantomData;
 use std::ops::Deref;
-use std::panic::resume_unwind;
+use std::rc::Rc;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::DeserializeSeed;
+use serde_json::Value;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::spawn_blocking;
 
-use super::connect::{Connection, ReadError};
+use super::connect::{Connection, ReadError, Reply};
+use super::items::{Asked, Gauge, Identity, Listed, Page, PageOf, is_too_long};
+use super::place::Place;
 
 /// Pieces that may wait for the decoder; then the server waits.
 const PENDING: usize = 16;
 /// What the decoder takes at a time, in bytes.
 const WINDOW: usize = 64 * 1024;
+/// Most bytes of one answer, decompressed: 150,000 pods of 25 KiB.
+const LONGEST: usize = 4 << 30;
+/// How often a list is begun again whose pages have expired meanwhile.
+const TRIES: usize = 3;
+/// Pages without an object that may follow each other.
+const EMPTY_PAGES: usize = 16;
 
-/// What the API server says to a list request.
-#[derive(Deserialize)]
+/// A whole list.
 pub(super) struct List<T> {
-    #[serde(default)]
-    pub metadata: ListMeta,
-    #[serde(default = "Vec::new")]
+    /// From where a watch goes on.
+    pub resource_version: String,
     pub items: Vec<T>,
 }
 
-/// What it says of itself, and a watch's bookmark too.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct ListMeta {
-    /// From where a watch goes on.
-    pub resource_version: String,
+impl<T> List<T> {
+    /// None at all.
+    pub fn empty() -> List<T> {
+        List { resource_version: String::new(), items: Vec::new() }
+    }
 }
 
-/// Reads the list at `path_and_query`.
+/// Reads the list at `path_and_query`, all pages of it.
 ///
 /// # Errors
-/// Any [`ReadError`]; [`ReadError::Transport`] also when the answer is no such list.
-pub(super) async fn list<T: DeserializeOwned + Send + 'static>(
+/// Any [`ReadError`]; [`ReadError::Nonsense`] when the answer is not that list.
+pub(super) async fn list<T: Listed>(
     connection: &Connection,
     path_and_query: &str,
 ) -> Result<List<T>, ReadError> {
-    let mut reply = connection.get(path_and_query, "application/json").await?;
+    let mut tries = 1;
+    loop {
+        match pages(connection, path_and_query).await {
+            // The rest of a list whose beginning is too old would not fit it: again, from the start.
+            Err(Paged { error: ReadError::Gone, begun: true }) if tries < TRIES => tries += 1,
+            Err(Paged { error: ReadError::Gone, begun: true }) => {
+                return Err(ReadError::Nonsense("its pages expire before they are read".to_owned()));
+            }
+            Err(Paged { error, .. }) => return Err(error),
+            Ok(list) => return Ok(list),
+        }
+    }
+}
+
+/// Reads a list of a kind that a cluster need not have; `None` if the server says that it does not have it.
+///
+/// # Errors
+/// As [`list`].
+pub(super) async fn optional<T: Listed>(
+    connection: &Connection,
+    path_and_query: &str,
+) -> Result<Option<List<T>>, ReadError> {
+    match list(connection, path_and_query).await {
+        Err(error @ (ReadError::NotFound { .. } | ReadError::Api { code: 404, .. })) => {
+            let place = Place::of(path_and_query).ok_or_else(unknown)?;
+            match serves(connection, &place).await? {
+                true => Err(error),
+                false => Ok(None),
+            }
+        }
+        read => read.map(Some),
+    }
+}
+
+/// Whether the server has the kind of the list at `path`.
+///
+/// # Errors
+/// When it cannot be asked, or does not answer with a list of its kinds.
+pub(super) async fn has(connection: &Connection, path: &str) -> Result<bool, ReadError> {
+    serves(connection, &Place::of(path).ok_or_else(unknown)?).await
+}
+
+/// Whether the server has the kind of this place, by its own list of groups and kinds: a 404 may come from anybody on the
+/// way.
+///
+/// # Errors
+/// When it cannot be asked, or does not answer with such a list.
+async fn serves(connection: &Connection, place: &Place<'_>) -> Result<bool, ReadError> {
+    let (group, version) = place.asked.api_version.split_once('/').unwrap_or_default();
+    let nonsense = |why: &str| ReadError::Nonsense(why.to_owned());
+    let groups = read(connection, "/apis", "APIGroupList").await?;
+    let groups = groups["groups"].as_array().ok_or_else(|| nonsense("it has no groups"))?;
+    // Every server has these; a list without them is of something else.
+    if !groups.iter().any(|known| known["name"] == "apps") {
+        return Err(nonsense("it has not the group apps"));
+    }
+    let Some(known) = groups.iter().find(|known| known["name"] == group) else { return Ok(false) };
+    let versions = known["versions"].as_array().ok_or_else(|| nonsense("a group has no versions"))?;
+    if !versions.iter().any(|known| known["version"] == version) {
+        return Ok(false);
+    }
+    let kinds = read(connection, &format!("/apis/{group}/{version}"), "APIResourceList").await?;
+    if kinds["groupVersion"] != place.asked.api_version {
+        return Err(nonsense("it is of another group"));
+    }
+    let kinds = kinds["resources"].as_array().ok_or_else(|| nonsense("it has no resources"))?;
+    Ok(kinds.iter().any(|known| known["name"] == place.plural))
+}
+
+/// Reads one of the server's own lists.
+async fn read(connection: &Connection, path: &str, kind: &str) -> Result<Value, ReadError> {
+    let mut reply = connection.get(path, "application/json").await?;
+    is_json(&mut reply)?;
+    let value: Value = serde_json::from_slice(&reply.bytes().await?)
+        .map_err(|_| ReadError::Nonsense("it is not JSON".to_owned()))?;
+    if value["kind"] != kind {
+        return Err(ReadError::Nonsense(format!("it is not an {kind}")));
+    }
+    Ok(value)
+}
+
+fn unknown() -> ReadError {
+    ReadError::Nonsense("this is not the path of a list that is known here".to_owned())
+}
+
+/// Why pages were not read, and whether the first was.
+struct Paged {
+    error: ReadError,
+    begun: bool,
+}
+
+async fn pages<T: Listed>(connection: &Connection, path_and_query: &str) -> Result<List<T>, Paged> {
+    let mut begun = false;
+    let place = Place::of(path_and_query).ok_or_else(unknown);
+    let place = place.map_err(|error| Paged { error, begun })?;
+    let mut path = path_and_query.to_owned();
+    let mut list = List::empty();
+    let (mut tokens, mut empty) = (HashSet::new(), 0);
+    let mut known = HashSet::new();
+    loop {
+        let page = page::<T>(connection, &path, place.asked).await;
+        let page = page.map_err(|error| Paged { error, begun })?;
+        let nonsense = |why: &str| Paged { error: ReadError::Nonsense(why.to_owned()), begun: true };
+        if !begun {
+            list.resource_version = page.metadata.resource_version;
+        }
+        let items = page.items.unwrap_or_default();
+        empty = if items.is_empty() { empty + 1 } else { 0 };
+        let more = !page.metadata.r#continue.is_empty();
+        for item in &items {
+            let Identity { namespace, name, .. } = item.identity();
+            if !known.insert((namespace, name)) {
+                return Err(nonsense("an object is there twice"));
+            }
+        }
+        list.items.extend(items);
+        if !more {
+            return Ok(list);
+        }
+        begun = true;
+        let token = page.metadata.r#continue;
+        if empty > EMPTY_PAGES || !tokens.insert(token.clone()) {
+            return Err(nonsense("its pages have no end"));
+        }
+        let and = if path_and_query.contains('?') { '&' } else { '?' };
+        path = format!("{path_and_query}{and}continue={}", super::place::encode(&token));
+    }
+}
+
+async fn page<T: Listed>(
+    connection: &Connection,
+    path: &str,
+    asked: Asked<'_>,
+) -> Result<Page<T>, ReadError> {
+    let mut reply = connection.get(path, "application/json").await?;
+    is_json(&mut reply)?;
     let (pieces, arriving) = mpsc::channel(PENDING);
+    let namespace = asked.namespace.map(str::to_owned);
+    let Asked { kind, api_version, .. } = asked;
     let decoding = spawn_blocking(move || {
-        let arriving = Arriving { pieces: arriving, piece: None, at: 0 };
-        serde_json::from_reader(BufReader::with_capacity(WINDOW, arriving))
+        let gauge = Gauge::default();
+        let arriving =
+            Arriving { pieces: arriving, piece: None, at: 0, gauge: Rc::clone(&gauge), all: Cell::new(0) };
+        let reader = BufReader::with_capacity(WINDOW, arriving);
+        let mut text = serde_json::Deserializer::from_reader(reader);
+        let asked = Asked { kind, api_version, namespace: namespace.as_deref() };
+        let page = PageOf::<T> { asked, gauge, of: PhantomData }.deserialize(&mut text)?;
+        text.end()?;
+        Ok::<_, serde_json::Error>(page)
     });
     while let Some(piece) = reply.chunk().await? {
         if pieces.send(piece).await.is_err() {
@@ -54,8 +207,26 @@ pub(super) async fn list<T: DeserializeOwned + Send + 'static>(
         }
     }
     drop(pieces);
-    let decoded = decoding.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
-    decoded.map_err(|error| ReadError::Transport(kube::Error::SerdeError(error)))
+    let decoded = decoding.await.map_err(|_| ReadError::Nonsense("it cannot be decoded".to_owned()))?;
+    let page = decoded.map_err(|error| ReadError::garbled(&error))?;
+    let of_list = page.kind.as_deref().and_then(|kind| kind.strip_suffix("List"));
+    let of_list = of_list.or(page.kind.as_deref().map(|kind| if kind == asked.kind { "one object" } else { kind }));
+    if let Some(why) = asked.differs(of_list, page.api_version.as_deref()) {
+        return Err(ReadError::Nonsense(format!("it is not a {}List: {why}", asked.kind)));
+    }
+    if page.items.is_none() {
+        return Err(ReadError::Nonsense("it has no items".to_owned()));
+    }
+    Ok(page)
+}
+
+/// An answer in another form is none to this question. Some servers name no form.
+pub(super) fn is_json(reply: &mut Reply) -> Result<(), ReadError> {
+    let form = reply.content_type().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match form.as_str() {
+        "" | "application/json" => Ok(()),
+        _ => Err(ReadError::Nonsense("its Content-Type is not application/json".to_owned())),
+    }
 }
 
 /// The pieces of a body as one text, for a thread that can wait for them.
@@ -63,6 +234,8 @@ struct Arriving<P> {
     pieces: Receiver<P>,
     piece: Option<P>,
     at: usize,
+    gauge: Gauge,
+    all: Cell<usize>,
 }
 
 impl<P: Deref<Target = [u8]>> Read for Arriving<P> {
@@ -71,8 +244,15 @@ impl<P: Deref<Target = [u8]>> Read for Arriving<P> {
             let rest = self.piece.as_deref().and_then(|piece| piece.get(self.at..)).unwrap_or_default();
             if !rest.is_empty() {
                 let count = rest.len().min(buffer.len());
-                buffer[..count].copy_from_slice(&rest[..count]);
+                if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+                    to.copy_from_slice(from);
+                }
                 self.at += count;
+                self.gauge.set(self.gauge.get().saturating_add(count));
+                self.all.set(self.all.get().saturating_add(count));
+                if is_too_long(self.gauge.get()) || self.all.get() > LONGEST {
+                    return Err(io::Error::other("it is longer than any real one"));
+                }
                 return Ok(count);
             }
             let Some(next) = self.pieces.blocking_recv() else { return Ok(0) };

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::join;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -15,6 +14,7 @@ use super::follow::{Change, Delta, follow};
 use super::inventory::{self, Want};
 use super::lists::{List, list};
 use super::perform::{self, Failure, Performed};
+use super::place::encode;
 use super::raw;
 use crate::error::{Error, Result};
 use crate::kinds::*;
@@ -158,7 +158,7 @@ impl Live {
         );
         let pods = pods.map_err(|error| explain(error, Kind::Pod))?;
         let claims = claims.map_err(|error| explain(error, Kind::PersistentVolumeClaim))?;
-        if number(&sets.metadata.resource_version) < self.read_at.sets {
+        if number(&sets.resource_version) < self.read_at.sets {
             self.forget_ages();
         }
         self.apply(Delta::Sets(sets.into()));
@@ -168,7 +168,8 @@ impl Live {
         if let Some(claims) = claims {
             self.apply(Delta::Claims(claims.into()));
         }
-        self.observed.taken_at = Timestamp::now();
+        self.observed.clock = self.connection.clock();
+        self.observed.taken_at = self.observed.clock.now;
         Ok(())
     }
 
@@ -197,7 +198,8 @@ impl Live {
         if self.refreshed.elapsed() > REFRESH {
             self.refresh().await;
         }
-        self.observed.taken_at = Timestamp::now();
+        self.observed.clock = self.connection.clock();
+        self.observed.taken_at = self.observed.clock.now;
         any
     }
 
@@ -417,19 +419,6 @@ fn merge<T: Object>(
 
 impl<T> From<List<T>> for Change<T> {
     fn from(list: List<T>) -> Change<T> {
-        Change::All(list.items, list.metadata.resource_version)
+        Change::All(list.items, list.resource_version)
     }
-}
-
-/// Percent-encodes a query value.
-fn encode(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }

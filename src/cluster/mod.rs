@@ -5,9 +5,11 @@ pub mod connect;
 pub mod decode;
 mod follow;
 pub mod inventory;
+mod items;
 mod lists;
 pub mod live;
 mod perform;
+mod place;
 pub mod raw;
 pub mod recorded;
 

@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::connect::{Connection, ReadError};
-use crate::error::{Error, Result};
+use super::items::{Item, Listed};
+use super::lists::{is_json, list};
+use super::place::Place;
+use crate::error::Result;
 use crate::kinds::Kind;
 
 /// The object of that name; `None` when there is none. It is listed, so that no more than `list` has to be allowed.
@@ -18,11 +21,50 @@ pub async fn object(
 ) -> Result<Option<Value>> {
     let path = format!("{}?fieldSelector=metadata.name%3D{name}", kind.path(Some(namespace)));
     let doing = format!("read {} {name}", kind.name());
-    let explain = |error: &ReadError| connection.explain(error, &doing);
-    let body = connection.get_bytes(&path, "application/json").await.map_err(|error| explain(&error))?;
-    let mut list: Value = serde_json::from_slice(&body)
-        .map_err(|error| Error::cluster(format!("could not {doing}")).because(error))?;
-    Ok(list["items"].as_array_mut().and_then(|items| items.drain(..).next()))
+    let read = list::<Value>(connection, &path).await;
+    let mut items = read.map_err(|error| connection.explain(&error, &doing))?.items;
+    // A server that does not know the selector answers with all of them.
+    items.retain(|item| item["metadata"]["name"] == name);
+    Ok(items.pop())
+}
+
+/// The object at `path`, from the server and not from its cache; `None` when the server says that there is none.
+///
+/// # Errors
+/// When it cannot be read, or the answer is another object.
+pub async fn get(connection: &Connection, path: &str) -> Result<Option<Value>> {
+    match read(connection, path).await {
+        Ok(object) => Ok(Some(object)),
+        Err(ReadError::NotFound { .. }) => Ok(None),
+        Err(error) => {
+            let mut parts = path.rsplit('/');
+            let name = parts.next().unwrap_or_default();
+            let doing = format!("read {} {name}", parts.next().unwrap_or_default());
+            Err(connection.explain(&error, &doing))
+        }
+    }
+}
+
+async fn read(connection: &Connection, path: &str) -> std::result::Result<Value, ReadError> {
+    let nonsense = |why: &str| ReadError::Nonsense(why.to_owned());
+    let place = Place::of(path).filter(|place| place.name.is_some());
+    let place = place.ok_or_else(|| nonsense("this is not the path of an object that is known here"))?;
+    let mut reply = connection.get(path, "application/json").await?;
+    is_json(&mut reply)?;
+    let body = reply.bytes().await?;
+    let Item { object, kind, api_version } =
+        serde_json::from_slice::<Item<Value>>(&body).map_err(|error| ReadError::garbled(&error))?;
+    if let Some(why) = place.asked.differs(kind.as_deref(), api_version.as_deref()) {
+        return Err(ReadError::Nonsense(why));
+    }
+    let identity = object.identity();
+    if let Some(why) = place.asked.refuses(&identity) {
+        return Err(nonsense(why));
+    }
+    if Some(identity.name.as_str()) != place.name {
+        return Err(nonsense("it has another name"));
+    }
+    Ok(object)
 }
 
 /// All objects of a kind that an owner of this uid controls.
@@ -30,12 +72,9 @@ pub async fn object(
 /// # Errors
 /// When they cannot be read.
 pub async fn owned(connection: &Connection, namespace: &str, kind: Kind, owner: &str) -> Result<Vec<Value>> {
-    let doing = format!("list {}", kind.plural());
-    let body = connection.get_bytes(&kind.path(Some(namespace)), "application/json").await;
-    let body = body.map_err(|error| connection.explain(&error, &doing))?;
-    let mut list: Value = serde_json::from_slice(&body)
-        .map_err(|error| Error::cluster(format!("could not {doing}")).because(error))?;
-    let mut items = list["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+    let read = list::<Value>(connection, &kind.path(Some(namespace))).await;
+    let mut items =
+        read.map_err(|error| connection.explain(&error, &format!("list {}", kind.plural())))?.items;
     items.retain(|item| {
         let owners = item["metadata"]["ownerReferences"].as_array();
         owners.is_some_and(|owners| owners.iter().any(|it| it["controller"] == true && it["uid"] == owner))

@@ -3,6 +3,7 @@
 pub mod attribution;
 mod canary;
 mod names;
+mod clock;
 mod node;
 mod observed;
 mod ordinal;
@@ -15,6 +16,7 @@ use std::cell::OnceCell;
 use jiff::{SignedDuration, Timestamp};
 
 pub use canary::{CANARY, Mark};
+pub use clock::{Clock, TimeSource};
 pub use node::{Lost, lost};
 pub use observed::{Namespace, Observed, Scope, Seen, ServerVersion, Unseen};
 pub use ordinal::{ClaimName, parse_pod_name};

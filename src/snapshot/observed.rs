@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 
+use super::clock::Clock;
 use super::names::Names;
 use crate::kinds::*;
 
@@ -57,8 +58,10 @@ impl ServerVersion {
 /// What was read of a cluster.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    /// When. Ages and "for how long" are counted up to here, never up to the clock.
+    /// When, by the server's clock. Ages and "for how long" are counted up to here, never up to this machine's clock.
     pub taken_at: Timestamp,
+    /// How well that time is known.
+    pub clock: Clock,
     /// `None` when unknown, as with plain manifests.
     pub server: Option<ServerVersion>,
     /// Which part.
@@ -99,6 +102,7 @@ impl Observed {
         }
         Observed {
             taken_at,
+            clock: Clock::of_file(taken_at),
             server: None,
             scope,
             sets: Vec::new(),
@@ -151,6 +155,30 @@ impl Observed {
             namespace.names.wide = Rc::clone(&wide);
         }
         all
+    }
+
+    /// When the newest of the objects was created, by the API server's clock.
+    pub fn newest(&self) -> Option<Timestamp> {
+        fn of<T: Object>(seen: &[T]) -> Option<Timestamp> {
+            seen.iter().filter_map(|object| object.meta().creation_timestamp).max()
+        }
+        fn among<T: Object>(seen: &Seen<T>) -> Option<Timestamp> {
+            of(seen.as_deref().unwrap_or_default())
+        }
+        let all = [
+            of(&self.sets),
+            among(&self.revisions),
+            among(&self.pods),
+            among(&self.claims),
+            among(&self.volumes),
+            among(&self.services),
+            among(&self.slices),
+            among(&self.budgets),
+            among(&self.autoscalers),
+            among(&self.nodes),
+            among(&self.events),
+        ];
+        all.into_iter().flatten().max()
     }
 
     /// How many objects of each kind were read, and which kinds were not.

@@ -19,7 +19,7 @@ async fn namespaces_come_from_the_flag_the_context_or_default() {
         let home = Home::new(&yaml.replace("namespace: shop", &format!("namespace: {context}")));
         let connection = connect_in(&home.env, &args(&[]), flag, |_| {}).await.unwrap();
         assert_eq!(connection.namespace, wanted);
-        assert_eq!(connection.client.default_namespace(), wanted);
+        assert_eq!(connection.client().default_namespace(), wanted);
     }
 }
 
@@ -104,6 +104,8 @@ async fn flags_that_contradict_each_other_are_refused() {
     assert!(home.refused(&[]).await.to_string().contains("exclude each other"));
     home.connect(&["--insecure-skip-tls-verify"]).await.unwrap();
     let home = Home::new(&kubeconfig(SERVER, ""));
+    let key = home.write("key", "-----BEGIN PRIVATE KEY-----\n");
+    let key = &*format!("--client-key={}", key.display());
     for (line, says) in [
         (vec!["--certificate-authority=/x", "--insecure-skip-tls-verify"], "exclude each other"),
         (vec!["--certificate-authority=/nowhere/ca"], "cannot read the certificate authority /nowhere/ca"),
@@ -111,7 +113,8 @@ async fn flags_that_contradict_each_other_are_refused() {
         (vec!["--token=a", "--username=b", "--password=c"], "cannot be used together"),
         (vec!["--username=b"], "give both"),
         (vec!["--client-certificate=/nowhere/crt"], "cannot read the client certificate /nowhere/crt"),
-        (vec!["--client-key=/dev/null"], "key without its certificate"),
+        (vec!["--client-key=/dev/null"], "the client key is not PEM"),
+        (vec![key], "key without its certificate"),
     ] {
         let error = home.refused(&line).await.to_string();
         assert!(error.contains(says), "{line:?}: {error}");

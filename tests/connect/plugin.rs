@@ -40,7 +40,7 @@ status:
 async fn an_exec_plugin_runs_once_and_again_to_reconnect() {
     let home = with_plugin(COUNTED, &[("provideClusterInfo", "true")]);
     let file = |name| fs::read_to_string(home.path().join(name)).unwrap();
-    let mut connection = home.connect(&[]).await.unwrap();
+    let connection = home.connect(&[]).await.unwrap();
     assert_eq!(file("count"), "one two yes\n");
     let info: serde_json::Value = serde_json::from_str(&file("info")).unwrap();
     assert_eq!(info["kind"], "ExecCredential");

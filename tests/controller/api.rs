@@ -76,7 +76,7 @@ impl Api {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let request =
             Request::builder().method(method).uri(path).header("content-type", content).body(body).unwrap();
-        match self.connection.client.request_text(request).await {
+        match self.connection.client().request_text(request).await {
             Ok(text) => Ok(serde_json::from_str(&text).unwrap_or(Value::Null)),
             Err(kube::Error::Api(status)) => Err((status.code, status.message.clone())),
             Err(error) => Err((0, format!("{error:?}"))),
@@ -172,7 +172,7 @@ impl Api {
         loop {
             let uri = format!("{path}?watch=1&allowWatchBookmarks=true&resourceVersion={version}");
             let request = Request::get(uri).body(Vec::new()).unwrap();
-            let Ok(events) = self.connection.client.request_events::<T>(request).await else { continue };
+            let Ok(events) = self.connection.client().request_events::<T>(request).await else { continue };
             let mut events = std::pin::pin!(events);
             while let Ok(Some(event)) = events.try_next().await {
                 let object = match &event {

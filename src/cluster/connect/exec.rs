@@ -3,16 +3,21 @@
 use std::fmt;
 use std::io;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use kube::config::{AuthInfo, Cluster, ExecAuthCluster, ExecConfig, ExecInteractiveMode};
+use kube::config::{Cluster, ExecAuthCluster, ExecConfig, ExecInteractiveMode};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::timeout;
 
+use super::child::Running;
 use super::environment::Environment;
 use crate::error::{Error, Result};
 use crate::text::{clean, one_line};
+
+/// How long a plugin may take that cannot ask anybody, unless `--request-timeout` says otherwise.
+const LIMIT: Duration = Duration::from_secs(60);
+const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
 
 /// How to get credentials, kept so that they can be had again when the server stops taking them.
 #[derive(Clone)]
@@ -21,6 +26,15 @@ pub(super) struct Plugin {
     cluster: Option<ExecAuthCluster>,
     terminal: bool,
     quiet: bool,
+    timeout: Option<Duration>,
+}
+
+/// What a plugin answers.
+pub(super) struct Credentials {
+    /// A bearer token.
+    pub token: Option<String>,
+    /// A client certificate and its key, both PEM.
+    pub identity: Option<(String, String)>,
 }
 
 impl fmt::Debug for Plugin {
@@ -45,58 +59,74 @@ struct AnswerStatus {
 }
 
 impl Plugin {
-    /// The plugin `exec` describes, which may ask and talk as far as the environment allows it.
-    pub fn new(exec: ExecConfig, cluster: &Cluster, env: &Environment) -> Result<Plugin> {
+    /// The plugin `exec` describes, which may ask and talk as far as the environment allows it; `timeout` is
+    /// `--request-timeout`. A certificate authority in `cluster` must be data, not a file.
+    pub fn new(
+        exec: ExecConfig,
+        cluster: &Cluster,
+        env: &Environment,
+        timeout: Option<Duration>,
+    ) -> Result<Plugin> {
         let told = if exec.provide_cluster_info {
             let told = ExecAuthCluster::try_from(cluster);
-            Some(told.map_err(|e| {
-                Error::cluster("cannot read the kubeconfig's certificate authority").because(e)
-            })?)
+            Some(told.map_err(|_| Error::cluster("cannot read the kubeconfig's certificate authority"))?)
         } else {
             None
         };
-        Ok(Plugin { exec, cluster: told, terminal: env.stdin_is_terminal, quiet: env.quiet_plugins })
+        let (terminal, quiet) = (env.stdin_is_terminal, env.quiet_plugins);
+        Ok(Plugin { exec, cluster: told, terminal, quiet, timeout })
     }
 
-    /// Runs the plugin and writes what it answers into `user`, in place of what was there.
-    pub async fn credentials(&self, user: &mut AuthInfo) -> Result<()> {
-        let plugin = self.clone();
-        let ran = tokio::task::spawn_blocking(move || plugin.run()).await;
-        let status = ran.map_err(|_| Error::cluster("the credential plugin could not be waited for"))??;
-        let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
-        let (token, cert, key) =
-            (filled(status.token), filled(status.client_certificate_data), filled(status.client_key_data));
-        if token.is_none() && (cert.is_none() || key.is_none()) {
-            return Err(self.failed("it answered with neither a token nor a certificate with its key"));
-        }
-        user.exec = None;
-        user.token = token.map(Into::into);
-        if let (Some(cert), Some(key)) = (cert, key) {
-            user.client_certificate_data = Some(STANDARD.encode(cert));
-            user.client_key_data = Some(STANDARD.encode(key).into());
-        }
-        Ok(())
-    }
-
-    fn run(&self) -> Result<AnswerStatus> {
-        let version = self.exec.api_version.clone().unwrap_or_default();
-        if !matches!(
-            version.as_str(),
-            "client.authentication.k8s.io/v1" | "client.authentication.k8s.io/v1beta1"
-        ) {
-            return Err(self.failed(&format!("the kubeconfig asks for its API version {version:?}, which is not known"))
-                .hint("the versions are client.authentication.k8s.io/v1 and client.authentication.k8s.io/v1beta1"));
-        }
+    /// Runs the plugin and returns what it answers. It is killed when this future is dropped, as Ctrl-C does.
+    ///
+    /// # Errors
+    /// When it cannot be started, fails, takes too long, or answers with anything but credentials.
+    pub async fn credentials(&self) -> Result<Credentials> {
+        let version = self.version()?;
         let interactive = self.terminal && self.exec.interactive_mode != Some(ExecInteractiveMode::Never);
         if self.exec.interactive_mode == Some(ExecInteractiveMode::Always) && !interactive {
             return Err(self
                 .failed("it must be able to ask questions, and standard input is not a terminal")
                 .hint("run this on a terminal, or log in first with the plugin's own command"));
         }
+        let limit = match self.timeout {
+            Some(Duration::ZERO) => None,
+            Some(asked) => Some(asked),
+            None => (!interactive).then_some(LIMIT),
+        };
+        let command = self.command(version, interactive);
+        let running = Running::start(command, interactive).map_err(|e| self.not_started(&e))?;
+        let ended = match limit {
+            Some(limit) => timeout(limit, running.end()).await.map_err(|_| self.too_slow(limit))?,
+            None => running.end().await,
+        };
+        let (status, output) = ended.map_err(|e| self.failed(&e.to_string()))?;
+        if !status.success() {
+            let error = self.failed(&format!("it ended with {status}"));
+            return Err(error
+                .hint("what it said about that is above; log in again with its own command if it asks to"));
+        }
+        self.read(version, &output)
+    }
+
+    fn version(&self) -> Result<&'static str> {
+        let asked = self.exec.api_version.as_deref().unwrap_or_default();
+        VERSIONS.into_iter().find(|known| *known == asked).ok_or_else(|| {
+            self.failed("the API version that the kubeconfig asks for is not known")
+                .hint(format!("the versions are {}", VERSIONS.join(" and ")))
+        })
+    }
+
+    fn command(&self, version: &str, interactive: bool) -> Command {
         let mut command = Command::new(self.name());
         command.args(self.exec.args.iter().flatten());
         for pair in self.exec.env.iter().flatten() {
-            if let (Some(name), Some(value)) = (pair.get("name"), pair.get("value")) {
+            // A name with = or a NUL in it cannot be set, and std panics over some of them.
+            if let (Some(name), Some(value)) = (pair.get("name"), pair.get("value"))
+                && !name.is_empty()
+                && !name.contains(['=', '\0'])
+                && !value.contains('\0')
+            {
                 command.env(name, value);
             }
         }
@@ -109,21 +139,30 @@ impl Plugin {
         // its questions and its troubles go to the user, past us
         command.stderr(if self.quiet { Stdio::null() } else { Stdio::inherit() });
         command.stdin(if interactive { Stdio::inherit() } else { Stdio::null() });
+        command.stdout(Stdio::piped());
+        command
+    }
 
-        let output = command.output().map_err(|e| self.not_started(&e))?;
-        if !output.status.success() {
-            let error = self.failed(&format!("it ended with {}", output.status));
-            return Err(error
-                .hint("what it said about that is above; log in again with its own command if it asks to"));
-        }
+    fn read(&self, version: &str, output: &[u8]) -> Result<Credentials> {
         // the parser's own words would quote the credentials
-        let answer: Answer = serde_saphyr::from_slice(&output.stdout)
+        let answer: Answer = serde_saphyr::from_slice(output)
             .map_err(|_| self.failed("its output is not an ExecCredential in JSON or YAML"))?;
-        if answer.api_version.as_ref() != Some(&version) {
-            let given = one_line(answer.api_version.as_deref().unwrap_or_default(), 100);
-            return Err(self.failed(&format!("it answered in API version {given:?} instead of {version:?}")));
+        if answer.api_version.as_deref() != Some(version) {
+            return Err(self.failed(&format!("it answered in another API version instead of {version}")));
         }
-        answer.status.ok_or_else(|| self.failed("its answer has no status"))
+        let status = answer.status.ok_or_else(|| self.failed("its answer has no status"))?;
+        let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
+        let identity = filled(status.client_certificate_data).zip(filled(status.client_key_data));
+        let token = filled(status.token);
+        if token.is_none() && identity.is_none() {
+            return Err(self.failed("it answered with neither a token nor a certificate with its key"));
+        }
+        Ok(Credentials { token, identity })
+    }
+
+    fn too_slow(&self, limit: Duration) -> Error {
+        self.failed(&format!("it did not end within {limit:?} and was stopped"))
+            .hint("log in first with the plugin's own command; --request-timeout changes how long to wait")
     }
 
     fn name(&self) -> &str {

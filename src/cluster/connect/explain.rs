@@ -7,6 +7,7 @@ use kube::client::AuthError;
 
 use super::Connection;
 use super::read::ReadError;
+use super::redact::{plain_urls, unquoted};
 use super::status::Refusal;
 use crate::error::Error;
 use crate::text::one_line;
@@ -22,9 +23,10 @@ pub fn explain(error: &kube::Error, doing: &str, server: &str) -> Error {
         kube::Error::Auth(AuthError::AuthExecRun { out, .. }) => {
             cannot(doing).because(format!("the command that gets the credentials ended with {}", out.status))
         }
-        kube::Error::SerdeError(e) => {
-            cannot(doing).because(format!("the server's answer makes no sense: {e}"))
-        }
+        kube::Error::SerdeError(e) => nonsense(&unquoted(&e.to_string()), doing),
+        // What the login server said may hold a token.
+        kube::Error::Auth(_) => Error::cluster("the login by the kubeconfig's auth-provider failed")
+            .hint("log in again, or use an exec plugin such as kubectl oidc-login"),
         other => unreachable(&Trouble::of(other), doing, server),
     }
 }
@@ -37,6 +39,8 @@ pub fn explain_read(error: &ReadError, doing: &str, server: &str) -> Error {
         ReadError::Gone => refused(410, "Expired", "the version asked for is too old", doing),
         ReadError::Unauthorized => refused(401, "Unauthorized", "", doing),
         ReadError::Api { code, reason, message } => refused(*code, reason, message, doing),
+        ReadError::Nonsense(why) => nonsense(why, doing),
+        ReadError::Credentials(error) => error.clone(),
         ReadError::Silent(waited) => silent(*waited, server),
         ReadError::Transport(error) => explain(error, doing, server),
     }
@@ -45,8 +49,14 @@ pub fn explain_read(error: &ReadError, doing: &str, server: &str) -> Error {
 impl Connection {
     /// [`explain_read`] with this connection's server.
     pub fn explain(&self, error: &ReadError, doing: &str) -> Error {
-        explain_read(error, doing, &self.server)
+        explain_read(error, &self.session.redactor.clean(doing), &self.server)
     }
+}
+
+fn nonsense(why: &str, doing: &str) -> Error {
+    cannot(doing)
+        .because(format!("the answer is not what was asked for: {why}"))
+        .hint("check that the address is the API server's, and what stands between: proxies, gateways, VPN")
 }
 
 fn cannot(doing: &str) -> Error {
@@ -113,7 +123,7 @@ fn unreachable(trouble: &Trouble, doing: &str, server: &str) -> Error {
         BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
         NetworkUnreachable, TimedOut, UnexpectedEof,
     };
-    let last = one_line(&trouble.last, 300);
+    let last = one_line(&plain_urls(&trouble.last), 300);
     if trouble.says(&["tunnel error", "SOCKS error", "configured proxy"]) {
         return Error::cluster(format!("the proxy on the way to the server {server} failed"))
             .because(last)

@@ -1,12 +1,14 @@
 //! kubectl's loading rules: which files, which context, and the flags written over it.
 
 use std::env::split_paths;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
 use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, KubeconfigError};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::environment::Environment;
+use super::files;
 use super::flags::ConnectArgs;
 use crate::error::{Error, Result};
 use crate::text::one_line;
@@ -85,26 +87,71 @@ fn load(explicit: Option<&Path>, env: &Environment) -> Result<Option<Kubeconfig>
 }
 
 fn read(path: &Path) -> Result<Kubeconfig> {
-    let mut config = Kubeconfig::read_from(path).map_err(|e| unreadable(path, &e))?;
+    let what = || format!("cannot read the kubeconfig {}", path.display());
+    let bytes = files::read(path, files::KUBECONFIG).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => Error::usage(what()).because("there is no such file"),
+        _ => Error::cluster(what()).because(e),
+    })?;
+    let text = text(bytes).ok_or_else(|| Error::cluster(what()).because("it is not text in UTF-8"))?;
+    let mut config = Kubeconfig::from_yaml(&text).map_err(|e| unreadable(path, &e))?;
+    if let Some(folder) = path.parent() {
+        resolve(&mut config, folder);
+    }
     // an empty value must not win over the next file's
     config.current_context = config.current_context.filter(|name| !name.is_empty());
     Ok(config)
 }
 
+/// The text of a file in UTF-8, or in UTF-16 as PowerShell writes it.
+fn text(bytes: Vec<u8>) -> Option<String> {
+    let wide = |of: fn([u8; 2]) -> u16| {
+        let (pairs, rest) = bytes.get(2..)?.as_chunks::<2>();
+        let units: Vec<u16> = pairs.iter().map(|pair| of(*pair)).collect();
+        String::from_utf16(&units).ok().filter(|_| rest.is_empty())
+    };
+    match bytes.get(..2) {
+        Some([0xff, 0xfe]) => wide(u16::from_le_bytes),
+        Some([0xfe, 0xff]) => wide(u16::from_be_bytes),
+        _ => String::from_utf8(bytes).ok().map(|text| text.trim_start_matches('\u{feff}').to_owned()),
+    }
+}
+
+/// Paths in a file are relative to it (client-go `ResolveLocalPaths`); so are commands with a slash in them.
+fn resolve(config: &mut Kubeconfig, folder: &Path) {
+    let absolute = |path: &mut Option<String>| {
+        if let Some(relative) = path.as_deref().filter(|path| !path.is_empty() && Path::new(path).is_relative()) {
+            *path = folder.join(relative).to_str().map(str::to_owned);
+        }
+    };
+    for cluster in config.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+        absolute(&mut cluster.certificate_authority);
+    }
+    for user in config.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
+        absolute(&mut user.client_certificate);
+        absolute(&mut user.client_key);
+        absolute(&mut user.token_file);
+        if let Some(exec) = &mut user.exec
+            && exec.command.as_deref().is_some_and(|command| command.contains(MAIN_SEPARATOR))
+        {
+            absolute(&mut exec.command);
+        }
+    }
+}
+
 fn unreadable(path: &Path, error: &KubeconfigError) -> Error {
     let what = format!("cannot read the kubeconfig {}", path.display());
-    match error {
-        KubeconfigError::ReadConfig(e, _) if e.kind() == std::io::ErrorKind::NotFound => {
-            Error::usage(what).because("there is no such file")
-        }
-        KubeconfigError::ReadConfig(e, _) => Error::cluster(what).because(e),
-        // the parser quotes the lines around the fault, and those may hold a token
-        KubeconfigError::Parse(e) => Error::cluster(what).because(match e.location() {
+    // Errors quote the lines around the fault, or the value, and those may hold a token.
+    Error::cluster(what).because(match error {
+        KubeconfigError::Parse(e) => match e.location() {
             Some(place) => format!("it is not valid YAML for a kubeconfig, line {}", place.line()),
             None => "it is not valid YAML for a kubeconfig".to_owned(),
-        }),
-        other => Error::cluster(what).because(one_line(&other.to_string(), 200)),
-    }
+        },
+        KubeconfigError::KindMismatch => "it is of another kind than the files before it".to_owned(),
+        KubeconfigError::ApiVersionMismatch => {
+            "it is of another API version than the files before it".to_owned()
+        }
+        _ => "it is not a valid kubeconfig".to_owned(),
+    })
 }
 
 /// The context, cluster and user the flags or `current-context` name. `None`: nothing names a server.
@@ -185,9 +232,9 @@ fn outside_files(args: &ConnectArgs, env: &Environment, files: bool) -> Result<T
         if token.exists() {
             let ca = env.service_account.join("ca.crt");
             return Ok(Target {
-                namespace: std::fs::read_to_string(env.service_account.join("namespace"))
+                namespace: files::read(env.service_account.join("namespace"), 1024)
                     .ok()
-                    .map(|namespace| namespace.trim().to_owned()),
+                    .and_then(|namespace| Some(String::from_utf8(namespace).ok()?.trim().to_owned())),
                 cluster: Cluster {
                     server: Some(format!("https://{host}:{port}")),
                     certificate_authority: Some(ca.display().to_string()),

@@ -6,10 +6,27 @@ use std::net::IpAddr;
 use http::Uri;
 
 use super::environment::Environment;
+use super::redact::Redactor;
 use crate::error::{Error, Result};
 
 /// The proxy for `server`: the kubeconfig's `proxy-url` whatever `NO_PROXY` says, else the environment's.
-pub(super) fn proxy_for(server: &Uri, configured: Option<&str>, env: &Environment) -> Result<Option<Uri>> {
+///
+/// # Errors
+/// When its address cannot be used; it is not repeated, as it may hold a password.
+pub(super) fn proxy_for(
+    server: &Uri,
+    configured: Option<&str>,
+    env: &Environment,
+    redactor: &Redactor,
+) -> Result<Option<Uri>> {
+    let parse = |url, origin| {
+        let uri = parse(url, origin)?;
+        let user = uri.authority().and_then(|authority| authority.as_str().rsplit_once('@'));
+        if let Some((user, _)) = user {
+            redactor.hide(user.split_once(':').map_or(user, |(_, password)| password));
+        }
+        Ok(uri)
+    };
     if let Some(url) = configured.filter(|url| !url.is_empty()) {
         return parse(url, "the kubeconfig's proxy-url").map(Some);
     }
@@ -34,14 +51,11 @@ fn parse(url: &str, origin: &str) -> Result<Uri> {
     };
     // the address may hold a password, so it is not repeated
     let uri: Uri =
-        full.parse().map_err(|e| Error::usage(format!("{origin} is not an address")).because(e))?;
+        full.parse().map_err(|_| Error::usage(format!("{origin} is not the address of a proxy")))?;
     match uri.scheme_str() {
         Some("http" | "https" | "socks5") if uri.host().is_some() => Ok(uri),
-        scheme => Err(Error::usage(format!(
-            "{origin} names a proxy of an unknown kind: {}",
-            scheme.unwrap_or("none")
-        ))
-        .hint("use http://, https:// or socks5://")),
+        _ => Err(Error::usage(format!("{origin} names a proxy of an unknown kind"))
+            .hint("use http://, https:// or socks5://")),
     }
 }
 
@@ -158,7 +172,7 @@ mod tests {
             no_proxy: Some("api".into()),
             ..Environment::default()
         };
-        let chosen = |server, configured| proxy_for(&uri(server), configured, &env).ok().flatten();
+        let chosen = |server, configured| proxy_for(&uri(server), configured, &env, &Redactor::default()).ok().flatten();
         assert_eq!(chosen("https://api", Some("socks5h://own:1080")), Some(uri("socks5://own:1080")));
         assert_eq!(chosen("https://api", None), None);
         assert_eq!(chosen("https://other", None), Some(uri("http://proxy:3128")));
@@ -171,7 +185,7 @@ mod tests {
         let env =
             Environment { https_proxy: Some("ftp://me:hunter2@proxy".into()), ..Environment::default() };
         let error =
-            proxy_for(&uri("https://api"), None, &env).err().map(|e| e.to_string()).unwrap_or_default();
+            proxy_for(&uri("https://api"), None, &env, &Redactor::default()).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.contains("HTTPS_PROXY") && !error.contains("hunter2"), "{error}");
     }
 }

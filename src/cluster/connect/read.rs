@@ -4,7 +4,7 @@ use std::future::Future;
 use std::ops::Deref;
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use kube::client::Body;
@@ -12,13 +12,18 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Connection;
+use super::redact::unquoted;
 use super::status::{Refusal, decode};
+use crate::error::Error;
+use crate::text::one_line;
 use crate::time::after;
 
 /// Silence after which a read fails unless `--request-timeout` says otherwise.
 const SILENCE: Duration = Duration::from_secs(30);
 /// For a write, longer than the 60 seconds after which the server itself gives up, so that its own answer is seen.
 const WRITE: Duration = Duration::from_secs(65);
+/// A longer `--request-timeout` is as good as none; timers end before the numbers do.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// How often a read is sent again when the server is too busy and says when to come back.
 const RETRIES: u32 = 4;
 /// The longest such wait that is obeyed.
@@ -27,6 +32,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const WATCH_SILENCE: Duration = Duration::from_secs(150);
 /// A refusal longer than this is not a Status worth showing.
 const LONGEST_REFUSAL: usize = 1 << 20;
+/// Most bytes of one object, decompressed. etcd takes 1.5 MiB of protobuf for it by default, and JSON is longer.
+pub const LONGEST_OBJECT: usize = 16 << 20;
 
 /// Why a request brought nothing.
 #[derive(Debug)]
@@ -36,7 +43,8 @@ pub enum ReadError {
         /// The server's message, one line.
         message: String,
     },
-    /// 404: the object, or the whole kind, does not exist.
+    /// The object does not exist: a 404 with a Status that says so. One without, as for an unknown path, is
+    /// [`ReadError::Api`], as it may come from anybody on the way.
     NotFound {
         /// The server's message, one line.
         message: String,
@@ -54,6 +62,10 @@ pub enum ReadError {
         /// The server's message, one line.
         message: String,
     },
+    /// An answer that is not what was asked for: why, as a fragment without values.
+    Nonsense(String),
+    /// New credentials were needed, and could not be had.
+    Credentials(Error),
     /// Nothing came for this long.
     Silent(Duration),
     /// The request did not get through, or its answer broke off.
@@ -61,12 +73,17 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// An answer that could not be decoded: the parser's words, without the values it quotes.
+    pub fn garbled(error: &serde_json::Error) -> ReadError {
+        ReadError::Nonsense(one_line(&unquoted(&error.to_string()), 200))
+    }
+
     fn refused(code: u16, refusal: Refusal) -> ReadError {
         let Refusal { reason, message } = refusal;
         match code {
             401 => ReadError::Unauthorized,
             403 => ReadError::Forbidden { message },
-            404 => ReadError::NotFound { message },
+            404 if reason == "NotFound" => ReadError::NotFound { message },
             410 => ReadError::Gone,
             code => ReadError::Api { code, reason, message },
         }
@@ -87,7 +104,7 @@ impl From<kube::Error> for ReadError {
 
 /// How long one request may take.
 #[derive(Clone, Copy, Debug)]
-enum Patience {
+pub(super) enum Patience {
     /// `--request-timeout`: all of it together.
     Total { until: Instant, stated: Duration },
     /// The default: between one sign of life and the next.
@@ -102,11 +119,15 @@ impl Patience {
         match asked {
             None => Patience::Silence(SILENCE),
             Some(Duration::ZERO) => Patience::Endless,
-            Some(stated) => Patience::Total { until: after(Instant::now(), stated), stated },
+            // What no clock can count up to is no limit.
+            Some(stated) => match Instant::now().checked_add(stated) {
+                Some(until) if stated < FOREVER => Patience::Total { until, stated },
+                _ => Patience::Endless,
+            },
         }
     }
 
-    async fn wait<T>(self, step: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ReadError> {
+    pub(super) async fn wait<T>(self, step: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ReadError> {
         let (until, stated) = match self {
             Patience::Endless => return step.await.map_err(ReadError::from),
             Patience::Silence(stated) => (after(Instant::now(), stated), stated),
@@ -121,7 +142,7 @@ impl Patience {
     /// A wait the server asked for: no silence, but part of the total.
     async fn pause(self, wanted: Duration) -> Result<(), ReadError> {
         match self {
-            Patience::Total { until, stated } if after(Instant::now(), wanted) > until => {
+            Patience::Total { until, stated } if until.saturating_duration_since(Instant::now()) < wanted => {
                 Err(ReadError::Silent(stated))
             }
             _ => {
@@ -167,14 +188,17 @@ impl Reply {
         }
     }
 
-    /// All that is left of the body.
+    /// All that is left of the body, for one object.
     ///
     /// # Errors
-    /// As [`Reply::chunk`].
+    /// As [`Reply::chunk`], and when it is longer than [`LONGEST_OBJECT`].
     pub async fn bytes(mut self) -> Result<Vec<u8>, ReadError> {
         let mut all = Vec::new();
         while let Some(piece) = self.chunk().await? {
             all.extend_from_slice(&piece);
+            if all.len() > LONGEST_OBJECT {
+                return Err(ReadError::Nonsense(format!("it is longer than {LONGEST_OBJECT} bytes")));
+            }
         }
         Ok(all)
     }
@@ -189,17 +213,15 @@ impl Connection {
     pub async fn get(&self, path_and_query: &str, accept: &str) -> Result<Reply, ReadError> {
         // closed only when the connection is gone, and then nobody waits here
         let turn = self.turns.clone().acquire_owned().await.ok();
-        let patience = Patience::new(self.timeout);
         let mut retries = 0;
+        let started = Patience::new(self.timeout);
+        // Getting new credentials may have taken all the time there was.
+        let again = |started| move |renewed| if renewed { Patience::new(self.timeout) } else { started };
         loop {
-            let request = Request::get(path_and_query)
-                .header(ACCEPT, accept)
-                .body(Body::empty())
-                .map_err(|e| ReadError::Transport(kube::Error::HttpError(e)))?;
-            let (head, body) = patience.wait(self.client.send(request)).await?.into_parts();
-            let status = head.status;
-            let pause = retry_after(&head.headers).filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
-            let mut reply = Reply { headers: head.headers, body, patience, turn: None };
+            let request = || request(Request::get(path_and_query).header(ACCEPT, accept), Vec::new());
+            let (status, mut reply) = self.send(request, again(started)).await?;
+            let pause =
+                retry_after(&reply.headers).filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
             if status.is_success() {
                 reply.turn = turn;
                 return Ok(reply);
@@ -207,18 +229,19 @@ impl Connection {
             match pause {
                 Some(pause) if retries < RETRIES && pause <= LONGEST_WAIT => {
                     retries += 1;
+                    let patience = reply.patience;
                     drop(reply);
                     patience.pause(pause).await?;
                 }
-                _ => return Err(refusal(status, reply).await),
+                _ => return Err(self.refusal(status, reply).await),
             }
         }
     }
 
-    /// Reads all of `path_and_query`.
+    /// Reads all of `path_and_query`, one object.
     ///
     /// # Errors
-    /// As [`Connection::get`].
+    /// As [`Connection::get`] and [`Reply::bytes`].
     pub async fn get_bytes(&self, path_and_query: &str, accept: &str) -> Result<Vec<u8>, ReadError> {
         self.get(path_and_query, accept).await?.bytes().await
     }
@@ -229,21 +252,27 @@ impl Connection {
     /// # Errors
     /// As [`Connection::get`].
     pub async fn watch(&self, path_and_query: &str) -> Result<Reply, ReadError> {
-        let request = Request::get(path_and_query)
-            .header(ACCEPT, "application/json")
-            .body(Body::empty())
-            .map_err(|e| ReadError::Transport(kube::Error::HttpError(e)))?;
-        let (head, body) = Patience::new(self.timeout).wait(self.client.send(request)).await?.into_parts();
-        let patience = Patience::Silence(WATCH_SILENCE);
-        let reply = Reply { headers: head.headers, body, patience, turn: None };
-        if head.status.is_success() { Ok(reply) } else { Err(refusal(head.status, reply).await) }
+        // Since 1.37 each event would be compressed on its own, and only the first be decompressed
+        // (https://github.com/tower-rs/tower-http/issues/737).
+        let request = || {
+            let head = Request::get(path_and_query)
+                .header(ACCEPT, "application/json")
+                .header(ACCEPT_ENCODING, "identity");
+            request(head, Vec::new())
+        };
+        let (status, mut reply) = self.send(request, |_| Patience::new(self.timeout)).await?;
+        if !status.is_success() {
+            return Err(self.refusal(status, reply).await);
+        }
+        reply.patience = Patience::Silence(WATCH_SILENCE);
+        Ok(reply)
     }
 
-    /// Sends one write, never twice, and reads the answer. A write whose answer did not come may have been carried out
-    /// all the same: look again.
+    /// Sends one write, and reads the answer. It is sent again only if the server did not know us, and then has done
+    /// nothing. A write whose answer did not come may have been carried out all the same: look again.
     ///
     /// # Errors
-    /// Any [`ReadError`].
+    /// Any [`ReadError`]; [`ReadError::Nonsense`] also for an answer that is no object of Kubernetes.
     pub async fn write(
         &self,
         method: http::Method,
@@ -251,17 +280,21 @@ impl Connection {
         content_type: &str,
         body: Vec<u8>,
     ) -> Result<Vec<u8>, ReadError> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path_and_query)
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, content_type)
-            .body(Body::from(body))
-            .map_err(|e| ReadError::Transport(kube::Error::HttpError(e)))?;
-        let patience = Patience::new(self.timeout.or(Some(WRITE)));
-        let (head, body) = patience.wait(self.client.send(request)).await?.into_parts();
-        let reply = Reply { headers: head.headers, body, patience, turn: None };
-        if head.status.is_success() { reply.bytes().await } else { Err(refusal(head.status, reply).await) }
+        let request = || {
+            let head = Request::builder()
+                .method(method.clone())
+                .uri(path_and_query)
+                .header(ACCEPT, "application/json")
+                .header(CONTENT_TYPE, content_type);
+            request(head, body.clone())
+        };
+        let patience = |_| Patience::new(self.timeout.or(Some(WRITE)));
+        let (status, reply) = self.send(request, patience).await?;
+        if !status.is_success() {
+            return Err(self.refusal(status, reply).await);
+        }
+        let answer = reply.bytes().await?;
+        self.is_answer(&answer).map(|()| answer)
     }
 
     /// Runs one call of kube's, such as a patch, and stops waiting after `--request-timeout`, by default 65 seconds.
@@ -275,22 +308,71 @@ impl Connection {
     ) -> Result<T, ReadError> {
         Patience::new(self.timeout.or(Some(WRITE))).wait(call).await
     }
+
+    async fn send(
+        &self,
+        request: impl Fn() -> Result<Request<Body>, ReadError>,
+        patience: impl Fn(bool) -> Patience,
+    ) -> Result<(StatusCode, Reply), ReadError> {
+        let (answer, patience) = self.session.send(request, patience).await?;
+        let (head, body) = answer.into_parts();
+        Ok((head.status, Reply { headers: head.headers, body, patience, turn: None }))
+    }
+
+    /// The Status a refusal carries; when its body breaks off, the code alone.
+    async fn refusal(&self, status: StatusCode, mut reply: Reply) -> ReadError {
+        let mut body = Vec::new();
+        while let Ok(Some(piece)) = reply.chunk().await {
+            body.extend_from_slice(&piece);
+            if body.len() > LONGEST_REFUSAL {
+                break;
+            }
+        }
+        let Refusal { reason, message } = decode(status, &body);
+        let message = self.session.redactor.clean(&message);
+        ReadError::refused(status.as_u16(), Refusal { reason: self.session.redactor.clean(&reason), message })
+    }
+
+    /// A write is answered with an object, or a Status that says that it went well.
+    fn is_answer(&self, answer: &[u8]) -> Result<(), ReadError> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Head {
+            kind: String,
+            api_version: String,
+        }
+        #[derive(serde::Deserialize)]
+        struct Outcome {
+            #[serde(default)]
+            status: String,
+            #[serde(default)]
+            code: u16,
+        }
+        let no_object = |_| ReadError::Nonsense("it is no object of Kubernetes".to_owned());
+        let Head { kind, api_version } = serde_json::from_slice(answer).map_err(no_object)?;
+        if kind.is_empty() || api_version.is_empty() {
+            return Err(ReadError::Nonsense("it is no object of Kubernetes".to_owned()));
+        }
+        if kind == "Status" && api_version == "v1" {
+            let outcome: Outcome = serde_json::from_slice(answer).map_err(no_object)?;
+            if outcome.status != "Success" {
+                let code = StatusCode::from_u16(outcome.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let Refusal { reason, message } = decode(code, answer);
+                let message = self.session.redactor.clean(&message);
+                return Err(ReadError::refused(code.as_u16(), Refusal { reason, message }));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn request(head: http::request::Builder, body: Vec<u8>) -> Result<Request<Body>, ReadError> {
+    let body = if body.is_empty() { Body::empty() } else { Body::from(body) };
+    head.body(body).map_err(|e| ReadError::Transport(kube::Error::HttpError(e)))
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// The Status a refusal carries; when its body breaks off, the code alone.
-async fn refusal(status: StatusCode, mut reply: Reply) -> ReadError {
-    let mut body = Vec::new();
-    while let Ok(Some(piece)) = reply.chunk().await {
-        body.extend_from_slice(&piece);
-        if body.len() > LONGEST_REFUSAL {
-            break;
-        }
-    }
-    ReadError::refused(status.as_u16(), decode(status, &body))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderMap;
 
+use super::redact::Redactor;
 use crate::text::one_line;
 
 /// More distinct warnings than anybody reads; also bounds what a hostile server can make us keep.
@@ -14,22 +15,32 @@ const MOST: usize = 100;
 #[derive(Clone)]
 pub(super) struct Warnings {
     seen: Arc<Mutex<HashSet<String>>>,
+    redactor: Redactor,
     tell: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Warnings {
-    pub fn new(tell: impl Fn(&str) + Send + Sync + 'static) -> Warnings {
-        Warnings { seen: Arc::default(), tell: Arc::new(tell) }
+    pub fn new(tell: impl Fn(&str) + Send + Sync + 'static, redactor: Redactor) -> Warnings {
+        Warnings { seen: Arc::default(), redactor, tell: Arc::new(tell) }
     }
 
     /// Passes `text` on unless it was before.
     pub fn tell(&self, text: &str) {
-        let text = one_line(text, 1000);
+        let text = one_line(&self.redactor.clean(text), 1000);
+        self.tell_once(&text, &text);
+    }
+
+    /// Passes `text` on unless one of this `kind` was before.
+    pub fn tell_kind(&self, kind: &str, text: &str) {
+        self.tell_once(kind, &one_line(&self.redactor.clean(text), 1000));
+    }
+
+    fn tell_once(&self, key: &str, text: &str) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = !text.is_empty() && seen.len() < MOST && seen.insert(text.clone());
+        let new = !text.is_empty() && seen.len() < MOST && seen.insert(key.to_owned());
         drop(seen);
         if new {
-            (self.tell)(&text);
+            (self.tell)(text);
         }
     }
 
