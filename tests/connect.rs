@@ -1,8 +1,11 @@
 //! The connection against a small HTTP server in this process: what is sent, what comes back, what is refused.
 
+mod clocks;
 mod config;
 mod harness;
 mod plugin;
+mod stand_in;
+mod wrong;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};

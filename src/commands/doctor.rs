@@ -10,6 +10,7 @@ use crate::error::{Exit, Result};
 use crate::kinds::StatefulSet;
 use crate::render::{Page, View, finding, finding_json, skipped, skipped_json};
 use crate::rules::{Diagnosis, Filter, Finding, Rule, Severity, Skipped, diagnose};
+use crate::snapshot::Clock;
 use crate::words;
 
 /// Looks for what is wrong with sets, says on what evidence, and what to type
@@ -76,6 +77,7 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
     namespaces.dedup();
     let report = Report {
         taken_at: sight.observed.taken_at.to_string(),
+        clock: sight.observed.clock,
         looked_at: LookedAt::of(&sight.observed, &sets),
         several: namespaces.len() > 1,
         place: sight.place.clone(),
@@ -126,6 +128,7 @@ impl LookedAt {
 
 struct Report {
     taken_at: String,
+    clock: Clock,
     looked_at: LookedAt,
     several: bool,
     place: String,
@@ -163,6 +166,9 @@ impl View for Report {
             page.prose(&format!("{seen} looked at: {errors}, {warnings}{notes}"), 2);
         }
         skipped(page, &self.skipped);
+        if let Some(trouble) = self.clock.trouble() {
+            page.prose(&format!("note: {trouble}"), 2);
+        }
     }
 
     fn json(&self) -> Value {
@@ -170,6 +176,11 @@ impl View for Report {
             "apiVersion": "kubectl-sts/v1",
             "kind": "Diagnosis",
             "takenAt": self.taken_at,
+            "clock": {
+                "source": self.clock.source.word(),
+                "aheadSeconds": self.clock.ahead.map(|ahead| ahead.as_secs()),
+                "trouble": self.clock.trouble(),
+            },
             "findings": self.findings.iter().map(|(set, finding)| finding_json(set, finding)).collect::<Vec<_>>(),
             "notLookedAt": skipped_json(&self.skipped),
             "lookedAt": {

@@ -146,6 +146,9 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let asking = ask::somebody() && matches!(global.output, Output::Text | Output::Wide) && !args.yes;
     listing.dry = args.dry_run != super::act::DryRun::None;
     let only_shows = args.dry_run == super::act::DryRun::Client || !(args.yes || asking);
+    if let Some(refusal) = untimed(args, &sight).filter(|_| args.yes || asking) {
+        return Err(refusal);
+    }
     if is_empty && args.yes && !listing.dry && !unjudged.is_empty() {
         listing.acts = true;
         show(&render(&listing, global.output, streams.look)?)?;
@@ -199,6 +202,18 @@ fn unread(unjudged: &[String]) -> Error {
         error = error.because(text);
     }
     error.hint("get the permission to list what could not be read, then run the command again")
+}
+
+/// Ages that decide over deletion need the server's clock.
+fn untimed(args: &Args, sight: &Sight) -> Option<Error> {
+    let flag = args.older_than.map(|_| "--older-than").or(args.unused_for.map(|_| "--unused-for"))?;
+    let unknown = sight.observed.clock.certain.is_none();
+    unknown.then(|| {
+        Error::refused(format!("{flag} needs the API server's time, and that is unknown; nothing was changed"))
+            .because(sight.observed.clock.trouble().unwrap_or_default())
+            .reason("server-time-unknown")
+            .hint("name the StatefulSets and omit the flag, or connect past the gateway that removes the Date")
+    })
 }
 
 /// Without the claims themselves there is no answer.

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::kinds::{PersistentVolumeClaim, Quantity, StatefulSet};
 use crate::snapshot::attribution::{Around, Census, Class, Fate, Reason, Verdict, Waivers, unused_for};
-use crate::snapshot::{ClaimName, Observed};
+use crate::snapshot::{ClaimName, Clock, Observed};
 use crate::words;
 
 use unfinished::Note;
@@ -90,7 +90,7 @@ pub fn find(
     all: bool,
 ) -> Found {
     let mut found = Found::default();
-    let now = observed.taken_at;
+    let clock = observed.clock;
     let namespaces = observed.namespaces();
     for (name, namespace) in &namespaces {
         let census = Census::new(observed, namespace, around);
@@ -114,7 +114,7 @@ pub fn find(
                 verdict = census.judge(claim, &waivers);
                 waivers.zero = false;
             }
-            found.take(verdict, &census, wanted, now);
+            found.take(verdict, &census, wanted, clock);
         }
         for volume in observed.volumes.as_deref().unwrap_or_default() {
             match unfinished::judge(volume, (name, namespace), &census, wanted, &chosen, all) {
@@ -161,12 +161,15 @@ impl Wanted {
 }
 
 impl Found {
-    fn take(&mut self, verdict: Verdict<'_>, census: &Census<'_>, wanted: &Wanted, now: Timestamp) {
+    fn take(&mut self, verdict: Verdict<'_>, census: &Census<'_>, wanted: &Wanted, clock: Clock) {
         let Verdict { claim, owner, class, warnings } = verdict;
-        let age = claim.metadata.creation_timestamp.map(|then| now.duration_since(then));
-        let unused = unused_for(claim, now);
+        let age_at = |now: Timestamp| claim.metadata.creation_timestamp.map(|then| now.duration_since(then));
+        let (age, unused) = (age_at(clock.now), unused_for(claim, clock.now));
+        // What may be deleted for its age is that old by a time that has passed for certain.
+        let certain = clock.certain.map(|certain| (age_at(certain), unused_for(claim, certain)));
+        let (certain_age, certain_unused) = certain.unwrap_or_default();
         let class = match class {
-            Class::Prunable => wanted.too_young(age, unused).map_or(Class::Prunable, Class::Kept),
+            Class::Prunable => wanted.too_young(certain_age, certain_unused).map_or(Class::Prunable, Class::Kept),
             other => other,
         };
         match (&class, owner) {

@@ -17,6 +17,18 @@ pub enum TimeSource {
     File,
 }
 
+impl TimeSource {
+    /// For programs; these words stay the same.
+    pub fn word(self) -> &'static str {
+        match self {
+            TimeSource::Server => "server",
+            TimeSource::Client => "client",
+            TimeSource::Disbelieved => "client-as-date-is-wrong",
+            TimeSource::File => "file",
+        }
+    }
+}
+
 /// The time at the API server, as far as it can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
