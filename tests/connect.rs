@@ -4,6 +4,7 @@ mod clocks;
 mod config;
 mod harness;
 mod plugin;
+mod renewal;
 mod stand_in;
 mod wrong;
 

@@ -146,6 +146,11 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let asking = ask::somebody() && matches!(global.output, Output::Text | Output::Wide) && !args.yes;
     listing.dry = args.dry_run != super::act::DryRun::None;
     let only_shows = args.dry_run == super::act::DryRun::Client || !(args.yes || asking);
+    // What may not be read is named and weighed; what was answered wrongly is no ground to delete anything.
+    let wrong = around.unread.iter().find(|(_, why)| !why.starts_with("forbidden"));
+    if let Some((plural, why)) = wrong.filter(|_| args.yes || asking) {
+        return Err(Error::cluster(format!("cannot list {plural}; nothing was changed")).because(why));
+    }
     if let Some(refusal) = untimed(args, &sight).filter(|_| args.yes || asking) {
         return Err(refusal);
     }

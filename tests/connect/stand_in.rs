@@ -102,10 +102,20 @@ pub fn path(plural: &str) -> String {
 }
 
 impl StandIn {
-    /// Starts one over TLS; `wrong` is given what would be answered.
+    /// Starts one; `wrong` is given what would be answered.
     pub fn start(wrong: impl Fn(&Asked, Said) -> Said + Send + Sync + 'static) -> StandIn {
+        StandIn::serve(false, wrong)
+    }
+
+    /// Starts one that speaks TLS, so that credentials are sent to it.
+    pub fn start_tls(wrong: impl Fn(&Asked, Said) -> Said + Send + Sync + 'static) -> StandIn {
+        StandIn::serve(true, wrong)
+    }
+
+    fn serve(secure: bool, wrong: impl Fn(&Asked, Said) -> Said + Send + Sync + 'static) -> StandIn {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("https://{}", listener.local_addr().unwrap());
+        let scheme = if secure { "https" } else { "http" };
+        let address = format!("{scheme}://{}", listener.local_addr().unwrap());
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/connect/tls");
         let certificate = CertificateDer::from_pem_file(folder.join("certificate.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
@@ -124,12 +134,20 @@ impl StandIn {
                 let (tls, wrong) = (Arc::clone(&tls), Arc::clone(&wrong));
                 let (all, objects) = (Arc::clone(&asked), Arc::clone(&objects));
                 thread::spawn(move || {
+                    let answer = |stream: &mut dyn Read| {
+                        let (asked, body) = request(&mut BufReader::new(stream))?;
+                        all.lock().unwrap().push(asked.clone());
+                        Some(wrong(&asked, answer(&objects, &asked, &body)))
+                    };
+                    if !secure {
+                        let mut socket = socket;
+                        let Some(said) = answer(&mut socket) else { return };
+                        let _ = socket.write_all(said.0.as_bytes());
+                        return;
+                    }
                     let connection = rustls::ServerConnection::new(tls).unwrap();
-                    let mut stream = BufReader::new(rustls::StreamOwned::new(connection, socket));
-                    let Some((asked, body)) = request(&mut stream) else { return };
-                    all.lock().unwrap().push(asked.clone());
-                    let said = wrong(&asked, answer(&objects, &asked, &body));
-                    let stream = stream.get_mut();
+                    let mut stream = rustls::StreamOwned::new(connection, socket);
+                    let Some(said) = answer(&mut stream) else { return };
                     let _ = stream.write_all(said.0.as_bytes());
                     stream.conn.send_close_notify();
                     let _ = stream.flush();

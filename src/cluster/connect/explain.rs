@@ -152,14 +152,14 @@ fn unreachable(trouble: &Trouble, doing: &str, server: &str) -> Error {
         Some(TimedOut) => Error::cluster(format!("the server {server} did not answer in time"))
             .because(last)
             .hint("check the network, VPN and proxy; --request-timeout changes how long to wait"),
-        Some(ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof) => lost(server, &last),
+        Some(ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof) => lost(server, &last, doing),
         _ if trouble.says(&[
             "connection closed before message completed",
             "unexpected EOF",
             "end of file before",
         ]) =>
         {
-            lost(server, &last)
+            lost(server, &last, doing)
         }
         _ if trouble.says(&["deadline has elapsed"]) => {
             Error::cluster(format!("the server {server} did not answer in time"))
@@ -169,8 +169,11 @@ fn unreachable(trouble: &Trouble, doing: &str, server: &str) -> Error {
     }
 }
 
-fn lost(server: &str, last: &str) -> Error {
-    Error::cluster(format!("the connection to the server {server} was lost")).because(last).hint("try again")
+fn lost(server: &str, last: &str, doing: &str) -> Error {
+    cannot(doing)
+        .because(format!("the connection to the server {server} was lost"))
+        .because(last)
+        .hint("try again")
 }
 
 fn tls(trouble: &Trouble, last: &str, server: &str) -> Option<Error> {
