@@ -11,7 +11,8 @@ use std::rc::Rc;
 use serde::Deserialize;
 use serde::de::value::StringDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess,
+    SeqAccess, Visitor,
 };
 use serde_json::Value;
 
@@ -82,7 +83,9 @@ impl Asked<'_> {
         match self.namespace {
             None if !namespace.is_empty() => Some("an object is in a namespace, which its kind has not"),
             Some("") if !is_segment(namespace) => Some("an object has no valid namespace"),
-            Some(asked) if !asked.is_empty() && namespace != asked => Some("an object is in another namespace"),
+            Some(asked) if !asked.is_empty() && namespace != asked => {
+                Some("an object is in another namespace")
+            }
             _ => None,
         }
     }
@@ -92,8 +95,15 @@ impl Asked<'_> {
         let (kind, api_version) = (kind.unwrap_or_default(), api_version.unwrap_or_default());
         // Kinds are shown only if they can be kinds.
         let said = |text: &str| {
-            let plain = text.len() <= 60 && text.chars().all(|c| c.is_ascii_alphanumeric() || "./-".contains(c));
-            if text.is_empty() { "none".to_owned() } else if plain { text.to_owned() } else { "another".to_owned() }
+            let plain =
+                text.len() <= 60 && text.chars().all(|c| c.is_ascii_alphanumeric() || "./-".contains(c));
+            if text.is_empty() {
+                "none".to_owned()
+            } else if plain {
+                text.to_owned()
+            } else {
+                "another".to_owned()
+            }
         };
         if kind != self.kind {
             return Some(format!("its kind is {} instead of {}", said(kind), self.kind));
@@ -249,7 +259,13 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Item<T> {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Item<T>, A::Error> {
                 let (mut kind, mut api_version) = (None, None);
-                let map = Noting { map, kind: &mut kind, api_version: &mut api_version, at: Noted::Other, keys: Vec::new() };
+                let map = Noting {
+                    map,
+                    kind: &mut kind,
+                    api_version: &mut api_version,
+                    at: Noted::Other,
+                    keys: Vec::new(),
+                };
                 let object = T::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
                 Ok(Item { object, kind, api_version })
             }

@@ -210,7 +210,8 @@ async fn page<T: Listed>(
     let decoded = decoding.await.map_err(|_| ReadError::Nonsense("it cannot be decoded".to_owned()))?;
     let page = decoded.map_err(|error| ReadError::garbled(&error))?;
     let of_list = page.kind.as_deref().and_then(|kind| kind.strip_suffix("List"));
-    let of_list = of_list.or(page.kind.as_deref().map(|kind| if kind == asked.kind { "one object" } else { kind }));
+    let of_list =
+        of_list.or(page.kind.as_deref().map(|kind| if kind == asked.kind { "one object" } else { kind }));
     if let Some(why) = asked.differs(of_list, page.api_version.as_deref()) {
         return Err(ReadError::Nonsense(format!("it is not a {}List: {why}", asked.kind)));
     }

@@ -43,9 +43,9 @@ impl<'a> Place<'a> {
             Some((plural, name)) => (plural, Some(name)),
             None => (rest, None),
         };
-        let own = Kind::ALL.into_iter().map(|kind| {
-            (kind.name(), kind.api_version(), kind.plural(), kind.is_namespaced())
-        });
+        let own = Kind::ALL
+            .into_iter()
+            .map(|kind| (kind.name(), kind.api_version(), kind.plural(), kind.is_namespaced()));
         let known = own.chain(OTHERS).find(|known| (known.1, known.2) == (version.as_str(), plural));
         let (kind, api_version, plural, namespaced) = known?;
         if name.is_some_and(|name| name.is_empty() || name.contains('/')) {
@@ -80,7 +80,9 @@ mod tests {
     fn paths_say_what_they_ask_for() {
         let all: Vec<String> = Kind::ALL
             .into_iter()
-            .flat_map(|kind| [kind.path(Some("shop")), kind.path(None), format!("{}/a", kind.path(Some("shop")))])
+            .flat_map(|kind| {
+                [kind.path(Some("shop")), kind.path(None), format!("{}/a", kind.path(Some("shop")))]
+            })
             .collect();
         for path in &all {
             let place = Place::of(path);
@@ -89,7 +91,9 @@ mod tests {
         let place = Place::of("/apis/apps/v1/namespaces/shop/statefulsets/db?fieldManager=a/b");
         let asked = Asked { kind: "StatefulSet", api_version: "apps/v1", namespace: Some("shop") };
         assert_eq!(place, Some(Place { asked, plural: "statefulsets", name: Some("db") }));
-        for path in ["/apis/apps/v1/pods", "/api/v1/secrets", "/version", "/apis/apps", "", "/api/v1/pods/a/log"] {
+        for path in
+            ["/apis/apps/v1/pods", "/api/v1/secrets", "/version", "/apis/apps", "", "/api/v1/pods/a/log"]
+        {
             assert_eq!(Place::of(path), None, "{path}");
         }
     }

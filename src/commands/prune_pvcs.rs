@@ -147,7 +147,12 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     listing.dry = args.dry_run != super::act::DryRun::None;
     let only_shows = args.dry_run == super::act::DryRun::Client || !(args.yes || asking);
     // What may not be read is named and weighed; what was answered wrongly is no ground to delete anything.
-    let wrong = around.unread.iter().find(|(_, why)| !why.starts_with("forbidden"));
+    let observed = &sight.observed;
+    let unseen =
+        [observed.pods.as_ref().err(), observed.volumes.as_ref().err(), observed.autoscalers.as_ref().err()];
+    let unseen = unseen.into_iter().flatten().map(|unseen| (unseen.kind.plural(), &unseen.why));
+    let mut unread = around.unread.iter().map(|(plural, why)| (*plural, why)).chain(unseen);
+    let wrong = unread.find(|(_, why)| !why.starts_with("forbidden"));
     if let Some((plural, why)) = wrong.filter(|_| args.yes || asking) {
         return Err(Error::cluster(format!("cannot list {plural}; nothing was changed")).because(why));
     }
@@ -214,10 +219,12 @@ fn untimed(args: &Args, sight: &Sight) -> Option<Error> {
     let flag = args.older_than.map(|_| "--older-than").or(args.unused_for.map(|_| "--unused-for"))?;
     let unknown = sight.observed.clock.certain.is_none();
     unknown.then(|| {
-        Error::refused(format!("{flag} needs the API server's time, and that is unknown; nothing was changed"))
-            .because(sight.observed.clock.trouble().unwrap_or_default())
-            .reason("server-time-unknown")
-            .hint("name the StatefulSets and omit the flag, or connect past the gateway that removes the Date")
+        Error::refused(format!(
+            "{flag} needs the API server's time, and that is unknown; nothing was changed"
+        ))
+        .because(sight.observed.clock.trouble().unwrap_or_default())
+        .reason("server-time-unknown")
+        .hint("name the StatefulSets and omit the flag, or connect past the gateway that removes the Date")
     })
 }
 

@@ -169,7 +169,9 @@ impl Found {
         let certain = clock.certain.map(|certain| (age_at(certain), unused_for(claim, certain)));
         let (certain_age, certain_unused) = certain.unwrap_or_default();
         let class = match class {
-            Class::Prunable => wanted.too_young(certain_age, certain_unused).map_or(Class::Prunable, Class::Kept),
+            Class::Prunable => {
+                wanted.too_young(certain_age, certain_unused).map_or(Class::Prunable, Class::Kept)
+            }
             other => other,
         };
         match (&class, owner) {

@@ -68,7 +68,9 @@ impl Clock {
                     _ => "no Date",
                 };
                 let own = match ahead {
-                    Some(ahead) => format!("the newest object, as this machine's clock is at least {} behind", by(ahead)),
+                    Some(ahead) => {
+                        format!("the newest object, as this machine's clock is at least {} behind", by(ahead))
+                    }
                     None => "this machine's clock".to_owned(),
                 };
                 Some(format!("the API server's answers have {date}; ages are counted by {own}"))

@@ -28,10 +28,14 @@ fn a_young_claim_is_never_old_whatever_the_clocks_say() {
             let stand_in = server(ahead, SECONDS, Some(dated));
             let run = prune(&stand_in, flag);
             assert!(stand_in.has("persistentvolumeclaims", "data-db-1"), "{flag} {ahead} {dated}\n{run}");
-            assert!(!stand_in.take().iter().any(super::stand_in::Asked::is_write), "{flag} {ahead} {dated}\n{run}");
+            assert!(
+                !stand_in.take().iter().any(super::stand_in::Asked::is_write),
+                "{flag} {ahead} {dated}\n{run}"
+            );
             let way = if dated > SignedDuration::ZERO { "behind" } else { "ahead of" };
             // A Date has whole seconds.
-            let says = ["59m", "60m"].map(|by| format!("this machine's clock is {by} {way} the API server's"));
+            let says =
+                ["59m", "60m"].map(|by| format!("this machine's clock is {by} {way} the API server's"));
             let said: usize = says.iter().map(|says| run.stderr.matches(says).count()).sum();
             assert_eq!(said, 1, "said once: {says:?}\n{run}");
         }
@@ -43,8 +47,11 @@ fn an_old_claim_is_old_by_the_servers_clock() {
     for ahead in [-HOUR, SignedDuration::ZERO, HOUR] {
         // Something was created lately: without it nothing but our own clock would speak against a forged Date.
         let stand_in = server(ahead, HOUR + HOUR, Some(ahead));
-        stand_in.put("services", &serde_json::json!({"metadata": {"name": "new",
-            "creationTimestamp": (Timestamp::now() + ahead - SECONDS).to_string()}, "spec": {}}));
+        stand_in.put(
+            "services",
+            &serde_json::json!({"metadata": {"name": "new",
+            "creationTimestamp": (Timestamp::now() + ahead - SECONDS).to_string()}, "spec": {}}),
+        );
         let run = prune(&stand_in, "--older-than");
         assert!(!stand_in.has("persistentvolumeclaims", "data-db-1"), "{ahead}\n{run}");
     }
@@ -72,7 +79,10 @@ fn without_the_servers_time_nothing_is_deleted_for_its_age() {
 fn doctor_tells_of_the_clocks_in_text_and_json() {
     let stand_in = server(HOUR, SECONDS, Some(HOUR));
     let run = stand_in.sts(&["doctor"]);
-    assert!(run.stdout.contains("note: this machine's clock is ") && run.stdout.contains("m behind"), "{run}");
+    assert!(
+        run.stdout.contains("note: this machine's clock is ") && run.stdout.contains("m behind"),
+        "{run}"
+    );
     let run = stand_in.sts(&["doctor", "-o", "json"]);
     crate::schema::holds(&run.stdout);
     let told: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();

@@ -21,7 +21,8 @@ const USES: usize = 7;
 fn forgetful() -> StandIn {
     let state = Arc::new(Mutex::new((0, 0)));
     StandIn::start_tls(move |asked, right| {
-        let token = header(&asked.head, "authorization").and_then(|token| token.strip_prefix("Bearer token-")?.parse().ok());
+        let token = header(&asked.head, "authorization")
+            .and_then(|token| token.strip_prefix("Bearer token-")?.parse().ok());
         let mut state = state.lock().unwrap();
         let (current, used) = &mut *state;
         let known = match token {
@@ -37,7 +38,10 @@ fn forgetful() -> StandIn {
         };
         // What is refused was not carried out; the stand-in has done it already, so only reads and deletions of what is
         // there are told apart by what comes after.
-        with_header(&if known { right } else { Said::json(401, &status(401, "Unauthorized")) }, &date(Timestamp::now()))
+        with_header(
+            &if known { right } else { Said::json(401, &status(401, "Unauthorized")) },
+            &date(Timestamp::now()),
+        )
     })
     .with_left_over(Timestamp::now() - SignedDuration::from_hours(2))
 }
@@ -85,7 +89,10 @@ fn a_token_file_that_was_replaced_is_read_again_and_one_that_was_not_ends_in_an_
     let server = StandIn::start_tls(move |asked, right| match header(&asked.head, "authorization") {
         Some("Bearer new") => right,
         _ => {
-            fs::write(&replaced, "new").unwrap();
+            // Put in its place as a whole, as kubelet does.
+            let fresh = tempfile::NamedTempFile::new_in(replaced.parent().unwrap()).unwrap();
+            fs::write(fresh.path(), "new").unwrap();
+            fresh.persist(&replaced).unwrap();
             Said::json(401, &status(401, "Unauthorized"))
         }
     })
@@ -137,7 +144,7 @@ fn a_plugins_output_has_an_end_and_what_it_leaves_behind_is_not_waited_for() {
     let run = Run::of(program(home.path()).arg("status"), "").code(3);
     assert!(run.stderr.contains("longer than 1 MiB"), "{run}");
     let server = StandIn::start_tls(|_, right| right).with_left_over(Timestamp::now());
-    plugin(home.path(), &server.address, &format!("sleep 77 & {COUNTING}"));
+    plugin(home.path(), &server.address, &format!("sleep 77 2>/dev/null & {COUNTING}"));
     let started = Instant::now();
     Run::of(program(home.path()).arg("status"), "").code(0);
     assert!(started.elapsed() < Duration::from_secs(70));

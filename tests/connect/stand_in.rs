@@ -119,12 +119,13 @@ impl StandIn {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/connect/tls");
         let certificate = CertificateDer::from_pem_file(folder.join("certificate.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
-        let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
-            .unwrap();
+        let tls =
+            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate], key)
+                .unwrap();
         let (tls, wrong): (_, Arc<Wrong>) = (Arc::new(tls), Arc::new(wrong));
         let stand_in =
             StandIn { address, asked: Arc::default(), objects: Arc::new(Mutex::new(BTreeMap::new())) };
@@ -194,13 +195,16 @@ impl StandIn {
                 "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}]},
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": old}]}}));
         for (claim, since) in [("data-db-0", old.clone()), ("data-db-1", created.to_string())] {
-            self.put("persistentvolumeclaims", &json!({
+            self.put(
+                "persistentvolumeclaims",
+                &json!({
                 "metadata": {"name": claim, "creationTimestamp": since, "labels": labels,
                     "finalizers": ["kubernetes.io/pvc-protection"]},
                 "spec": {"accessModes": ["ReadWriteOnce"], "volumeName": format!("pv-{claim}"),
                     "storageClassName": "fast", "resources": {"requests": {"storage": "1Gi"}}},
                 "status": {"phase": "Bound", "capacity": {"storage": "1Gi"},
-                    "conditions": [{"type": "Unused", "status": "True", "lastTransitionTime": since}]}}));
+                    "conditions": [{"type": "Unused", "status": "True", "lastTransitionTime": since}]}}),
+            );
             self.put("persistentvolumes", &json!({
                 "metadata": {"name": format!("pv-{claim}"), "creationTimestamp": since},
                 "spec": {"capacity": {"storage": "1Gi"}, "persistentVolumeReclaimPolicy": "Delete",
@@ -251,7 +255,8 @@ fn request(stream: &mut impl BufRead) -> Option<(Asked, Value)> {
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body).ok()?;
     let mut words = head.split(' ');
-    let asked = Asked { method: words.next()?.to_owned(), path: words.next()?.to_owned(), head: head.clone() };
+    let asked =
+        Asked { method: words.next()?.to_owned(), path: words.next()?.to_owned(), head: head.clone() };
     Some((asked, serde_json::from_slice(&body).unwrap_or_default()))
 }
 
@@ -264,7 +269,10 @@ fn answer(objects: &Mutex<BTreeMap<String, Value>>, asked: &Asked, body: &Value)
     }
     if path == "/apis" {
         let group = |name: &str| json!({"name": name, "versions": [{"version": "v1"}]});
-        return Said::json(200, &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [group("apps")]}));
+        return Said::json(
+            200,
+            &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [group("apps")]}),
+        );
     }
     if path.ends_with("selfsubjectaccessreviews") {
         let mut review = body.clone();
@@ -275,13 +283,20 @@ fn answer(objects: &Mutex<BTreeMap<String, Value>>, asked: &Asked, body: &Value)
         "GET" if path.starts_with("/apis/snapshot.storage.k8s.io/") => {
             Said::new(404, "content-type: text/plain\r\n", "404 page not found\n")
         }
-        "GET" => match (KINDS.iter().find(|kind| path.ends_with(&format!("/{}", kind.2))), objects.get(path)) {
+        "GET" => match (KINDS.iter().find(|kind| path.ends_with(&format!("/{}", kind.2))), objects.get(path))
+        {
             (Some((kind, version, ..)), _) => {
                 let inside = format!("{path}/");
-                let items: Vec<&Value> =
-                    objects.iter().filter(|(key, _)| key.starts_with(&inside)).map(|(_, value)| value).collect();
-                Said::json(200, &json!({"kind": format!("{kind}List"), "apiVersion": version,
-                    "metadata": {"resourceVersion": "9"}, "items": items}))
+                let items: Vec<&Value> = objects
+                    .iter()
+                    .filter(|(key, _)| key.starts_with(&inside))
+                    .map(|(_, value)| value)
+                    .collect();
+                Said::json(
+                    200,
+                    &json!({"kind": format!("{kind}List"), "apiVersion": version,
+                    "metadata": {"resourceVersion": "9"}, "items": items}),
+                )
             }
             (None, Some(object)) => Said::json(200, object),
             (None, None) => Said::json(404, &status(404, "NotFound")),

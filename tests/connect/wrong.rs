@@ -10,15 +10,27 @@ use super::stand_in::{Asked, KINDS, NAMESPACE, Said, StandIn, date, status, with
 
 /// What decides whether a PVC is needed.
 const DECIDING: [&str; 12] = [
-    "statefulsets", "pods", "persistentvolumeclaims", "persistentvolumes", "horizontalpodautoscalers", "deployments",
-    "replicasets", "daemonsets", "jobs", "cronjobs", "replicationcontrollers", "volumeattachments",
+    "statefulsets",
+    "pods",
+    "persistentvolumeclaims",
+    "persistentvolumes",
+    "horizontalpodautoscalers",
+    "deployments",
+    "replicasets",
+    "daemonsets",
+    "jobs",
+    "cronjobs",
+    "replicationcontrollers",
+    "volumeattachments",
 ];
 
 /// Wrong answers to a list of this kind, by name.
 fn wrong(plural: &str) -> Vec<(&'static str, Said)> {
     let (kind, version, _, namespaced) = KINDS.into_iter().find(|kind| kind.2 == plural).unwrap();
-    let list = |items: Value| json!({"kind": format!("{kind}List"), "apiVersion": version,
-        "metadata": {"resourceVersion": "9"}, "items": items});
+    let list = |items: Value| {
+        json!({"kind": format!("{kind}List"), "apiVersion": version,
+        "metadata": {"resourceVersion": "9"}, "items": items})
+    };
     let namespace = if namespaced { NAMESPACE } else { "" };
     let item = |name: &str, namespace: &str, uid: &str| json!({"metadata": {"name": name, "namespace": namespace, "uid": uid}});
     let with = |change: &dyn Fn(&mut Value)| {
@@ -38,7 +50,10 @@ fn wrong(plural: &str) -> Vec<(&'static str, Said)> {
         ("null", Said::json(200, &Value::Null)),
         ("nothing", Said::new(200, json_header, "")),
         ("a page", Said::new(200, "content-type: text/html\r\n", "<html>log in</html>")),
-        ("a Status of success", Said::json(200, &json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))),
+        (
+            "a Status of success",
+            Said::json(200, &json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})),
+        ),
         ("a Status of failure", Said::json(200, &status(403, "Forbidden"))),
         ("another kind's list", with(&|list| list["kind"] = "ConfigMapList".into())),
         ("a list of anything", with(&|list| list["kind"] = "List".into())),
@@ -48,14 +63,20 @@ fn wrong(plural: &str) -> Vec<(&'static str, Said)> {
         ("no items", with(&|list| drop(list.as_object_mut().unwrap().remove("items")))),
         ("items null", with(&|list| list["items"] = Value::Null)),
         ("items an object", with(&|list| list["items"] = json!({}))),
-        ("one object", Said::json(200, &json!({"kind": kind, "apiVersion": version, "metadata": {"name": "a"}}))),
+        (
+            "one object",
+            Said::json(200, &json!({"kind": kind, "apiVersion": version, "metadata": {"name": "a"}})),
+        ),
         ("an item of another kind", Said::json(200, &list(json!([other])))),
         ("an item without a name", Said::json(200, &list(json!([item("", namespace, "u")])))),
         ("an item without a uid", Said::json(200, &list(json!([item("a", namespace, "")])))),
         ("an item from elsewhere", Said::json(200, &list(json!([item("a", elsewhere, "u")])))),
         ("an item with a path for a name", Said::json(200, &list(json!([item("../a", namespace, "u")])))),
         ("an item that is none", Said::json(200, &list(json!([[]])))),
-        ("an item twice", Said::json(200, &list(json!([item("a", namespace, "u"), item("a", namespace, "v")])))),
+        (
+            "an item twice",
+            Said::json(200, &list(json!([item("a", namespace, "u"), item("a", namespace, "v")]))),
+        ),
         ("items twice", Said::new(200, json_header, &text.replacen('{', "{\"items\":[],", 1))),
         ("pages without an end", with(&|list| list["metadata"]["continue"] = "more".into())),
         ("cut off", Said(Said::new(200, json_header, &text).0.trim_end_matches('}').to_owned())),
@@ -81,7 +102,10 @@ fn all<T: Send>(cases: Vec<T>, each: impl Fn(T) -> Option<String> + Sync) -> Vec
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                while let Some(case) = { let next = cases.lock().unwrap().pop(); next } {
+                while let Some(case) = {
+                    let next = cases.lock().unwrap().pop();
+                    next
+                } {
                     wrong.lock().unwrap().extend(each(case));
                 }
             });
@@ -100,9 +124,21 @@ fn nothing_is_deleted_on_the_word_of_a_wrong_answer() {
     let cases: Vec<_> = DECIDING
         .into_iter()
         .chain(["volumesnapshots"])
-        .flat_map(|plural| wrong(plural).into_iter().map(move |(name, said)| (plural, name, said)))
+        .enumerate()
+        // All answers for the kinds that decide most; of the others each answer comes up for several.
+        .flat_map(|(number, plural)| {
+            let all = ["statefulsets", "pods"].contains(&plural);
+            let some = move |(at, _): &(usize, _)| all || (at + number) % 4 == 0;
+            wrong(plural)
+                .into_iter()
+                .enumerate()
+                .filter(some)
+                .map(move |(_, (name, said))| (plural, name, said))
+        })
         // The stand-in's discovery says that it has no VolumeSnapshots, so these are right.
-        .filter(|(plural, name, _)| *plural != "volumesnapshots" || !["not found", "no such page"].contains(name))
+        .filter(|(plural, name, _)| {
+            *plural != "volumesnapshots" || !["not found", "no such page"].contains(name)
+        })
         .collect();
     let wrong = all(cases, |(plural, name, said)| {
         let stand_in = stand_in(plural, said);
@@ -119,12 +155,21 @@ fn nothing_is_deleted_on_the_word_of_a_wrong_answer() {
 
 #[test]
 fn doctor_and_status_name_what_they_could_not_read() {
-    let looked_at = ["statefulsets", "pods", "persistentvolumeclaims", "controllerrevisions", "services",
-        "endpointslices", "events"];
+    let looked_at = ["statefulsets", "pods", "persistentvolumeclaims", "services", "events"];
     let cases: Vec<_> = looked_at
         .into_iter()
-        .flat_map(|plural| wrong(plural).into_iter().map(move |(name, said)| (plural, name, said)))
-        .flat_map(|(plural, name, said)| [("doctor", plural, name, said.clone()), ("status", plural, name, said)])
+        .enumerate()
+        .flat_map(|(number, plural)| {
+            let some = move |(at, _): &(usize, _)| number == 0 || (at + number) % 4 == 0;
+            wrong(plural)
+                .into_iter()
+                .enumerate()
+                .filter(some)
+                .map(move |(_, (name, said))| (plural, name, said))
+        })
+        .flat_map(|(plural, name, said)| {
+            [("doctor", plural, name, said.clone()), ("status", plural, name, said)]
+        })
         .filter(|(command, plural, ..)| *command == "doctor" || *plural == "statefulsets")
         .collect();
     let wrong = all(cases, |(command, plural, name, said)| {
@@ -170,7 +215,11 @@ fn all_pages_of_a_list_are_read_and_a_list_that_expires_is_read_again() {
         let asked = stand_in.take();
         assert!(stand_in.has("persistentvolumeclaims", "data-db-1"), "{run}");
         assert!(!asked.iter().any(Asked::is_write) && run.code == 0, "{run}");
-        assert_eq!(asked.iter().filter(|asked| asked.lists("pods")).count(), if expires { 4 } else { 2 }, "{run}");
+        assert_eq!(
+            asked.iter().filter(|asked| asked.lists("pods")).count(),
+            if expires { 4 } else { 2 },
+            "{run}"
+        );
     }
 }
 

@@ -15,10 +15,10 @@ pub(super) fn authority(cluster: &Cluster) -> Result<Option<Vec<u8>>> {
     let excluded = cluster.insecure_skip_tls_verify == Some(true);
     match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
         (None, None) => Ok(None),
-        _ if excluded => Err(Error::usage(
-            "a certificate authority and insecure-skip-tls-verify exclude each other",
-        )
-        .hint("drop one of them")),
+        _ if excluded => {
+            Err(Error::usage("a certificate authority and insecure-skip-tls-verify exclude each other")
+                .hint("drop one of them"))
+        }
         (Some(data), _) => base64(data)
             .map(Some)
             .ok_or_else(|| Error::cluster("certificate-authority-data in the kubeconfig is not base64")),
@@ -56,7 +56,8 @@ pub(super) type Identity = (String, String);
 /// When one is there without the other, cannot be read, or is not PEM.
 pub(super) fn identity(user: &AuthInfo) -> Result<Option<Identity>> {
     let key_data = user.client_key_data.as_ref().map(super::credentials::revealed);
-    let certificate = part("certificate", user.client_certificate_data.as_deref(), user.client_certificate.as_deref())?;
+    let certificate =
+        part("certificate", user.client_certificate_data.as_deref(), user.client_certificate.as_deref())?;
     let key = part("key", key_data, user.client_key.as_deref())?;
     match (certificate, key) {
         (Some(certificate), Some(key)) => Ok(Some((certificate, key))),

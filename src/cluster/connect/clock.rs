@@ -128,9 +128,10 @@ fn is_believable(date: Timestamp, evidence: Option<Timestamp>, own: Timestamp) -
     let year = date.to_zoned(jiff::tz::TimeZone::UTC).year();
     let contradicted = evidence.is_some_and(|evidence| evidence.duration_since(date) > WORTH_A_WORD);
     let far = |other: Timestamp| date.duration_since(other).abs() > FAR;
-    let alone = far(own) && evidence.is_some_and(|evidence| {
-        far(evidence) && evidence.duration_since(own).abs() < evidence.duration_since(date).abs()
-    });
+    let alone = far(own)
+        && evidence.is_some_and(|evidence| {
+            far(evidence) && evidence.duration_since(own).abs() < evidence.duration_since(date).abs()
+        });
     YEARS.contains(&year) && !contradicted && !alone
 }
 
@@ -181,7 +182,9 @@ mod tests {
     fn a_date_that_cannot_be_is_not_believed() {
         let own = at("2026-11-28T12:00:00Z");
         let newest = own - SignedDuration::from_secs(5);
-        for wrong in ["1970-01-01T00:00:00Z", "2026-11-28T11:00:00Z", "2031-01-01T00:00:00Z", "9999-01-01T00:00:00Z"] {
+        for wrong in
+            ["1970-01-01T00:00:00Z", "2026-11-28T11:00:00Z", "2031-01-01T00:00:00Z", "9999-01-01T00:00:00Z"]
+        {
             let clock = decide(Some(at(wrong)), Some(newest), own);
             assert_eq!((clock.source, clock.certain), (TimeSource::Disbelieved, None), "{wrong}");
             assert_eq!(clock.now, own);

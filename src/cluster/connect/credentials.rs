@@ -92,10 +92,14 @@ impl Source {
         let token = user.token.as_ref().map(revealed);
         match &user.token_file {
             Some(path) => match (self.token_file(path), token) {
-                (Err(_), Some(token)) => self.bearer(token, "the token of the user in the kubeconfig").map(Some),
+                (Err(_), Some(token)) => {
+                    self.bearer(token, "the token of the user in the kubeconfig").map(Some)
+                }
                 (read, _) => read.map(Some),
             },
-            None => token.map(|token| self.bearer(token, "the token given by --token or the kubeconfig")).transpose(),
+            None => token
+                .map(|token| self.bearer(token, "the token given by --token or the kubeconfig"))
+                .transpose(),
         }
     }
 

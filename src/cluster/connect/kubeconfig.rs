@@ -119,7 +119,9 @@ fn text(bytes: Vec<u8>) -> Option<String> {
 /// Paths in a file are relative to it (client-go `ResolveLocalPaths`); so are commands with a slash in them.
 fn resolve(config: &mut Kubeconfig, folder: &Path) {
     let absolute = |path: &mut Option<String>| {
-        if let Some(relative) = path.as_deref().filter(|path| !path.is_empty() && Path::new(path).is_relative()) {
+        if let Some(relative) =
+            path.as_deref().filter(|path| !path.is_empty() && Path::new(path).is_relative())
+        {
             *path = folder.join(relative).to_str().map(str::to_owned);
         }
     };

@@ -172,7 +172,9 @@ mod tests {
             no_proxy: Some("api".into()),
             ..Environment::default()
         };
-        let chosen = |server, configured| proxy_for(&uri(server), configured, &env, &Redactor::default()).ok().flatten();
+        let chosen = |server, configured| {
+            proxy_for(&uri(server), configured, &env, &Redactor::default()).ok().flatten()
+        };
         assert_eq!(chosen("https://api", Some("socks5h://own:1080")), Some(uri("socks5://own:1080")));
         assert_eq!(chosen("https://api", None), None);
         assert_eq!(chosen("https://other", None), Some(uri("http://proxy:3128")));
@@ -184,8 +186,10 @@ mod tests {
     fn an_unusable_proxy_is_refused_without_its_password() {
         let env =
             Environment { https_proxy: Some("ftp://me:hunter2@proxy".into()), ..Environment::default() };
-        let error =
-            proxy_for(&uri("https://api"), None, &env, &Redactor::default()).err().map(|e| e.to_string()).unwrap_or_default();
+        let error = proxy_for(&uri("https://api"), None, &env, &Redactor::default())
+            .err()
+            .map(|e| e.to_string())
+            .unwrap_or_default();
         assert!(error.contains("HTTPS_PROXY") && !error.contains("hunter2"), "{error}");
     }
 }

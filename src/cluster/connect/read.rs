@@ -127,7 +127,10 @@ impl Patience {
         }
     }
 
-    pub(super) async fn wait<T>(self, step: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ReadError> {
+    pub(super) async fn wait<T>(
+        self,
+        step: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, ReadError> {
         let (until, stated) = match self {
             Patience::Endless => return step.await.map_err(ReadError::from),
             Patience::Silence(stated) => (after(Instant::now(), stated), stated),
@@ -220,8 +223,7 @@ impl Connection {
         loop {
             let request = || request(Request::get(path_and_query).header(ACCEPT, accept), Vec::new());
             let (status, mut reply) = self.send(request, again(started)).await?;
-            let pause =
-                retry_after(&reply.headers).filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
+            let pause = retry_after(&reply.headers).filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
             if status.is_success() {
                 reply.turn = turn;
                 return Ok(reply);

@@ -141,7 +141,9 @@ mod tests {
 
     #[test]
     fn namespaces_are_labels() {
-        for (name, valid) in [("shop", true), ("a-1", true), ("", false), ("-a", false), ("a/b", false), ("A", false)] {
+        for (name, valid) in
+            [("shop", true), ("a-1", true), ("", false), ("-a", false), ("a/b", false), ("A", false)]
+        {
             assert_eq!(is_namespace(name), valid, "{name}");
         }
         assert!(!is_namespace(&"a".repeat(64)));

@@ -200,7 +200,8 @@ fn client(
         config.auth_info.client_certificate_data = Some(certificate.clone());
         config.auth_info.client_key_data = Some(key.clone().into());
     }
-    let builder = ClientBuilder::try_from(config).map_err(|e| explain(&e, "connect to the server", server))?;
+    let builder =
+        ClientBuilder::try_from(config).map_err(|e| explain(&e, "connect to the server", server))?;
     let (header, warnings) = (Arc::clone(header), warnings.clone());
     Ok(builder
         .with_layer(&MapRequestLayer::new(move |mut request: Request<Body>| {
