@@ -24,7 +24,7 @@ use crate::plan::prune::phase::Manner;
 use crate::plan::prune::{Found, LeftOver, Unfinished, Wanted, find};
 use crate::render::live::show;
 use crate::render::{Output, ask, render};
-use crate::snapshot::attribution::Fate;
+use crate::snapshot::attribution::{Around, Fate};
 use crate::words;
 use table::Listing;
 
@@ -146,15 +146,8 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let asking = ask::somebody() && matches!(global.output, Output::Text | Output::Wide) && !args.yes;
     listing.dry = args.dry_run != super::act::DryRun::None;
     let only_shows = args.dry_run == super::act::DryRun::Client || !(args.yes || asking);
-    // What may not be read is named and weighed; what was answered wrongly is no ground to delete anything.
-    let observed = &sight.observed;
-    let unseen =
-        [observed.pods.as_ref().err(), observed.volumes.as_ref().err(), observed.autoscalers.as_ref().err()];
-    let unseen = unseen.into_iter().flatten().map(|unseen| (unseen.kind.plural(), &unseen.why));
-    let mut unread = around.unread.iter().map(|(plural, why)| (*plural, why)).chain(unseen);
-    let wrong = unread.find(|(_, why)| !why.starts_with("forbidden"));
-    if let Some((plural, why)) = wrong.filter(|_| args.yes || asking) {
-        return Err(Error::cluster(format!("cannot list {plural}; nothing was changed")).because(why));
+    if let Some(error) = wrong_answer(&sight, &around).filter(|_| args.yes || asking) {
+        return Err(error);
     }
     if let Some(refusal) = untimed(args, &sight).filter(|_| args.yes || asking) {
         return Err(refusal);
@@ -203,6 +196,17 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let report = work.run(doomed, unfinished).await?;
     let exit = report.exit();
     Ok(Answer { view: Box::new(report), exit })
+}
+
+/// What may not be read is named and weighed; what was answered wrongly is no ground to delete anything.
+fn wrong_answer(sight: &Sight, around: &Around) -> Option<Error> {
+    let observed = &sight.observed;
+    let unseen =
+        [observed.pods.as_ref().err(), observed.volumes.as_ref().err(), observed.autoscalers.as_ref().err()];
+    let unseen = unseen.into_iter().flatten().map(|unseen| (unseen.kind.plural(), &unseen.why));
+    let mut all = around.unread.iter().map(|(plural, why)| (*plural, why)).chain(unseen);
+    let (plural, why) = all.find(|(_, why)| !why.starts_with("forbidden"))?;
+    Some(Error::cluster(format!("cannot list {plural}; nothing was changed")).because(why))
 }
 
 /// With `--yes` an empty answer means that nothing is left over. If that is not known, it must not look like it.
