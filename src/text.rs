@@ -3,8 +3,8 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// `text` on one line, without anything a terminal would obey: ANSI and OSC escapes, C0 and C1 controls and
-/// bidirectional overrides are dropped; tabs and line breaks become spaces.
+/// `text` on one line, without anything a terminal would obey or an eye would miss: ANSI and OSC escapes, controls
+/// and hidden characters ([`is_hidden`]) are dropped; tabs and line breaks become spaces.
 pub fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
@@ -15,7 +15,7 @@ pub fn clean(text: &str) -> String {
             '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => skip_string(&mut rest),
             '\r' if rest.peek() == Some(&'\n') => {}
             '\t' | '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => out.push(' '),
-            c if c.is_control() || steers_direction(c) => {}
+            c if is_hidden(c) => {}
             c => out.push(c),
         }
     }
@@ -66,8 +66,16 @@ fn skip_string(rest: &mut Peekable<Chars<'_>>) {
     }
 }
 
-fn steers_direction(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+/// Whether a character is not seen where it stands: controls, marks that change the direction of text, fillers of no width,
+/// variation selectors and tags. With them one text can look like another, or hide a third.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{70f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// `text` cleaned, its runs of spaces closed up, and cut to at most `limit` characters with `…` as the last.
@@ -104,6 +112,7 @@ mod tests {
             ("end\u{1b}[", "end"),
             ("bell\u{7} null\0 del\u{7f} nel\u{85}x", "bell null del nel x"),
             ("abc\u{202e}fed\u{2066}x\u{200f}", "abcfedx"),
+            ("a\u{ad}b\u{200b}c\u{2060}d\u{feff}e\u{e0041}f\u{fe0f}g\u{fff9}h\u{3164}i", "abcdefghi"),
         ] {
             assert_eq!(clean(given), wanted, "{given:?}");
         }

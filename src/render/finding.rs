@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Glyph, Page};
 use crate::kinds::StatefulSet;
+use crate::paste::{Command, sts};
 use crate::rules::{Finding, Severity, Skipped, Subject};
 use crate::words;
 
@@ -25,9 +26,13 @@ pub fn finding(page: &mut Page, set: &StatefulSet, finding: &Finding, with_names
         page.field("  because", 11, &finding.because);
     }
     for (number, command) in finding.remedy.iter().enumerate() {
-        page.command(if number == 0 { "  try" } else { "" }, 11, command);
+        let label = if number == 0 { "  try" } else { "" };
+        match command.line() {
+            Some(line) => page.command(label, 11, &line),
+            None => page.field(&format!("{label:11}"), 11, &command.to_string()),
+        }
     }
-    page.field("  see", 11, &format!("kubectl sts explain {}", finding.rule.code));
+    page.field("  see", 11, &explain(finding));
 }
 
 /// The same for programs.
@@ -42,9 +47,15 @@ pub fn finding_json(set: &StatefulSet, finding: &Finding) -> Value {
         "otherObjects": finding.also.iter().map(subject_json).collect::<Vec<_>>(),
         "what": finding.what,
         "because": finding.because,
-        "try": finding.remedy,
-        "see": format!("kubectl sts explain {}", finding.rule.code),
+        "try": finding.remedy.iter().filter_map(Command::line).collect::<Vec<_>>(),
+        "notShown": finding.remedy.iter().filter_map(Command::obstacle).collect::<Vec<_>>(),
+        "see": explain(finding),
     })
+}
+
+/// The command that explains the rule.
+fn explain(finding: &Finding) -> String {
+    sts("explain").value(finding.rule.code).to_string()
 }
 
 fn subject_json(subject: &Subject) -> Value {

@@ -1,5 +1,7 @@
 //! A claim asks for a class that does not exist, so nobody makes its volume.
 
+use serde_json::json;
+
 use super::claims::{self, Case, Source};
 use super::prelude::*;
 
@@ -40,29 +42,29 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
 }
 
 /// The class made volumes, and was deleted. What its parameters were can at best be seen on a volume.
-fn gone(snapshot: &Snapshot<'_>, class: &str, by: &str) -> Result<(String, Vec<String>), Unseen> {
+fn gone(snapshot: &Snapshot<'_>, class: &str, by: &str) -> Result<(String, Vec<Command>), Unseen> {
     let because =
         format!("{by} made the volumes of class {class}; make the class again, with the parameters it had");
     let remedy = match claims::of_class(snapshot, class)?.next() {
-        Some(volume) => format!("kubectl get pv {} -o yaml", volume.metadata.name),
+        Some(volume) => kubectl("get pv").name(&volume.metadata.name).with("-o yaml"),
         None => claims::look_for_class(snapshot)?,
     };
     Ok((because, vec![remedy]))
 }
 
 /// Makes the class as a copy of the default one, or of the only one there is.
-fn like_another(classes: &[StorageClass], name: &str) -> Option<String> {
+fn like_another(classes: &[StorageClass], name: &str) -> Option<Command> {
     let model = match classes {
         [only] => only,
         several => several.iter().find(|class| class.is_default())?,
     };
     // A copy of a class without a provisioner would serve the claim no better.
     model.provisions().then(|| {
-        format!(
-            "kubectl patch storageclass {} --type=merge -p \
-             '{{\"metadata\":{{\"name\":\"{name}\",\"annotations\":null}}}}' --dry-run=client -o yaml | kubectl create \
-             -f -",
-            model.metadata.name
-        )
+        kubectl("patch storageclass")
+            .name(&model.metadata.name)
+            .with("--type=merge")
+            .patch(&json!({"metadata": {"name": name, "annotations": null}}))
+            .with("--dry-run=client -o yaml")
+            .piped_into(kubectl("create -f -"))
     })
 }

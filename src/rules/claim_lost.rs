@@ -1,5 +1,7 @@
 //! The volume of a claim is gone.
 
+use serde_json::json;
+
 use super::claims::{self, Case};
 use super::prelude::*;
 
@@ -29,9 +31,12 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 format!(
                     "its volume {name} names it without its uid; without a claimRef it is bound again, with the data"
                 ),
-                vec![format!(
-                    "kubectl patch pv {name} --type=json -p '[{{\"op\":\"remove\",\"path\":\"/spec/claimRef\"}}]'"
-                )],
+                vec![
+                    kubectl("patch pv")
+                        .name(name)
+                        .with("--type=json")
+                        .patch(&json!([{"op": "remove", "path": "/spec/claimRef"}])),
+                ],
             ),
             // What it has mounted may be the last of the data.
             (_, Some(pod)) => (
@@ -73,7 +78,7 @@ fn fate(volume: &str, holder: Option<&Reference>, is_seen: bool) -> String {
 }
 
 /// Makes the claim again, where there is somebody to make the volume too; else a look at it.
-fn anew(snapshot: &Snapshot<'_>, used: &claims::Used<'_>) -> Vec<String> {
+fn anew(snapshot: &Snapshot<'_>, used: &claims::Used<'_>) -> Vec<Command> {
     let class = snapshot.class_of(used.claim).ok().flatten();
     if class.is_some_and(StorageClass::provisions) {
         return claims::anew(snapshot, used);

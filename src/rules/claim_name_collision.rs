@@ -58,7 +58,7 @@ fn collision(
     stem: &str,
     shared: &[i32],
 ) -> Result<Finding, Unseen> {
-    let namespace = in_namespace(snapshot);
+    let at = home(snapshot);
     let (name, rival) = (&set.metadata.name, &other.metadata.name);
     let names: Vec<String> = shared.iter().map(|ordinal| format!("{stem}-{ordinal}")).collect();
     let mut there: Vec<&PersistentVolumeClaim> = Vec::new();
@@ -84,9 +84,9 @@ fn collision(
         finding = finding.also(Kind::PersistentVolumeClaim, &claim.metadata.name);
     }
     if let Some(first) = there.first() {
-        finding = finding.remedy(format!("kubectl describe pvc {} {namespace}", first.metadata.name));
+        finding = finding.remedy(kubectl("describe pvc").name(&first.metadata.name).namespace(at));
     } else {
-        finding = finding.remedy(format!("kubectl get statefulset {name} {rival} {namespace}"));
+        finding = finding.remedy(kubectl("get statefulset").name(name).name(rival).namespace(at));
     }
     Ok(if shared.is_empty() { finding.only(Severity::Warning) } else { finding })
 }

@@ -20,10 +20,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
         // Which class is to be the default one is for the cluster's owner to say, unless there is no choice.
         let remedy = match snapshot.classes()? {
-            [only] if only.provisions() => format!(
-                "kubectl annotate storageclass {} storageclass.kubernetes.io/is-default-class=true --overwrite",
-                only.metadata.name
-            ),
+            [only] if only.provisions() => kubectl("annotate storageclass")
+                .name(&only.metadata.name)
+                .with("storageclass.kubernetes.io/is-default-class=true --overwrite"),
             _ => claims::look_for_class(snapshot)?,
         };
         let (because, remedy) = match claims::outdated(snapshot, &used)? {

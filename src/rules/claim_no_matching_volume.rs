@@ -1,9 +1,10 @@
 //! A claim waits for a volume that somebody makes by hand, and no volume suits it.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::claims::{self, Case, Source};
 use super::prelude::*;
+use crate::paste::echo;
 
 pub const RULE: Rule = Rule {
     code: "STS203",
@@ -38,7 +39,7 @@ fn named<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Option<C
     let claim = used.claim;
     let asked = &claim.spec.volume_name;
     let Some(volume) = snapshot.volume_of(claim)? else {
-        let remedy = vec!["kubectl get pv".to_owned()];
+        let remedy = vec![kubectl("get pv")];
         return Ok(Some(Case { because: format!("there is no PersistentVolume {asked}"), used, remedy }));
     };
     if volume.is_of(claim) {
@@ -70,7 +71,7 @@ fn unserved<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Case<
             1 => format!("the only volume {these} has another claim"),
             number => format!("all {number} volumes {these} have other claims"),
         };
-        let remedy = made(snapshot, &used)?.unwrap_or_else(|| "kubectl get pv".to_owned());
+        let remedy = made(snapshot, &used)?.unwrap_or_else(|| kubectl("get pv"));
         return Ok(Case { used, because: format!("{wanted}, and {there}"), remedy: vec![remedy] });
     };
     let mismatch = volume.mismatch(claim).unwrap_or_default();
@@ -160,33 +161,29 @@ fn holder(
 }
 
 /// The command that shows whether the claim exists for which the volume is reserved, where that is not known.
-fn look_for_holder(snapshot: &Snapshot<'_>, volume: &PersistentVolume) -> Option<String> {
+fn look_for_holder(snapshot: &Snapshot<'_>, volume: &PersistentVolume) -> Option<Command> {
     let Reference { name, namespace, .. } = volume.spec.claim_ref.as_ref()?;
-    // The API server does not look at what a reference says, and it comes to stand in a command.
-    let is_name = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
     let open = volume.status.phase != "Released" && !snapshot.lacks_claim(namespace, name);
-    let open = open && is_name(name) && is_name(namespace);
-    open.then(|| format!("kubectl get pvc {name} -n {namespace}"))
+    open.then(|| kubectl("get pvc").name(name).namespace(namespace))
 }
 
 /// The command that shows a volume: what it is, where its data is, and for whom it is kept.
-fn look(volume: &PersistentVolume) -> String {
-    format!("kubectl get pv {} -o yaml", volume.metadata.name)
+fn look(volume: &PersistentVolume) -> Command {
+    kubectl("get pv").name(&volume.metadata.name).with("-o yaml")
 }
 
 /// Gives the claim the volume of its predecessor back, with the data on it.
-fn release(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Option<String> {
+fn release(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Option<Command> {
     (is_of_earlier(volume, claim) && volume.mismatch(claim).is_none()).then(|| {
-        format!(
-            "kubectl patch pv {} -p '{{\"spec\":{{\"claimRef\":{{\"uid\":null,\"resourceVersion\":null}}}}}}'",
-            volume.metadata.name
-        )
+        kubectl("patch pv")
+            .name(&volume.metadata.name)
+            .patch(&json!({"spec": {"claimRef": {"uid": null, "resourceVersion": null}}}))
     })
 }
 
 /// A volume for the claim, in a folder of one node. Only where it is made as the other volumes of the class are made, and
 /// none of them may hold the data: else a database would start empty, on the root disk of a node.
-fn made(snapshot: &Snapshot<'_>, used: &claims::Used<'_>) -> Result<Option<String>, Unseen> {
+fn made(snapshot: &Snapshot<'_>, used: &claims::Used<'_>) -> Result<Option<Command>, Unseen> {
     let claim = used.claim;
     let class = claim.class().unwrap_or_default();
     let mut others = claims::of_class(snapshot, class)?.peekable();
@@ -218,8 +215,7 @@ fn made(snapshot: &Snapshot<'_>, used: &claims::Used<'_>) -> Result<Option<Strin
             {"key": HOST_LABEL, "operator": "In", "values": [host]}
         ]}]}});
     }
-    let volume = Value::to_string(&volume);
-    Ok((!volume.contains('\'')).then(|| format!("echo '{volume}' | kubectl apply -f -")))
+    Ok(Some(echo(&volume.to_string()).piped_into(kubectl("apply -f -"))))
 }
 
 const HOST_LABEL: &str = "kubernetes.io/hostname";

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::claims::{self, Case, Source, Used};
 use super::prelude::*;
+use crate::paste::tool;
 use crate::text;
 
 pub const RULE: Rule = Rule {
@@ -27,7 +28,7 @@ const STALE: SignedDuration = SignedDuration::from_secs(15 * 60);
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let (mut cases, mut slow) = (Vec::new(), Vec::new());
     // Messages name the single volume; the claims of one class fail together all the same.
-    let mut said: BTreeMap<String, (String, String)> = BTreeMap::new();
+    let mut said: BTreeMap<String, (String, Command)> = BTreeMap::new();
     for used in claims::pending(snapshot)? {
         let claim = used.claim;
         let class = match claims::source(snapshot, claim) {
@@ -67,7 +68,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     class.metadata.name,
                     words::age(waited)
                 ),
-                "kubectl get pods --all-namespaces | grep -i -e csi -e provisioner".to_owned(),
+                kubectl("get pods --all-namespaces").piped_into(tool("grep -i -e csi -e provisioner")),
             ),
         });
         cases.push(Case { used, because: because.clone(), remedy: vec![remedy.clone()] });

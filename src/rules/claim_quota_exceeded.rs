@@ -1,5 +1,9 @@
 //! A quota leaves no room for the claim of a replica.
 
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
 use super::prelude::*;
 
 pub const RULE: Rule = Rule {
@@ -33,8 +37,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         .collect();
     // Room for this claim alone would end at the next replica.
     let times = missing.iter().filter(|(.., other)| other == template).count();
-    let hard: Vec<String> = (refusal.lacking.iter())
-        .filter_map(|lack| Some(format!("\"{}\":\"{}\"", lack.resource, lack.enough(times)?)))
+    let hard: BTreeMap<&str, String> = (refusal.lacking.iter())
+        .filter_map(|lack| Some((lack.resource, lack.enough(times)?.to_string())))
         .collect();
     let finding = RULE
         .about(
@@ -43,12 +47,13 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             format!("Quota {} leaves no room for {claim}", refusal.quota),
         )
         .because(words::list(&each, 3))
-        .remedy(format!(
-            "kubectl patch resourcequota {} --type=merge -p '{{\"spec\":{{\"hard\":{{{}}}}}}}' {}",
-            refusal.quota,
-            hard.join(","),
-            in_namespace(snapshot)
-        ))
+        .remedy(
+            kubectl("patch resourcequota")
+                .name(refusal.quota)
+                .with("--type=merge")
+                .patch(&json!({"spec": {"hard": hard}}))
+                .namespace(home(snapshot)),
+        )
         .also(Kind::PersistentVolumeClaim, claim)
         .absorbs(Kind::Pod, pod);
     Ok(vec![finding])
@@ -96,7 +101,7 @@ impl<'e> Refusal<'e> {
             Some(Lack { resource, asked, used: of(used, resource)?.1, hard: of(hard, resource)?.1 })
         });
         let lacking: Vec<_> = lacking.collect();
-        // Whoever may write events writes this text, and it comes to stand in a command.
+        // Whoever may write events writes this text.
         let is_name =
             |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-./".contains(&byte));
         let is_sane =

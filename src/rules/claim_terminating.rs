@@ -1,6 +1,7 @@
 //! A claim that a replica needs was deleted, and only waits to go.
 
 use jiff::SignedDuration;
+use serde_json::json;
 
 use super::claims::{self, Case, Used};
 use super::prelude::*;
@@ -48,10 +49,11 @@ fn doomed<'a>(snapshot: &Snapshot<'a>, used: Used<'a>, holder: &Pod) -> Case<'a>
         (Some("Retain"), _) => ("its volume is kept, and the replica starts again empty", None),
         (Some(_), Some(volume)) => (
             "its data is destroyed with it (reclaim policy Delete)",
-            Some(format!(
-                "kubectl patch pv {} -p '{{\"spec\":{{\"persistentVolumeReclaimPolicy\":\"Retain\"}}}}'",
-                volume.metadata.name
-            )),
+            Some(
+                kubectl("patch pv")
+                    .name(&volume.metadata.name)
+                    .patch(&json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}})),
+            ),
         ),
         _ => ("its data is destroyed with it, unless the reclaim policy of its volume is Retain", None),
     };

@@ -183,22 +183,22 @@ fn written(taint: &Taint) -> String {
 }
 
 /// Opens the nodes that are only cordoned, or shows one that is worse.
-fn open(nodes: &[(&Node, Closed<'_>)]) -> String {
+fn open(nodes: &[(&Node, Closed<'_>)]) -> Command {
     let cordoned = nodes.iter().filter(|(_, closed)| matches!(closed, Closed::Cordoned));
     let names: Vec<&str> = cordoned.map(|(node, _)| node.metadata.name.as_str()).collect();
     match (names.as_slice(), nodes.first()) {
-        ([], Some((node, _))) => format!("kubectl describe node {}", node.metadata.name),
-        (names, _) => format!("kubectl uncordon {}", names.join(" ")),
+        ([], Some((node, _))) => kubectl("describe node").name(&node.metadata.name),
+        (names, _) => kubectl("uncordon").names(names),
     }
 }
 
 /// The command that shows which nodes have the labels the volume asks for.
-fn look(required: &NodeSelector) -> Vec<String> {
+fn look(required: &NodeSelector) -> Vec<Command> {
     let keys = keys(required);
     if keys.is_empty() {
-        return vec!["kubectl get nodes --show-labels".to_owned()];
+        return vec![kubectl("get nodes --show-labels")];
     }
-    vec![format!("kubectl get nodes -L {}", keys.into_iter().collect::<Vec<_>>().join(","))]
+    vec![kubectl("get nodes -L").value(keys.into_iter().collect::<Vec<_>>().join(","))]
 }
 
 fn keys(required: &NodeSelector) -> BTreeSet<&str> {

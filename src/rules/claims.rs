@@ -147,7 +147,7 @@ pub(super) fn has_node(used: &Used<'_>) -> bool {
 pub(super) struct Case<'a> {
     pub used: Used<'a>,
     pub because: String,
-    pub remedy: Vec<String>,
+    pub remedy: Vec<Command>,
 }
 
 /// Holds a claim as long as a pod on a node uses it.
@@ -158,7 +158,7 @@ pub(super) const PROTECTION: &str = "kubernetes.io/pvc-protection";
 pub(super) fn outdated(
     snapshot: &Snapshot<'_>,
     used: &Used<'_>,
-) -> Result<Option<(String, Vec<String>)>, Unseen> {
+) -> Result<Option<(String, Vec<Command>)>, Unseen> {
     let (set, claim) = (snapshot.set, used.claim);
     let replica = snapshot.replicas()?.iter().find(|replica| replica.ordinal == used.ordinal);
     let slot = replica.and_then(|replica| replica.slots.iter().find(|slot| slot.name == used.name()));
@@ -194,25 +194,25 @@ pub(super) fn outdated(
 }
 
 /// Lets the controller make claim and pod again. The pod goes second, as the claim cannot be gone before it.
-pub(super) fn anew(snapshot: &Snapshot<'_>, used: &Used<'_>) -> Vec<String> {
-    let in_namespace = in_namespace(snapshot);
-    let claim = format!("kubectl delete pvc {} --wait=false {in_namespace}", used.name());
+pub(super) fn anew(snapshot: &Snapshot<'_>, used: &Used<'_>) -> Vec<Command> {
+    let at = home(snapshot);
+    let claim = kubectl("delete pvc").name(used.name()).with("--wait=false").namespace(at);
     let pods: Vec<&str> = used.pods.iter().map(|pod| pod.metadata.name.as_str()).collect();
     match pods.as_slice() {
         [] => vec![claim],
-        pods => vec![claim, format!("kubectl delete pod {} {in_namespace}", pods.join(" "))],
+        pods => vec![claim, kubectl("delete pod").names(pods).namespace(at)],
     }
 }
 
 /// The command that shows the claim with its events.
-pub(super) fn describe(snapshot: &Snapshot<'_>, used: &Used<'_>) -> String {
-    format!("kubectl describe pvc {} {}", used.name(), in_namespace(snapshot))
+pub(super) fn describe(snapshot: &Snapshot<'_>, used: &Used<'_>) -> Command {
+    kubectl("describe pvc").name(used.name()).namespace(home(snapshot))
 }
 
 /// The command that shows where volumes can come from: the classes, or what could serve as one.
-pub(super) fn look_for_class(snapshot: &Snapshot<'_>) -> Result<String, Unseen> {
+pub(super) fn look_for_class(snapshot: &Snapshot<'_>) -> Result<Command, Unseen> {
     let kind = if snapshot.classes()?.is_empty() { "csidrivers" } else { "storageclass" };
-    Ok(format!("kubectl get {kind}"))
+    Ok(kubectl("get").with(kind))
 }
 
 /// One finding for all claims that fail for the same reason, about the first. `what` gets the first, the names of all,
@@ -248,7 +248,7 @@ pub(super) fn findings(
                 }
                 for command in &case.remedy {
                     if !finding.remedy.contains(command) {
-                        finding = finding.remedy(command);
+                        finding = finding.remedy(command.clone());
                     }
                 }
             }

@@ -38,7 +38,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         _ => None,
     });
     let found = groups.iter().map(|(cause, group)| {
-        let at = in_namespace(snapshot);
+        let at = home(snapshot);
         let stage = match group.first().why() {
             Some(Why::Config { reason, .. }) => {
                 format!("container {} is in {reason}", group.first().container().unwrap_or_default())
@@ -55,12 +55,12 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     .remedy(
                         group
                             .other_template(snapshot)
-                            .unwrap_or(format!("kubectl get {} {at}", plural(kind))),
+                            .unwrap_or_else(|| kubectl("get").with(plural(kind)).namespace(at)),
                     )
             }
             Cause::Missing(Missing { kind, name, key: Some(key) }) => {
                 let what = format!("the key {key} of the {kind} {name}, which has no such key");
-                let show = format!("kubectl describe {} {name} {at}", kind.to_lowercase());
+                let show = kubectl("describe").with(singular(kind)).name(name).namespace(at);
                 group
                     .finding(&RULE, &[format!("needs {what}"), format!("need {what}")])
                     .because(because)
@@ -82,6 +82,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
     });
     Ok(found.collect())
+}
+
+fn singular(kind: &str) -> &'static str {
+    if kind == "Secret" { "secret" } else { "configmap" }
 }
 
 fn plural(kind: &str) -> &'static str {

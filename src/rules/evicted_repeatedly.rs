@@ -59,11 +59,12 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     pods.len(),
                     clipped(&last.message)
                 ))
-                .remedy(format!(
-                    "kubectl get events {} --field-selector involvedObject.name={},type=Warning",
-                    in_namespace(snapshot),
-                    replica.name
-                )),
+                .remedy(
+                    kubectl("get events")
+                        .namespace(home(snapshot))
+                        .with("--field-selector")
+                        .value(format!("involvedObject.name={},type=Warning", replica.name)),
+                ),
         );
     }
     Ok(found)

@@ -64,7 +64,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         Some(if without.is_empty() || !settled {
             group.remedied(snapshot, finding)
         } else {
-            finding.remedy(format!("kubectl get secrets {}", in_namespace(snapshot)))
+            finding.remedy(kubectl("get secrets").namespace(home(snapshot)))
         })
     });
     Ok(found.collect())

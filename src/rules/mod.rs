@@ -49,6 +49,7 @@ mod volume_mount_failed;
 mod volume_multi_attach;
 
 use crate::kinds::Kind;
+use crate::paste::Command;
 use crate::snapshot::{Snapshot, Unseen};
 
 pub use diagnose::{Diagnosis, Filter, Skipped, diagnose, of_set};
@@ -188,7 +189,7 @@ pub struct Finding {
     /// The evidence.
     pub because: String,
     /// Commands to paste, in order.
-    pub remedy: Vec<String>,
+    pub remedy: Vec<Command>,
     /// Objects whose other findings are only consequences of this one, and not shown.
     pub absorbs: Vec<Subject>,
 }
@@ -203,8 +204,8 @@ impl Finding {
 
     /// Adds a command to paste. It must work as printed.
     #[must_use]
-    pub fn remedy(mut self, command: impl Into<String>) -> Finding {
-        self.remedy.push(command.into());
+    pub fn remedy(mut self, command: Command) -> Finding {
+        self.remedy.push(command);
         self
     }
 

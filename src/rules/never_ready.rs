@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::pods::{clipped, gist, grouped, wanted, within};
+use super::pods::{Group, clipped, gist, grouped, wanted, within};
 use super::prelude::*;
 use crate::snapshot::Why;
 
@@ -67,7 +67,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 group
                     .finding(&RULE, &not_ready)
                     .because(format!("container {container} runs, {unready}{allows}{said}"))
-                    .remedy(format!("kubectl logs {} -c {container} {}", group.pod(), in_namespace(snapshot)))
+                    .remedy(logs(snapshot, group, container))
                     .only(*severity)
             }
             Cause::Gate(gate, severity) => group
@@ -100,7 +100,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     ],
                 )
                 .because(format!("it was given to that node, and has no status of any container; {unready}"))
-                .remedy(format!("kubectl describe node {node}")),
+                .remedy(kubectl("describe node").name(node)),
             Cause::Init(container) => group
                 .finding(
                     &RULE,
@@ -110,11 +110,16 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     ],
                 )
                 .because(format!("it is still at work; {unready}"))
-                .remedy(format!("kubectl logs {} -c {container} {}", group.pod(), in_namespace(snapshot)))
+                .remedy(logs(snapshot, group, container))
                 .only(Severity::Note),
         }
     });
     Ok(found.map(|finding| super::services::unpublished(snapshot, finding)).collect())
+}
+
+/// The command that shows the log of a container that runs.
+fn logs(snapshot: &Snapshot<'_>, group: &Group<'_>, container: &str) -> Command {
+    kubectl("logs").name(group.pod()).with("-c").value(container).namespace(home(snapshot))
 }
 
 /// What the pod does not get while its sandbox cannot be made: mostly its network, but it may be the runtime itself.

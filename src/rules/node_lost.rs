@@ -46,8 +46,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
         let says = [format!("is on {node}, which {is}"), format!("are on {node}, which {is}")];
         let finding = group.finding(&RULE, &says).because(evidence).remedy(match lost {
-            Lost::Unready(_) => format!("kubectl describe node {node}"),
-            Lost::Gone => "kubectl get nodes".to_owned(),
+            Lost::Unready(_) => kubectl("describe node").name(node),
+            Lost::Gone => kubectl("get nodes"),
         });
         let finding = match since {
             Some(since) if since < TOLERATED => finding.only(Severity::Warning),

@@ -46,7 +46,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let mut finding = RULE
         .about(Kind::StatefulSet, name, what)
         .because(because)
-        .remedy(format!("kubectl sts prune-pvcs {name} {}", in_namespace(snapshot)));
+        .remedy(sts("prune-pvcs").name(name).namespace(home(snapshot)));
     for name in &names {
         finding = finding.also(Kind::PersistentVolumeClaim, *name);
     }

@@ -80,9 +80,9 @@ fn more(
     snapshot: &Snapshot<'_>,
     group: &Group<'_>,
     (container, limit, severity): (&str, Option<&String>, Severity),
-) -> Option<String> {
+) -> Option<Command> {
     let set = snapshot.set;
-    let (name, at) = (&set.metadata.name, in_namespace(snapshot));
+    let (name, at) = (&set.metadata.name, home(snapshot));
     let first = group.first();
     let loops = severity == Severity::Error;
     let (has, gets) = (first.pod.revision(), controller::would_get(snapshot, first.ordinal));
@@ -101,8 +101,8 @@ fn more(
     if below && set.strategy() == Strategy::RollingUpdate {
         return None;
     }
-    let raise =
-        format!("kubectl set resources statefulset/{name} -c {container} --limits=memory={double} {at}");
+    let raise = kubectl("set resources").joined("statefulset/", name).with("-c").value(container);
+    let raise = raise.joined("--limits=memory=", double).namespace(at);
     // An ordered set waits for the pods that fail instead of replacing them (kubernetes/kubernetes#67250).
     let trapping = MaxUnavailable::of(snapshot.server) == MaxUnavailable::Trapping;
     let freed = match set.strategy() {
@@ -115,10 +115,10 @@ fn more(
     }
     // Without the stanza the pod would come back as it was, which recover knows.
     if set.strategy() == Strategy::RollingUpdate && set.rolling_update().is_none() {
-        return Some(format!("{raise} && kubectl sts recover {name} {at}"));
+        return Some(raise.and(sts("recover").name(name).namespace(at)));
     }
-    let pods: Vec<_> = group.iter().map(|case| case.pod.metadata.name.as_str()).collect();
-    Some(format!("{raise} && kubectl delete pod {} {at}", pods.join(" ")))
+    let pods = group.iter().map(|case| case.pod.metadata.name.as_str());
+    Some(raise.and(kubectl("delete pod").names(pods).namespace(at)))
 }
 
 /// Whether an update brought this: the pods that do not have it yet, of which there are some, are all available.

@@ -25,7 +25,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let pods: Vec<&Pod> = snapshot.replicas()?.iter().filter_map(|replica| replica.pod).collect();
     let waiting = *update != set.status.current_revision && pods.iter().any(|pod| pod.revision() != update);
     let count = words::count(usize::try_from(replicas).unwrap_or(0), "replica");
-    let n = in_namespace(snapshot);
+    let at = home(snapshot);
+    let full = sts("promote").name(name).namespace(at).with("--full");
     // An update is staged by a partition that equals the replicas, and rolled out by lowering it.
     let revisions = snapshot.revisions().unwrap_or_default();
     let made = revisions.iter().find(|revision| revision.metadata.name == *update);
@@ -34,13 +35,15 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     Ok(vec![if waiting {
         RULE.about(Kind::StatefulSet, name, format!("the update of {name} reaches no pod"))
             .because(format!("{update} is waiting, and partition {partition} is not below {count}"))
-            .remedy(format!("kubectl sts promote {name} {n} --partition {}", replicas - 1))
-            .remedy(format!("kubectl sts promote {name} {n} --full"))
+            .remedy(
+                sts("promote").name(name).namespace(at).with("--partition").value((replicas - 1).to_string()),
+            )
+            .remedy(full)
             .only(if staged { Severity::Note } else { Severity::Warning })
     } else {
         RULE.about(Kind::StatefulSet, name, format!("{name} has a partition that no replica reaches"))
             .because(format!("partition {partition} is not below {count}: the next update will reach no pod"))
-            .remedy(format!("kubectl sts promote {name} {n} --full"))
+            .remedy(full)
             .only(Severity::Note)
     }])
 }

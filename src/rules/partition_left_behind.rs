@@ -30,8 +30,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let replicas = snapshot.replicas()?;
     let youngest = replicas.iter().filter_map(|replica| replica.pod?.metadata.creation_timestamp).max();
     let Some(age) = snapshot.since(youngest) else { return Ok(Vec::new()) };
-    let n = in_namespace(snapshot);
-    let full = format!("kubectl sts promote {name} {n} --full");
+    let at = home(snapshot);
+    let full = sts("promote").name(name).namespace(at).with("--full");
     let update = &set.status.update_revision;
     let held: Vec<&str> = replicas
         .iter()
@@ -52,7 +52,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     words::age(age)
                 ))
                 .remedy(full)
-                .remedy(format!("kubectl sts abort {name} {n}"));
+                .remedy(sts("abort").name(name).namespace(at));
             Ok(vec![if marked { finding.only(Severity::Note) } else { finding }])
         }
         Rest::Done if !marked && age >= IDLE && set.status.current_revision == *update => Ok(vec![

@@ -60,11 +60,11 @@ fn ignored(snapshot: &Snapshot<'_>) -> Option<Finding> {
     }
     let wanted = words::count(replicas.len(), "pod");
     let finding = RULE.about(Kind::StatefulSet, name, format!("{name} has none of its pods"));
-    let at = in_namespace(snapshot);
+    let at = home(snapshot);
     Some(if set.is_observed() {
         finding
             .because(format!("{wanted} wanted for {}, and no event says why there is none", words::age(age)))
-            .remedy(format!("kubectl describe statefulset {name} {at}"))
+            .remedy(kubectl("describe statefulset").name(name).namespace(at))
     } else {
         finding
             .because(format!(
@@ -72,24 +72,24 @@ fn ignored(snapshot: &Snapshot<'_>) -> Option<Finding> {
                  cannot keep up",
                 words::age(age)
             ))
-            .remedy("kubectl get lease kube-controller-manager -n kube-system -o yaml")
+            .remedy(kubectl("get lease kube-controller-manager -n kube-system -o yaml"))
     })
 }
 
 /// Where to look for what refuses the pod.
-fn look(snapshot: &Snapshot<'_>, said: &str) -> String {
-    let at = in_namespace(snapshot);
+fn look(snapshot: &Snapshot<'_>, said: &str) -> Command {
+    let at = home(snapshot);
     if said.contains("exceeded quota") || said.contains("failed quota") {
-        format!("kubectl describe resourcequotas {at}")
+        kubectl("describe resourcequotas").namespace(at)
     } else if said.contains("LimitRange") || said.contains("per Pod") || said.contains("per Container") {
-        format!("kubectl describe limitranges {at}")
+        kubectl("describe limitranges").namespace(at)
     } else if said.contains("violates PodSecurity") {
-        format!("kubectl get namespace {} --show-labels", snapshot.set.metadata.namespace)
+        kubectl("get namespace").name(at).with("--show-labels")
     } else if said.contains("admission webhook") || said.contains("failed calling webhook") {
-        "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations".to_owned()
+        kubectl("get validatingwebhookconfigurations,mutatingwebhookconfigurations")
     } else if said.contains("serviceaccount") {
-        format!("kubectl get serviceaccounts {at}")
+        kubectl("get serviceaccounts").namespace(at)
     } else {
-        format!("kubectl describe statefulset {} {at}", snapshot.set.metadata.name)
+        kubectl("describe statefulset").name(&snapshot.set.metadata.name).namespace(at)
     }
 }

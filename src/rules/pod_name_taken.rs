@@ -44,7 +44,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 format!("{name} cannot create {}, as another pod has that name", replica.name),
             )
             .because(format!("{because}; the controller tries again without an event{ordered}"))
-            .remedy(format!("kubectl describe pod {} {}", replica.name, in_namespace(snapshot))),
+            .remedy(kubectl("describe pod").name(&replica.name).namespace(home(snapshot))),
         );
     }
     Ok(found)

@@ -129,28 +129,29 @@ impl<'a> Group<'a> {
     }
 
     /// A command that shows the lowest one.
-    pub fn describe(&self, snapshot: &Snapshot<'_>) -> String {
-        format!("kubectl describe pod {} {}", self.pod(), in_namespace(snapshot))
+    pub fn describe(&self, snapshot: &Snapshot<'_>) -> Command {
+        kubectl("describe pod").name(self.pod()).namespace(home(snapshot))
     }
 
     /// A command that shows the log of a container's run before this one.
-    pub fn logs(&self, snapshot: &Snapshot<'_>, container: &str) -> String {
-        format!("kubectl logs {} -c {container} --previous {}", self.pod(), in_namespace(snapshot))
+    pub fn logs(&self, snapshot: &Snapshot<'_>, container: &str) -> Command {
+        let logs = kubectl("logs").name(self.pod()).with("-c").value(container);
+        logs.with("--previous").namespace(home(snapshot))
     }
 
     /// The command that gives the pods another template where there is one that can help: away from an abandoned
     /// revision, or back to an earlier one.
-    pub fn other_template(&self, snapshot: &Snapshot<'_>) -> Option<String> {
+    pub fn other_template(&self, snapshot: &Snapshot<'_>) -> Option<Command> {
         let set = snapshot.set;
-        let (name, at) = (&set.metadata.name, in_namespace(snapshot));
-        let delete = format!("kubectl delete pod {} {at}", self.pod());
+        let (name, at) = (&set.metadata.name, home(snapshot));
+        let delete = kubectl("delete pod").name(self.pod()).namespace(at);
         let Case { ordinal, pod, .. } = self.first();
         let (has, gets) = (pod.revision(), controller::would_get(snapshot, *ordinal));
         if has.is_empty() || gets.is_empty() {
             return None;
         }
         if snapshot.mark().is_some() {
-            return Some(format!("kubectl sts abort {name} {at}"));
+            return Some(sts("abort").name(name).namespace(at));
         }
         if has != gets {
             return Some(delete);
@@ -162,7 +163,7 @@ impl<'a> Group<'a> {
         }
         let rolling = set.strategy() == Strategy::RollingUpdate;
         if rolling && controller::current_revision(snapshot) != update {
-            return Some(format!("kubectl sts undo {name} {at}"));
+            return Some(sts("undo").name(name).namespace(at));
         }
         // Nothing says which revision it came from: the one before, unless that was left by putting this one back.
         let revisions = snapshot.revisions().unwrap_or_default();
@@ -173,8 +174,9 @@ impl<'a> Group<'a> {
         if this.metadata.creation_timestamp < before.metadata.creation_timestamp {
             return None;
         }
-        let undo = format!("kubectl sts undo {name} --to-revision {} {at}", before.revision);
-        Some(if rolling { undo } else { format!("{undo} && {delete}") })
+        let undo =
+            sts("undo").name(name).with("--to-revision").value(before.revision.to_string()).namespace(at);
+        Some(if rolling { undo } else { undo.and(delete) })
     }
 
     /// Adds that command, or one that shows the pod.

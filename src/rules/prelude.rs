@@ -2,10 +2,11 @@
 
 pub(super) use super::{Finding, Rule, Severity};
 pub(super) use crate::kinds::*;
+pub(super) use crate::paste::{Command, kubectl, sts};
 pub(super) use crate::snapshot::{Snapshot, Unseen};
 pub(super) use crate::words;
 
-/// `-n NAMESPACE` of the set, for commands to paste.
-pub(super) fn in_namespace(snapshot: &Snapshot<'_>) -> String {
-    format!("-n {}", snapshot.set.metadata.namespace)
+/// The namespace of the set, for commands to paste.
+pub(super) fn home<'a>(snapshot: &Snapshot<'a>) -> &'a str {
+    &snapshot.set.metadata.namespace
 }

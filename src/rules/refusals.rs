@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::prelude::*;
 use super::{amounts, services};
+use crate::paste::tool;
 
 /// Why some of the nodes do not take a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,17 +50,18 @@ pub(super) fn is_closed(refusal: &Refusal<'_>) -> bool {
     refusal.reason.contains("untolerated taint") || refusal.reason.contains("were unschedulable")
 }
 
-const LOOK_AT_TAINTS: &str =
-    "kubectl get nodes -o custom-columns='NAME:.metadata.name,TAINTS:.spec.taints[*].key'";
+fn taints() -> Command {
+    kubectl("get nodes -o").own("custom-columns=NAME:.metadata.name,TAINTS:.spec.taints[*].key")
+}
 
 /// The command that shows the taints, where more nodes are closed than refuse the pod for other reasons.
-pub(super) fn look_at_taints(all: &[Refusal<'_>]) -> Option<String> {
+pub(super) fn look_at_taints(all: &[Refusal<'_>]) -> Option<Command> {
     let (closed, others): (Vec<_>, Vec<_>) = all
         .iter()
         .filter(|it| !it.reason.contains("taint {node-role.kubernetes.io/"))
         .partition(|it| is_closed(it));
     let nodes = |some: &[&Refusal<'_>]| some.iter().map(|refusal| refusal.nodes).sum::<usize>();
-    (nodes(&closed) > nodes(&others)).then(|| LOOK_AT_TAINTS.to_owned())
+    (nodes(&closed) > nodes(&others)).then(|| taints())
 }
 
 /// What that reason means for this pod, where more can be said than the scheduler does.
@@ -134,23 +136,27 @@ pub(super) fn look(
     pod: &Pod,
     refusal: Refusal<'_>,
     all: &[Refusal<'_>],
-) -> Option<String> {
-    let (reason, name, at) = (refusal.reason, &pod.metadata.name, in_namespace(snapshot));
-    let nodes = "kubectl get nodes -o custom-columns";
+) -> Option<Command> {
+    let (reason, name, at) = (refusal.reason, &pod.metadata.name, home(snapshot));
     Some(if let Some(resource) = reason.strip_prefix("Insufficient ") {
         if amounts::too_large(snapshot, pod, resource).is_some() {
             let key = resource.replace('.', "\\.");
-            format!("{nodes}='NAME:.metadata.name,ALLOCATABLE:.status.allocatable.{key}'")
+            kubectl("get nodes -o")
+                .joined("custom-columns=NAME:.metadata.name,ALLOCATABLE:.status.allocatable.", key)
         } else {
             // The table of what is requested on each node.
-            format!("kubectl describe nodes | grep -E '^Name:|^  {resource}  '")
+            // No more than the name of a resource is read as a pattern.
+            let pattern: String =
+                resource.chars().filter(|c| c.is_ascii_alphanumeric() || "-./".contains(*c)).collect();
+            let grep = tool("grep -E").value(format!("^Name:|^  {pattern}  "));
+            kubectl("describe nodes").piped_into(grep)
         }
     } else if reason.contains("Too many pods") {
-        "kubectl describe nodes | grep -E '^Name:|^  pods:|^Non-terminated'".to_owned()
+        kubectl("describe nodes").piped_into(tool("grep -E").own("^Name:|^  pods:|^Non-terminated"))
     } else if reason.contains("taint") {
-        LOOK_AT_TAINTS.to_owned()
+        taints()
     } else if reason.contains("were unschedulable") {
-        "kubectl get nodes".to_owned()
+        kubectl("get nodes")
     } else if reason.contains("node affinity/selector") {
         let wanted = &pod.spec.node_selector;
         let keys: Vec<_> = wanted.keys().map(String::as_str).collect();
@@ -158,27 +164,29 @@ pub(super) fn look(
         let mut there = snapshot.nodes().unwrap_or_default().iter();
         if keys.is_empty() || there.any(|node| matches_labels(wanted, &node.metadata.labels)) {
             match all.iter().any(is_closed) {
-                true => {
-                    format!(
-                        "{nodes}='NAME:.metadata.name,TAINTS:.spec.taints[*].key,LABELS:.metadata.labels'"
-                    )
-                }
-                false => "kubectl get nodes --show-labels".to_owned(),
+                true => kubectl("get nodes -o").own(
+                    "custom-columns=NAME:.metadata.name,TAINTS:.spec.taints[*].key,LABELS:.metadata.labels",
+                ),
+                false => kubectl("get nodes --show-labels"),
             }
         } else {
-            format!("kubectl get nodes -L {}", keys.join(","))
+            kubectl("get nodes -L").value(keys.join(","))
         }
     } else if reason.contains("anti-affinity") || reason.contains("topology spread constraints") {
-        format!(
-            "kubectl get pods -l '{}' -o wide {at} && kubectl get nodes -L topology.kubernetes.io/zone",
-            services::selector(snapshot.set)
-        )
+        kubectl("get pods -l")
+            .value(services::selector(snapshot.set))
+            .with("-o wide")
+            .namespace(at)
+            .and(kubectl("get nodes -L topology.kubernetes.io/zone"))
     } else if reason.contains("pod affinity rules") {
-        format!("kubectl get pod {name} -o jsonpath='{{.spec.affinity.podAffinity}}' {at}")
+        kubectl("get pod").name(name).with("-o").own("jsonpath={.spec.affinity.podAffinity}").namespace(at)
     } else if reason.contains("free ports") {
-        "kubectl get pods -A -o custom-columns='NODE:.spec.nodeName,NAMESPACE:.metadata.namespace,POD:.metadata.name,\
-         PORTS:.spec.containers[*].ports[*].hostPort' | grep -v '<none>$'"
-            .to_owned()
+        kubectl("get pods -A -o")
+            .own(
+                "custom-columns=NODE:.spec.nodeName,NAMESPACE:.metadata.namespace,POD:.metadata.name,\
+                 PORTS:.spec.containers[*].ports[*].hostPort",
+            )
+            .piped_into(tool("grep -v").own("<none>$"))
     } else {
         return None;
     })

@@ -61,12 +61,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             "{name} asks for {}, which the template has and this pod has lost",
             words::list(&lacks, 4)
         );
-        let label = format!(
-            "kubectl label pod {} {} --overwrite {}",
-            first.metadata.name,
-            lacks.join(" "),
-            in_namespace(snapshot)
-        );
+        let label = kubectl("label pod").name(&first.metadata.name);
+        let label = lacks.iter().fold(label, |label, pair| label.value(pair));
+        let label = label.with("--overwrite").namespace(home(snapshot));
         findings.push(finding(set, service, &unselected).because(because).remedy(label));
     }
     Ok(findings)
@@ -126,12 +123,12 @@ fn unlisted<'a>(
 }
 
 /// Makes the pods again, one after another where the set does that by itself.
-fn again(snapshot: &Snapshot<'_>, first: &Pod) -> String {
+fn again(snapshot: &Snapshot<'_>, first: &Pod) -> Command {
     let set = snapshot.set;
-    let in_namespace = in_namespace(snapshot);
+    let at = home(snapshot);
     if set.strategy() == Strategy::RollingUpdate && set.partition() == 0 {
-        format!("kubectl rollout restart statefulset {} {in_namespace}", set.metadata.name)
+        kubectl("rollout restart statefulset").name(&set.metadata.name).namespace(at)
     } else {
-        format!("kubectl delete pod {} {in_namespace}", first.metadata.name)
+        kubectl("delete pod").name(&first.metadata.name).namespace(at)
     }
 }

@@ -55,7 +55,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             "the policy is written to a claim while its pod exists; these pods were gone before, and so the claims have no \
              owner and outlive even the set",
         )
-        .remedy(format!("kubectl sts prune-pvcs {name} {}", in_namespace(snapshot)));
+        .remedy(sts("prune-pvcs").name(name).namespace(home(snapshot)));
     for name in &names {
         finding = finding.also(Kind::PersistentVolumeClaim, *name);
     }

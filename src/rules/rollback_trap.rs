@@ -57,7 +57,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         RULE.about(Kind::Pod, name, format!("{name} holds up the whole set and will not recover on its own"))
             .because(format!("{story}, {waits}"))
     };
-    let recover = format!("kubectl sts recover {} {}", set.metadata.name, in_namespace(snapshot));
+    let recover = sts("recover").name(&set.metadata.name).namespace(home(snapshot));
     Ok(vec![finding.remedy(recover).absorbs(Kind::Pod, name)])
 }
 

@@ -68,11 +68,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let earlier = &set.status.current_revision;
     let undo = !old.is_empty() && pod.revision() == set.status.update_revision && earlier != pod.revision();
     Ok(vec![if snapshot.mark().is_some() {
-        finding.remedy(format!("kubectl sts abort {name} {}", in_namespace(snapshot)))
+        finding.remedy(sts("abort").name(name).namespace(home(snapshot)))
     } else if undo {
-        finding.remedy(format!("kubectl sts undo {name} {}", in_namespace(snapshot)))
+        finding.remedy(sts("undo").name(name).namespace(home(snapshot)))
     } else {
-        finding.remedy(format!("kubectl describe pod {pod_name} {}", in_namespace(snapshot)))
+        finding.remedy(kubectl("describe pod").name(pod_name).namespace(home(snapshot)))
     }])
 }
 

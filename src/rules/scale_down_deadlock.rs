@@ -53,7 +53,7 @@ pub(super) fn deadlock(snapshot: &Snapshot<'_>) -> Result<Option<Finding>, Unsee
             format!("the scale-down of {name} waits for {} for ever", replica.name),
         )
         .because(format!("{state}{first}"))
-        .remedy(format!("kubectl delete pod {} {}", replica.name, in_namespace(snapshot)))
+        .remedy(kubectl("delete pod").name(&replica.name).namespace(home(snapshot)))
         .absorbs(Kind::Pod, &replica.name),
     ))
 }

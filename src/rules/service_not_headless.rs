@@ -1,7 +1,10 @@
 //! The Service that should give the replicas their DNS names stands for all of them at once.
 
+use serde_json::json;
+
 use super::prelude::*;
 use super::services;
+use crate::paste::tool;
 
 pub const RULE: Rule = Rule {
     code: "STS102",
@@ -37,14 +40,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 ),
             },
             // Keeps its ports, labels and annotations; a cluster IP cannot be changed in place.
-            format!(
-                "{} --dry-run=client -o yaml | kubectl replace --force -f -",
-                services::patch(
-                    snapshot,
-                    name,
-                    &serde_json::json!({"spec": {"clusterIP": "None", "clusterIPs": null}})
-                )
-            ),
+            services::patch(snapshot, name, &json!({"spec": {"clusterIP": "None", "clusterIPs": null}}))
+                .with("--dry-run=client -o yaml")
+                .piped_into(kubectl("replace --force -f -")),
         ),
     };
     let because = format!(
@@ -63,16 +61,14 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         || (ready && (by_hand || set.metadata.controller().is_some()));
     Ok(vec![match (does_without, by_hand) {
         (true, _) => finding.only(Severity::Note),
-        (false, true) => {
-            finding.remedy(format!("kubectl describe service {name} {}", in_namespace(snapshot)))
-        }
+        (false, true) => finding.remedy(kubectl("describe service").name(name).namespace(home(snapshot))),
         (false, false) => finding.remedy(remedy),
     }])
 }
 
 /// An alias has neither an address nor clients of its own, and becomes a headless Service in place.
-fn become_headless(snapshot: &Snapshot<'_>, name: &str) -> String {
-    let patch = serde_json::json!({"spec": {
+fn become_headless(snapshot: &Snapshot<'_>, name: &str) -> Command {
+    let patch = json!({"spec": {
         "type": "ClusterIP", "clusterIP": "None", "externalName": null, "selector": services::labels(snapshot.set),
     }});
     services::patch(snapshot, name, &patch)
@@ -81,8 +77,8 @@ fn become_headless(snapshot: &Snapshot<'_>, name: &str) -> String {
 /// What stands before a Service that clients outside the cluster use can be made headless, and the first step. Its
 /// address and ports on the nodes are lost with its type, so clients have to move to another Service before, which
 /// cannot have the same ones.
-fn opened(snapshot: &Snapshot<'_>, service: &Service, open: &str) -> Result<(String, String), Unseen> {
-    let (name, at) = (&service.metadata.name, in_namespace(snapshot));
+fn opened(snapshot: &Snapshot<'_>, service: &Service, open: &str) -> Result<(String, Command), Unseen> {
+    let (name, at) = (&service.metadata.name, home(snapshot));
     let second = snapshot.services()?.iter().find(|other| {
         other.metadata.name != *name
             && other.spec.r#type == open
@@ -95,19 +91,19 @@ fn opened(snapshot: &Snapshot<'_>, service: &Service, open: &str) -> Result<(Str
             format!(
                 "clients outside the cluster can use {second}; once they do, change the type of {name} to ClusterIP"
             ),
-            format!("kubectl get services {name} {second} -o wide {at}"),
+            kubectl("get services").name(name).name(second).with("-o wide").namespace(at),
         ));
     }
-    let copy = serde_json::json!({
+    let copy = json!({
         "metadata": {"name": format!("{name}-outside"), "uid": null, "resourceVersion": null, "ownerReferences": null},
         "spec": {"clusterIP": null, "clusterIPs": null, "loadBalancerIP": null},
     });
     Ok((
         "clients outside the cluster need a second Service first".to_owned(),
         // All else is kept, above all the annotations that say what kind of load balancer it is.
-        format!(
-            "{} --dry-run=client -o yaml | sed 's/odePort: .*/odePort: 0/' | kubectl create -f -",
-            services::patch(snapshot, name, &copy)
-        ),
+        services::patch(snapshot, name, &copy)
+            .with("--dry-run=client -o yaml")
+            .piped_into(tool("sed").own("s/odePort: .*/odePort: 0/"))
+            .piped_into(kubectl("create -f -")),
     ))
 }

@@ -65,8 +65,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             }}),
         )
     } else {
-        let selector = services::selector(set);
-        format!("kubectl set selector service {name} '{selector}' {}", in_namespace(snapshot))
+        services::select(snapshot, name)
     };
     Ok(vec![RULE.about(Kind::Service, name, what).because(because).remedy(remedy).only(severity)])
 }

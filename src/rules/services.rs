@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use super::prelude::*;
+use crate::snapshot::parse_pod_name;
 
 /// A selector, for `kubectl set selector`, that every pod of the set satisfies.
 pub(super) fn selector(set: &StatefulSet) -> String {
@@ -19,8 +20,8 @@ pub(super) fn labels(set: &StatefulSet) -> &Map {
 }
 
 /// The command that changes a Service.
-pub(super) fn patch(snapshot: &Snapshot<'_>, service: &str, patch: &serde_json::Value) -> String {
-    format!("kubectl patch service {service} {} --type=merge -p '{patch}'", in_namespace(snapshot))
+pub(super) fn patch(snapshot: &Snapshot<'_>, service: &str, patch: &serde_json::Value) -> Command {
+    kubectl("patch service").name(service).namespace(home(snapshot)).with("--type=merge").patch(patch)
 }
 
 /// Labels as kubectl writes them: `app=web,tier=db`.
@@ -29,13 +30,16 @@ pub(super) fn written(labels: &Map) -> String {
 }
 
 /// The command that makes the Service `serviceName` asks for.
-pub(super) fn create(snapshot: &Snapshot<'_>) -> String {
+pub(super) fn create(snapshot: &Snapshot<'_>) -> Command {
     let service = &snapshot.set.spec.service_name;
-    format!(
-        "kubectl create service clusterip {service} --clusterip=None {0} && kubectl set selector service {service} '{1}' {0}",
-        in_namespace(snapshot),
-        selector(snapshot.set)
-    )
+    let create = kubectl("create service clusterip").name(service).with("--clusterip=None");
+    create.namespace(home(snapshot)).and(select(snapshot, service))
+}
+
+/// The command that gives a Service a selector for the pods of the set.
+pub(super) fn select(snapshot: &Snapshot<'_>, service: &str) -> Command {
+    let select = kubectl("set selector service").name(service).value(selector(snapshot.set));
+    select.namespace(home(snapshot))
 }
 
 /// The name of a replica under the Service.
@@ -54,10 +58,7 @@ pub(super) fn unpublished(snapshot: &Snapshot<'_>, mut finding: Finding) -> Find
         return finding;
     }
     let (set, name) = (snapshot.set, &service.metadata.name);
-    let ordinals = set.start()..set.start().saturating_add(set.replicas());
-    let peer = ordinals
-        .map(|ordinal| set.pod_name(ordinal))
-        .find(|peer| finding.because.contains(&format!("{peer}.{name}")));
+    let peer = peer(set, name, &finding.because);
     if let Some(peer) = peer {
         finding.because += &format!(
             "; Service {name} lacks publishNotReadyAddresses, so {peer} has no DNS name until it is ready"
@@ -66,6 +67,18 @@ pub(super) fn unpublished(snapshot: &Snapshot<'_>, mut finding: Finding) -> Find
         finding.remedy = vec![patch(snapshot, name, &publish)];
     }
     finding
+}
+
+/// The lowest replica whose name under the Service the text has.
+fn peer(set: &StatefulSet, service: &str, text: &str) -> Option<String> {
+    let stem = format!("{}-", set.metadata.name);
+    let ordinals = text.split(&stem).skip(1).filter_map(|rest| {
+        let (digits, rest) = rest.split_once('.')?;
+        let name = format!("{stem}{digits}");
+        let (_, ordinal) = parse_pod_name(&name)?;
+        (rest.starts_with(service) && set.in_range(ordinal)).then_some(ordinal)
+    });
+    ordinals.min().map(|ordinal| set.pod_name(ordinal))
 }
 
 /// From then on it is proven that the replicas do without the names they lack.

@@ -50,7 +50,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             .because(format!(
                 "persistentVolumeClaimRetentionPolicy gave the claim up when the set was scaled down; {because}"
             ))
-            .remedy(format!("kubectl describe pvc {name} {}", in_namespace(snapshot)))
+            .remedy(kubectl("describe pvc").name(name).namespace(home(snapshot)))
             .only(if long { Severity::Warning } else { Severity::Note }),
         );
     }

@@ -47,14 +47,15 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let found = groups.iter().map(|(cause, group)| {
         let longest = group.iter().filter_map(|case| overdue(case.pod)).max().unwrap_or_default();
         let due = format!("due to be gone {} ago", words::age(longest));
-        let at = in_namespace(snapshot);
         let finding = group.finding(&RULE, &["was deleted and does not go", "were deleted and do not go"]);
         match cause {
             Cause::Finalizers(finalizers) => {
                 let (noun, verb) =
                     if finalizers.len() == 1 { ("finalizer", "holds") } else { ("finalizers", "hold") };
                 let because = format!("{due}; the {noun} {} {verb} it", words::list(finalizers, 4));
-                finding.because(because).remedy(format!("kubectl get pod {} {at} -o yaml", group.pod()))
+                finding
+                    .because(because)
+                    .remedy(kubectl("get pod").name(group.pod()).namespace(home(snapshot)).with("-o yaml"))
             }
             Cause::Kubelet(node) => {
                 let names: Vec<_> = running(group.first().pod).map(|status| status.name.as_str()).collect();
@@ -69,7 +70,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                         Some(said) => format!("{due}{runs}; the kubelet of {node} says: {said}"),
                         None => format!("{due}{runs}; the kubelet of {node} has not reported its end"),
                     })
-                    .remedy(format!("kubectl describe node {node}"))
+                    .remedy(kubectl("describe node").name(node))
             }
         }
     });

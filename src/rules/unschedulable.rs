@@ -3,6 +3,7 @@
 use super::pods::{Group, clipped, grouped, wanted};
 use super::prelude::*;
 use super::refusals;
+use crate::paste::tool;
 use crate::snapshot::Why;
 
 pub const RULE: Rule = Rule {
@@ -57,10 +58,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 ],
             )
             .because(format!("{}, and no scheduler of that name has looked at it", group.unready(snapshot)))
-            .remedy(format!(
-                "kubectl get pods --all-namespaces | grep -i {}",
-                if *scheduler == "default-scheduler" { "scheduler" } else { scheduler }
-            )),
+            .remedy({
+                let word = if *scheduler == "default-scheduler" { "scheduler" } else { scheduler };
+                kubectl("get pods --all-namespaces").piped_into(tool("grep -i -F").value(word))
+            }),
         Cause::Gates(gates) => group
             .finding(&RULE, &["is held back by a scheduling gate", "are held back by a scheduling gate"])
             .because(format!("whoever set it has to lift it: {}", words::list(gates, 4)))

@@ -6,6 +6,7 @@ use super::pods::{grouped, wanted};
 use super::prelude::*;
 use super::volume_mount_failed::{is_multi_attach, named};
 use crate::kinds::condition;
+use crate::paste::tool;
 use crate::snapshot::Why;
 
 pub const RULE: Rule = Rule {
@@ -26,7 +27,6 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         _ => None,
     });
     let found = groups.iter().map(|(message, group)| {
-        let at = in_namespace(snapshot);
         let volume = named(snapshot, message).unwrap_or("its volume".to_owned());
         let holders = holders(message);
         let claim = volume_in(message).and_then(|volume| {
@@ -67,10 +67,12 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             (held, _) => format!("is still used by {}", words::list(held, 3)),
         };
         let remedy = match pods.first() {
-            Some(pod) => format!("kubectl describe pod {} {at}", pod.metadata.name),
+            Some(pod) => kubectl("describe pod").name(&pod.metadata.name).namespace(home(snapshot)),
             None => match volume_in(message) {
-                Some(volume) => format!("kubectl get volumeattachments | grep -E 'NODE|{volume}'"),
-                None => "kubectl get volumeattachments".to_owned(),
+                Some(volume) => {
+                    kubectl("get volumeattachments").piped_into(tool("grep -F -e NODE -e").value(volume))
+                }
+                None => kubectl("get volumeattachments"),
             },
         };
         group
