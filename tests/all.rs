@@ -25,6 +25,7 @@ mod doctor;
 mod extremes;
 mod history;
 mod live_matrix;
+mod hostile;
 mod lives;
 mod permissions;
 mod playground;

@@ -5,13 +5,13 @@ use kubectl_sts::render::{Look, Page, finding};
 use kubectl_sts::rules::{Filter, RULES, Rule, diagnose};
 
 /// A section of a page.
-struct Case {
-    title: String,
-    yaml: String,
+pub struct Case {
+    pub title: String,
+    pub yaml: String,
     expected: String,
 }
 
-fn cases(page: &str) -> Vec<Case> {
+pub fn cases(page: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     for section in page.split("\n## ").skip(1) {
         let title = section.lines().next().unwrap_or_default().to_owned();

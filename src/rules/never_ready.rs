@@ -100,7 +100,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     ],
                 )
                 .because(format!("it was given to that node, and has no status of any container; {unready}"))
-                .remedy(kubectl("describe node").name(node)),
+                .remedy(match *node {
+                    "" => group.describe(snapshot),
+                    node => kubectl("describe node").name(node),
+                }),
             Cause::Init(container) => group
                 .finding(
                     &RULE,

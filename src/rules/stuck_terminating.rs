@@ -70,7 +70,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                         Some(said) => format!("{due}{runs}; the kubelet of {node} says: {said}"),
                         None => format!("{due}{runs}; the kubelet of {node} has not reported its end"),
                     })
-                    .remedy(kubectl("describe node").name(node))
+                    .remedy(match *node {
+                        "" => group.describe(snapshot),
+                        node => kubectl("describe node").name(node),
+                    })
             }
         }
     });

@@ -1,0 +1,5 @@
+//! Files and clusters that mean harm: what they say is quoted, escaped, hidden or refused, and never obeyed.
+
+mod commands;
+mod mutate;
+mod sandbox;
