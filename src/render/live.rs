@@ -4,7 +4,7 @@
 use console::{Term, truncate_str};
 
 use super::progress::{Line, Progress};
-use super::{Glyph, Look, Output, out, terminal, yaml};
+use super::{Glyph, Look, Output, json_line, out, terminal, yaml};
 use crate::error::Result;
 use crate::snapshot::Snapshot;
 use crate::text::clean;
@@ -77,7 +77,7 @@ impl Stream {
         match &mut self.how {
             How::Screen(screen) => screen.pending.push(clean(&line.text())),
             How::Lines => tell(&clean(&line.text())),
-            How::Json => tell(&line.json().to_string()),
+            How::Json => tell(&json_line(&line.json())),
             How::Yaml => tell(&format!("---\n{}", yaml(&line.json()).unwrap_or_default().trim_end())),
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod ask;
 mod course;
+mod encode;
 mod finding;
 pub mod live;
 mod next;
@@ -16,6 +17,7 @@ pub mod terminal;
 use serde_json::Value;
 
 pub use course::Course;
+pub use encode::{json, json_line, yaml};
 pub use finding::{finding, finding_json, skipped, skipped_json};
 pub use next::{brief, sentence};
 pub use page::{Glyph, Look, Page};
@@ -65,7 +67,7 @@ pub fn render(view: &dyn View, output: Output, look: Look) -> Result<String> {
             view.text(&mut page);
             page.finish()
         }
-        Output::Json if view.is_streamed() => format!("{}\n", view.json()),
+        Output::Json if view.is_streamed() => json_line(&view.json()) + "\n",
         Output::Json => json(&view.json())?,
         Output::Yaml if view.is_streamed() => format!("---\n{}", yaml(&view.json())?),
         Output::Yaml => yaml(&view.json())?,
@@ -77,28 +79,8 @@ pub fn render(view: &dyn View, output: Output, look: Look) -> Result<String> {
 pub fn refusal(error: &Error, output: Output) -> Option<String> {
     let value = error.refusal()?;
     match output {
-        Output::Json => Some(format!("{value}\n")),
+        Output::Json => Some(json_line(&value) + "\n"),
         Output::Yaml => yaml(&value).ok().map(|text| format!("---\n{text}")),
         Output::Text | Output::Wide | Output::Name => None,
     }
-}
-
-/// Indented JSON with a line end.
-///
-/// # Errors
-/// When the value does not serialise.
-pub fn json<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string_pretty(value)
-        .map(|text| text + "\n")
-        .map_err(|error| Error::cluster("could not write JSON").because(error))
-}
-
-/// YAML with a line end.
-///
-/// # Errors
-/// When the value does not serialise.
-pub fn yaml<T: serde::Serialize>(value: &T) -> Result<String> {
-    let text = serde_saphyr::to_string(value);
-    let text = text.map_err(|error| Error::cluster("could not write YAML").because(error))?;
-    Ok(if text.ends_with('\n') { text } else { text + "\n" })
 }

@@ -109,5 +109,5 @@ fn what_is_pasted_does_what_it_looks_like_and_nothing_else() {
     }
     println!("{} lines run, {refused} refused", lines.len());
     assert!(wrong.is_empty(), "{} of {} lines:\n{}", wrong.len(), lines.len(), wrong.join("\n"));
-    assert!(lines.len() > 1000 && refused > 1000, "the tampering no longer reaches the commands");
+    assert!(lines.len() > 700 && refused > 700, "the tampering no longer reaches the commands");
 }
