@@ -3,7 +3,6 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
-use serde_saphyr::DoubleQuoted;
 
 use crate::error::{Error, Result};
 use crate::text::is_hidden;
@@ -15,12 +14,12 @@ use crate::text::is_hidden;
 pub fn json<T: Serialize>(value: &T) -> Result<String> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::cluster("could not write JSON").because(error))?;
-    Ok(escaped(&text, json_escape) + "\n")
+    Ok(escaped(&text) + "\n")
 }
 
 /// JSON on one line, without its end.
 pub fn json_line(value: &Value) -> String {
-    escaped(&value.to_string(), json_escape)
+    escaped(&value.to_string())
 }
 
 /// YAML with a line end.
@@ -32,16 +31,16 @@ pub fn yaml<T: Serialize>(value: &T) -> Result<String> {
         serde_json::to_value(value).map_err(|error| Error::cluster("could not write YAML").because(error))?;
     let text = serde_saphyr::to_string(&Seen(&value));
     let text = text.map_err(|error| Error::cluster("could not write YAML").because(error))?;
-    let text = escaped(&text, yaml_escape);
+    let text = unmarked(&text);
     Ok(if text.ends_with('\n') { text } else { text + "\n" })
 }
 
-/// The text with an escape for each hidden character, all of which stand within double quotes.
-fn escaped(text: &str, escape: fn(char) -> String) -> String {
+/// JSON with an escape for each hidden character, all of which stand within texts.
+fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if is_raw(c) {
-            out.push_str(&escape(c));
+            out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
         } else {
             out.push(c);
         }
@@ -49,15 +48,48 @@ fn escaped(text: &str, escape: fn(char) -> String) -> String {
     out
 }
 
-fn json_escape(c: char) -> String {
-    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+/// The library writes this character as [`ESCAPED`], and a text with it in double quotes. Between two of it stands the code
+/// of a character that is to be escaped, or nothing.
+const MARK: char = '\u{feff}';
+const ESCAPED: &str = "\\uFEFF";
+
+/// The text with a mark in place of each character that is not seen.
+fn marked(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_raw(c) {
+            out.push_str(&format!("{MARK}{:x}{MARK}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    if text.contains(ESCAPED) {
+        // In quotes it is told from a mark.
+        out.extend([MARK, MARK]);
+    }
+    out
 }
 
-fn yaml_escape(c: char) -> String {
-    match u32::from(c) {
-        code @ ..=0xffff => format!("\\u{code:04X}"),
-        code => format!("\\U{code:08X}"),
+/// The written text with escapes in place of marks.
+fn unmarked(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some((code, after)) = rest.strip_prefix(ESCAPED).and_then(|rest| rest.split_once(ESCAPED)) {
+            if let Ok(code) = u32::from_str_radix(code, 16) {
+                let escape = if code > 0xffff { format!("\\U{code:08X}") } else { format!("\\u{code:04X}") };
+                out.push_str(&escape);
+            }
+            rest = after;
+        } else {
+            let pair: String = rest.chars().take(2).collect();
+            out.push_str(&pair);
+            rest = &rest[pair.len()..];
+        }
     }
+    out + rest
 }
 
 /// Whether a character would be written as it is, and not be seen.
@@ -65,34 +97,22 @@ fn is_raw(c: char) -> bool {
     is_hidden(c) && !matches!(c, '\n' | '\t')
 }
 
-/// A value whose texts are in double quotes where they have hidden characters, which is where YAML has escapes.
+/// A value with [`marked`] texts.
 struct Seen<'a>(&'a Value);
 
 impl Serialize for Seen<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         match self.0 {
-            Value::String(text) => Text(text).serialize(serializer),
+            Value::String(text) => serializer.serialize_str(&marked(text)),
             Value::Array(items) => serializer.collect_seq(items.iter().map(Seen)),
             Value::Object(members) => {
                 let mut map = serializer.serialize_map(Some(members.len()))?;
                 for (key, value) in members {
-                    map.serialize_entry(&Text(key), &Seen(value))?;
+                    map.serialize_entry(&marked(key), &Seen(value))?;
                 }
                 map.end()
             }
             other => other.serialize(serializer),
-        }
-    }
-}
-
-struct Text<'a>(&'a str);
-
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        if self.0.chars().any(is_raw) {
-            DoubleQuoted(self.0).serialize(serializer)
-        } else {
-            serializer.serialize_str(self.0)
         }
     }
 }
@@ -108,7 +128,7 @@ mod tests {
         let hidden = ('\0'..='\u{a0}').chain('\u{ad}'..='\u{ad}').chain('\u{200b}'..='\u{206f}');
         let hidden = hidden.chain("\u{61c}\u{feff}\u{fe0f}\u{fff9}\u{e0041}\u{3164}".chars());
         for c in hidden.filter(|c| is_hidden(*c)) {
-            let value = json!({"a": format!("x{c}y: \"z\"\nlast"), format!("key{c}"): [format!("{c}")], "plain": "b\nc"});
+            let value = json!({"a": format!("x{c}y: \"z\"\nlast"), format!("key{c}"): [format!("{c}")], "plain": "b\nc", "\\uFEFF": "\\uFEFF41\\uFEFF"});
             let texts = [json(&value).unwrap(), json_line(&value) + "\n", yaml(&value).unwrap()];
             for text in &texts {
                 let raw = text.chars().find(|c| is_raw(*c));
