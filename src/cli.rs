@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use crate::cluster::connect::{ConnectArgs, Connection, connect};
+use crate::cluster::decode;
 use crate::cluster::inventory::{self, Want};
 use crate::cluster::recorded::{self, Absent};
 use crate::error::{Error, Exit, Result};
@@ -205,20 +206,16 @@ fn read_files(names: &[String]) -> Result<Vec<(String, String)>> {
 /// # Errors
 /// When it cannot be read, or is not text.
 pub fn read_file(name: &str) -> Result<String> {
-    let text = if name == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    let bytes = if name == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
     } else {
-        std::fs::read_to_string(Path::new(name))
+        std::fs::read(Path::new(name))
     };
     let label = if name == "-" { "standard input" } else { name };
-    text.map_err(|error| {
-        let why = match error.kind() {
-            std::io::ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
-            _ => error.to_string(),
-        };
-        Error::cluster(format!("could not read {label}")).because(why)
-    })
+    let text = bytes.map_err(|error| error.to_string());
+    let text = text.and_then(|bytes| decode::text(bytes).map_err(str::to_owned));
+    text.map_err(|why| Error::cluster(format!("could not read {label}")).because(why))
 }
 
 /// Reads a label selector as kubectl does: `a=b,c!=d,e in (f,g),h notin (i),j,!k`.

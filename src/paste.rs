@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::text::is_hidden;
+use crate::text::{in_quotes, is_hidden};
 
 /// No word from the outside is longer: a path has at most this many bytes.
 const LONGEST: usize = 4096;
@@ -224,24 +224,8 @@ impl Command {
     }
 
     fn refuse(&mut self, text: &str, why: &str) {
-        let shown: String = text.chars().take(60).collect();
-        let more = if shown.len() < text.len() { "…" } else { "" };
-        self.obstacle.get_or_insert_with(|| format!("{}{more} {why}", shown_whole(&shown)));
+        self.obstacle.get_or_insert_with(|| format!("{} {why}", in_quotes(text)));
     }
-}
-
-/// In quotes, with an escape for each character that is not seen.
-fn shown_whole(text: &str) -> String {
-    let mut shown = String::from('"');
-    for c in text.chars() {
-        if is_hidden(c) || c.is_whitespace() && c != ' ' || matches!(c, '"' | '\\') {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown.push('"');
-    shown
 }
 
 impl fmt::Display for Command {

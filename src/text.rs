@@ -1,7 +1,11 @@
 //! Text from the cluster, made safe for a terminal.
 
+mod credentials;
+
 use std::iter::Peekable;
 use std::str::Chars;
+
+pub use credentials::without_credentials;
 
 /// `text` on one line, without anything a terminal would obey or an eye would miss: ANSI and OSC escapes, controls
 /// and hidden characters ([`is_hidden`]) are dropped; tabs and line breaks become spaces.
@@ -85,6 +89,19 @@ pub fn one_line(text: &str, limit: usize) -> String {
         None => words,
         Some(_) => words.chars().take(limit.saturating_sub(1)).chain(['…']).collect(),
     }
+}
+
+/// At most 60 characters of a text in quotes, with an escape for each that is not seen.
+pub fn in_quotes(text: &str) -> String {
+    let mut shown = String::from('"');
+    for c in text.chars().take(60) {
+        if is_hidden(c) || c.is_whitespace() && c != ' ' || matches!(c, '"' | '\\') {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown + "\"" + if text.chars().nth(60).is_some() { "…" } else { "" }
 }
 
 #[cfg(test)]

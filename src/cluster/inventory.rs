@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::join;
 
 use super::connect::{Connection, ReadError};
+use super::door;
 use super::lists::list;
 use crate::error::{Error, Result};
 use crate::kinds::*;
@@ -169,7 +170,12 @@ impl Reader<'_> {
         let query = if T::KIND == Kind::Event { "?fieldSelector=type!%3DNormal" } else { "" };
         let path = format!("{}{query}", T::KIND.path(self.namespace.as_deref()));
         // Thirteen of these wait side by side.
-        Some(Box::pin(list(self.connection, &path)).await.map(|list| list.items))
+        let items: std::result::Result<Vec<T>, _> =
+            Box::pin(list(self.connection, &path)).await.map(|list| list.items);
+        Some(items.and_then(|items| match items.iter().find_map(door::unfit) {
+            Some(message) => Err(ReadError::Api { code: 200, reason: String::new(), message }),
+            None => Ok(items),
+        }))
     }
 
     /// The events with which autoscalers say that a node is coming: they are no warnings. Without them a pod only seems to
@@ -206,6 +212,7 @@ pub(super) fn why(error: ReadError) -> String {
         ReadError::Unauthorized => "not logged in".to_owned(),
         ReadError::Silent(after) => format!("no answer within {}s", after.as_secs()),
         ReadError::Api { message, .. } => message,
+        ReadError::Transport(kube::Error::SerdeError(error)) => door::garbled(&error),
         ReadError::Gone | ReadError::Transport(_) => "the connection broke".to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 pub mod claims;
 pub mod connect;
 pub mod decode;
+mod door;
 mod follow;
 pub mod inventory;
 mod items;

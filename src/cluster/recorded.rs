@@ -1,12 +1,13 @@
 //! What was observed, as a file, and back: `record` writes it, `--from` reads it and plain `kubectl get` output too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::decode;
+use super::{decode, door};
 use crate::error::{Error, Result};
 use crate::kinds::*;
 use crate::snapshot::{Observed, Scope, Seen, ServerVersion, Unseen};
@@ -135,25 +136,14 @@ struct Pile {
     listed: BTreeSet<Kind>,
     items: usize,
     live: bool,
+    /// Objects by kind, namespace and name, with a hash of what was said of each.
+    seen: HashMap<(Kind, String, String), u64>,
 }
 
-/// A name in the object that no API server would have taken. Names end up in commands to paste, and a file can come
-/// from anybody.
-fn unusual(value: &Value) -> Option<String> {
-    let names = [
-        "/metadata/name",
-        "/metadata/namespace",
-        "/spec/serviceName",
-        "/spec/storageClassName",
-        "/spec/volumeName",
-    ];
-    let pairs = ["/metadata/labels", "/spec/selector/matchLabels", "/spec/selector"];
-    let usual =
-        |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte));
-    let named = names.iter().filter_map(|path| value.pointer(path)?.as_str());
-    let labels = pairs.iter().filter_map(|path| value.pointer(path)?.as_object());
-    let labels = labels.flatten().flat_map(|(key, value)| [Some(key.as_str()), value.as_str()]).flatten();
-    named.chain(labels).find(|text| !usual(text)).map(|text| crate::text::one_line(text, 80))
+fn hash(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[derive(Default)]
@@ -186,8 +176,11 @@ impl Pile {
             let of = kind.strip_suffix("List").unwrap_or_default();
             self.listed.extend(Kind::ALL.into_iter().find(|kind| kind.name() == of));
             for mut item in items {
-                if item.get("kind").is_none() && !of.is_empty() {
-                    item["kind"] = of.into();
+                let Value::Object(members) = &mut item else {
+                    return Err(Error::cluster(format!("{name}: an item of the {kind} is not an object")));
+                };
+                if !of.is_empty() {
+                    members.entry("kind").or_insert_with(|| of.into());
                 }
                 self.document(name, item)?;
             }
@@ -199,10 +192,10 @@ impl Pile {
     fn recording(&mut self, name: &str, document: Value) -> Result<()> {
         let mut recording: Recording = serde_json::from_value(document).map_err(|error| {
             Error::cluster(format!("{name} is not a whole recording"))
-                .because(error)
+                .because(door::header(&error))
                 .hint("make it again with: kubectl sts record > FILE")
         })?;
-        let promised: usize = recording.counts.values().sum();
+        let promised = recording.counts.values().fold(0usize, |sum, count| sum.saturating_add(*count));
         if promised != recording.objects.len() {
             return Err(Error::cluster(format!(
                 "{name} is only a part of a recording: it holds {} of {promised} objects",
@@ -233,22 +226,38 @@ impl Pile {
             // Another group's kind of the same name, such as Knative's Service.
             return Ok(());
         }
-        if let Some(name) = unusual(&value) {
-            return Err(Error::cluster(format!("{name:?} in {file} is not a name Kubernetes allows")));
+        let name = value["metadata"]["name"].as_str().filter(|name| !name.is_empty());
+        let label = match name {
+            Some(name) => format!("{} {}", kind.name(), crate::text::one_line(name, 80)),
+            None => format!("a {}", kind.name()),
+        };
+        let failed = |why: String| {
+            Error::cluster(format!("{file}: {label} is not as Kubernetes writes it")).because(why)
+        };
+        let Value::Object(members) = &mut value else { return Err(failed("it is not an object".to_owned())) };
+        let metadata = members.entry("metadata").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        if !metadata.is_object() {
+            return Err(failed("metadata is not an object".to_owned()));
         }
-        if !value["metadata"].is_object() {
-            value["metadata"] = Value::Object(serde_json::Map::new());
-        }
-        let metadata = &mut value["metadata"];
         if kind.is_namespaced() && metadata["namespace"].as_str().unwrap_or_default().is_empty() {
             metadata["namespace"] = "default".into();
         }
         self.live |= metadata["uid"].as_str().is_some_and(|uid| !uid.is_empty());
         self.items += 1;
-        let label = format!("{} {}", kind.name(), metadata["name"].as_str().unwrap_or("without a name"));
-        let failed = |error: serde_json::Error| {
-            Error::cluster(format!("{file}: {label} is not as Kubernetes writes it")).because(error)
-        };
+        let (name, namespace) = (metadata["name"].clone(), metadata["namespace"].clone());
+        if let Some(why) = door::unfit_in_file(kind, &value) {
+            return Err(failed(why));
+        }
+        // Lists overlap, and what they say of an object is the same then.
+        let (name, hash) = (name.as_str().unwrap_or_default().to_owned(), hash(&value));
+        if !name.is_empty() {
+            let key = (kind, namespace.as_str().unwrap_or_default().to_owned(), name);
+            match self.seen.insert(key, hash) {
+                Some(before) if before == hash => return Ok(()),
+                Some(_) => return Err(failed("it is there twice, and differs".to_owned())),
+                None => {}
+            }
+        }
         let objects = &mut self.objects;
         macro_rules! push {
             ($($field:ident $type:ident),*) => {

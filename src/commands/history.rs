@@ -13,7 +13,8 @@ use crate::controller::current_revision;
 use crate::error::{Error, Exit, Result};
 use crate::kinds::{Kind, Pod};
 use crate::plan::template;
-use crate::render::{Column, Glyph, Page, Table, View};
+use crate::render::{Column, Glyph, Page, Table, View, skipped, skipped_json};
+use crate::rules::{self, Skipped};
 use crate::snapshot::Snapshot;
 use crate::words;
 
@@ -70,6 +71,7 @@ struct History {
     namespace: String,
     /// Newest first.
     rows: Vec<Row>,
+    not_seen: Vec<Skipped>,
 }
 
 struct Row {
@@ -126,14 +128,25 @@ impl History {
                 glyph,
             }
         });
-        Ok(History { name: meta.name.clone(), namespace: meta.namespace.clone(), rows: rows.collect() })
+        Ok(History {
+            name: meta.name.clone(),
+            namespace: meta.namespace.clone(),
+            rows: rows.collect(),
+            not_seen: skipped_for(now),
+        })
     }
+}
+
+/// What was not seen, by which the pods of a revision, or their state, may not be known.
+fn skipped_for(now: &Snapshot<'_>) -> Vec<Skipped> {
+    rules::skipped(now.unseen(), &[])
 }
 
 impl View for History {
     fn text(&self, page: &mut Page) {
         if self.rows.is_empty() {
             page.line(&format!("{} has no revision yet", self.name));
+            skipped(page, &self.not_seen);
             return;
         }
         let mut table = Table::new(&[
@@ -145,6 +158,7 @@ impl View for History {
             Column::optional("CHANGE-CAUSE"),
         ]);
         let or_dash = |text: String| if text.is_empty() { "–".to_owned() } else { text };
+        let pods_unseen = self.not_seen.iter().any(|skipped| skipped.unseen.kind == Kind::Pod);
         for row in &self.rows {
             table.row(
                 Some(row.glyph),
@@ -153,12 +167,16 @@ impl View for History {
                     row.name.clone(),
                     or_dash(row.marks.join(", ")),
                     or_dash(row.age.clone()),
-                    or_dash(words::list(&row.pods, 4)),
+                    if pods_unseen { "?".to_owned() } else { or_dash(words::list(&row.pods, 4)) },
                     or_dash(row.cause.clone()),
                 ],
             );
         }
         page.table(&table);
+        if !self.not_seen.is_empty() {
+            page.gap();
+        }
+        skipped(page, &self.not_seen);
     }
 
     fn json(&self) -> Value {
@@ -177,6 +195,7 @@ impl View for History {
             "kind": "History",
             "metadata": {"name": self.name, "namespace": self.namespace},
             "items": items,
+            "notLookedAt": skipped_json(&self.not_seen),
         })
     }
 

@@ -115,7 +115,8 @@ fn run(world: &mut World, change: &Change) -> Course {
         moves.push(Move::Delete(*ordinal, None));
     }
     // Each replica goes and comes a few times at most: at the old revision, and at the new one.
-    let limit = 40 + 20 * (world.pods().len() + usize::try_from(world.set().replicas()).unwrap_or(0));
+    let listed = world.look(|now| now.replicas().map_or(0, <[_]>::len));
+    let limit = 40 + 20 * (world.pods().len() + listed);
     while moves.len() < limit {
         let end = match world.next() {
             Next::Act(actions) => {

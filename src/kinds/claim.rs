@@ -1,6 +1,6 @@
 //! Storage: PersistentVolumeClaim, PersistentVolume and StorageClass.
 
-use super::{Condition, Empty, LabelSelector, Map, Meta, Quantity, Reference, condition, partial};
+use super::{Condition, Empty, LabelSelector, Map, Meta, Quantity, Reference, Said, condition, partial};
 
 /// The annotation on a volume that holds the reclaim policy it had before a deletion of its PVC began.
 pub const EARLIER_POLICY: &str = "kubectl-sts/reclaim-policy";
@@ -82,7 +82,7 @@ partial! {
     struct VolumeStatus {
         phase: String,
         reason: String,
-        message: String,
+        message: Said,
     }
 
     /// storage.k8s.io/v1 StorageClass, without its parameters.

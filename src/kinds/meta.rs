@@ -6,7 +6,8 @@ use std::ops::Deref;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::partial;
+use super::{Said, partial};
+use crate::text::without_credentials;
 
 /// Label and annotation maps.
 pub type Map = BTreeMap<String, String>;
@@ -47,6 +48,10 @@ impl<'de> Deserialize<'de> for Annotations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Annotations, D::Error> {
         let mut all = Map::deserialize(deserializer)?;
         all.retain(|key, _| ANNOTATIONS.contains(&key.as_str()));
+        if let Some(cause) = all.get_mut("kubernetes.io/change-cause") {
+            // `kubectl annotate` and scripts write whole command lines here.
+            *cause = without_credentials(cause);
+        }
         Ok(Annotations(all))
     }
 }
@@ -95,7 +100,7 @@ partial! {
         r#type: String,
         status: String,
         reason: String,
-        message: String,
+        message: Said,
         last_transition_time: Option<Timestamp>,
     }
 

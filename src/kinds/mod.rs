@@ -8,18 +8,23 @@
 mod claim;
 mod cluster;
 mod meta;
+mod names;
 mod network;
+mod object;
 mod pod;
 mod quantity;
+mod said;
 mod set;
 mod workload;
 
 pub use claim::*;
 pub use cluster::*;
 pub use meta::*;
+pub use names::*;
 pub use network::*;
 pub use pod::*;
 pub use quantity::Quantity;
+pub use said::Said;
 pub use set::*;
 pub use workload::*;
 
@@ -41,13 +46,25 @@ macro_rules! partial {
     ($($(#[$meta:meta])* struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty),* $(,)? })*) => { $(
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
-        #[serde(rename_all = "camelCase", default)]
+        #[serde(rename_all = "camelCase", default, remote = "Self")]
         pub struct $name {
             $(
                 $(#[$field_meta])*
                 #[serde(skip_serializing_if = "crate::kinds::is_default", deserialize_with = "crate::kinds::or_null")]
                 pub $field: $type,
             )*
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                $name::deserialize(crate::kinds::object::ObjectOnly(deserializer))
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $name::serialize(self, serializer)
+            }
         }
     )* };
 }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Condition, Map, Meta, Reference, condition, partial};
+use super::{Condition, Map, Meta, Reference, Said, condition, partial};
 
 partial! {
     /// v1 Pod.
@@ -48,7 +48,7 @@ partial! {
     /// v1 Container, without commands, arguments and the values of environment variables.
     struct Container {
         name: String,
-        image: String,
+        image: Said,
         restart_policy: String,
         env: Vec<EnvVar>,
         env_from: Vec<EnvFrom>,
@@ -102,9 +102,8 @@ partial! {
         exec: Option<Empty>,
     }
 
-    /// v1 HTTPGetAction.
+    /// v1 HTTPGetAction, without its path and headers, which can hold tokens.
     struct HttpGet {
-        path: String,
         port: Option<super::IntOrString>,
     }
 
@@ -143,7 +142,7 @@ partial! {
     struct PodStatus {
         phase: String,
         reason: String,
-        message: String,
+        message: Said,
         nominated_node_name: String,
         #[serde(rename = "podIP")]
         pod_ip: String,
@@ -156,7 +155,7 @@ partial! {
     /// v1 ContainerStatus.
     struct ContainerStatus {
         name: String,
-        image: String,
+        image: Said,
         ready: bool,
         started: Option<bool>,
         restart_count: i32,
@@ -174,7 +173,7 @@ partial! {
     /// v1 ContainerStateWaiting.
     struct Waiting {
         reason: String,
-        message: String,
+        message: Said,
     }
 
     /// v1 ContainerStateRunning.
@@ -197,7 +196,7 @@ partial! {
         involved_object: Reference,
         r#type: String,
         reason: String,
-        message: String,
+        message: Said,
         count: i32,
         first_timestamp: Option<Timestamp>,
         last_timestamp: Option<Timestamp>,
@@ -274,7 +273,7 @@ impl Pod {
 
     /// Restarts of all containers together.
     pub fn restarts(&self) -> i32 {
-        self.container_statuses().map(|status| status.restart_count).sum()
+        self.container_statuses().fold(0, |sum, status| sum.saturating_add(status.restart_count))
     }
 
     /// The claims it mounts, by name, generic ephemeral ones included (`<pod>-<volume>`).
@@ -303,13 +302,17 @@ impl Terminated {
     }
 }
 
+/// A hundred years, in seconds.
+const LONGEST: i64 = 100 * 365 * 86_400;
+
 impl Probe {
     /// How long, in seconds, this probe lets a container be without success before it counts as failed: the delay, and
     /// as many periods as failures are allowed. The API server's defaults are a period of 10 s and 3 failures.
     pub fn allowance(&self) -> i64 {
-        i64::from(self.initial_delay_seconds)
-            + i64::from(self.period_seconds.unwrap_or(10).max(1))
-                * i64::from(self.failure_threshold.unwrap_or(3).max(self.success_threshold.unwrap_or(1)))
+        let periods = i64::from(self.period_seconds.unwrap_or(10).max(1))
+            * i64::from(self.failure_threshold.unwrap_or(3).max(self.success_threshold.unwrap_or(1)));
+        // Nobody waits for longer, and several of these are added up.
+        (i64::from(self.initial_delay_seconds) + periods).clamp(0, LONGEST)
     }
 }
 

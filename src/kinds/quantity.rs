@@ -37,17 +37,19 @@ impl Quantity {
             return None;
         }
         let all: i128 = format!("{whole}{fraction}").parse().ok()?;
-        let shift = 3 + exponent - i32::try_from(fraction.len()).ok()?;
+        let exponent: i32 = exponent;
+        let shift = exponent.checked_add(3)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
         let scaled = all.checked_mul(scale)?;
         let power = 10i128.checked_pow(shift.unsigned_abs())?;
-        let thousandths = if shift >= 0 { scaled.checked_mul(power)? } else { (scaled + power - 1) / power };
+        let thousandths =
+            if shift >= 0 { scaled.checked_mul(power)? } else { scaled.checked_add(power - 1)? / power };
         Some(Quantity(if negative { -thousandths } else { thousandths }))
     }
 }
 
 impl Sum for Quantity {
     fn sum<I: Iterator<Item = Quantity>>(iter: I) -> Quantity {
-        Quantity(iter.map(|quantity| quantity.0).sum())
+        Quantity(iter.fold(0, |sum, quantity| sum.saturating_add(quantity.0)))
     }
 }
 

@@ -64,10 +64,21 @@ fn subject_json(subject: &Subject) -> Value {
 
 /// What could not be looked at, and which rules were skipped for it.
 pub fn skipped(page: &mut Page, skipped: &[Skipped]) {
-    for skipped in skipped {
+    let (none, some): (Vec<_>, Vec<_>) = skipped.iter().partition(|skipped| skipped.rules.is_empty());
+    for skipped in some {
         let rules: Vec<_> = skipped.rules.iter().map(|rule| rule.name).collect();
         let text = format!("{}: skipped {}", skipped.unseen, words::list(&rules, usize::MAX));
         page.field("not looked at:", 15, &text);
+    }
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for Skipped { unseen, .. } in none {
+        match reasons.iter_mut().find(|(why, _)| *why == unseen.why) {
+            Some((_, kinds)) => kinds.push(unseen.kind.plural()),
+            None => reasons.push((&unseen.why, vec![unseen.kind.plural()])),
+        }
+    }
+    for (why, kinds) in reasons {
+        page.field("not looked at:", 15, &format!("{} ({why})", words::list(&kinds, usize::MAX)));
     }
 }
 

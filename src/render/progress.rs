@@ -235,9 +235,8 @@ impl Progress {
             Some(Next::Wait { on, .. }) => waiting = Some(*on),
             _ => {}
         }
-        let mut ordinals: Vec<i32> = (set.start()..set.start().saturating_add(set.replicas()))
-            .chain(self.pods.keys().copied())
-            .collect();
+        let wanted = snapshot.replicas().unwrap_or_default().iter().map(|replica| replica.ordinal);
+        let mut ordinals: Vec<i32> = wanted.chain(self.pods.keys().copied()).collect();
         ordinals.sort_unstable_by(|a, b| b.cmp(a));
         ordinals.dedup();
         let width = ordinals.iter().map(|ordinal| set.pod_name(*ordinal).len()).max().unwrap_or(0);

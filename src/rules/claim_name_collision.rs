@@ -1,8 +1,10 @@
 //! Two sets make claims of the same name, and Kubernetes lets them share the data without a word.
 
 use std::cmp::Reverse;
+use std::ops::Range;
 
 use super::prelude::*;
+use crate::snapshot::parse_pod_name;
 
 pub const RULE: Rule = Rule {
     code: "STS214",
@@ -35,20 +37,23 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
 }
 
 /// The ordinals that both sets have.
-fn shared(set: &StatefulSet, other: &StatefulSet) -> Vec<i32> {
-    let ordinals = (0..set.replicas()).map_while(|index| set.start().checked_add(index));
-    ordinals.filter(|ordinal| other.in_range(*ordinal)).collect()
+fn shared(set: &StatefulSet, other: &StatefulSet) -> Range<i32> {
+    let end = |set: &StatefulSet| set.start().saturating_add(set.replicas());
+    let (start, end) = (set.start().max(other.start()), end(set).min(end(other)));
+    start..end.max(start)
 }
 
 /// Sorts the set first that suffers from it: whose pods are held up, and then the one that came later.
 fn standing<'s>(
     snapshot: &Snapshot<'_>,
     set: &'s StatefulSet,
-    shared: &[i32],
+    shared: &Range<i32>,
 ) -> (usize, Reverse<Option<jiff::Timestamp>>, &'s str) {
-    let is_ready =
-        |name: &str| snapshot.namespace.pods.iter().any(|pod| pod.metadata.name == name && pod.is_ready());
-    let ready = shared.iter().filter(|ordinal| is_ready(&set.pod_name(**ordinal))).count();
+    let is_shared = |pod: &Pod| {
+        parse_pod_name(&pod.metadata.name)
+            .is_some_and(|(parent, ordinal)| parent == set.metadata.name && shared.contains(&ordinal))
+    };
+    let ready = snapshot.namespace.pods.iter().filter(|pod| is_shared(pod) && pod.is_ready()).count();
     (ready, Reverse(set.metadata.creation_timestamp), &set.metadata.name)
 }
 
@@ -56,15 +61,25 @@ fn collision(
     snapshot: &Snapshot<'_>,
     [(set, template), (other, theirs)]: [(&StatefulSet, &str); 2],
     stem: &str,
-    shared: &[i32],
+    shared: &Range<i32>,
 ) -> Result<Finding, Unseen> {
     let at = home(snapshot);
     let (name, rival) = (&set.metadata.name, &other.metadata.name);
-    let names: Vec<String> = shared.iter().map(|ordinal| format!("{stem}-{ordinal}")).collect();
-    let mut there: Vec<&PersistentVolumeClaim> = Vec::new();
-    for name in &names {
-        there.extend(snapshot.claim(name)?);
-    }
+    let claim_of = |claim: &PersistentVolumeClaim| {
+        let (parent, ordinal) = parse_pod_name(&claim.metadata.name)?;
+        (parent == stem && shared.contains(&ordinal)).then_some(ordinal)
+    };
+    let mut there: Vec<(i32, &PersistentVolumeClaim)> =
+        snapshot.claims()?.iter().filter_map(|claim| Some((claim_of(claim)?, *claim))).collect();
+    there.sort_by_key(|(ordinal, _)| *ordinal);
+    let there: Vec<&PersistentVolumeClaim> = there.into_iter().map(|(_, claim)| claim).collect();
+    // As `words::list` writes them, of which there may be any number.
+    let names: Vec<String> = match shared.len() {
+        few @ ..=3 => shared.clone().take(few).map(|ordinal| format!("{stem}-{ordinal}")).collect(),
+        many => (shared.clone().take(2).map(|ordinal| format!("{stem}-{ordinal}")))
+            .chain([format!("{} more", many - 2)])
+            .collect(),
+    };
     let size: Quantity = there.iter().filter_map(|claim| Quantity::parse(claim.size())).sum();
     let size = if there.is_empty() { String::new() } else { format!(" ({size})") };
     let what = match names.as_slice() {

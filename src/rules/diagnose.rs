@@ -21,13 +21,28 @@ impl Filter {
     }
 }
 
-/// Rules that could not be asked for want of one kind.
+/// A kind that could not be seen, and the rules that could not be asked for want of it.
 #[derive(Clone, Debug)]
 pub struct Skipped {
     /// What could not be seen.
     pub unseen: Unseen,
-    /// The rules that needed it, by name.
+    /// The rules that needed it. What is said may lack something even where there are none.
     pub rules: Vec<&'static Rule>,
+}
+
+/// Every kind that was not seen, with the rules that were skipped for it.
+pub fn skipped(unseen: Vec<Unseen>, rules: &[(&'static Rule, Unseen)]) -> Vec<Skipped> {
+    let mut all: BTreeMap<Kind, Skipped> = BTreeMap::new();
+    for unseen in unseen {
+        all.entry(unseen.kind).or_insert(Skipped { unseen, rules: Vec::new() });
+    }
+    for (rule, unseen) in rules {
+        let entry = all.entry(unseen.kind).or_insert(Skipped { unseen: unseen.clone(), rules: Vec::new() });
+        if !entry.rules.iter().any(|known| known.code == rule.code) {
+            entry.rules.push(rule);
+        }
+    }
+    all.into_values().collect()
 }
 
 /// What is wrong with the sets looked at.
@@ -59,17 +74,12 @@ pub fn diagnose<'a>(
 ) -> Diagnosis<'a> {
     let namespaces = observed.namespaces();
     let mut all: Vec<(&'a StatefulSet, Finding)> = Vec::new();
-    let mut skipped: BTreeMap<Kind, Skipped> = BTreeMap::new();
+    let mut without: Vec<(&'static Rule, Unseen)> = Vec::new();
     for namespace in namespaces.values() {
         for set in namespace.sets.iter().copied().filter(|set| wanted(set)) {
             let (findings, unseen) = of_set(&Snapshot::of(observed, namespace, set), filter);
             all.extend(findings.into_iter().map(|finding| (set, finding)));
-            for (rule, unseen) in unseen {
-                let entry = skipped.entry(unseen.kind).or_insert(Skipped { unseen, rules: Vec::new() });
-                if !entry.rules.iter().any(|known| known.code == rule.code) {
-                    entry.rules.push(rule);
-                }
-            }
+            without.extend(unseen);
         }
     }
     once(&mut all);
@@ -80,7 +90,9 @@ pub fn diagnose<'a>(
             .then_with(|| a.rule.code.cmp(b.rule.code))
             .then_with(|| a.subject.cmp(&b.subject))
     });
-    Diagnosis { findings: all, skipped: skipped.into_values().collect() }
+    // Who asks for some rules only is told of what those miss.
+    let unseen = if filter.only.is_empty() { observed.unseen() } else { Vec::new() };
+    Diagnosis { findings: all, skipped: skipped(unseen, &without) }
 }
 
 /// What several sets find in common is said once, of the set it is about.

@@ -52,7 +52,7 @@ use crate::kinds::Kind;
 use crate::paste::Command;
 use crate::snapshot::{Snapshot, Unseen};
 
-pub use diagnose::{Diagnosis, Filter, Skipped, diagnose, of_set};
+pub use diagnose::{Diagnosis, Filter, Skipped, diagnose, of_set, skipped};
 
 /// Every rule, by code.
 pub const RULES: &[&Rule] = &[

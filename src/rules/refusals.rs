@@ -61,7 +61,7 @@ pub(super) fn look_at_taints(all: &[Refusal<'_>]) -> Option<Command> {
         .filter(|it| !it.reason.contains("taint {node-role.kubernetes.io/"))
         .partition(|it| is_closed(it));
     let nodes = |some: &[&Refusal<'_>]| some.iter().map(|refusal| refusal.nodes).sum::<usize>();
-    (nodes(&closed) > nodes(&others)).then(|| taints())
+    (nodes(&closed) > nodes(&others)).then(taints)
 }
 
 /// What that reason means for this pod, where more can be said than the scheduler does.

@@ -62,7 +62,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             words::list(&lacks, 4)
         );
         let label = kubectl("label pod").name(&first.metadata.name);
-        let label = lacks.iter().fold(label, |label, pair| label.value(pair));
+        let label = lacks.iter().fold(label, Command::value);
         let label = label.with("--overwrite").namespace(home(snapshot));
         findings.push(finding(set, service, &unselected).because(because).remedy(label));
     }

@@ -51,8 +51,8 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// [`Unseen`] when pods could not be read.
     pub fn above(&self, partition: i32) -> Result<Vec<&Replica<'a>>, Unseen> {
-        let from = usize::try_from(partition).unwrap_or(0);
-        Ok(self.replicas()?.get(from..).unwrap_or(&[]).iter().rev().collect())
+        let first = i64::from(self.set.start()) + i64::from(partition.max(0));
+        Ok(self.replicas()?.iter().rev().take_while(|replica| i64::from(replica.ordinal) >= first).collect())
     }
 
     /// Whether a replica has a pod of the update's revision that is available and stays.

@@ -2,8 +2,8 @@
 
 pub mod attribution;
 mod canary;
-mod names;
 mod clock;
+mod names;
 mod node;
 mod observed;
 mod ordinal;
@@ -12,6 +12,7 @@ mod state;
 mod trouble;
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -64,8 +65,7 @@ impl<'a> Snapshot<'a> {
         let named = namespace.members(&set.metadata.name);
         let mut members: Vec<(i32, &'a Pod)> = named.filter(|(_, pod)| is_member(set, pod)).collect();
         members.sort_by_key(|(ordinal, _)| *ordinal);
-        let replicas = (0..set.replicas())
-            .map_while(|index| set.start().checked_add(index))
+        let replicas = wanted(set, namespace)
             .map(|ordinal| {
                 let pod = members
                     .binary_search_by_key(&ordinal, |(ordinal, _)| *ordinal)
@@ -99,12 +99,23 @@ impl<'a> Snapshot<'a> {
         Snapshot::of(self.observed, self.namespace, set)
     }
 
-    /// The wanted replicas, lowest ordinal first, with or without a pod.
+    /// The wanted replicas, lowest ordinal first, with or without a pod. Of those of which nothing is there only the first
+    /// [`UNMADE`] are among them, so that a number somebody wrote down does not decide how much is held.
     ///
     /// # Errors
     /// [`Unseen`] when pods could not be read.
     pub fn replicas(&self) -> Result<&[Replica<'a>], Unseen> {
         self.pods().map(|_| self.replicas.as_slice())
+    }
+
+    /// The kinds that could not be looked at, and why.
+    pub fn unseen(&self) -> Vec<Unseen> {
+        self.observed.unseen()
+    }
+
+    /// How many wanted replicas are not among [`replicas`](Snapshot::replicas).
+    pub fn unlisted(&self) -> usize {
+        usize::try_from(self.set.replicas()).unwrap_or(0).saturating_sub(self.replicas.len())
     }
 
     /// Pods of the set outside the wanted range, which a scale-down will delete; lowest ordinal first.
@@ -340,6 +351,26 @@ impl<'a> Snapshot<'a> {
         };
         is_seen && self.observed.claims.as_ref().is_ok_and(|claims| !claims.iter().any(is_it))
     }
+}
+
+/// How many replicas are listed of which neither a pod nor a claim is there.
+pub const UNMADE: usize = 1000;
+
+/// The wanted ordinals in order: those of which something is there, and the lowest [`UNMADE`] of the others.
+fn wanted<'n>(set: &'n StatefulSet, namespace: &Namespace<'n>) -> impl Iterator<Item = i32> + use<'n> {
+    let pods = namespace.pods.iter().filter_map(|pod| {
+        parse_pod_name(&pod.metadata.name).filter(|(parent, _)| *parent == set.metadata.name)
+    });
+    let claims = namespace.claims.iter().filter_map(|claim| ClaimName::parse(set, &claim.metadata.name));
+    let made: BTreeSet<i32> = (pods.map(|(_, ordinal)| ordinal))
+        .chain(claims.map(|claim| claim.ordinal))
+        .filter(|ordinal| set.in_range(*ordinal))
+        .collect();
+    let ordinals = (0..set.replicas()).map_while(|index| set.start().checked_add(index));
+    let is_made = made.clone();
+    let unmade: BTreeSet<i32> =
+        ordinals.filter(move |ordinal| !is_made.contains(ordinal)).take(UNMADE).collect();
+    made.into_iter().chain(unmade).collect::<BTreeSet<i32>>().into_iter()
 }
 
 /// Whether the set owns the pod, or will adopt it (`stateful_set.go:getPodsForStatefulSet`). Objects in hand-written

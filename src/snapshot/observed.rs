@@ -1,6 +1,6 @@
 //! Everything that was read, at one instant: one list for each kind, or the reason why there is none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
@@ -181,23 +181,23 @@ impl Observed {
         all.into_iter().flatten().max()
     }
 
-    /// How many objects of each kind were read, and which kinds were not.
-    pub fn unseen(&self) -> BTreeSet<Kind> {
-        let mut kinds = BTreeSet::new();
-        let mut note = |unseen: Option<&Unseen>| kinds.extend(unseen.map(|unseen| unseen.kind));
-        note(self.revisions.as_ref().err());
-        note(self.pods.as_ref().err());
-        note(self.claims.as_ref().err());
-        note(self.volumes.as_ref().err());
-        note(self.classes.as_ref().err());
-        note(self.services.as_ref().err());
-        note(self.slices.as_ref().err());
-        note(self.budgets.as_ref().err());
-        note(self.autoscalers.as_ref().err());
-        note(self.quotas.as_ref().err());
-        note(self.nodes.as_ref().err());
-        note(self.events.as_ref().err());
-        kinds
+    /// The kinds that could not be looked at, and why, in the order they are recorded.
+    pub fn unseen(&self) -> Vec<Unseen> {
+        let kinds = [
+            self.revisions.as_ref().err(),
+            self.pods.as_ref().err(),
+            self.claims.as_ref().err(),
+            self.volumes.as_ref().err(),
+            self.classes.as_ref().err(),
+            self.services.as_ref().err(),
+            self.slices.as_ref().err(),
+            self.budgets.as_ref().err(),
+            self.autoscalers.as_ref().err(),
+            self.quotas.as_ref().err(),
+            self.nodes.as_ref().err(),
+            self.events.as_ref().err(),
+        ];
+        kinds.into_iter().flatten().cloned().collect()
     }
 }
 

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::one::Screen;
-use crate::render::{Column, Glyph, Page, Table, View};
-use crate::rules::Severity;
+use crate::render::{Column, Glyph, Page, Table, View, skipped};
+use crate::rules::{self, Severity, Skipped};
 use crate::words;
 
 /// Many sets.
@@ -24,6 +24,18 @@ impl List {
             key(a).cmp(&key(b)).then_with(|| name(a).cmp(&name(b)))
         });
         List { screens, place, with_namespace }
+    }
+}
+
+impl List {
+    /// What was not seen for any of the sets.
+    fn not_seen(&self) -> Vec<Skipped> {
+        let all = self.screens.iter().flat_map(|screen| &screen.skipped);
+        let unseen = all.clone().map(|skipped| skipped.unseen.clone()).collect();
+        let rules: Vec<_> = all
+            .flat_map(|skipped| skipped.rules.iter().map(|rule| (*rule, skipped.unseen.clone())))
+            .collect();
+        rules::skipped(unseen, &rules)
     }
 }
 
@@ -66,6 +78,11 @@ impl View for List {
             table.row(Some(glyph), cells);
         }
         page.table(&table);
+        let not_seen = self.not_seen();
+        if !not_seen.is_empty() {
+            page.gap();
+        }
+        skipped(page, &not_seen);
     }
 
     fn json(&self) -> Value {

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::row::{Row, Volume, left_over};
 use crate::controller::{self, Blocker, Next, Rest};
 use crate::kinds::{Pod, StatefulSet, Strategy};
-use crate::render::{Column, Glyph, Page, Table, View, brief, finding, finding_json, sentence};
-use crate::rules::{Finding, Rule, Severity};
+use crate::render::{Column, Glyph, Page, Table, View, brief, finding, finding_json, sentence, skipped};
+use crate::rules::{Finding, Rule, Severity, Skipped};
 use crate::snapshot::{Replica, Snapshot, Unseen};
 use crate::words;
 
@@ -24,8 +24,10 @@ pub(super) struct Screen {
     taken_at: String,
     service: String,
     rows: Vec<Row>,
+    /// Wanted replicas without a row.
+    unlisted: usize,
     left_over: Vec<Volume>,
-    unseen: Vec<(String, Vec<&'static str>)>,
+    pub(super) skipped: Vec<Skipped>,
 }
 
 impl Screen {
@@ -64,8 +66,9 @@ impl Screen {
             taken_at: snapshot.taken_at.to_string(),
             service: service(snapshot),
             rows,
+            unlisted: snapshot.unlisted(),
             left_over: left_over(snapshot),
-            unseen: by_reason(unseen),
+            skipped: crate::rules::skipped(snapshot.unseen(), unseen),
         }
     }
 
@@ -100,6 +103,9 @@ impl Screen {
         let has_boundary = self.set.partition() > 0 && self.set.partition() < self.set.replicas();
         let mut above = false;
         let mut condemned_above = false;
+        if self.unlisted > 0 {
+            table.ruler(format!("{} more of which nothing is there", words::count(self.unlisted, "replica")));
+        }
         for row in &self.rows {
             if condemned_above && row.wanted {
                 table.ruler(format!(
@@ -205,16 +211,10 @@ impl View for Screen {
                 finding(page, &self.set, found, false);
             }
         }
-        if !self.unseen.is_empty() {
+        if !self.skipped.is_empty() {
             page.gap();
         }
-        for (reason, rules) in &self.unseen {
-            page.field(
-                "not looked at:",
-                15,
-                &format!("{reason}: skipped {}", words::list(rules, usize::MAX)),
-            );
-        }
+        skipped(page, &self.skipped);
     }
 
     fn json(&self) -> Value {
@@ -238,7 +238,7 @@ impl View for Screen {
             "pods": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
             "claimsWithoutReplica": self.left_over.iter().map(Volume::json).collect::<Vec<_>>(),
             "findings": self.findings.iter().map(|finding| finding_json(set, finding)).collect::<Vec<_>>(),
-            "notLookedAt": self.unseen.iter().map(|(reason, rules)| json!({"what": reason, "rules": rules})).collect::<Vec<_>>(),
+            "notLookedAt": self.skipped.iter().map(not_looked_at).collect::<Vec<_>>(),
         })
     }
 
@@ -341,14 +341,8 @@ fn service(snapshot: &Snapshot<'_>) -> String {
     format!("{name}, headless, {count} of {} published as {pattern}", set.replicas())
 }
 
-fn by_reason(unseen: &[(&'static Rule, Unseen)]) -> Vec<(String, Vec<&'static str>)> {
-    let mut reasons: Vec<(String, Vec<&'static str>)> = Vec::new();
-    for (rule, unseen) in unseen {
-        let reason = unseen.to_string();
-        match reasons.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, rules)) => rules.push(rule.name),
-            None => reasons.push((reason, vec![rule.name])),
-        }
-    }
-    reasons
+/// A kind that was not seen, and the names of the rules that were skipped for it.
+fn not_looked_at(skipped: &Skipped) -> Value {
+    let rules: Vec<_> = skipped.rules.iter().map(|rule| rule.name).collect();
+    json!({"what": skipped.unseen.to_string(), "rules": rules})
 }
