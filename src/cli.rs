@@ -15,6 +15,7 @@ use crate::cluster::inventory::{self, Want};
 use crate::cluster::recorded::{self, Absent};
 use crate::error::{Error, Exit, Result};
 use crate::kinds::{LabelSelector, StatefulSet};
+use crate::paste::{Command, sts};
 use crate::render::spinner::Spinner;
 use crate::render::{Look, Output, View};
 use crate::snapshot::{Observed, Scope};
@@ -85,8 +86,8 @@ pub struct Sight {
     pub observed: Observed,
     /// `in namespace shop`, `in any namespace`, `in the files given`.
     pub place: String,
-    /// `-n shop`, `-A` or `--from FILE`, for hints.
-    pub flags: String,
+    /// The command that lists the sets there.
+    pub list: Command,
     namespace: Option<String>,
 }
 
@@ -98,12 +99,12 @@ impl Global {
     pub async fn observe(&self, all_namespaces: bool, want: Want, warn: fn(&str)) -> Result<Sight> {
         if !self.from.is_empty() {
             let observed = recorded::read(&read_files(&self.from)?, Absent::Unseen, Timestamp::now())?;
-            let flags = self.from.iter().map(|file| format!("--from {file}")).collect::<Vec<_>>().join(" ");
+            let list = self.from.iter().fold(sts("status"), |list, file| list.with("--from").path(file));
             let place = match &self.namespace {
                 Some(namespace) => format!("in namespace {namespace} of the files given"),
                 None => "in the files given".to_owned(),
             };
-            return Ok(Sight { observed, place, flags, namespace: self.namespace.clone() });
+            return Ok(Sight { observed, place, list, namespace: self.namespace.clone() });
         }
         let connection = connect(&self.connect, self.namespace.as_deref(), warn).await?;
         Sight::of(&connection, all_namespaces, want).await
@@ -120,13 +121,13 @@ impl Sight {
     /// When it cannot be read.
     pub async fn of(connection: &Connection, all_namespaces: bool, want: Want) -> Result<Sight> {
         let namespace = connection.namespace.clone();
-        let (scope, place, flags) = if all_namespaces {
-            (Scope::All, "in any namespace".to_owned(), "-A".to_owned())
+        let (scope, place, list) = if all_namespaces {
+            (Scope::All, "in any namespace".to_owned(), sts("status -A"))
         } else {
             (
                 Scope::Namespace(namespace.clone()),
                 format!("in namespace {namespace}"),
-                format!("-n {namespace}"),
+                sts("status").namespace(&namespace),
             )
         };
         let mut reading = pin!(inventory::observe(connection, scope, want));
@@ -136,7 +137,7 @@ impl Sight {
             let _sign = Spinner::start("reading the cluster");
             reading.await?
         };
-        Ok(Sight { observed, place, flags, namespace: None })
+        Ok(Sight { observed, place, list, namespace: None })
     }
 
     /// The sets a command is about: the named ones, or all that the selector admits.
@@ -172,7 +173,7 @@ impl Sight {
         near.sort_unstable();
         let there = near.first().map_or(String::new(), |(_, name)| format!("there is {name}; "));
         Error::cluster(format!("no StatefulSet \"{name}\" {}", self.place))
-            .hint(format!("{there}list them with: kubectl sts status {}", self.flags))
+            .hint(self.list.after(&format!("{there}list them with")))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::cluster::raw;
 use crate::controller::current_revision;
 use crate::error::{Error, Exit, Result};
 use crate::kinds::{Kind, Pod};
+use crate::paste::sts;
 use crate::plan::template;
 use crate::render::{Column, Glyph, Page, Table, View, skipped, skipped_json};
 use crate::rules::{self, Skipped};
@@ -207,7 +208,7 @@ impl View for History {
 async fn difference(global: &Global, name: &str, pair: &Pair, streams: &Streams) -> Result<Answer> {
     if let Some(file) = global.from.first() {
         return Err(Error::usage("a recording holds no templates to compare")
-            .hint(format!("its revisions are shown by: kubectl sts history {name} --from {file}")));
+            .hint(sts("history").name(name).with("--from").path(file).after("its revisions are shown by")));
     }
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
     let namespace = connection.namespace.clone();
@@ -215,7 +216,7 @@ async fn difference(global: &Global, name: &str, pair: &Pair, streams: &Streams)
     let uid = set.as_ref().and_then(|set| set["metadata"]["uid"].as_str());
     let Some(uid) = uid else {
         return Err(Error::cluster(format!("no StatefulSet \"{name}\" in namespace {namespace}"))
-            .hint(format!("list them with: kubectl sts status -n {namespace}")));
+            .hint(sts("status").namespace(&namespace).after("list them with")));
     };
     let all = raw::owned(&connection, &namespace, Kind::ControllerRevision, uid).await?;
     let find = |wanted: &str| {
@@ -227,7 +228,7 @@ async fn difference(global: &Global, name: &str, pair: &Pair, streams: &Streams)
         });
         found.ok_or_else(|| {
             Error::cluster(format!("{name} has no revision {wanted}"))
-                .hint(format!("choose from: kubectl sts history {name} -n {namespace}"))
+                .hint(sts("history").name(name).namespace(&namespace).after("choose from"))
         })
     };
     let (from, to) = (find(&pair.0)?, find(&pair.1)?);

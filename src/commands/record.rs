@@ -11,6 +11,7 @@ use crate::cli::{Answer, Choice, Global};
 use crate::cluster::inventory::Want;
 use crate::cluster::recorded;
 use crate::error::{Error, Exit, Result};
+use crate::paste::sts;
 use crate::render::{Output, Page, View, render};
 
 /// Writes what can be observed to a file, for --from, for a colleague or for a bug report
@@ -67,7 +68,8 @@ impl View for Recording {
     fn text(&self, page: &mut Page) {
         match &self.written_to {
             Some(path) => {
-                page.line(&format!("{path} written; read it with: kubectl sts doctor --from {path}"));
+                let read = sts("doctor --from").path(path);
+                page.line(&read.after(&format!("{path} written; read it with")));
             }
             None => {
                 // Not through the page's lines: file contents are escaped by YAML, not stripped.

@@ -8,6 +8,7 @@ use crate::cli::{Answer, Global, Streams};
 use crate::cluster::connect::{connect, parse_duration};
 use crate::cluster::live::Live;
 use crate::error::{Error, Result};
+use crate::paste::sts;
 use crate::plan::{Agreement, Rollout};
 use crate::reconcile::{Limits, reconcile};
 
@@ -53,7 +54,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
 pub(super) async fn follow(global: &Global, name: &str, limits: Limits, streams: &Streams) -> Result<Answer> {
     if !global.from.is_empty() {
         return Err(Error::usage("a recording does not move: it cannot be watched")
-            .hint(format!("look at it with: kubectl sts status {name} --from {}", global.from[0])));
+            .hint(sts("status").name(name).with("--from").path(&global.from[0]).after("look at it with")));
     }
     let name = crate::cli::bare(name)?;
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
