@@ -8,7 +8,7 @@ use clap::CommandFactory as _;
 use kubectl_sts::commands::Cli;
 use kubectl_sts::rules::RULES;
 
-/// Who may use whom. `error`, `stop`, `text`, `time` and `words` are everybody's.
+/// Who may use whom. `error`, `paste`, `stop`, `text`, `time` and `words` are everybody's.
 const LAYERS: &[(&str, &[&str])] = &[
     ("kinds", &[]),
     ("snapshot", &["kinds"]),
@@ -26,12 +26,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("completion", &["kinds", "snapshot", "rules", "cluster", "cli", "commands"]),
     ("signals", &["render"]),
     ("error", &[]),
+    ("paste", &[]),
     ("stop", &[]),
     ("text", &[]),
     ("time", &[]),
     ("words", &[]),
 ];
-const EVERYBODYS: [&str; 5] = ["error", "stop", "text", "time", "words"];
+const EVERYBODYS: [&str; 6] = ["error", "paste", "stop", "text", "time", "words"];
 
 struct Source {
     /// As in `src/cluster/connect.rs`.
@@ -195,6 +196,61 @@ fn time_is_added_up_in_one_place() {
     }
     let sums = ["now() +", "now() -", "elapsed() +", "now().sub", "now().add"];
     none(&uses(&sums, &["src/time.rs"]), "src/time.rs adds to a time without a panic:");
+}
+
+/// The string literals of a source, escapes and continued lines as they are written.
+fn literals(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = code;
+    while let Some(at) = rest.find(['"', '\'']) {
+        let raw = rest[..at].ends_with("r#");
+        let character = rest[at..].starts_with('\'');
+        rest = &rest[at + 1..];
+        if character {
+            // `'"'` is a character, and `'a` a lifetime.
+            if let Some(after) = rest.strip_prefix("\"'") {
+                rest = after;
+            }
+            continue;
+        }
+        let mut end = 0;
+        while let Some(next) = rest[end..].find(['"', '\\']) {
+            end += next;
+            if raw && rest[end..].starts_with("\"#") || !raw && rest[end..].starts_with('"') {
+                break;
+            }
+            end += if !raw && rest[end..].starts_with('\\') { 2 } else { 1 };
+        }
+        found.push(rest[..end].to_owned());
+        rest = rest.get(end + 1..).unwrap_or_default();
+    }
+    found
+}
+
+#[test]
+fn commands_to_paste_are_made_of_words() {
+    assert_eq!(literals(r#"f("a \" b", '"', "c") + "d{e}""#), ["a \\\" b", "c", "d{e}"]);
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.path != "src/paste.rs") {
+        for literal in literals(&source.code) {
+            // What is put in after `kubectl`, or added to the end, has not been through the one place that quotes it.
+            let rest = literal.split_once("kubectl ").map_or("", |(_, rest)| rest);
+            let rest = if rest.starts_with("sts: ") { "" } else { rest };
+            if rest.contains('{') || (!rest.is_empty() && rest.ends_with(' ')) {
+                wrong.push(format!("{}: {literal}", source.path));
+            }
+        }
+    }
+    none(&wrong, "commands to paste are built in src/paste.rs, from words:");
+}
+
+#[test]
+fn json_and_yaml_are_written_in_one_file() {
+    let places = ["src/render/encode.rs"];
+    none(
+        &uses(&["serde_saphyr::to_", "serde_json::to_string_pretty", "json().to_string()"], &places),
+        "what is not seen is escaped in src/render/encode.rs:",
+    );
 }
 
 #[test]

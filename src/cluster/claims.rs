@@ -16,6 +16,7 @@ use super::live::may as ask;
 use super::raw;
 use crate::error::{Error, Result};
 use crate::kinds::*;
+use crate::paste::kubectl;
 use crate::snapshot::Scope;
 use crate::snapshot::attribution::Around;
 use crate::time::{after, doubled};
@@ -223,7 +224,7 @@ pub async fn snapshot(
         }
         Ok((status["readyToUse"] == true).then_some(()))
     });
-    let hint = format!("look at it with: kubectl describe volumesnapshot {name} -n {namespace}");
+    let hint = kubectl("describe volumesnapshot").name(name).namespace(namespace).after("look at it with");
     ready.await?.ok_or_else(|| {
         let waited = patience.as_secs();
         Error::refused(format!("VolumeSnapshot {name} was not ready to use within {waited}s")).hint(hint)

@@ -18,6 +18,7 @@ use super::place::encode;
 use super::raw;
 use crate::error::{Error, Result};
 use crate::kinds::*;
+use crate::paste::sts;
 use crate::plan::Step;
 use crate::snapshot::{Observed, Scope, Snapshot};
 use crate::time::after;
@@ -53,7 +54,7 @@ impl Live {
             inventory::observe(&connection, Scope::Namespace(namespace.to_owned()), Want::Diagnosis).await?;
         let Some(set) = observed.sets.iter().find(|set| set.metadata.name == name) else {
             return Err(Error::cluster(format!("no StatefulSet \"{name}\" in namespace {namespace}"))
-                .hint(format!("list them with: kubectl sts status -n {namespace}")));
+                .hint(sts("status").namespace(namespace).after("list them with")));
         };
         let (sender, changes) = unbounded_channel();
         let mut watches = JoinSet::new();

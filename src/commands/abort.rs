@@ -8,6 +8,7 @@ use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
 use crate::error::{Error, Result};
 use crate::kinds::Kind;
+use crate::paste::kubectl;
 use crate::plan::{Abort, Agreement, Stop, plan_in_full, stable};
 use crate::snapshot::Snapshot;
 
@@ -62,7 +63,12 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         let Some(revision) = own else {
             return Err(Error::refused(format!("revision {stable} is not there any more"))
                 .reason("revision-gone")
-                .hint(format!("see which are: kubectl rollout history statefulset/{name} -n {namespace}")));
+                .hint(
+                    kubectl("rollout history")
+                        .joined("statefulset/", name)
+                        .namespace(&namespace)
+                        .after("see which are"),
+                ));
         };
         let data = Some(revision["data"].clone());
         let goal = current(&live, name, |now| {

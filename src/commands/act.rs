@@ -10,14 +10,16 @@ use crate::cluster::connect::parse_duration;
 use crate::cluster::inventory::Want;
 use crate::cluster::live::Live;
 use crate::error::{Error, Exit, Result};
+use crate::paste::kubectl;
 use crate::plan::{Agreement, Goal, Plan, Step, Stop, forecast, plan_in_full};
 use crate::reconcile::{Entry, Limits, Outcome, Report, Witness, reconcile};
 use crate::render::live::{Stream, show};
 use crate::render::progress::Line;
 use crate::render::{
-    Course, Look, Output, Page, View, ask, finding, finding_json, plan, plan_json, render, sentence,
-    step_json, step_text,
+    Course, Look, Output, Page, View, ask, finding, finding_json, plan, plan_json, render, sentence, skipped,
+    skipped_json, step_json, step_text,
 };
+use crate::rules::{self, Skipped};
 use crate::snapshot::{Snapshot, Unseen};
 use crate::words;
 
@@ -185,7 +187,9 @@ pub(super) async fn permitted(live: &Live, plan: &Plan) -> Result<()> {
             };
             return Err(Error::refused(format!("you may not {verb} {what} here; nothing was written"))
                 .reason("forbidden")
-                .hint(format!("check with: kubectl auth can-i {verb} {what} -n {namespace}")));
+                .hint(
+                    kubectl("auth can-i").with(verb).value(what).namespace(namespace).after("check with"),
+                ));
         }
     }
     Ok(())
@@ -383,6 +387,8 @@ pub(super) struct Ending {
     namespace: String,
     seconds: i64,
     rest: String,
+    /// What could not be looked at.
+    not_seen: Vec<Skipped>,
     report: Report,
     /// What to type next: label and command.
     pub(super) typed: Vec<(&'static str, String)>,
@@ -400,6 +406,7 @@ impl Ending {
             namespace: namespace.to_owned(),
             seconds: teller.seconds,
             rest: rest.unwrap_or_else(|| "the set is gone".to_owned()),
+            not_seen: live.look(|now| now.map_or(Vec::new(), |now| rules::skipped(now.unseen(), &[]))),
             report,
             typed: Vec::new(),
         }
@@ -470,10 +477,11 @@ impl View for Ending {
                 finding(page, &stuck.set, found, false);
             }
             if stuck.findings.is_empty() {
-                let command = format!("kubectl describe pod {} -n {}", stuck.on, self.namespace);
-                page.command("  try", 11, &command);
+                let command = kubectl("describe pod").name(&stuck.on).namespace(&self.namespace);
+                page.command("  try", 11, &command.to_string());
             }
         }
+        skipped(page, &self.not_seen);
         if let Outcome::Failed(_, said) = &self.report.outcome {
             for line in said {
                 page.field("        |", 10, line);
@@ -530,6 +538,7 @@ impl View for Ending {
             "seconds": self.seconds,
             "findings": findings,
             "journal": journal,
+            "notLookedAt": skipped_json(&self.not_seen),
         });
         if !self.typed.is_empty() {
             let typed = self.typed.iter();

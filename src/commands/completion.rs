@@ -172,7 +172,7 @@ impl View for Installed {
         }
         if !self.found {
             let dir = self.name.parent().unwrap_or(&self.name).display();
-            page.line(&format!("kubectl does not find it yet: {dir} is not in PATH"));
+            page.line(&format!("{dir} is not in PATH: kubectl does not find it yet"));
         }
         page.line("if kubectl get <TAB> completes nothing, set kubectl up first: kubectl completion --help");
     }

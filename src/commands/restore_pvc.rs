@@ -13,8 +13,12 @@ use crate::cluster::claims::{self, Changed, claim_path, get, until, volume_path}
 use crate::cluster::connect::{Connection, connect, parse_duration};
 use crate::cluster::decode;
 use crate::error::{Error, Exit, Result};
+<<<<<<< HEAD
 use crate::kinds::{CLAIM_UID, EARLIER_POLICY, PersistentVolume, RETAIN};
 use crate::reconcile::Acting;
+=======
+use crate::paste::kubectl;
+>>>>>>> f357462 (plan, commands: build the commands of plans and refusals from words)
 use crate::render::live::show;
 use crate::render::{Page, View, ask, render};
 use crate::words;
@@ -194,6 +198,7 @@ async fn look(connection: &Connection, mut one: Return) -> Result<Return> {
     let claim = get(connection, &claim_path(&one.namespace, name)).await?;
     let claim_uid = claim.as_ref().and_then(|claim| claim["metadata"]["uid"].as_str()).unwrap_or_default();
     if let Some(claim) = &claim {
+<<<<<<< HEAD
         let is_leaving = !claim["metadata"]["deletionTimestamp"].is_null();
         if claim["spec"]["volumeName"] != volume.as_str() || is_leaving {
             let what = match is_leaving {
@@ -201,6 +206,12 @@ async fn look(connection: &Connection, mut one: Return) -> Result<Return> {
                 false => format!("claim {name} exists already; nothing was written"),
             };
             return Err(Error::refused(what).reason("exists").hint(in_the_way(&one, claim)));
+=======
+        if claim["spec"]["volumeName"] != volume.as_str() || !claim["metadata"]["deletionTimestamp"].is_null()
+        {
+            return Err(Error::refused(format!("claim {name} exists already; nothing was written"))
+                .hint(kubectl("get pvc").name(name).namespace(&one.namespace).after("look at it with")));
+>>>>>>> f357462 (plan, commands: build the commands of plans and refusals from words)
         }
         one.made = true;
         one.bound = claim["status"]["phase"] == "Bound";
@@ -282,8 +293,9 @@ async fn bring_back(
         if let Performed::Conflict(why) | Performed::TooManyRequests(why) =
             claims::create_claim(connection, &one.namespace, &one.manifest, false).await?
         {
-            return Err(no("the claim could not be made; its volume is free for it", why)
-                .hint(format!("see who has the name: kubectl get pvc {name} -n {}", one.namespace)));
+            return Err(no("the claim could not be made; its volume is free for it", why).hint(
+                kubectl("get pvc").name(&name).namespace(&one.namespace).after("see who has the name"),
+            ));
         }
     }
     let path = claim_path(&one.namespace, &name);
@@ -306,7 +318,11 @@ async fn bring_back(
         let waited = patience.as_secs();
         return Err(Error::refused(format!("{name} was made, but is not bound after {waited}s"))
             .ending(Exit::TimedOut)
+<<<<<<< HEAD
             .hint(look));
+=======
+            .hint(kubectl("describe pvc").name(&name).namespace(&one.namespace).after("look at it with")));
+>>>>>>> f357462 (plan, commands: build the commands of plans and refusals from words)
     };
     let now = get(connection, &volume_path(&volume)).await?.unwrap_or_default();
     if claim["spec"]["volumeName"] != volume.as_str()

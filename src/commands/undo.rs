@@ -11,6 +11,7 @@ use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
 use crate::error::{Error, Result};
 use crate::kinds::Kind;
+use crate::paste::sts;
 use crate::plan::{Agreement, Aim, Undo, Written, aim, template};
 use crate::snapshot::{CANARY, Snapshot};
 use crate::words;
@@ -45,7 +46,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let (name, consent) = (bare(&args.name)?, &args.consent);
     if let Some(file) = global.from.first() {
         return Err(Error::usage("a recording holds no templates: there is nothing to put back")
-            .hint(format!("its revisions are shown by: kubectl sts history {name} --from {file}")));
+            .hint(sts("history").name(name).with("--from").path(file).after("its revisions are shown by")));
     }
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
     let namespace = connection.namespace.clone();
@@ -60,7 +61,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         };
         let left = |now: Option<&Snapshot<'_>>| {
             let command = now.and_then(|now| goal.left(now).ok().flatten());
-            command.map(|command| ("next", command)).into_iter().collect()
+            command.map(|command| ("next", command.to_string())).into_iter().collect()
         };
         let agreement = Agreement::to(&plan);
         let done = see_through(&mut live, name, &goal, &agreement, consent, global, streams, left).await?;
@@ -80,15 +81,15 @@ async fn goal(live: &Live, name: &str, asked: Option<&str>) -> Result<Undo> {
     let Some(mut revision) = own else {
         return Err(Error::refused(format!("revision {} is not there any more", aim.name))
             .reason("no-such-revision")
-            .hint(format!("choose from: kubectl sts history {name}")));
+            .hint(sts("history").name(name).after("choose from")));
     };
     let data = revision["data"].take();
     current(live, name, |now| {
         let mut warnings = managed(now.set, Some(&set));
         if now.set.metadata.annotations.contains_key(CANARY) {
             warnings.push(format!(
-                "a canary is on: `kubectl sts abort {name} -n {}` puts its partition back as well",
-                now.set.metadata.namespace
+                "a canary is on: `{}` puts its partition back as well",
+                sts("abort").name(name).namespace(&now.set.metadata.namespace)
             ));
         }
         Undo { target: aim.name.clone(), facts: facts(now, &aim, &set, &data), data: data.clone(), warnings }

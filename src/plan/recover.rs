@@ -3,6 +3,7 @@
 use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop};
 use crate::controller::{self, Blocker, Next, Rest, next, would_get};
 use crate::kinds::{Pod, Strategy};
+use crate::paste::{kubectl, sts};
 use crate::snapshot::{Replica, Snapshot, Trouble, Unseen};
 use crate::words;
 
@@ -29,7 +30,7 @@ impl Goal for Recover {
                 format!(
                     "{name} is OnDelete: its pods are replaced whenever you delete them, none is held back"
                 ),
-                format!("see which are old: kubectl sts status {name} -n {namespace}"),
+                sts("status").name(name).namespace(namespace).after("see which are old"),
             ));
         }
         let waited = match next(now)? {
@@ -114,7 +115,7 @@ impl Recover {
             return Err(refuse(
                 "name-taken",
                 format!("the name {} belongs to a pod of somebody else", set.pod_name(on)),
-                format!("see whose it is: kubectl describe pod {} -n {namespace}", set.pod_name(on)),
+                kubectl("describe pod").name(&set.pod_name(on)).namespace(namespace).after("see whose it is"),
             ));
         };
         if because == Blocker::Terminating {
@@ -125,7 +126,7 @@ impl Recover {
                     return Err(refuse(
                         "terminating",
                         format!("{} is being deleted already", replica.name),
-                        format!("follow it: kubectl sts watch {name} -n {namespace}"),
+                        sts("watch").name(name).namespace(namespace).after("follow it"),
                     ));
                 }
                 // This is what an interrupted recovery leaves behind: all that is left is to see it through.
@@ -147,7 +148,7 @@ impl Recover {
                     "{} runs on the revision from before the update, and may become ready yet",
                     replica.name
                 ),
-                format!("see why it is not: kubectl sts doctor {name} -n {namespace}"),
+                sts("doctor").name(name).namespace(namespace).after("see why it is not"),
             ));
         }
         if let (Blocker::NotReady, Some(trouble), true) = (because, hard, self.first) {
@@ -159,13 +160,16 @@ impl Recover {
                 refuse(
                     "scale-down",
                     format!("{state}, and is to go itself, as the set is scaled down: it does not come back"),
-                    format!("if nothing in it is needed: kubectl delete pod {} -n {namespace}", replica.name),
+                    kubectl("delete pod")
+                        .name(&replica.name)
+                        .namespace(namespace)
+                        .after("if nothing in it is needed"),
                 )
             } else if pod.revision() != would_get {
                 refuse(
                     "parallel",
                     format!("{state}, and a Parallel set replaces it by itself"),
-                    format!("follow it: kubectl sts watch {name} -n {namespace}"),
+                    sts("watch").name(name).namespace(namespace).after("follow it"),
                 )
             } else if below && set.status.current_revision != set.status.update_revision {
                 refuse(
@@ -174,9 +178,10 @@ impl Recover {
                         "{state}, and below the partition it would come back on {} again",
                         short(now, would_get)
                     ),
-                    format!(
-                        "the update reaches it with a lower partition: kubectl sts promote {name} -n {namespace}"
-                    ),
+                    sts("promote")
+                        .name(name)
+                        .namespace(namespace)
+                        .after("the update reaches it with a lower partition"),
                 )
             } else {
                 refuse(
@@ -185,9 +190,9 @@ impl Recover {
                         "{state} on the revision it would come back on: its template or the application is at fault"
                     ),
                     if set.status.current_revision == set.status.update_revision {
-                        format!("see why: kubectl sts doctor {name} -n {namespace}")
+                        sts("doctor").name(name).namespace(namespace).after("see why")
                     } else {
-                        format!("go back to the template of before: kubectl sts undo {name} -n {namespace}")
+                        sts("undo").name(name).namespace(namespace).after("go back to the template of before")
                     },
                 )
             });
@@ -207,7 +212,7 @@ impl Recover {
             Some(pod) => format!("{pod} is not stuck, it only needs more time"),
             None => format!("{name} is not stuck, the controller is at work"),
         };
-        Err(refuse("merely-slow", because, format!("follow it: kubectl sts watch {name} -n {namespace}")))
+        Err(refuse("merely-slow", because, sts("watch").name(name).namespace(namespace).after("follow it")))
     }
 }
 
@@ -265,7 +270,11 @@ fn deletable(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
     Err(refuse(
         "pod-has-finalizers",
         format!("{name} would not go: it is held by {}", words::list(&pod.metadata.finalizers, 3)),
-        format!("see who removes them: kubectl get pod {name} -n {} -o yaml", pod.metadata.namespace),
+        kubectl("get pod")
+            .name(name)
+            .namespace(&pod.metadata.namespace)
+            .with("-o yaml")
+            .after("see who removes them"),
     ))
 }
 
@@ -283,7 +292,7 @@ fn lost(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
             "{} is on node {node}, which does not answer: deleting it would not end it",
             pod.metadata.name
         ),
-        format!("see what is wrong with the node: kubectl describe node {node}"),
+        kubectl("describe node").name(node).after("see what is wrong with the node"),
     ))
 }
 
@@ -297,7 +306,11 @@ fn ending(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
     Err(refuse(
         "terminating",
         format!("{name} is being deleted already, and held by {}", words::list(&pod.metadata.finalizers, 3)),
-        format!("see who removes them: kubectl get pod {name} -n {} -o yaml", pod.metadata.namespace),
+        kubectl("get pod")
+            .name(name)
+            .namespace(&pod.metadata.namespace)
+            .with("-o yaml")
+            .after("see who removes them"),
     ))
 }
 
@@ -307,9 +320,12 @@ pub(super) fn leaving(now: &Snapshot<'_>) -> Stop {
     refuse(
         "set-deleting",
         format!("{name} is being deleted"),
-        format!(
-            "see what holds it: kubectl get statefulset {name} -n {namespace} -o jsonpath='{{.metadata.finalizers}}'"
-        ),
+        kubectl("get statefulset")
+            .name(name)
+            .namespace(namespace)
+            .with("-o")
+            .own("jsonpath={.metadata.finalizers}")
+            .after("see what holds it"),
     )
 }
 

@@ -9,6 +9,7 @@ use super::recover::{leaving, refuse};
 use super::{Goal, PatchKind, Plan, Recover, SetPatch, Step, Stop};
 use crate::controller::{Next, Rest, current_revision, next, would_get};
 use crate::kinds::{ControllerRevision, Strategy};
+use crate::paste::{Command, kubectl, sts};
 use crate::snapshot::{Replica, Snapshot, Unseen};
 use crate::words;
 
@@ -75,7 +76,7 @@ impl Undo {
     ///
     /// # Errors
     /// [`Unseen`] when pods could not be read.
-    pub fn left(&self, now: &Snapshot<'_>) -> Result<Option<String>, Unseen> {
+    pub fn left(&self, now: &Snapshot<'_>) -> Result<Option<Command>, Unseen> {
         if now.set.strategy() != Strategy::OnDelete {
             return Ok(None);
         }
@@ -85,7 +86,7 @@ impl Undo {
             .map(|pod| pod.metadata.name.as_str())
             .collect();
         let namespace = &now.set.metadata.namespace;
-        Ok((!others.is_empty()).then(|| format!("kubectl delete pod {} -n {namespace}", others.join(" "))))
+        Ok((!others.is_empty()).then(|| kubectl("delete pod").names(others).namespace(namespace)))
     }
 
     /// What is left once the template is back.
@@ -268,7 +269,7 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Writ
         return Err(refuse(
             "no-earlier-revision",
             format!("{name} has no other revision than {}", short(now, update)),
-            format!("see for yourself: kubectl sts history {name} -n {namespace}"),
+            sts("history").name(name).namespace(namespace).after("see for yourself"),
         ));
     };
     let stays = |why: String| Ok(Aim { name: update.clone(), why: Some(why) });
@@ -288,7 +289,7 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Writ
             replaced.revision
         ));
     }
-    let recover = format!("bring it to the template as it is: kubectl sts recover {name} -n {namespace}");
+    let recover = sts("recover").name(name).namespace(namespace).after("bring it to the template as it is");
     if rolls {
         unbroken(now, current, Some(recover))?;
         return Ok(Aim { name: current.to_owned(), why: None });
@@ -338,8 +339,9 @@ fn unbroken(now: &Snapshot<'_>, revision: &str, instead: Option<String>) -> Resu
         Some(replica) => Err(refuse(
             "target-broken",
             format!("{replica} is stuck on {}, the revision to go back to", short(now, revision)),
-            instead
-                .unwrap_or_else(|| format!("choose another one: kubectl sts history {name} -n {namespace}")),
+            instead.unwrap_or_else(|| {
+                sts("history").name(name).namespace(namespace).after("choose another one")
+            }),
         )),
         None => Ok(()),
     }
@@ -401,7 +403,7 @@ fn named(
     Err(refuse(
         "no-such-revision",
         because,
-        format!("choose from: kubectl sts history {name} -n {namespace}"),
+        sts("history").name(name).namespace(namespace).after("choose from"),
     ))
 }
 

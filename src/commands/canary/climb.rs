@@ -11,6 +11,7 @@ use crate::cluster::raw::managers;
 use crate::commands::act::{Consent, Consented, Teller, consented, ended, idle, recorded, stopped};
 use crate::error::{Error, Result};
 use crate::kinds::{HorizontalPodAutoscaler, Kind, Map, StatefulSet};
+use crate::paste::sts;
 use crate::plan::{Agreement, Canary, Stamp, plan_in_full};
 use crate::reconcile::{Acting, Entry, Outcome, Report, reconcile};
 use crate::snapshot::Snapshot;
@@ -116,8 +117,8 @@ async fn up(
 /// What can be typed now.
 fn to_type(now: &Snapshot<'_>, reached: bool) -> Vec<(&'static str, String)> {
     let Some(Some(mark)) = now.mark() else { return Vec::new() };
-    let at = format!("{} -n {}", now.set.metadata.name, now.set.metadata.namespace);
-    let back = ("back", format!("kubectl sts abort {at}"));
+    let command = |verb| sts(verb).name(&now.set.metadata.name).namespace(&now.set.metadata.namespace);
+    let back = ("back", command("abort").to_string());
     if !reached {
         return vec![back];
     }
@@ -125,9 +126,10 @@ fn to_type(now: &Snapshot<'_>, reached: bool) -> Vec<(&'static str, String)> {
     let next = if mark.change.is_none() && mark.stable == *update {
         let container = now.set.spec.template.spec.containers.first();
         let container = container.map_or("CONTAINER", |container| container.name.as_str());
-        format!("kubectl sts canary {at} --partition {} --image {container}=IMAGE", now.set.partition())
+        let canary = command("canary").with("--partition").value(now.set.partition().to_string());
+        canary.with("--image").value(format!("{container}=IMAGE")).to_string()
     } else {
-        format!("kubectl sts promote {at}")
+        command("promote").to_string()
     };
     vec![("next", next), back]
 }

@@ -6,8 +6,13 @@ use super::act::race;
 use super::{Args, Missing};
 use crate::cli::Sight;
 use crate::error::Error;
+<<<<<<< HEAD
 use crate::kinds::{CLAIM_UID, EARLIER_POLICY};
 use crate::plan::prune::{Found, Held, LeftOver, Rest, Unfinished};
+=======
+use crate::paste::{Command, kubectl};
+use crate::plan::prune::{Found, LeftOver, Rest};
+>>>>>>> f357462 (plan, commands: build the commands of plans and refusals from words)
 use crate::render::{Column, Page, Table, View};
 use crate::snapshot::attribution::Around;
 use crate::words;
@@ -88,7 +93,7 @@ impl Listing {
         Some(
             Error::refused(format!("you may not {}; nothing was written", words::list(needed, 4)))
                 .reason("forbidden")
-                .hint(format!("check with: kubectl auth can-i {first}")),
+                .hint(first.split(' ').fold(kubectl("auth can-i"), Command::value).after("check with")),
         )
     }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::checks::{is_by_hand, no_canary};
 use super::{Stamp, Steps, checks, mark, short};
 use crate::controller::would_get;
+use crate::paste::kubectl;
 use crate::plan::{Goal, Plan, Refusal, Step, Stop};
 use crate::snapshot::{CANARY, Mark, Replica, Snapshot, Unseen};
 use crate::words;
@@ -206,10 +207,11 @@ impl Abort {
                 return Err(Stop::Refused(Refusal {
                     reason: "pod-has-finalizers",
                     because: format!("{} is stuck, and would not end: it has finalizers", replica.name),
-                    hint: format!(
-                        "see who removes them: kubectl get pod {} -n {} -o yaml",
-                        replica.name, pod.metadata.namespace
-                    ),
+                    hint: kubectl("get pod")
+                        .name(&replica.name)
+                        .namespace(&pod.metadata.namespace)
+                        .with("-o yaml")
+                        .after("see who removes them"),
                 }));
             }
             // Before the controller has seen the template put back, a deleted pod would come back as it was.

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{at, is_put_back, short};
+use serde_json::json;
+
+use super::{command, end_first, is_put_back, short};
 use crate::controller;
 use crate::kinds::Strategy;
+use crate::paste::kubectl;
 use crate::plan::{Refusal, Stop};
 use crate::snapshot::{Replica, Snapshot, Unseen};
 use crate::words;
@@ -17,7 +20,7 @@ pub(super) fn possible(now: &Snapshot<'_>, partitions: &[i32]) -> Result<(), Ref
         return Err(Refusal {
             reason: "set-deleting",
             because: format!("{name} is being deleted"),
-            hint: format!("look at it with: kubectl sts status {}", at(now)),
+            hint: command(now, "status").after("look at it with"),
         });
     }
     if set.strategy() != Strategy::RollingUpdate {
@@ -25,9 +28,12 @@ pub(super) fn possible(now: &Snapshot<'_>, partitions: &[i32]) -> Result<(), Ref
             reason: "not-rolling-update",
             because: format!("{name} has the update strategy {}, which knows no partition", strategy(now)),
             hint: format!(
-                "kubectl patch statefulset {name} -n {} --type merge -p \
-                 '{{\"spec\":{{\"updateStrategy\":{{\"type\":\"RollingUpdate\"}}}}}}' (it begins to replace old pods at once)",
-                set.metadata.namespace
+                "{} (it begins to replace old pods at once)",
+                kubectl("patch statefulset")
+                    .name(name)
+                    .namespace(&set.metadata.namespace)
+                    .with("--type merge")
+                    .patch(&json!({"spec": {"updateStrategy": {"type": "RollingUpdate"}}}))
             ),
         });
     }
@@ -36,7 +42,11 @@ pub(super) fn possible(now: &Snapshot<'_>, partitions: &[i32]) -> Result<(), Ref
         return Err(Refusal {
             reason: "no-replicas",
             because: format!("{name} is scaled to 0: there is no pod to try anything on"),
-            hint: format!("kubectl scale statefulset {name} -n {} --replicas=N", set.metadata.namespace),
+            hint: kubectl("scale statefulset")
+                .name(name)
+                .namespace(&set.metadata.namespace)
+                .with("--replicas=N")
+                .to_string(),
         });
     }
     match partitions.iter().find(|partition| **partition >= replicas) {
@@ -73,13 +83,13 @@ pub(super) fn no_canary(now: &Snapshot<'_>) -> Result<Refusal, Unseen> {
         replica.pod.and_then(|pod| now.trouble(pod)).is_some_and(|trouble| trouble.why.is_hard())
     };
     let (what, hint) = if controller::trap(now)?.is_some() {
-        ("a rollback is blocked by a pod of an old revision", format!("kubectl sts recover {}", at(now)))
+        ("a rollback is blocked by a pod of an old revision", command(now, "recover").to_string())
     } else if now.replicas()?.iter().any(hard) {
-        ("a rollout is in progress, and one of its pods fails", format!("kubectl sts undo {}", at(now)))
+        ("a rollout is in progress, and one of its pods fails", command(now, "undo").to_string())
     } else {
         (
             "a rollout is in progress",
-            format!("kubectl sts watch {0}, or go back with: kubectl sts undo {0}", at(now)),
+            format!("{}, or go back with: {}", command(now, "watch"), command(now, "undo")),
         )
     };
     Ok(Refusal { reason: "no-canary", because: format!("no canary of {name} is in progress: {what}"), hint })
@@ -90,7 +100,7 @@ pub(super) fn no_canary(now: &Snapshot<'_>) -> Result<Refusal, Unseen> {
 pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) -> Result<(), Stop> {
     let set = now.set;
     let name = &set.metadata.name;
-    let watch = format!("follow it with: kubectl sts watch {}", at(now));
+    let watch = command(now, "watch").after("follow it with");
     let refuse = |reason: &'static str, because: String, hint: &str| {
         Err(Stop::Refused(Refusal { reason, because, hint: hint.to_owned() }))
     };
@@ -112,7 +122,7 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
                 live.len(),
                 words::list(&live.iter().collect::<Vec<_>>(), 5)
             ),
-            &format!("bring it to one first; see kubectl sts doctor {}", at(now)),
+            &format!("bring it to one first; see {}", command(now, "doctor")),
         );
     }
     if !condemned.is_empty() {
@@ -145,9 +155,9 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
         let held = replicas.len() > from && set.partition() > 0;
         let is_back = now.mark().flatten().is_some_and(|mark| is_put_back(now, &mark));
         let hint = if is_back {
-            format!("end the canary first, which goes back already: kubectl sts abort {}", at(now))
+            command(now, "abort").after("end the canary first, which goes back already")
         } else if held {
-            format!("end it first: kubectl sts promote {0} --full, or kubectl sts abort {0}", at(now))
+            end_first(now)
         } else {
             watch
         };
@@ -168,7 +178,7 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
         return refuse(
             "pod-unhealthy",
             format!("{} {is} not available already", words::list(&sick, 3)),
-            &format!("see kubectl sts doctor {}, or give --allow-unhealthy", at(now)),
+            &format!("see {}, or give --allow-unhealthy", command(now, "doctor")),
         );
     }
     Ok(())

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop};
+use crate::paste::{Command, kubectl, sts};
 use crate::snapshot::{CANARY, Mark, Snapshot, Unseen};
 use crate::words;
 
@@ -188,7 +189,7 @@ impl Canary {
                         "the template of before the canary ({}) is back already: there is nothing to promote",
                         short(now, &mark.stable)
                     ),
-                    format!("end the canary: kubectl sts abort {}", at(now)),
+                    command(now, "abort").after("end the canary"),
                 );
             }
             (Some(mark), Some(_)) => {
@@ -199,10 +200,7 @@ impl Canary {
                         mark.by,
                         mark.at.strftime("%Y-%m-%d %H:%M UTC")
                     ),
-                    format!(
-                        "end it first: kubectl sts promote {0} --full, or kubectl sts abort {0}",
-                        at(now)
-                    ),
+                    end_first(now),
                 );
             }
             (Some(_), None) => false,
@@ -213,7 +211,7 @@ impl Canary {
                 return refuse(
                     "nothing-changes",
                     "nothing would be updated: the template is already like that".to_owned(),
-                    format!("see which pods have it: kubectl sts status {}", at(now)),
+                    command(now, "status").after("see which pods have it"),
                 );
             }
             checks::at_rest(now, self.change.is_some(), self.allow_unhealthy)?;
@@ -231,7 +229,7 @@ impl Canary {
                 format!(
                     "the partition is {partition} already, and raising it to {to} does not bring pods back"
                 ),
-                format!("bring them back with: kubectl sts abort {}", at(now)),
+                command(now, "abort").after("bring them back with"),
             );
         }
         Ok(Stage::Up(to))
@@ -298,8 +296,9 @@ pub fn edited(now: &Snapshot<'_>, change: &Change) -> Option<Refusal> {
             "the template is not any more as this canary made it: it has been edited since ({line})"
         ),
         hint: format!(
-            "go back with: kubectl sts abort {0}, or on with it as it is: kubectl sts promote {0}",
-            at(now)
+            "go back with: {}, or on with it as it is: {}",
+            command(now, "abort"),
+            command(now, "promote")
         ),
     })
 }
@@ -403,10 +402,11 @@ fn mark(now: &Snapshot<'_>) -> Result<Option<Mark>, Refusal> {
         Some(None) => Err(Refusal {
             reason: "mark-unreadable",
             because: format!("the annotation {CANARY} of {} cannot be read", now.set.metadata.name),
-            hint: format!(
-                "remove it, if no canary of this tool is on: kubectl annotate statefulset {} -n {} {CANARY}-",
-                now.set.metadata.name, now.set.metadata.namespace
-            ),
+            hint: kubectl("annotate statefulset")
+                .name(&now.set.metadata.name)
+                .namespace(&now.set.metadata.namespace)
+                .value(format!("{CANARY}-"))
+                .after("remove it, if no canary of this tool is on"),
         }),
         mark => Ok(mark.flatten()),
     }
@@ -430,10 +430,9 @@ fn keeps_new(now: &Snapshot<'_>, from: i32, to: i32) -> Result<Option<String>, U
         .collect();
     Ok((!kept.is_empty()).then(|| {
         format!(
-            "raising the partition brings nothing back: {} on the new revision until deleted; kubectl sts abort {} brings \
-             all back",
+            "raising the partition brings nothing back: {} on the new revision until deleted; {} brings all back",
             stay(&kept),
-            at(now)
+            command(now, "abort")
         )
     }))
 }
@@ -448,10 +447,10 @@ fn stuck(now: &Snapshot<'_>) -> Result<Option<String>, Unseen> {
     Ok(first.map(|(replica, trouble)| {
         format!(
             "the canary is stuck: {} does not become available ({}); no further pod is updated until it is; to go back: \
-             kubectl sts abort {}",
+             {}",
             replica.name,
             trouble.why.word(),
-            at(now)
+            command(now, "abort")
         )
     }))
 }
@@ -471,9 +470,14 @@ fn unprobed(now: &Snapshot<'_>) -> Option<String> {
     })
 }
 
-/// `postgres -n shop`, for commands to type.
-fn at(now: &Snapshot<'_>) -> String {
-    format!("{} -n {}", now.set.metadata.name, now.set.metadata.namespace)
+/// `kubectl sts VERB postgres -n shop`.
+fn command(now: &Snapshot<'_>, verb: &'static str) -> Command {
+    sts(verb).name(&now.set.metadata.name).namespace(&now.set.metadata.namespace)
+}
+
+/// How to end a canary before something else begins.
+fn end_first(now: &Snapshot<'_>) -> String {
+    format!("end it first: {}, or {}", command(now, "promote").with("--full"), command(now, "abort"))
 }
 
 /// A revision without the name of the set.

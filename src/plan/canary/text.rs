@@ -1,6 +1,6 @@
 //! What is said of a canary around its steps.
 
-use super::{Canary, at, is_held, short};
+use super::{Canary, command, is_held, short};
 use crate::controller::MaxUnavailable;
 use crate::plan::Plan;
 use crate::snapshot::{Mark, Replica, Snapshot, Unseen};
@@ -54,8 +54,7 @@ impl Canary {
             .collect();
         if !stays.is_empty() && !plan.steps.is_empty() {
             let (names, verb) = (through(&stays), if stays.len() == 1 { "keeps" } else { "keep" });
-            plan.stays =
-                format!("{names} {verb} {} until kubectl sts promote {}", short(now, keeps), at(now));
+            plan.stays = format!("{names} {verb} {} until {}", short(now, keeps), command(now, "promote"));
         }
         if mark.is_some_and(|mark| now.lacks_revision(&mark.stable)) {
             return Ok(());
@@ -64,10 +63,10 @@ impl Canary {
             // Then no canary is on any more.
             if mark.is_some() || !self.goes_on || !moves.is_empty() {
                 plan.back =
-                    format!("kubectl sts abort {0} on the way, kubectl sts undo {0} afterwards", at(now));
+                    format!("{} on the way, {} afterwards", command(now, "abort"), command(now, "undo"));
             }
         } else if mark.is_some() || !self.goes_on {
-            plan.back = format!("kubectl sts abort {}", at(now));
+            plan.back = command(now, "abort").to_string();
         }
         Ok(())
     }
@@ -110,11 +109,9 @@ impl Canary {
             return format!("the partition is {target}");
         }
         let container = set.spec.template.spec.containers.first().map_or("CONTAINER", |it| it.name.as_str());
-        format!(
-            "no pod moves yet; change the template next, with: kubectl sts canary {} --partition {target} --image \
-             {container}=IMAGE",
-            at(now)
-        )
+        let canary = command(now, "canary").with("--partition").value(target.to_string());
+        let canary = canary.with("--image").value(format!("{container}=IMAGE"));
+        canary.after("no pod moves yet; change the template next, with")
     }
 }
 
