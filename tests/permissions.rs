@@ -1,5 +1,6 @@
 //! docs/permissions.md is enough, and no line of it is too much, on the real control plane.
 
+use kubectl_sts::kinds::Kind;
 use serde_json::Value;
 
 use crate::support::{self, PATIENCE};
@@ -64,6 +65,25 @@ fn the_role_is_enough_and_not_too_much() {
             let kinds = unseen.as_object().map_or(0, serde_json::Map::len);
             if kinds == wanted { Ok(()) } else { Err(unseen.to_string()) }
         });
+        every_command_says_so(&ns, &kubeconfig, &unseen(&kubeconfig));
+    }
+}
+
+/// Each command that only looks names the kinds that its user may not list, in text and in JSON.
+fn every_command_says_so(ns: &support::Namespace, kubeconfig: &std::path::Path, unseen: &Value) {
+    // Budgets are recorded, and nothing here depends on them.
+    let kinds = Kind::ALL.into_iter().filter(|kind| unseen.get(kind.name()).is_some());
+    for kind in kinds.filter(|kind| *kind != Kind::PodDisruptionBudget) {
+        let commands =
+            [vec!["status"], vec!["status", "postgres"], vec!["doctor"], vec!["history", "postgres"]];
+        for command in commands {
+            for output in ["text", "json"] {
+                let run = ns.sts_as(kubeconfig, &[command.clone(), vec!["-o", output]].concat());
+                let said = format!("{}{}", run.stdout, run.stderr);
+                let is_named = said.contains(kind.plural()) || said.contains(&format!("\"{}\"", kind.name()));
+                assert!(is_named && said.contains("forbidden"), "{kind:?} in {command:?} -o {output}: {run}");
+            }
+        }
     }
 }
 
