@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::canary::merge_key;
+use crate::text::without_credentials;
 
 /// What stands in place of a value that may be a secret.
 pub const HIDDEN: &str = "(value not shown)";
@@ -12,7 +13,8 @@ pub const HIDDEN: &str = "(value not shown)";
 const LONGEST: usize = 80;
 
 /// What differs, a line each: `image of container web: web:1 → web:2`. Values of environment variables and HTTP headers,
-/// and of annotations and the like that are named as secrets are, are not shown.
+/// commands and arguments, and annotations and the like that are named as secrets are, are not shown, nor credentials in
+/// URLs.
 pub fn changes(old: &Value, new: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     walk(&mut Vec::new(), Some(old), Some(new), &mut lines);
@@ -37,6 +39,7 @@ fn redact(value: &mut Value, path: &mut Vec<String>) {
         Value::Array(items) => items.iter_mut().for_each(|item| redact(item, path)),
         Value::Null => {}
         _ if is_hidden(path) => *value = HIDDEN.into(),
+        Value::String(text) => *text = without_credentials(text),
         _ => {}
     }
 }
@@ -50,7 +53,10 @@ fn is_hidden(path: &[String]) -> bool {
             ["pass", "secret", "token", "credential", "key", "auth", "cert", "last-applied-configuration"];
         return telling.iter().any(|word| last.contains(word));
     }
-    last == "value" && (within("env") || within("httpHeaders"))
+    // What a container and a hook are started with, and what a storage driver is told.
+    let given = ["args", "command", "volumeAttributes"].iter().any(|name| within(name));
+    let told = within("flexVolume") && within("options");
+    given || told || (last == "value" && (within("env") || within("httpHeaders")))
 }
 
 fn walk(path: &mut Vec<String>, old: Option<&Value>, new: Option<&Value>, lines: &mut Vec<String>) {
@@ -178,6 +184,16 @@ mod tests {
                 "spec.containers[side]: none → {\"env\":[{\"name\":\"D\",\"value\":\"(value not shown)\"}],\"image\":\"side:1\",\"name\":\"side\"…",
             ]
         );
+        let given = |word: &str| {
+            let probe = json!({"httpGet": {"path": format!("/health?token={word}")}});
+            let volume = json!({"name": "c", "csi": {"volumeAttributes": {"password": word}}});
+            json!({"spec": {"volumes": [volume], "containers": [
+                {"name": "web", "args": [word], "command": ["sh", word], "readinessProbe": probe, "image": format!("bob:{word}@r/web")}
+            ]}})
+        };
+        let lines = changes(&given("s3cret"), &given("s3cret2"));
+        assert!(lines.len() == 5 && !lines.concat().contains("s3cret"), "{lines:?}");
+        assert!(!redacted(given("s3cret")).to_string().contains("s3cret"));
         assert!(!redacted(new.clone()).to_string().contains("s3cret"));
         assert_eq!(changes(&new, &new), Vec::<String>::new());
     }
