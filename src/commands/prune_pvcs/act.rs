@@ -21,6 +21,7 @@ use crate::reconcile::Acting;
 use crate::render::Output;
 use crate::render::live::show;
 use crate::snapshot::attribution::Reason;
+use crate::time::after;
 
 /// How long a deleted PVC may take to be gone; only controllers of Kubernetes are waited for.
 const GOING: Duration = Duration::from_secs(60);
@@ -419,7 +420,7 @@ impl Course<'_> {
     /// Waits a little; says how it ended when it has taken too long.
     async fn wait(&mut self, state: &State, acting: &Acting) -> Option<End> {
         self.since.get_or_insert_with(Instant::now);
-        let until = *self.until.get_or_insert_with(|| Instant::now() + GOING);
+        let until = *self.until.get_or_insert_with(|| after(Instant::now(), GOING));
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let held = || {
@@ -440,7 +441,7 @@ impl Course<'_> {
         tokio::select! {
             () = pause => {}
             () = acting.interrupted() => {
-                self.until = Some(until.min(Instant::now() + HURRY));
+                self.until = Some(until.min(after(Instant::now(), HURRY)));
                 sleep(left.min(Duration::from_millis(300))).await;
             }
         }
