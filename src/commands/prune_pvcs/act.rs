@@ -204,7 +204,7 @@ impl Work<'_> {
             since: None,
             until: None,
         };
-        let mut snapshot_tries = if self.args.snapshot.is_some() { 30 } else { 0 };
+        let mut snapshot_tries: u32 = if self.args.snapshot.is_some() { 30 } else { 0 };
         let mut has_snapshot = self.args.snapshot.is_none() || !item.was_there;
         let mut handed = None;
         loop {
@@ -214,7 +214,7 @@ impl Work<'_> {
             // The snapshot controller holds the PVC a moment longer than the snapshot takes.
             let is_held = self.args.snapshot.is_some() && has_snapshot && against == Some("finalizer");
             if is_held && snapshot_tries > 0 && state.claim == Claim::There {
-                snapshot_tries -= 1;
+                snapshot_tries = snapshot_tries.saturating_sub(1);
                 sleep(Duration::from_secs(1)).await;
                 continue;
             }
@@ -394,7 +394,7 @@ impl Course<'_> {
 
     /// Counts a conflict.
     fn again(&mut self, why: &str) -> Result<()> {
-        self.tries -= 1;
+        self.tries = self.tries.saturating_sub(1);
         if self.tries > 0 {
             return Ok(());
         }

@@ -52,7 +52,7 @@ impl Kept {
         let scale = |to: i32| format!("kubectl scale statefulset/{name} --replicas={to} -n {namespace}");
         if is_safe {
             if let Some(set) = wants {
-                commands.push(scale(ordinal - set.start()));
+                commands.push(scale(ordinal.saturating_sub(set.start())));
             }
             commands.push(format!("kubectl delete pvc {claim} -n {namespace} --ignore-not-found"));
             let file = file.map_or_else(|| format!("{namespace}.{claim}.pvc.yaml"), quoted);
