@@ -190,16 +190,19 @@ fn restore_that_was_killed_is_finished_by_the_next() {
     });
 }
 
-/// Sends SIGINT while a write is under way, which then goes through. What it wrote, and its exit code.
-fn interrupted(ns: &Namespace, args: &[&str], write: usize) -> Run {
+/// The signals that end it, and its exit codes.
+const SIGNALS: [(&str, i32); 3] = [("INT", 130), ("TERM", 143), ("HUP", 129)];
+
+/// Sends a signal while a write is under way, which then goes through. What it wrote, and its exit code.
+fn interrupted(ns: &Namespace, args: &[&str], write: usize, signal: &'static str) -> Run {
     let pid = Arc::new(Mutex::new(None));
     let known = Arc::clone(&pid);
     let proxy = Proxy::of(ns, move |count| {
         if count == write {
             let pid: u32 = known.lock().unwrap().unwrap();
-            let sent = Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap();
+            let sent = Command::new("kill").args(["-s", signal, &pid.to_string()]).status().unwrap();
             assert!(sent.success());
-            std::thread::sleep(std::time::Duration::from_millis(200));
+            std::thread::sleep(std::time::Duration::from_millis(1500));
         }
         Then::Pass
     });
@@ -228,7 +231,7 @@ fn an_interruption_ends_at_the_next_pvc_with_an_account() {
                 let data = left_over(&ns);
                 let folder = tempfile::tempdir().unwrap();
                 let args = prune(folder.path(), &[]);
-                let run = interrupted(&ns, &args, write).code(130);
+                let run = interrupted(&ns, &args, write, SIGNALS[write].0).code(SIGNALS[write].1);
                 for text in [
                     "data-db-2: deleted",
                     "1 claim deleted",
@@ -264,7 +267,7 @@ fn an_interruption_of_restore_ends_at_the_next_pvc_with_an_account() {
                 };
                 let (two, one) = (file("data-db-2"), file("data-db-1"));
                 let args = ["restore-pvc", &two, &one, "--yes"];
-                let run = interrupted(&ns, &args, write).code(130);
+                let run = interrupted(&ns, &args, write, SIGNALS[write].0).code(SIGNALS[write].1);
                 assert!(run.stdout.contains("interrupted") && run.stdout.contains("same command"), "{run}");
                 assert_eq!(names(&ns), ["data-db-0", "data-db-2"], "{run}");
                 data[0].is_in(&ns, "data-db-2");
