@@ -13,12 +13,9 @@ use crate::cluster::claims::{self, Changed, claim_path, get, until, volume_path}
 use crate::cluster::connect::{Connection, connect, parse_duration};
 use crate::cluster::decode;
 use crate::error::{Error, Exit, Result};
-<<<<<<< HEAD
 use crate::kinds::{CLAIM_UID, EARLIER_POLICY, PersistentVolume, RETAIN};
-use crate::reconcile::Acting;
-=======
 use crate::paste::kubectl;
->>>>>>> f357462 (plan, commands: build the commands of plans and refusals from words)
+use crate::reconcile::Acting;
 use crate::render::live::show;
 use crate::render::{Page, View, ask, render};
 use crate::words;
@@ -198,7 +195,6 @@ async fn look(connection: &Connection, mut one: Return) -> Result<Return> {
     let claim = get(connection, &claim_path(&one.namespace, name)).await?;
     let claim_uid = claim.as_ref().and_then(|claim| claim["metadata"]["uid"].as_str()).unwrap_or_default();
     if let Some(claim) = &claim {
-<<<<<<< HEAD
         let is_leaving = !claim["metadata"]["deletionTimestamp"].is_null();
         if claim["spec"]["volumeName"] != volume.as_str() || is_leaving {
             let what = match is_leaving {
@@ -206,12 +202,6 @@ async fn look(connection: &Connection, mut one: Return) -> Result<Return> {
                 false => format!("claim {name} exists already; nothing was written"),
             };
             return Err(Error::refused(what).reason("exists").hint(in_the_way(&one, claim)));
-=======
-        if claim["spec"]["volumeName"] != volume.as_str() || !claim["metadata"]["deletionTimestamp"].is_null()
-        {
-            return Err(Error::refused(format!("claim {name} exists already; nothing was written"))
-                .hint(kubectl("get pvc").name(name).namespace(&one.namespace).after("look at it with")));
->>>>>>> f357462 (plan, commands: build the commands of plans and refusals from words)
         }
         one.made = true;
         one.bound = claim["status"]["phase"] == "Bound";
@@ -310,7 +300,7 @@ async fn bring_back(
         () = acting.interrupted() => (bound(patience.min(HURRY)).await?, true),
     };
     let Some(claim) = claim else {
-        let look = format!("look at it with: kubectl describe pvc {name} -n {}", one.namespace);
+        let look = kubectl("describe pvc").name(&name).namespace(&one.namespace).after("look at it with");
         if is_interrupted {
             let what = format!("{name} was made, but is not bound yet: interrupted");
             return Err(Error::refused(what).ending(Exit::Interrupted).hint(look));
@@ -318,11 +308,7 @@ async fn bring_back(
         let waited = patience.as_secs();
         return Err(Error::refused(format!("{name} was made, but is not bound after {waited}s"))
             .ending(Exit::TimedOut)
-<<<<<<< HEAD
             .hint(look));
-=======
-            .hint(kubectl("describe pvc").name(&name).namespace(&one.namespace).after("look at it with")));
->>>>>>> f357462 (plan, commands: build the commands of plans and refusals from words)
     };
     let now = get(connection, &volume_path(&volume)).await?.unwrap_or_default();
     if claim["spec"]["volumeName"] != volume.as_str()

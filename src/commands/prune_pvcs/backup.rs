@@ -9,13 +9,9 @@ use crate::cluster::claims::{claim_path, get, volume_path};
 use crate::cluster::connect::Connection;
 use crate::cluster::decode;
 use crate::error::{Error, Result};
-<<<<<<< HEAD
 use crate::kinds::{CLAIM_UID, EARLIER_POLICY, RETAIN};
-use crate::plan::prune::{LeftOver, Unfinished};
-=======
 use crate::paste::{kubectl, sts};
-use crate::plan::prune::LeftOver;
->>>>>>> f357462 (plan, commands: build the commands of plans and refusals from words)
+use crate::plan::prune::{LeftOver, Unfinished};
 use crate::render::yaml;
 
 /// The annotation that says of which volume, by uid, a manifest is.
@@ -87,13 +83,13 @@ impl Backup {
         if let Some(volume) = volume {
             self.file(&format!("{stem}.pv.yaml"), &self.volume(volume, &meta.uid))?;
         }
-<<<<<<< HEAD
-        let mut body = format!("\n    kubectl sts restore-pvc {name} -n {}\n", meta.namespace);
+        let restore = sts("restore-pvc").path(&name).namespace(&meta.namespace);
+        let mut body = format!("\n    {restore}\n");
         if !volume_name.is_empty() {
-            body.push_str(&format!(
-                "\nor, without this plugin:\n\n    kubectl patch pv {volume_name} --type=merge -p \
-                 '{{\"spec\":{{\"claimRef\":{{\"uid\":null,\"resourceVersion\":null}}}}}}'\n    kubectl create -f {name}\n",
-            ));
+            let patch = kubectl("patch pv").name(&volume_name).with("--type=merge");
+            let patch = patch.patch(&json!({"spec": {"claimRef": {"uid": null, "resourceVersion": null}}}));
+            let create = kubectl("create -f").path(&name);
+            body.push_str(&format!("\nor, without this plugin:\n\n    {patch}\n    {create}\n"));
         }
         let heading = format!("\n## {} of {} in {}\n", meta.name, left.set, meta.namespace);
         self.sections.push(Section { heading, body });
@@ -123,37 +119,6 @@ impl Backup {
             let earlier = annotations.remove(EARLIER_POLICY);
             if let Some(earlier) = earlier.filter(|_| is_its) {
                 plain["spec"][POLICY] = earlier;
-=======
-        Ok(path)
-    }
-
-    /// Says how to bring the claims back.
-    pub(super) fn readme(&self, files: &[PathBuf], doomed: &[LeftOver]) -> Result<()> {
-        let head = "# Claims deleted by kubectl sts prune-pvcs\n\n\
-            Each claim is in a file NAMESPACE.CLAIM.pvc.yaml, its volume in NAMESPACE.CLAIM.pv.yaml. As long as the volume is\n\
-            there (phase Released, reclaim policy Retain), the claim can be bound to it again. If the volume was destroyed\n\
-            with the claim (reclaim policy Delete), these files do not bring the data back.\n";
-        let path = self.folder.join("README.md");
-        let before = fs::read_to_string(&path).unwrap_or_default();
-        let mut text = if before.is_empty() { head.to_owned() } else { String::new() };
-        for (file, left) in files.iter().zip(doomed) {
-            let meta = &left.claim.metadata;
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            if before.contains(&format!("restore-pvc {name} ")) {
-                continue;
-            }
-            let restore = sts("restore-pvc").path(&name).namespace(&meta.namespace);
-            text.push_str(&format!(
-                "\n## {} of {} in {}\n\n    {restore}\n",
-                meta.name, left.set, meta.namespace
-            ));
-            if !left.claim.spec.volume_name.is_empty() {
-                let patch = kubectl("patch pv").name(&left.claim.spec.volume_name).with("--type=merge");
-                let patch =
-                    patch.patch(&json!({"spec": {"claimRef": {"uid": null, "resourceVersion": null}}}));
-                let create = kubectl("create -f").path(&name);
-                text.push_str(&format!("\nor, without this plugin:\n\n    {patch}\n    {create}\n"));
->>>>>>> f357462 (plan, commands: build the commands of plans and refusals from words)
             }
         }
         if self.retain {
@@ -249,7 +214,7 @@ fn is_whole(sections: &str) -> bool {
         let (title, body) = part.split_once("\n\n    kubectl sts restore-pvc ")?;
         let (file, rest) = body.split_once(" -n ")?;
         let (_, rest) = rest.split_once('\n')?;
-        let ends = rest.is_empty() || rest.ends_with(&format!("\n    kubectl create -f {file}\n"));
+        let ends = rest.is_empty() || rest.ends_with(&format!("\n    {}\n", kubectl("create -f").path(file)));
         Some(ends && !title.contains('\n'))
     };
     parts.next() == Some("") && parts.all(|part| is_section(part) == Some(true))

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::look::Item;
 use crate::error::Exit;
 use crate::kinds::StatefulSet;
+use crate::paste::{Command, kubectl, sts};
 use crate::render::{Page, View};
 use crate::words;
 
@@ -41,7 +42,7 @@ pub(super) struct Kept {
     volume: String,
     /// Whether the volume has the data for certain.
     is_safe: bool,
-    commands: Vec<String>,
+    commands: Vec<Command>,
 }
 
 impl Kept {
@@ -49,33 +50,28 @@ impl Kept {
         let Item { namespace, claim, volume, set: name, ordinal, .. } = item;
         let mut commands = Vec::new();
         let wants = set.filter(|set| set.in_range(*ordinal));
-        let scale = |to: i32| format!("kubectl scale statefulset/{name} --replicas={to} -n {namespace}");
+        let scale = |to: i32| {
+            let scale = kubectl("scale").joined("statefulset/", name).joined("--replicas=", to);
+            scale.namespace(namespace)
+        };
         if is_safe {
             if let Some(set) = wants {
                 commands.push(scale(ordinal.saturating_sub(set.start())));
             }
-            commands.push(format!("kubectl delete pvc {claim} -n {namespace} --ignore-not-found"));
-            let file = file.map_or_else(|| format!("{namespace}.{claim}.pvc.yaml"), quoted);
-            commands.push(format!("kubectl sts restore-pvc {file} -n {namespace}"));
+            commands.push(kubectl("delete pvc").name(claim).namespace(namespace).with("--ignore-not-found"));
+            let file = file
+                .map_or_else(|| format!("{namespace}.{claim}.pvc.yaml"), |file| file.display().to_string());
+            commands.push(sts("restore-pvc").path(&file).namespace(namespace));
             if let Some(set) = wants {
                 commands.push(scale(set.replicas()));
             }
         } else if !volume.is_empty() {
-            commands.push(format!(
-                "kubectl patch pv {volume} --type=merge -p '{{\"spec\":{{\"persistentVolumeReclaimPolicy\":\"Retain\"}}}}'"
-            ));
+            let retain = json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}});
+            commands.push(kubectl("patch pv").name(volume).with("--type=merge").patch(&retain));
         }
         let (namespace, claim, volume) = (namespace.clone(), claim.clone(), volume.clone());
         Kept { namespace, claim, volume, is_safe, commands }
     }
-}
-
-/// A path as a shell takes it for one word that is no flag.
-pub(super) fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let text = if text.starts_with('-') { format!("./{text}") } else { text };
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 impl Report {
@@ -156,15 +152,15 @@ impl View for Report {
             };
             page.field("kept", 9, &what);
             for command in &kept.commands {
-                page.command("", 9, command);
+                page.command("", 9, &command.to_string());
             }
         }
         for done in self.done.iter().filter(|done| done.fate.starts_with("the volume is kept")) {
             if self.kept.iter().any(|kept| (&kept.claim, &kept.namespace) == (&done.claim, &done.namespace)) {
                 continue;
             }
-            let command = format!("kubectl sts restore-pvc {} -n {}", quoted(&done.file), done.namespace);
-            page.command("back", 9, &command);
+            let command = sts("restore-pvc").path(&done.file.display().to_string());
+            page.command("back", 9, &command.namespace(&done.namespace).to_string());
         }
         page.field("backup", 9, &self.folder.display().to_string());
         if self.is_interrupted || (self.has_stopped() && !self.left.is_empty()) {
@@ -183,7 +179,7 @@ impl View for Report {
         let kept = self.kept.iter().map(|kept| {
             json!({
                 "namespace": kept.namespace, "name": kept.claim, "volume": kept.volume,
-                "isSafe": kept.is_safe, "commands": kept.commands,
+                "isSafe": kept.is_safe, "commands": kept.commands.iter().filter_map(Command::line).collect::<Vec<_>>(),
             })
         });
         json!({

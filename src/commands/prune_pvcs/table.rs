@@ -6,13 +6,9 @@ use super::act::race;
 use super::{Args, Missing};
 use crate::cli::Sight;
 use crate::error::Error;
-<<<<<<< HEAD
 use crate::kinds::{CLAIM_UID, EARLIER_POLICY};
+use crate::paste::{Command, kubectl, sts};
 use crate::plan::prune::{Found, Held, LeftOver, Rest, Unfinished};
-=======
-use crate::paste::{Command, kubectl};
-use crate::plan::prune::{Found, LeftOver, Rest};
->>>>>>> f357462 (plan, commands: build the commands of plans and refusals from words)
 use crate::render::{Column, Page, Table, View};
 use crate::snapshot::attribution::Around;
 use crate::words;
@@ -164,10 +160,10 @@ impl Listing {
                 continue;
             }
             if held.is_bound && reason.word == "bound" {
-                page.command("  its policy again:", 20, &put_back(volume, earlier));
+                page.command("  its policy again:", 20, &put_back(volume, earlier).to_string());
             } else {
-                let command = format!("kubectl sts restore-pvc {namespace}.{claim}.pvc.yaml -n {namespace}");
-                page.command("  from its backup:", 20, &command);
+                let restore = sts("restore-pvc").path(&format!("{namespace}.{claim}.pvc.yaml"));
+                page.command("  from its backup:", 20, &restore.namespace(namespace).to_string());
             }
         }
     }
@@ -318,12 +314,12 @@ impl View for Listing {
 }
 
 /// The command that gives a volume its reclaim policy again, without our notes.
-fn put_back(volume: &str, policy: &str) -> String {
+fn put_back(volume: &str, policy: &str) -> Command {
     let change = json!({
         "metadata": {"annotations": {EARLIER_POLICY: null, CLAIM_UID: null}},
         "spec": {"persistentVolumeReclaimPolicy": policy},
     });
-    format!("kubectl patch pv {volume} --type=merge -p '{change}'")
+    kubectl("patch pv").name(volume).with("--type=merge").patch(&change)
 }
 
 fn left_json(left: &LeftOver, retain: bool) -> Value {
