@@ -217,10 +217,10 @@ impl<'de, T: Listed> Visitor<'de> for ItemsOf<'_, T> {
         loop {
             self.gauge.set(0);
             let Some(Item { object, kind, api_version }) = seq.next_element::<Item<T>>()? else { break };
-            if kind.is_some() || api_version.is_some() {
-                if let Some(why) = self.asked.differs(kind.as_deref(), api_version.as_deref()) {
-                    return Err(A::Error::custom(format!("of one of its objects, {why}")));
-                }
+            if (kind.is_some() || api_version.is_some())
+                && let Some(why) = self.asked.differs(kind.as_deref(), api_version.as_deref())
+            {
+                return Err(A::Error::custom(format!("of one of its objects, {why}")));
             }
             if let Some(why) = self.asked.refuses(&object.identity()) {
                 return Err(A::Error::custom(why));

@@ -1,8 +1,9 @@
 //! What watching and acting have in common: agreeing to a plan, telling what happens, and how it ended.
 
-use std::time::Duration;
+mod ending;
+mod shown;
 
-use serde_json::{Value, json};
+use std::time::Duration;
 
 use crate::cli::{Answer, Global, Streams};
 use crate::cluster::Performed;
@@ -12,16 +13,14 @@ use crate::cluster::live::Live;
 use crate::error::{Error, Exit, Result};
 use crate::paste::kubectl;
 use crate::plan::{Agreement, Goal, Plan, Step, Stop, forecast, plan_in_full};
-use crate::reconcile::{Entry, Limits, Outcome, Report, Witness, reconcile};
+use crate::reconcile::{Limits, Outcome, Report, Witness, reconcile};
 use crate::render::live::{Stream, show};
 use crate::render::progress::Line;
-use crate::render::{
-    Course, Look, Output, Page, View, ask, finding, finding_json, plan, plan_json, render, sentence, skipped,
-    skipped_json, step_json, step_text,
-};
-use crate::rules::{self, Skipped};
+use crate::render::{Course, Look, Output, ask, render, step_text};
 use crate::snapshot::{Snapshot, Unseen};
-use crate::words;
+
+pub(super) use ending::Ending;
+use shown::Shown;
 
 /// Flags of commands that write.
 #[derive(clap::Args, Clone, Debug)]
@@ -234,69 +233,6 @@ fn agreed(shown: &Shown, output: Output, consent: &Consent, streams: &Streams) -
     })
 }
 
-/// A plan, shown.
-struct Shown {
-    plan: Plan,
-    name: String,
-    namespace: String,
-    dry: bool,
-    checked: Vec<(String, String)>,
-    course: Option<Course>,
-}
-
-impl Shown {
-    fn of(plan: Plan, name: &str, namespace: &str) -> Shown {
-        let (name, namespace) = (name.to_owned(), namespace.to_owned());
-        Shown { plan, name, namespace, dry: false, checked: Vec::new(), course: None }
-    }
-}
-
-impl View for Shown {
-    fn text(&self, page: &mut Page) {
-        if self.plan.steps.is_empty() {
-            page.prose(&format!("nothing to do: {}", self.plan.then), 4);
-            for (_, note) in self.plan.facts.iter().filter(|(label, _)| *label == NOTE) {
-                page.field("", 2, note);
-            }
-            return;
-        }
-        plan(page, &self.plan);
-        if let Some(course) = &self.course {
-            page.field("  course", 10, &course.text());
-        }
-        for (step, result) in &self.checked {
-            page.field("  check", 10, &format!("{step}: {result}"));
-        }
-        if self.dry {
-            page.line("dry run: nothing was written");
-        } else {
-            page.gap();
-        }
-    }
-
-    fn json(&self) -> Value {
-        let mut value = plan_json(&self.plan);
-        value["metadata"] = json!({"name": self.name, "namespace": self.namespace});
-        if let Some(course) = &self.course {
-            value["course"] = course.json();
-        }
-        value["dryRun"] = self.dry.into();
-        if !self.checked.is_empty() {
-            let checks = self.checked.iter().map(|(step, result)| json!({"step": step, "result": result}));
-            value["checks"] = checks.collect();
-        }
-        value
-    }
-
-    fn names(&self) -> Vec<String> {
-        vec![format!("statefulset.apps/{}", self.name)]
-    }
-
-    fn is_streamed(&self) -> bool {
-        true
-    }
-}
-
 /// Tells what happens while it happens.
 pub(super) struct Teller {
     stream: Stream,
@@ -337,6 +273,7 @@ pub(super) type Typed = Vec<(&'static str, String)>;
 ///
 /// # Errors
 /// When a request failed before anything was done.
+#[expect(clippy::too_many_arguments, reason = "all of it is needed to go on, to tell and to ask again")]
 pub(super) async fn see_through(
     live: &mut Live,
     name: &str,
@@ -379,186 +316,4 @@ pub(super) fn ended(
     }
     let exit = ending.exit();
     Ok(Some(Answer { view: Box::new(ending), exit }))
-}
-
-/// How it ended, with what was done.
-pub(super) struct Ending {
-    name: String,
-    namespace: String,
-    seconds: i64,
-    rest: String,
-    /// What could not be looked at.
-    not_seen: Vec<Skipped>,
-    report: Report,
-    /// What to type next: label and command.
-    pub(super) typed: Vec<(&'static str, String)>,
-}
-
-impl Ending {
-    pub(super) fn of(live: &Live, name: &str, namespace: &str, report: Report, teller: &Teller) -> Ending {
-        let rest = live.look(|snapshot| {
-            let snapshot = snapshot?;
-            let next = crate::controller::next(snapshot).ok()?;
-            Some(sentence(snapshot, &next))
-        });
-        Ending {
-            name: name.to_owned(),
-            namespace: namespace.to_owned(),
-            seconds: teller.seconds,
-            rest: rest.unwrap_or_else(|| "the set is gone".to_owned()),
-            not_seen: live.look(|now| now.map_or(Vec::new(), |now| rules::skipped(now.unseen(), &[]))),
-            report,
-            typed: Vec::new(),
-        }
-    }
-
-    /// How the process ends.
-    pub(super) fn exit(&self) -> Exit {
-        match &self.report.outcome {
-            Outcome::Reached => Exit::Good,
-            Outcome::Stuck(_) | Outcome::Gone | Outcome::Failed(..) => Exit::Bad,
-            Outcome::Drifted(_) | Outcome::Refused(_) => Exit::Refused,
-            Outcome::Unseen(_) => Exit::Cluster,
-            Outcome::Error(error) => error.exit(),
-            Outcome::TimedOut => Exit::TimedOut,
-            Outcome::Interrupted => Exit::Interrupted,
-        }
-    }
-
-    fn word(&self) -> &'static str {
-        match &self.report.outcome {
-            Outcome::Reached => "reached",
-            Outcome::Stuck(_) => "stuck",
-            Outcome::Gone => "gone",
-            Outcome::Failed(..) => "failed",
-            Outcome::Drifted(_) => "drifted",
-            Outcome::Refused(_) => "refused",
-            Outcome::Unseen(_) => "unseen",
-            Outcome::Error(_) => "error",
-            Outcome::TimedOut => "timed-out",
-            Outcome::Interrupted => "interrupted",
-        }
-    }
-
-    fn sentence(&self) -> String {
-        match &self.report.outcome {
-            Outcome::Reached if self.report.needed_nothing() => {
-                "nothing to do any more: the cluster changed after the plan was shown".to_owned()
-            }
-            Outcome::Reached => format!("settled: {}", self.rest),
-            Outcome::Stuck(stuck) if stuck.findings.is_empty() => {
-                format!(
-                    "stuck on {}: it runs, and has not become ready in the time its probes give it",
-                    stuck.on
-                )
-            }
-            Outcome::Stuck(stuck) => format!("stuck on {}", stuck.on),
-            Outcome::Gone => "the set is gone".to_owned(),
-            Outcome::Failed(what, _) => format!("stopped: {what}"),
-            Outcome::Drifted(what) => {
-                format!("stopped: the cluster changed after the plan was shown: {what}")
-            }
-            Outcome::Error(error) => format!("stopped: {}", error.what()),
-            Outcome::Refused(refusal) => format!("stopped: {}", refusal.because),
-            Outcome::Unseen(unseen) => format!("stopped: could not see {unseen}"),
-            Outcome::TimedOut => format!("timed out: {}", self.rest),
-            Outcome::Interrupted => format!("interrupted: {}", self.rest),
-        }
-    }
-}
-
-impl View for Ending {
-    fn text(&self, page: &mut Page) {
-        let age = words::age(jiff::SignedDuration::from_secs(self.seconds));
-        page.field(&format!("{age:>6}"), 8, &format!("{}: {}", self.name, self.sentence()));
-        if let Outcome::Stuck(stuck) = &self.report.outcome {
-            for found in &stuck.findings {
-                page.gap();
-                finding(page, &stuck.set, found, false);
-            }
-            if stuck.findings.is_empty() {
-                let command = kubectl("describe pod").name(&stuck.on).namespace(&self.namespace);
-                page.command("  try", 11, &command.to_string());
-            }
-        }
-        skipped(page, &self.not_seen);
-        if let Outcome::Failed(_, said) = &self.report.outcome {
-            for line in said {
-                page.field("        |", 10, line);
-            }
-        }
-        if let Outcome::Refused(refusal) = &self.report.outcome {
-            page.field("  try", 11, &refusal.hint);
-        }
-        if let Outcome::Drifted(_) = &self.report.outcome {
-            page.field("  try", 11, "the same command again: it shows what is left to do now, and asks");
-        }
-        if !self.typed.is_empty() {
-            page.gap();
-        }
-        for (label, command) in &self.typed {
-            page.command(&format!("  {label}"), 8, command);
-        }
-        if !self.report.journal.is_empty() {
-            page.gap();
-            page.line("done:");
-            for Entry { at, step, result } in &self.report.journal {
-                let (what, result) = (step_text(step), result.text());
-                page.field(
-                    &format!("  {}", at.strftime("%H:%M:%SZ")),
-                    13,
-                    &match step {
-                        Step::Patch(patch) => format!("{what} ({}): {result}", patch.note),
-                        Step::DeletePod { .. } | Step::Await { .. } => format!("{what}: {result}"),
-                    },
-                );
-            }
-        }
-    }
-
-    fn json(&self) -> Value {
-        let findings = match &self.report.outcome {
-            Outcome::Stuck(stuck) => {
-                stuck.findings.iter().map(|found| finding_json(&stuck.set, found)).collect()
-            }
-            _ => Vec::new(),
-        };
-        let journal: Vec<_> = self
-            .report
-            .journal
-            .iter()
-            .map(|entry| json!({"at": entry.at.to_string(), "step": step_json(&entry.step), "result": entry.result.text()}))
-            .collect();
-        let mut value = json!({
-            "apiVersion": "kubectl-sts/v1",
-            "kind": "Result",
-            "metadata": {"name": self.name, "namespace": self.namespace},
-            "outcome": self.word(),
-            "text": self.sentence(),
-            "seconds": self.seconds,
-            "findings": findings,
-            "journal": journal,
-            "notLookedAt": skipped_json(&self.not_seen),
-        });
-        if !self.typed.is_empty() {
-            let typed = self.typed.iter();
-            value["type"] =
-                typed.map(|(label, command)| json!({"label": label, "command": command})).collect();
-        }
-        match &self.report.outcome {
-            Outcome::Stuck(stuck) => value["stuckOn"] = stuck.on.clone().into(),
-            Outcome::Refused(refusal) => value["reason"] = refusal.reason.into(),
-            Outcome::Failed(_, said) => value["said"] = said.clone().into(),
-            _ => {}
-        }
-        value
-    }
-
-    fn names(&self) -> Vec<String> {
-        vec![format!("statefulset.apps/{}", self.name)]
-    }
-
-    fn is_streamed(&self) -> bool {
-        true
-    }
 }

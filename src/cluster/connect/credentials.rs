@@ -30,10 +30,9 @@ pub(super) struct Source {
 impl Source {
     /// That of a user. A plugin is asked only where the user names nothing else.
     pub fn new(user: AuthInfo, plugin: Option<Plugin>, redactor: Redactor) -> Source {
-        for secret in [user.password.as_ref(), user.token.as_ref(), user.client_key_data.as_ref()] {
-            if let Some(secret) = secret {
-                redactor.hide(revealed(secret));
-            }
+        let secrets = [user.password.as_ref(), user.token.as_ref(), user.client_key_data.as_ref()];
+        for secret in secrets.into_iter().flatten() {
+            redactor.hide(revealed(secret));
         }
         Source { user, plugin, redactor }
     }

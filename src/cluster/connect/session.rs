@@ -64,7 +64,7 @@ impl Session {
     ) -> Result<Session> {
         let proof = source.proof().await?;
         let header = Header::default();
-        *header.write().unwrap_or_else(PoisonError::into_inner) = proof.authorization.clone();
+        header.write().unwrap_or_else(PoisonError::into_inner).clone_from(&proof.authorization);
         let client = client(&config, &server, &source, &proof, &header, &warnings)?;
         let state = RwLock::new(State { client, proof, generation: 0, read: Instant::now() });
         let clock = ServerClock::default();
