@@ -1,5 +1,7 @@
 //! Freeing a set that cannot free itself: the pods of an abandoned revision that block it, one after another.
 
+use std::collections::HashSet;
+
 use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop};
 use crate::controller::{self, Blocker, Next, Rest, next, would_get};
 use crate::kinds::{Pod, Strategy};
@@ -74,9 +76,9 @@ impl Goal for Recover {
             plan.steps
                 .push(Step::Await { pods: vec![replica.name.clone()], until: "to be available".to_owned() });
         }
-        let names: Vec<&str> = trapped.iter().map(|(replica, ..)| replica.name.as_str()).collect();
+        let names: HashSet<&str> = trapped.iter().map(|(replica, ..)| replica.name.as_str()).collect();
         let boundary = set.boundary();
-        let others = now.replicas()?.iter().filter(|replica| !names.contains(&replica.name.as_str()));
+        let others = now.replicas()?.iter().filter(|replica| !names.contains(replica.name.as_str()));
         let (follow, keep): (Vec<_>, Vec<_>) =
             others.filter_map(|replica| Some((replica, replica.pod?))).partition(|(replica, pod)| {
                 replica.ordinal >= boundary && pod.revision() != target(now, replica.ordinal)

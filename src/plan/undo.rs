@@ -1,6 +1,6 @@
 //! Going back to an earlier template: the template first, then the pods that hold the set up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -130,26 +130,30 @@ impl Undo {
         plan.steps.extend(recover.steps.into_iter().filter(|step| !is_vague(step)));
         let waited = unfinished(now)?;
         // A pod that is waited for as it is has its turn later; one that is deleted comes back as it is meant to be.
-        let known = |pod: &String| {
-            plan.steps.iter().any(|step| matches!(step, Step::DeletePod { pod: name, .. } if name == pod))
-        };
-        let left: Vec<String> = waited.into_iter().filter(|pod| !known(pod)).collect();
+        let deletions = plan.steps.iter().filter_map(|step| match step {
+            Step::DeletePod { pod, .. } => Some(pod),
+            _ => None,
+        });
+        let deleted: HashSet<&String> = deletions.collect();
+        let left: Vec<String> = waited.into_iter().filter(|pod| !deleted.contains(pod)).collect();
         if !left.is_empty() {
-            let told = |pods: &[String]| !pods.is_empty() && pods.iter().all(|pod| left.contains(pod));
+            let all: HashSet<&String> = left.iter().collect();
+            let told = |pods: &[String]| !pods.is_empty() && pods.iter().all(|pod| all.contains(pod));
             plan.steps.retain(|step| !matches!(step, Step::Await { pods, .. } if told(pods)));
             plan.steps.push(Step::Await { pods: left, until: format!("to be available on {target}") });
         } else if plan.steps.is_empty() {
             plan.steps.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
         }
-        let touched = |pod: &str| {
-            plan.steps.iter().any(|step| match step {
-                Step::Await { pods, .. } => pods.iter().any(|name| name == pod),
-                Step::DeletePod { pod: name, .. } => name == pod,
-                Step::Patch(_) => false,
-            })
-        };
-        let others: Vec<&str> =
-            now.replicas()?.iter().map(|replica| replica.name.as_str()).filter(|pod| !touched(pod)).collect();
+        let mut touched: HashSet<&str> = HashSet::new();
+        for step in &plan.steps {
+            match step {
+                Step::Await { pods, .. } => touched.extend(pods.iter().map(String::as_str)),
+                Step::DeletePod { pod, .. } => touched.extend([pod.as_str()]),
+                Step::Patch(_) => {}
+            }
+        }
+        let names = now.replicas()?.iter().map(|replica| replica.name.as_str());
+        let others: Vec<&str> = names.filter(|pod| !touched.contains(pod)).collect();
         plan.stays = match others.as_slice() {
             [] => "claims are not touched".to_owned(),
             others => format!("{} and all claims are not touched", words::list(others, 4)),

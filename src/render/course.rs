@@ -1,5 +1,7 @@
 //! What is predicted to happen, in words and for programs.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Value, json};
 
 use crate::controller::{self, End, Move, Rest};
@@ -64,15 +66,21 @@ impl Course {
     /// `postgres-2 anew on 85b44c86db; then it is settled`.
     pub fn text(&self) -> String {
         let mut groups: Vec<(Vec<&str>, String)> = Vec::new();
-        let mut skip = Vec::new();
-        for (at, one) in self.moves.iter().enumerate() {
+        let mut skip = HashSet::new();
+        // For each move the next one of the same pod.
+        let mut nexts = vec![None; self.moves.len()];
+        let mut last: HashMap<&str, usize> = HashMap::new();
+        for (at, one) in self.moves.iter().enumerate().rev() {
+            nexts[at] = last.insert(&one.pod, at);
+        }
+        for (at, (one, next)) in self.moves.iter().zip(nexts).enumerate() {
             if skip.contains(&at) {
                 continue;
             }
-            let later = self.moves.iter().enumerate().skip(at + 1).find(|(_, later)| later.pod == one.pod);
+            let later = next.and_then(|next| Some((next, self.moves.get(next)?)));
             let what = match (&one.made, later) {
                 (None, Some((index, Named { made: Some(made), .. }))) => {
-                    skip.push(index);
+                    skip.insert(index);
                     format!("anew on {}", made.word())
                 }
                 (None, _) => "deleted".to_owned(),

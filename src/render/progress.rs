@@ -1,6 +1,6 @@
 //! A rollout told as it happens: one line for each change, and a frame of how things stand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -221,15 +221,15 @@ impl Progress {
             .map_or(String::new(), |left| format!(", about {} left", words::age(left)));
         let doing = self.doing(snapshot, next.as_ref());
         let heading = format!("{}   {done} of {total} done   {elapsed}   {doing}{left}", set.metadata.name);
-        let (mut deleting, mut creating) = (Vec::new(), Vec::new());
+        let (mut deleting, mut creating) = (HashSet::new(), HashSet::new());
         let mut waiting = None;
         match &next {
             Some(Next::Act(actions)) => {
                 for action in actions {
                     match action {
-                        Action::Create(ordinal) => creating.push(*ordinal),
-                        Action::Delete(ordinal, _) => deleting.push(*ordinal),
-                    }
+                        Action::Create(ordinal) => creating.insert(*ordinal),
+                        Action::Delete(ordinal, _) => deleting.insert(*ordinal),
+                    };
                 }
             }
             Some(Next::Wait { on, .. }) => waiting = Some(*on),

@@ -25,11 +25,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     };
     for used in claims::used(snapshot, |claim| claim.metadata.is_terminating() && !given_up(claim))? {
         // Whoever uses it and does not go itself; a pod without a node does not hold a claim.
-        let user = snapshot.pods()?.iter().copied().find(|pod| {
-            !pod.metadata.is_terminating()
-                && !pod.spec.node_name.is_empty()
-                && pod.claim_names().any(|name| name == used.name())
-        });
+        snapshot.pods()?;
+        let user = snapshot
+            .namespace
+            .users(used.name())
+            .find(|pod| !pod.metadata.is_terminating() && !pod.spec.node_name.is_empty());
         let case = match user {
             Some(user) => Some(doomed(snapshot, used, user)),
             None => stuck(snapshot, used),

@@ -1,7 +1,7 @@
 //! What the rules about claims share: which claims matter, where their volumes come from, and one finding for claims
 //! that fail for one reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::prelude::*;
 
@@ -34,6 +34,7 @@ pub(super) fn used<'a>(
         .map(|claim| (claim.metadata.name.as_str(), claim))
         .collect();
     let mut all: Vec<Used<'a>> = Vec::new();
+    let mut known: HashMap<&str, usize> = HashMap::new();
     if wanted.is_empty() {
         return Ok(all);
     }
@@ -46,7 +47,8 @@ pub(super) fn used<'a>(
         }
         for claim in names.iter().filter_map(|name| wanted.get(name.as_str()).copied()) {
             let pod = replica.pod.filter(|pod| pod.claim_names().any(|name| name == claim.metadata.name));
-            match all.iter_mut().find(|used| used.name() == claim.metadata.name) {
+            let at = *known.entry(&claim.metadata.name).or_insert(all.len());
+            match all.get_mut(at) {
                 Some(used) => used.pods.extend(pod),
                 None => all.push(Used {
                     claim,
@@ -160,7 +162,7 @@ pub(super) fn outdated(
     used: &Used<'_>,
 ) -> Result<Option<(String, Vec<Command>)>, Unseen> {
     let (set, claim) = (snapshot.set, used.claim);
-    let replica = snapshot.replicas()?.iter().find(|replica| replica.ordinal == used.ordinal);
+    let replica = snapshot.replica(used.ordinal)?;
     let slot = replica.and_then(|replica| replica.slots.iter().find(|slot| slot.name == used.name()));
     let Some(template) = slot.map(|slot| slot.template) else { return Ok(None) };
     let Some(class) = snapshot.class_of(template)?.filter(|class| class.provisions()) else {
@@ -172,7 +174,8 @@ pub(super) fn outdated(
     let filled = claim.spec.data_source.is_some()
         || claim.spec.data_source_ref.is_some()
         || claim.spec.selector.is_some();
-    let mut users = snapshot.pods()?.iter().filter(|pod| pod.claim_names().any(|name| name == used.name()));
+    snapshot.pods()?;
+    let mut users = snapshot.namespace.users(used.name());
     let replica_alone = users.all(|pod| pod.metadata.name == used.replica && pod.spec.node_name.is_empty());
     let held = claim.metadata.finalizers.iter().any(|finalizer| finalizer != PROTECTION);
     if same || !never_bound || filled || !replica_alone || held {
@@ -223,8 +226,10 @@ pub(super) fn findings(
     what: impl Fn(&Used<'_>, &str, bool) -> String,
 ) -> Vec<Finding> {
     let mut groups: Vec<Vec<Case<'_>>> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
     for case in cases {
-        match groups.iter_mut().find(|group| group[0].because == case.because) {
+        let at = *known.entry(case.because.clone()).or_insert(groups.len());
+        match groups.get_mut(at) {
             Some(group) => group.push(case),
             None => groups.push(vec![case]),
         }
@@ -238,6 +243,7 @@ pub(super) fn findings(
             for name in &names[1..] {
                 finding = finding.also(Kind::PersistentVolumeClaim, *name);
             }
+            let mut given = HashSet::new();
             for case in &group {
                 // Its pods find no node, or cannot even be created. What a pod does on a node has other causes.
                 for pod in case.used.pods.iter().filter(|pod| pod.spec.node_name.is_empty()) {
@@ -247,7 +253,7 @@ pub(super) fn findings(
                     finding = finding.absorbs(Kind::Pod, &case.used.replica);
                 }
                 for command in &case.remedy {
-                    if !finding.remedy.contains(command) {
+                    if given.insert(command.to_string()) {
                         finding = finding.remedy(command.clone());
                     }
                 }

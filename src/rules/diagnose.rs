@@ -1,6 +1,6 @@
 //! All rules over all sets, with consequences folded into their causes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Finding, RULES, Rule, Severity, Subject};
 use crate::kinds::{Kind, StatefulSet};
@@ -131,17 +131,26 @@ pub fn of_set(snapshot: &Snapshot<'_>, filter: &Filter) -> (Vec<Finding>, Vec<(&
         }
     }
     let causes = findings.clone();
-    let absorbs = |cause: &Finding, subject: &Subject, finding: &Finding| {
+    let absorbs = |cause: &Finding, finding: &Finding| {
         // Where two hold each other for a consequence the higher code stays: a lost node says more about a pod than
         // the rollout that waits for it.
         let mutual = finding.absorbs.contains(&cause.subject) && finding.rule.code > cause.rule.code;
-        cause.rule.code != finding.rule.code && cause.absorbs.contains(subject) && !mutual
+        cause.rule.code != finding.rule.code && !mutual
     };
+    let mut by_subject: HashMap<&Subject, Vec<&Finding>> = HashMap::new();
+    for cause in &causes {
+        for subject in &cause.absorbs {
+            by_subject.entry(subject).or_default().push(cause);
+        }
+    }
     // A finding about several objects is a consequence only if it is one for each of them.
     findings.retain(|finding| {
         let mut subjects = std::iter::once(&finding.subject).chain(&finding.also);
-        filter.admits(finding.rule)
-            && !subjects.all(|subject| causes.iter().any(|cause| absorbs(cause, subject, finding)))
+        let is_absorbed = |subject: &Subject| {
+            let causes = by_subject.get(subject).map(Vec::as_slice).unwrap_or_default();
+            causes.iter().any(|cause| absorbs(cause, finding))
+        };
+        filter.admits(finding.rule) && !subjects.all(is_absorbed)
     });
     (findings, unseen)
 }

@@ -1,5 +1,7 @@
 //! A replica serves, and has no name of its own under the Service.
 
+use std::collections::HashSet;
+
 use jiff::SignedDuration;
 
 use super::prelude::*;
@@ -108,13 +110,14 @@ fn unlisted<'a>(
     if serving.is_empty() || service.spec.selector.is_empty() || young {
         return Ok(Vec::new());
     }
-    let slices: Vec<_> =
-        snapshot.slices()?.iter().filter(|slice| slice.service() == service.metadata.name).collect();
+    let slices = snapshot.slices()?.iter().filter(|slice| slice.service() == service.metadata.name);
+    let (mut names, mut addresses) = (HashSet::new(), HashSet::new());
+    for endpoint in slices.flat_map(|slice| &slice.endpoints) {
+        names.extend(endpoint.target_ref.iter().map(|target| target.name.as_str()));
+        addresses.extend(endpoint.addresses.iter().map(String::as_str));
+    }
     let is_listed = |pod: &Pod| {
-        slices.iter().flat_map(|slice| &slice.endpoints).any(|endpoint| {
-            endpoint.target_ref.as_ref().is_some_and(|target| target.name == pod.metadata.name)
-                || endpoint.addresses.contains(&pod.status.pod_ip)
-        })
+        names.contains(pod.metadata.name.as_str()) || addresses.contains(pod.status.pod_ip.as_str())
     };
     Ok((serving.iter().copied())
         .filter(|pod| !pod.status.pod_ip.is_empty())

@@ -25,13 +25,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         return Ok(Vec::new());
     };
     // Pods of an earlier set still have the names, and are served under them: that they are there is the point.
-    let earlier = |pod: &&Pod| {
-        matches_labels(&service.spec.selector, &pod.metadata.labels)
-            && snapshot.replicas().is_ok_and(|replicas| {
-                replicas.iter().any(|replica| replica.pod.is_none() && replica.name == pod.metadata.name)
-            })
-    };
-    if !service.spec.selector.is_empty() && snapshot.namespace.pods.iter().copied().any(|pod| earlier(&pod)) {
+    let replicas = snapshot.replicas().unwrap_or_default().iter();
+    let mut named = replicas.filter_map(|replica| replica.squatter);
+    if !service.spec.selector.is_empty()
+        && named.any(|pod| matches_labels(&service.spec.selector, &pod.metadata.labels))
+    {
         return Ok(Vec::new());
     }
     let because = if service.spec.selector.is_empty() {

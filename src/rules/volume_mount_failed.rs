@@ -44,7 +44,7 @@ pub(super) fn is_multi_attach(message: &str) -> bool {
 pub(super) fn named(snapshot: &Snapshot<'_>, message: &str) -> Option<String> {
     let (_, rest) = message.split_once("volume \"")?;
     let (name, _) = rest.split_once('"')?;
-    let claim = snapshot.namespace.claims.iter().find(|claim| claim.spec.volume_name == name);
+    let claim = snapshot.namespace.claim_of_volume(name);
     Some(match claim {
         Some(claim) => format!("volume {name} of the claim {}", claim.metadata.name),
         None => format!("volume {name}"),

@@ -29,10 +29,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let found = groups.iter().map(|(message, group)| {
         let volume = named(snapshot, message).unwrap_or("its volume".to_owned());
         let holders = holders(message);
-        let claim = volume_in(message).and_then(|volume| {
-            let mut claims = snapshot.namespace.claims.iter();
-            claims.find(|claim| claim.spec.volume_name == volume)
-        });
+        let claim = volume_in(message).and_then(|volume| snapshot.namespace.claim_of_volume(volume));
         let waits_on = group.first().pod.spec.node_name.as_str();
         let pods: Vec<_> = snapshot
             .namespace
@@ -109,7 +106,7 @@ fn suspects(snapshot: &Snapshot<'_>, waits_on: &str) -> String {
 
 /// `is not ready for 14m`, if a node is not.
 fn unready(snapshot: &Snapshot<'_>, name: &str) -> Option<String> {
-    let node = snapshot.nodes().ok()?.iter().find(|node| node.metadata.name == name)?;
+    let node = snapshot.node(name).ok().flatten()?;
     let ready = condition(&node.status.conditions, "Ready").filter(|ready| ready.status != "True")?;
     let since = snapshot.since(ready.last_transition_time);
     Some(since.map_or("is not ready".to_owned(), |since| format!("is not ready for {}", words::age(since))))

@@ -35,6 +35,7 @@ pub(super) struct Names {
     mounts: Index,
     claims: Index,
     sources: Index,
+    volumes: Index,
     events: Index,
     pub wide: Rc<Wide>,
 }
@@ -92,6 +93,19 @@ impl<'a> Namespace<'a> {
         let mounts = self.names.mounts.of(names, claim).first();
         let named = self.names.pods.of(all().map(|(at, pod)| (at, pod.metadata.name.as_str())), pod).first();
         self.pods.get(*mounts.into_iter().chain(named).min()?).copied()
+    }
+
+    /// The pods that mount a claim.
+    pub fn users(&self, claim: &str) -> impl Iterator<Item = &'a Pod> {
+        let names = self.pods.iter().enumerate();
+        let names = names.flat_map(|(at, pod)| pod.claim_names().map(move |name| (at, name)));
+        self.names.mounts.of(names, claim).iter().filter_map(|at| self.pods.get(*at).copied())
+    }
+
+    /// The claim that names a volume.
+    pub fn claim_of_volume(&self, volume: &str) -> Option<&'a PersistentVolumeClaim> {
+        let names = self.claims.iter().map(|claim| claim.spec.volume_name.as_str()).enumerate();
+        self.claims.get(*self.names.volumes.of(names, volume).first()?).copied()
     }
 
     /// Claims that may be made from the one of that name.

@@ -1,8 +1,10 @@
 //! One set on a screen.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
-use super::row::{Row, Volume, left_over};
+use super::row::{Row, Volume, left_over, mixed};
 use crate::controller::{self, Blocker, Next, Rest};
 use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::render::{Column, Glyph, Page, Table, View, brief, finding, finding_json, sentence, skipped};
@@ -41,11 +43,12 @@ impl Screen {
         let (rollout, rollout_word) = rollout(snapshot, next.as_ref().ok());
         let rollout_word = stuck(snapshot, next.as_ref().ok()).unwrap_or(rollout_word);
         let mut rows: Vec<Row> = Vec::new();
+        let mixed = mixed(snapshot);
         for replica in snapshot.replicas().unwrap_or_default() {
-            rows.push(Row::of(snapshot, replica, true));
+            rows.push(Row::of(snapshot, replica, true, mixed));
         }
         for replica in snapshot.condemned().unwrap_or_default() {
-            rows.push(Row::of(snapshot, replica, false));
+            rows.push(Row::of(snapshot, replica, false, mixed));
         }
         rows.sort_by_key(|row| std::cmp::Reverse(row.ordinal));
         let available = snapshot.replicas().ok().map(|replicas| {
@@ -101,6 +104,8 @@ impl Screen {
         ]);
         let boundary = self.set.boundary();
         let has_boundary = self.set.partition() > 0 && self.set.partition() < self.set.replicas();
+        let errors = self.findings.iter().filter(|finding| finding.severity == Severity::Error);
+        let bad: HashSet<&str> = errors.map(|finding| finding.subject.name.as_str()).collect();
         let mut above = false;
         let mut condemned_above = false;
         if self.unlisted > 0 {
@@ -138,13 +143,7 @@ impl Screen {
             let glyph = match (row.exists, row.is_available) {
                 (true, true) => Glyph::Good,
                 (false, _) => Glyph::Empty,
-                (true, false)
-                    if self.findings.iter().any(|finding| {
-                        finding.severity == Severity::Error && finding.subject.name == row.name
-                    }) =>
-                {
-                    Glyph::Bad
-                }
+                (true, false) if bad.contains(row.name.as_str()) => Glyph::Bad,
                 (true, false) => Glyph::Moving,
             };
             let none = Volume::none();
@@ -329,15 +328,13 @@ fn service(snapshot: &Snapshot<'_>) -> String {
     }
     let pattern = format!("{}-N.{name}.{}.svc", set.metadata.name, set.metadata.namespace);
     let Ok(slices) = snapshot.slices() else { return format!("{name}, headless, names are {pattern}") };
-    let published = |replica: &&Replica<'_>| {
-        slices.iter().filter(|slice| slice.service() == *name).flat_map(|slice| &slice.endpoints).any(
-            |endpoint| {
-                endpoint.hostname == replica.name
-                    && (endpoint.conditions.ready != Some(false) || service.spec.publish_not_ready_addresses)
-            },
-        )
-    };
-    let count = snapshot.replicas().unwrap_or_default().iter().filter(published).count();
+    let endpoints = slices.iter().filter(|slice| slice.service() == *name).flat_map(|slice| &slice.endpoints);
+    let published: HashSet<&str> = endpoints
+        .filter(|it| it.conditions.ready != Some(false) || service.spec.publish_not_ready_addresses)
+        .map(|endpoint| endpoint.hostname.as_str())
+        .collect();
+    let replicas = snapshot.replicas().unwrap_or_default().iter();
+    let count = replicas.filter(|replica| published.contains(replica.name.as_str())).count();
     format!("{name}, headless, {count} of {} published as {pattern}", set.replicas())
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Volume {
 }
 
 impl Row {
-    pub(super) fn of(snapshot: &Snapshot<'_>, replica: &Replica<'_>, wanted: bool) -> Row {
+    pub(super) fn of(snapshot: &Snapshot<'_>, replica: &Replica<'_>, wanted: bool, mixed: bool) -> Row {
         let set = snapshot.set;
         let volumes = replica.claims().map(|claim| Volume::of(snapshot, claim)).collect();
         let none = || "–".to_owned();
@@ -69,7 +69,7 @@ impl Row {
         row.is_available =
             pod.is_available(set.spec.min_ready_seconds, snapshot.taken_at) && !pod.metadata.is_terminating();
         row.revision = or_none(pod.revision());
-        row.is_new = mixed(snapshot).then(|| pod.revision() == set.status.update_revision);
+        row.is_new = mixed.then(|| pod.revision() == set.status.update_revision);
         row.restarts = pod.restarts();
         row.age = snapshot.since(pod.metadata.creation_timestamp).map_or_else(none, words::age);
         row.node = or_none(&pod.spec.node_name);
@@ -172,7 +172,7 @@ pub(super) fn left_over(snapshot: &Snapshot<'_>) -> Vec<Volume> {
 }
 
 /// Whether pods of more than one revision are there, or the update has not reached any.
-fn mixed(snapshot: &Snapshot<'_>) -> bool {
+pub(super) fn mixed(snapshot: &Snapshot<'_>) -> bool {
     let status = &snapshot.set.status;
     let strays = snapshot
         .replicas()
@@ -183,6 +183,5 @@ fn mixed(snapshot: &Snapshot<'_>) -> bool {
 }
 
 fn zone(snapshot: &Snapshot<'_>, pod: &Pod) -> Option<String> {
-    let node = snapshot.nodes().ok()?.iter().find(|node| node.metadata.name == pod.spec.node_name)?;
-    node.zone().map(str::to_owned)
+    snapshot.node(&pod.spec.node_name).ok()??.zone().map(str::to_owned)
 }
