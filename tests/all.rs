@@ -23,6 +23,7 @@ mod delayed;
 mod docs;
 mod doctor;
 mod extremes;
+mod growth;
 mod history;
 mod hostile;
 mod live_matrix;

@@ -223,6 +223,8 @@ impl Cell {
 pub(super) struct Side {
     cells: BTreeMap<i32, Cell>,
     which: [BTreeSet<i32>; TRAITS],
+    /// How many replicas decisions have come by.
+    visits: std::cell::Cell<u64>,
 }
 
 impl Side {
@@ -233,7 +235,10 @@ impl Side {
 
     /// The same, from an ordinal on.
     pub fn from(&self, what: Is, ordinal: i32) -> impl DoubleEndedIterator<Item = &Cell> {
-        self.which[what as usize].range(ordinal..).filter_map(|ordinal| self.cells.get(ordinal))
+        self.which[what as usize].range(ordinal..).filter_map(|ordinal| {
+            self.visits.set(self.visits.get() + 1);
+            self.cells.get(ordinal)
+        })
     }
 
     /// The one with the highest ordinal.
@@ -287,8 +292,7 @@ pub(super) struct Cells {
     pub pods: i32,
     pub ready: i32,
     pub available: i32,
-    /// How many times a replica was looked at.
-    pub looks: u64,
+    looks: u64,
 }
 
 impl Cells {
@@ -306,6 +310,11 @@ impl Cells {
             cells.condemned.put(cell);
         }
         cells
+    }
+
+    /// How many times a replica was looked at, to note what is true of it or to decide: a measure of the work.
+    pub fn effort(&self) -> u64 {
+        self.looks + self.wanted.visits.get() + self.condemned.visits.get()
     }
 
     /// How many pods of a revision are not being deleted.

@@ -107,7 +107,7 @@ pub fn courses(snapshot: &Snapshot<'_>, changes: &[Change]) -> Result<Course, Un
     Ok(all)
 }
 
-fn run(world: &mut World, change: &Change) -> Course {
+pub(super) fn run(world: &mut World, change: &Change) -> Course {
     let mut moves = Vec::new();
     world.change(change);
     for ordinal in &change.delete {

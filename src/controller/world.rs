@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 
 use super::cells::{Cells, Eye, Is};
+use super::course::run;
 use super::next::decide;
 use super::{
-    Action, Assume, Change, MaxUnavailable, Next, Purpose, current_revision, made_from, may_be_made_from,
+    Action, Assume, Change, Course, MaxUnavailable, Next, Purpose, current_revision, made_from, may_be_made_from,
 };
 use crate::kinds::{
     Condition, Meta, OwnerReference, PersistentVolumeClaim, Pod, REVISION_LABEL, RollingUpdate, StatefulSet,
@@ -147,9 +148,14 @@ impl World {
         })
     }
 
-    /// How many times a replica was looked at since the set as such changed: a measure of the work.
-    pub fn looks(&self) -> u64 {
-        self.model().cells.looks
+    /// How many times a replica was looked at since the template or the number of replicas changed: a measure of the work.
+    pub fn effort(&self) -> u64 {
+        self.model().cells.effort()
+    }
+
+    /// Runs the controller to its end, after a change; this is the world then.
+    pub fn run(&mut self, change: &Change) -> Course {
+        run(self, change)
     }
 
     /// What the controller does next.
