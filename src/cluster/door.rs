@@ -155,18 +155,6 @@ pub(super) fn header(error: &serde_json::Error) -> String {
     }
 }
 
-/// Why the server's answer does not decode, without a word of what it says.
-pub(super) fn garbled(error: &serde_json::Error) -> String {
-    let at = format!("line {} column {}", error.line(), error.column());
-    match error.classify() {
-        serde_json::error::Category::Data => {
-            format!("not as expected: at {at} a value {}", what(&error.to_string(), None))
-        }
-        serde_json::error::Category::Eof => "it was cut off".to_owned(),
-        _ => format!("not as expected: no JSON at {at}"),
-    }
-}
-
 /// What is there and what belongs there. Serde quotes the value before it names what it expected, which is ours.
 fn what(error: &str, value: Option<&Value>) -> String {
     let is = match value {

@@ -212,7 +212,6 @@ pub(super) fn why(error: ReadError) -> String {
         ReadError::Unauthorized => "not logged in".to_owned(),
         ReadError::Silent(after) => format!("no answer within {}s", after.as_secs()),
         ReadError::Api { message, .. } => message,
-        ReadError::Transport(kube::Error::SerdeError(error)) => door::garbled(&error),
         ReadError::Gone | ReadError::Transport(_) => "the connection broke".to_owned(),
     }
 }
