@@ -93,7 +93,7 @@ pub async fn reconcile<C: Cluster>(
     witness: &mut dyn Witness,
 ) -> Report {
     let mut run = Run::of(cluster, goal, agreement, limits, witness);
-    let outcome = run.to_the_end().await;
+    let outcome = run.until_the_end().await;
     Report { outcome, journal: run.journal, agreed_to_write: agreement.writes() }
 }
 

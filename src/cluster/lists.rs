@@ -52,7 +52,8 @@ pub(super) async fn list<T: Listed>(
 ) -> Result<List<T>, ReadError> {
     let mut tries = 1;
     loop {
-        match pages(connection, path_and_query).await {
+        // Many wait for several lists at once: what each keeps while it arrives does not belong into their futures.
+        match Box::pin(pages(connection, path_and_query)).await {
             // The rest of a list whose beginning is too old would not fit it: again, from the start.
             Err(Paged { error: ReadError::Gone, begun: true }) if tries < TRIES => tries += 1,
             Err(Paged { error: ReadError::Gone, begun: true }) => {

@@ -138,7 +138,7 @@ impl Live {
         let (connection, of_set) = (&self.connection, &self.of_set);
         let explain =
             |error: ReadError, kind: Kind| connection.explain(&error, &format!("list {}", kind.plural()));
-        let sets: List<StatefulSet> = Box::pin(list(connection, &path(Kind::StatefulSet, &own)))
+        let sets: List<StatefulSet> = list(connection, &path(Kind::StatefulSet, &own))
             .await
             .map_err(|error| explain(error, Kind::StatefulSet))?;
         let (sees_pods, sees_claims) = (self.observed.pods.is_ok(), self.observed.claims.is_ok());
@@ -147,14 +147,14 @@ impl Live {
                 if !sees_pods {
                     return Ok(None);
                 }
-                Box::pin(list::<Pod>(connection, &path(Kind::Pod, of_set))).await.map(Some)
+                list::<Pod>(connection, &path(Kind::Pod, of_set)).await.map(Some)
             },
             async {
                 if !sees_claims {
                     return Ok(None);
                 }
                 let path = path(Kind::PersistentVolumeClaim, of_set);
-                Box::pin(list::<PersistentVolumeClaim>(connection, &path)).await.map(Some)
+                list::<PersistentVolumeClaim>(connection, &path).await.map(Some)
             },
         );
         let pods = pods.map_err(|error| explain(error, Kind::Pod))?;

@@ -124,7 +124,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
             warnings: managed(set, raw),
         })
     };
-    climb(global, &args.name, &args.consent, &args.looking, streams, make).await
+    Box::pin(climb(global, &args.name, &args.consent, &args.looking, streams, make)).await
 }
 
 impl Args {

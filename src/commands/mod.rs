@@ -85,18 +85,19 @@ impl Cli {
     /// As the command says.
     pub async fn run(&self, streams: &Streams) -> Result<Answer> {
         let warn = streams.warn;
+        // Each is on the heap: together they would make the one that runs as large as the largest.
         match &self.command {
-            Command::Status(args) => status::run(&self.global, args, streams).await,
-            Command::Watch(args) => watch::run(&self.global, args, streams).await,
-            Command::Recover(args) => recover::run(&self.global, args, streams).await,
-            Command::Undo(args) => undo::run(&self.global, args, streams).await,
-            Command::History(args) => history::run(&self.global, args, streams).await,
-            Command::Canary(args) => canary::run(&self.global, args, streams).await,
-            Command::Promote(args) => promote::run(&self.global, args, streams).await,
-            Command::Abort(args) => abort::run(&self.global, args, streams).await,
+            Command::Status(args) => Box::pin(status::run(&self.global, args, streams)).await,
+            Command::Watch(args) => Box::pin(watch::run(&self.global, args, streams)).await,
+            Command::Recover(args) => Box::pin(recover::run(&self.global, args, streams)).await,
+            Command::Undo(args) => Box::pin(undo::run(&self.global, args, streams)).await,
+            Command::History(args) => Box::pin(history::run(&self.global, args, streams)).await,
+            Command::Canary(args) => Box::pin(canary::run(&self.global, args, streams)).await,
+            Command::Promote(args) => Box::pin(promote::run(&self.global, args, streams)).await,
+            Command::Abort(args) => Box::pin(abort::run(&self.global, args, streams)).await,
             Command::Doctor(args) => doctor::run(&self.global, args, warn).await,
-            Command::PrunePvcs(args) => prune_pvcs::run(&self.global, args, streams).await,
-            Command::RestorePvc(args) => restore_pvc::run(&self.global, args, streams).await,
+            Command::PrunePvcs(args) => Box::pin(prune_pvcs::run(&self.global, args, streams)).await,
+            Command::RestorePvc(args) => Box::pin(restore_pvc::run(&self.global, args, streams)).await,
             Command::Explain(args) => explain::run(args),
             Command::Record(args) => record::run(&self.global, args, warn).await,
             Command::Completion(args) => completion::run(args),

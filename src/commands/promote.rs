@@ -61,7 +61,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
             warnings: managed(now.set, raw),
         })
     };
-    climb(global, &args.name, &args.consent, &args.looking, streams, make).await
+    Box::pin(climb(global, &args.name, &args.consent, &args.looking, streams, make)).await
 }
 
 /// Where a canary goes next by itself. What is under way is finished first, so that the same command again after an

@@ -193,7 +193,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     let unjudged = if args.yes { unjudged } else { Vec::new() };
     let wanted = args.wanted();
     let work = act::Work { connection: &connection, args, output: global.output, wanted, manner, unjudged };
-    let report = work.run(doomed, unfinished).await?;
+    let report = Box::pin(work.run(doomed, unfinished)).await?;
     let exit = report.exit();
     Ok(Answer { view: Box::new(report), exit })
 }

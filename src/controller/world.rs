@@ -9,7 +9,8 @@ use super::cells::{Cells, Eye, Is};
 use super::course::run;
 use super::next::decide;
 use super::{
-    Action, Assume, Change, Course, MaxUnavailable, Next, Purpose, current_revision, made_from, may_be_made_from,
+    Action, Assume, Change, Course, MaxUnavailable, Next, Purpose, current_revision, made_from,
+    may_be_made_from,
 };
 use crate::kinds::{
     Condition, Meta, OwnerReference, PersistentVolumeClaim, Pod, REVISION_LABEL, RollingUpdate, StatefulSet,

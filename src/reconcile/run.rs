@@ -83,7 +83,7 @@ impl<'r, C: Cluster> Run<'r, C> {
         }
     }
 
-    pub(super) async fn to_the_end(&mut self) -> Outcome {
+    pub(super) async fn until_the_end(&mut self) -> Outcome {
         // Whether all that is known of the set and its pods was read at one moment, and not by watches of different age.
         let mut is_of_one_moment = !self.agreement.writes();
         loop {

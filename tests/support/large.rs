@@ -32,9 +32,12 @@ pub fn recording(state: State, size: i32) -> String {
     let pods = if state == State::LeftOver { size / 10 } else { size };
     let mut items = vec![set(state, size, pods)];
     items.extend((1..).zip([OLD, NEW]).map(|(number, name)| revision(name, number)));
-    items.push(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"},
-        "spec": {"clusterIP": "None", "selector": {"app": "web"}, "ports": [{"port": 80}]}}));
-    items.push(json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "std"},
+    items.push(
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"clusterIP": "None", "selector": {"app": "web"}, "ports": [{"port": 80}]}}),
+    );
+    items
+        .push(json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "std"},
         "provisioner": "example.com/x"}));
     for index in 0..pods {
         let (has, bad) = match state {
@@ -97,8 +100,7 @@ fn set(state: State, size: i32, pods: i32) -> Value {
     };
     let partition = if state == State::Canary { size - 5 } else { 0 };
     let mark = json!({"stable": OLD, "partition": 0, "by": "me", "at": TIME}).to_string();
-    let annotations =
-        if state == State::Canary { json!({"kubectl-sts/canary": mark}) } else { Value::Null };
+    let annotations = if state == State::Canary { json!({"kubectl-sts/canary": mark}) } else { Value::Null };
     json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
         "metadata": {"name": "web", "namespace": "shop", "uid": "set", "generation": 3, "creationTimestamp": TIME,
             "annotations": annotations},

@@ -86,7 +86,7 @@ impl Backup {
         let restore = sts("restore-pvc").path(&name).namespace(&meta.namespace);
         let mut body = format!("\n    {restore}\n");
         if !volume_name.is_empty() {
-            let patch = kubectl("patch pv").name(&volume_name).with("--type=merge");
+            let patch = kubectl("patch pv").name(volume_name).with("--type=merge");
             let patch = patch.patch(&json!({"spec": {"claimRef": {"uid": null, "resourceVersion": null}}}));
             let create = kubectl("create -f").path(&name);
             body.push_str(&format!("\nor, without this plugin:\n\n    {patch}\n    {create}\n"));
