@@ -184,7 +184,7 @@ fn table(title: &str, columns: &[Column]) {
 
 /// One command under one column; what went wrong.
 fn cell(upstream: &std::sync::Arc<Upstream>, class: &str, act: &Act, (_, bent): &Column) -> Option<String> {
-    let hint: String = act.name.chars().filter(|letter| letter.is_ascii_alphabetic()).collect();
+    let hint: String = act.name.chars().filter(char::is_ascii_alphabetic).collect();
     let scene = Scene::prepare(&format!("late-{hint}"), upstream, class, act.before);
     let proxy = Proxy::bent(upstream, bent);
     // Believing that it is stuck takes longer here than anything is late.

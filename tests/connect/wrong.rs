@@ -103,8 +103,8 @@ fn all<T: Send>(cases: Vec<T>, each: impl Fn(T) -> Option<String> + Sync) -> Vec
         for _ in 0..4 {
             scope.spawn(|| {
                 while let Some(case) = {
-                    let next = cases.lock().unwrap().pop();
-                    next
+                    
+                    cases.lock().unwrap().pop()
                 } {
                     wrong.lock().unwrap().extend(each(case));
                 }

@@ -176,7 +176,7 @@ prop_compose! {
 
 /// What the model says of a world, in its two forms.
 fn both_say(world: &World) -> [String; 2] {
-    let plain = world.look(|snapshot| Plain::of(snapshot)).unwrap();
+    let plain = world.look(Plain::of).unwrap();
     let ordinals = 0..10;
     let fast: Vec<_> = ordinals.clone().map(|ordinal| world.revisions_for(ordinal)).collect();
     let slow: Vec<_> = ordinals.map(|ordinal| plain.revisions_for(ordinal)).collect();

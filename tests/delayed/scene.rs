@@ -86,7 +86,7 @@ impl Scene {
             }
             Before::Stuck | Before::Trapped => {
                 scene.image("web:does-not-exist");
-                scene.until("web-2 to be stuck", |scene| scene.stuck());
+                scene.until("web-2 to be stuck", Scene::stuck);
                 if before == Before::Trapped {
                     scene.image("web:1");
                     scene.seen();
