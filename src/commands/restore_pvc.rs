@@ -244,10 +244,12 @@ fn in_the_way(one: &Return, claim: &Value) -> String {
         other => format!("it is on volume {other}, which goes with it if its reclaim policy is Delete"),
     };
     let replica = name.rsplit_once('-').map_or("N", |(_, ordinal)| ordinal);
+    let look = kubectl("describe pvc").name(name).namespace(namespace);
+    let delete = kubectl("delete pvc").name(name).namespace(namespace).with("--ignore-not-found");
     format!(
-        "look at it with: kubectl describe pvc {name} -n {namespace} ({has})\n\
+        "look at it with: {look} ({has})\n\
          to use the data of volume {volume} instead: scale the StatefulSet down so that replica {replica} is gone, then\n\
-         kubectl delete pvc {name} -n {namespace} --ignore-not-found\n\
+         {delete}\n\
          and this command again, before you scale up"
     )
 }

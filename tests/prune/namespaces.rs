@@ -332,7 +332,7 @@ impl Maker {
                 4 => format!("{template}-{name}x-8"),
                 5 => format!("{template}-{name}"),
                 6 => format!("x{template}-{name}-8"),
-                _ => format!("{template}-{name}-8-"),
+                _ => format!("{template}-{name}-8-x"),
             };
             // By chance it can be the very name that another template makes: then it is no stranger.
             let is_made = |set: &Set| {

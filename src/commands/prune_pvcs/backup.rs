@@ -211,7 +211,7 @@ fn unwritten(what: &str, (path, error): Failed) -> Error {
 fn is_whole(sections: &str) -> bool {
     let mut parts = sections.split("\n## ");
     let is_section = |part: &str| {
-        let (title, body) = part.split_once("\n\n    kubectl sts restore-pvc ")?;
+        let (title, body) = part.split_once(&format!("\n\n    {} ", sts("restore-pvc")))?;
         let (file, rest) = body.split_once(" -n ")?;
         let (_, rest) = rest.split_once('\n')?;
         let ends = rest.is_empty() || rest.ends_with(&format!("\n    {}\n", kubectl("create -f").path(file)));
