@@ -117,6 +117,9 @@ fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 
+/// Whose turn it is.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Runs each command under each column and shows the table; every cell must be good.
 #[track_caller]
 fn table(title: &str, columns: &[Column]) {
@@ -136,7 +139,6 @@ fn table(title: &str, columns: &[Column]) {
         }
     }
     // The tables share the machine: one after the other they take as long, and each has the time it needs.
-    static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let cells = Mutex::new(cells);
     let failures: Mutex<BTreeMap<(&str, &str), Vec<String>>> = Mutex::default();

@@ -102,10 +102,7 @@ fn all<T: Send>(cases: Vec<T>, each: impl Fn(T) -> Option<String> + Sync) -> Vec
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                while let Some(case) = {
-                    
-                    cases.lock().unwrap().pop()
-                } {
+                while let Some(case) = { cases.lock().unwrap().pop() } {
                     wrong.lock().unwrap().extend(each(case));
                 }
             });

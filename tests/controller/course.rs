@@ -223,7 +223,9 @@ proptest! {
                         if let kubectl_sts::controller::Next::Act(actions) = world.next() {
                             let revision = world.revisions_for(*ordinal).0;
                             world.settle();
-                            actions.into_iter().for_each(|action| world.act(action, &revision));
+                            for action in actions {
+                                world.act(action, &revision);
+                            }
                         }
                     }
                 }

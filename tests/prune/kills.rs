@@ -225,13 +225,13 @@ fn interrupted(ns: &Namespace, args: &[&str], write: usize, signal: &'static str
 fn an_interruption_ends_at_the_next_pvc_with_an_account() {
     let Some(cluster) = support::cluster() else { return };
     std::thread::scope(|scope| {
-        for write in 0..3 {
+        for (write, (signal, code)) in SIGNALS.into_iter().enumerate() {
             scope.spawn(move || {
                 let ns = cluster.namespace(&format!("interrupted-{write}"));
                 let data = left_over(&ns);
                 let folder = tempfile::tempdir().unwrap();
                 let args = prune(folder.path(), &[]);
-                let run = interrupted(&ns, &args, write, SIGNALS[write].0).code(SIGNALS[write].1);
+                let run = interrupted(&ns, &args, write, signal).code(code);
                 for text in [
                     "data-db-2: deleted",
                     "1 claim deleted",
@@ -256,7 +256,7 @@ fn an_interruption_ends_at_the_next_pvc_with_an_account() {
 fn an_interruption_of_restore_ends_at_the_next_pvc_with_an_account() {
     let Some(cluster) = support::cluster() else { return };
     std::thread::scope(|scope| {
-        for write in 0..2 {
+        for (write, (signal, code)) in SIGNALS.into_iter().take(2).enumerate() {
             scope.spawn(move || {
                 let ns = cluster.namespace(&format!("restore-int-{write}"));
                 let data = left_over(&ns);
@@ -267,7 +267,7 @@ fn an_interruption_of_restore_ends_at_the_next_pvc_with_an_account() {
                 };
                 let (two, one) = (file("data-db-2"), file("data-db-1"));
                 let args = ["restore-pvc", &two, &one, "--yes"];
-                let run = interrupted(&ns, &args, write, SIGNALS[write].0).code(SIGNALS[write].1);
+                let run = interrupted(&ns, &args, write, signal).code(code);
                 assert!(run.stdout.contains("interrupted") && run.stdout.contains("same command"), "{run}");
                 assert_eq!(names(&ns), ["data-db-0", "data-db-2"], "{run}");
                 data[0].is_in(&ns, "data-db-2");
