@@ -13,7 +13,7 @@ pub const RULE: Rule = Rule {
 };
 
 /// What is not there.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Missing<'a> {
     kind: &'static str,
     /// Empty where neither the message nor the pod tells.
@@ -21,7 +21,7 @@ pub(super) struct Missing<'a> {
     key: Option<&'a str>,
 }
 
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Cause<'a> {
     Missing(Missing<'a>),
     /// The container, the kubelet's reason, and what it says.

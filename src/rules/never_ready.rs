@@ -17,7 +17,7 @@ pub const RULE: Rule = Rule {
 /// Deployments give up after this long (`progressDeadlineSeconds`); a `StatefulSet` never does.
 const DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Cause<'a> {
     /// A container is not ready.
     Probe(&'a str, Severity),

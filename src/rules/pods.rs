@@ -1,5 +1,8 @@
 //! What the rules about pods share: which pods are in trouble, which of them for the same cause, and how to say it.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+
 use jiff::SignedDuration;
 
 use super::prelude::*;
@@ -45,8 +48,9 @@ pub(super) fn wanted<'a>(snapshot: &Snapshot<'a>) -> Result<Vec<Case<'a>>, Unsee
         return Ok(Vec::new());
     }
     let condemned = snapshot.condemned()?;
-    let waits_for = match controller::next(snapshot)? {
-        Next::Wait { on, .. } if !condemned.is_empty() => Some(on),
+    let next = (!condemned.is_empty()).then(|| controller::next(snapshot)).transpose()?;
+    let waits_for = match next {
+        Some(Next::Wait { on, .. }) => Some(on),
         _ => None,
     };
     let blocking = condemned.iter().filter(|replica| Some(replica.ordinal) == waits_for);
@@ -75,14 +79,16 @@ pub(super) fn leaving<'a>(snapshot: &Snapshot<'a>) -> Result<Vec<Case<'a>>, Unse
 }
 
 /// Puts together the pods for which `cause` gives the same answer; those without an answer are left out.
-pub(super) fn grouped<'a, C: PartialEq>(
+pub(super) fn grouped<'a, C: Clone + Eq + Hash>(
     cases: Vec<Case<'a>>,
     cause: impl Fn(&Case<'a>) -> Option<C>,
 ) -> Vec<(C, Group<'a>)> {
     let mut groups: Vec<(C, Group<'a>)> = Vec::new();
+    let mut known: HashMap<C, usize> = HashMap::new();
     for case in cases {
         let Some(cause) = cause(&case) else { continue };
-        match groups.iter_mut().find(|(known, _)| *known == cause) {
+        let at = *known.entry(cause.clone()).or_insert(groups.len());
+        match groups.get_mut(at) {
             Some((_, group)) => group.0.push(case),
             None => groups.push((cause, Group(vec![case]))),
         }

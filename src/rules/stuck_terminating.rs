@@ -17,7 +17,7 @@ pub const RULE: Rule = Rule {
 /// The kubelet kills what has not ended by then, unmounts the volumes and reports; that takes seconds.
 const SLACK: SignedDuration = SignedDuration::from_secs(60);
 
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Cause<'a> {
     /// All containers have ended, and these hold the object.
     Finalizers(&'a [String]),

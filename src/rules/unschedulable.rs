@@ -15,7 +15,7 @@ pub const RULE: Rule = Rule {
 };
 
 /// Why a pod has no node.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Cause<'a> {
     /// The scheduler says so.
     Refused(String),

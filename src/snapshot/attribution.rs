@@ -5,6 +5,9 @@
 
 mod again;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 pub use again::Gone;
@@ -137,6 +140,8 @@ pub struct Census<'a> {
     around: Option<&'a Around>,
     attached: Index,
     snapshots: Index,
+    /// For each set that was asked for, by name and uid, a pod of it that is not wanted any more.
+    condemned: RefCell<HashMap<(String, String), Option<String>>>,
 }
 
 impl<'a> Census<'a> {
@@ -154,6 +159,7 @@ impl<'a> Census<'a> {
             around,
             attached: Index::default(),
             snapshots: Index::default(),
+            condemned: RefCell::default(),
         }
     }
 
@@ -227,12 +233,17 @@ impl<'a> Census<'a> {
         if let Err(unseen) = &self.pods {
             return Some(unchecked(unseen));
         }
-        let mut members = self.namespace.members(name);
-        if let Some((_, pod)) = members.find(|(ordinal, pod)| !set.in_range(*ordinal) && is_member(set, pod))
-        {
+        let mut known = self.condemned.borrow_mut();
+        // Names of sets are unique in a namespace; in files they need not be, and the uid tells those apart.
+        let condemned = known.entry((name.clone(), set.metadata.uid.clone())).or_insert_with(|| {
+            let mut members = self.namespace.members(name);
+            let found = members.find(|(ordinal, pod)| !set.in_range(*ordinal) && is_member(set, pod));
+            found.map(|(_, pod)| pod.metadata.name.clone())
+        });
+        if let Some(pod) = condemned {
             return Some(reason(
                 "scaling",
-                format!("{name} is being scaled: {} is still there", pod.metadata.name),
+                format!("{name} is being scaled: {pod} is still there"),
             ));
         }
         if set.replicas() == 0 && !waivers.zero {
