@@ -241,10 +241,7 @@ impl<'a> Census<'a> {
             found.map(|(_, pod)| pod.metadata.name.clone())
         });
         if let Some(pod) = condemned {
-            return Some(reason(
-                "scaling",
-                format!("{name} is being scaled: {pod} is still there"),
-            ));
+            return Some(reason("scaling", format!("{name} is being scaled: {pod} is still there")));
         }
         if set.replicas() == 0 && !waivers.zero {
             return Some(reason(
