@@ -206,7 +206,11 @@ fn interrupted(ns: &Namespace, args: &[&str], write: usize, signal: &'static str
         }
         Then::Pass
     });
-    let mut command = ns.sts_command(args);
+    let plain = ns.sts_command(args);
+    // The tests themselves may run under nohup, which is inherited and heeded.
+    let mut command = Command::new("/usr/bin/env");
+    command.arg("--default-signal=HUP").arg(plain.get_program()).args(plain.get_args()).env_clear();
+    command.envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
     command.args(["--server", &proxy.server]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut lock = pid.lock().unwrap();
     let child = command.spawn().unwrap();
