@@ -13,6 +13,7 @@ use super::connect::{Connection, ReadError};
 use super::inventory;
 use super::lists::{self, List, list, optional};
 use super::live::may as ask;
+use super::perform::FIELD_MANAGER;
 use super::raw;
 use crate::error::{Error, Result};
 use crate::kinds::*;
@@ -21,8 +22,6 @@ use crate::snapshot::Scope;
 use crate::snapshot::attribution::Around;
 use crate::time::{after, doubled};
 
-/// Who writes, in managedFields.
-const MANAGER: &str = "kubectl-sts";
 /// Kinds with a pod template: kind, group and version, plural.
 const WORKLOADS: [(&str, &str, &str); 6] = [
     ("Deployment", "apis/apps/v1", "deployments"),
@@ -159,7 +158,7 @@ pub async fn patch_volume(connection: &Connection, seen: &Value, mut change: Val
         change["metadata"][key] = seen["metadata"][key].clone();
     }
     let path = volume_path(seen["metadata"]["name"].as_str().unwrap_or_default());
-    let sent = format!("{path}?fieldManager={MANAGER}");
+    let sent = format!("{path}?fieldManager={FIELD_MANAGER}");
     match connection.write(Method::PATCH, &sent, PATCH, change.to_string().into_bytes()).await {
         Ok(_) => Ok(Changed::Done),
         Err(ReadError::NotFound { .. }) => Ok(Changed::Gone),
@@ -180,7 +179,8 @@ pub async fn create_claim(
     dry_run: bool,
 ) -> Result<Performed> {
     let dry = if dry_run { "&dryRun=All" } else { "" };
-    let path = format!("{}?fieldManager={MANAGER}{dry}", Kind::PersistentVolumeClaim.path(Some(namespace)));
+    let path =
+        format!("{}?fieldManager={FIELD_MANAGER}{dry}", Kind::PersistentVolumeClaim.path(Some(namespace)));
     send(connection, Method::POST, &path, "application/json", claim, "create").await
 }
 
@@ -209,7 +209,7 @@ pub async fn snapshot(
         "metadata": {"name": name, "namespace": namespace},
         "spec": {"volumeSnapshotClassName": class, "source": {"persistentVolumeClaimName": claim}}});
     let list = format!("/{SNAPSHOTS}/namespaces/{namespace}/volumesnapshots");
-    let path = format!("{list}?fieldManager={MANAGER}");
+    let path = format!("{list}?fieldManager={FIELD_MANAGER}");
     if let Performed::Conflict(message) =
         send(connection, Method::POST, &path, "application/json", &body, "create").await?
     {

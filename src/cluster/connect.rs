@@ -2,7 +2,7 @@
 //!
 //! kube 5.0.0 differs from kubectl in ways that hurt: it retries writes, runs exec plugins three times and cannot stop
 //! them, panics over a token with a line break, misreads `NO_PROXY`, fails on missing `KUBECONFIG` files, takes unknown
-//! users for anonymous, sends no User-Agent, drops warnings and waits for ever on a silent server. Each is put right in the
+//! users for anonymous, sends no User-Agent, drops warnings and waits without a limit on a silent server. Each is put right in the
 //! sub-module it concerns.
 
 mod certificates;

@@ -9,7 +9,7 @@ use crate::kinds::Kind;
 use crate::plan::{PatchKind, SetPatch};
 
 /// Who writes, in managedFields.
-const FIELD_MANAGER: &str = "kubectl-sts";
+pub(super) const FIELD_MANAGER: &str = "kubectl-sts";
 
 /// What became of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,26 +11,8 @@ use serde_json::{Value, json};
 use super::proxy::{Proxy, Then};
 use super::witness::Witness;
 use super::{get, mark, partition, pods, ready, settled};
+use crate::support::proxy::killed;
 use crate::support::{self, Namespace, PATIENCE};
-
-/// Runs through a proxy that stops at a write, and kills the program there. False if it ended by itself before.
-fn killed(ns: &Namespace, args: &[&str], write: usize, then: Then) -> bool {
-    let proxy = Proxy::of(ns, move |count| if count == write { then } else { Then::Pass });
-    let mut command = ns.sts_command(args);
-    command.args(["--server", &proxy.server]).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    ns.wait("the write, or the end", PATIENCE, || {
-        if proxy.has_stopped() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            return Ok(true);
-        }
-        child.try_wait().unwrap().map_or(Err("it runs".to_owned()), |status| {
-            assert!(status.success(), "{args:?} ends with {status}");
-            Ok(false)
-        })
-    })
-}
 
 /// Every write of a command, lost and muted, each on a namespace of its own: then the same command again ends well.
 fn at_every_write(

@@ -8,27 +8,9 @@ use serde_json::{Value, json};
 
 use super::data::Data;
 use super::live::{names, scale, set};
+use crate::support::proxy::killed;
 use crate::support::proxy::{Proxy, Then};
 use crate::support::{self, Namespace, PATIENCE, Run};
-
-/// Runs through a proxy that stops at a write, and kills the program there. False if it ended by itself before.
-fn killed(ns: &Namespace, args: &[&str], write: usize, then: Then) -> bool {
-    let proxy = Proxy::of(ns, move |count| if count == write { then } else { Then::Pass });
-    let mut command = ns.sts_command(args);
-    command.args(["--server", &proxy.server]).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    ns.wait("the write, or the end", PATIENCE, || {
-        if proxy.has_stopped() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            return Ok(true);
-        }
-        child.try_wait().unwrap().map_or(Err("it runs".to_owned()), |status| {
-            assert!(status.success(), "{args:?} ends with {status}");
-            Ok(false)
-        })
-    })
-}
 
 /// Each write lost and muted, a few at once, each in a namespace of its own.
 fn at_every_write(hint: &str, writes: usize, test: impl Fn(&Namespace, usize, Then) + Sync) {

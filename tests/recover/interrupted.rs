@@ -1,7 +1,6 @@
 //! Killed at every write, and with pods replaced under its hands.
 
 use std::io::{Read, Write};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,26 +8,8 @@ use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 
 use super::{set, trap, uids};
 use crate::canary::proxy::{Proxy, Then};
-use crate::support::{self, Namespace, PATIENCE};
-
-/// Runs through a proxy that stops at a write, and kills the program there. False if it ended by itself before.
-fn killed(ns: &Namespace, args: &[&str], write: usize, then: Then) -> bool {
-    let proxy = Proxy::of(ns, move |count| if count == write { then } else { Then::Pass });
-    let mut command = ns.sts_command(args);
-    command.args(["--server", &proxy.server]).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    ns.wait("the write, or the end", PATIENCE, || {
-        if proxy.has_stopped() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            return Ok(true);
-        }
-        child.try_wait().unwrap().map_or(Err("it runs".to_owned()), |status| {
-            assert!(status.success(), "{args:?} ends with {status}");
-            Ok(false)
-        })
-    })
-}
+use crate::support::proxy::killed;
+use crate::support::{self, PATIENCE};
 
 /// Each write of the command is lost or goes unanswered, and the program dies of it: run again, all is as it should be.
 fn converges(hint: &str, writes: usize, args: &[&str], back_by_hand: bool, spec: &str) {

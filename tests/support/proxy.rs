@@ -8,6 +8,7 @@ mod http;
 mod upstream;
 
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 pub use upstream::Upstream;
 
-use super::{Cluster, Namespace};
+use super::{Cluster, Namespace, PATIENCE};
 
 /// What happens to a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,6 +250,25 @@ impl Drop for Proxy {
         // Wakes the listener, which then sees that it is over.
         let _ = TcpStream::connect(self.server.trim_start_matches("http://"));
     }
+}
+
+/// Runs through a proxy that stops at a write, and kills the program there. False if it ended by itself before.
+pub fn killed(ns: &Namespace, args: &[&str], write: usize, then: Then) -> bool {
+    let proxy = Proxy::of(ns, move |count| if count == write { then } else { Then::Pass });
+    let mut command = ns.sts_command(args);
+    command.args(["--server", &proxy.server]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    ns.wait("the write, or the end", PATIENCE, || {
+        if proxy.has_stopped() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return Ok(true);
+        }
+        child.try_wait().unwrap().map_or(Err("it runs".to_owned()), |status| {
+            assert!(status.success(), "{args:?} ends with {status}");
+            Ok(false)
+        })
+    })
 }
 
 #[cfg(test)]
