@@ -5,19 +5,18 @@ mod effect;
 pub mod interrupt;
 mod journal;
 mod run;
-mod stuck;
 
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::plan::{Agreement, Goal, Refusal, Stop};
+use crate::rules::Stuck;
 use crate::snapshot::{Snapshot, Unseen};
 
 pub use cluster::Cluster;
 pub use interrupt::Acting;
 pub use journal::{Entry, EntryResult};
 use run::Run;
-pub use stuck::Stuck;
 
 /// How it ended.
 #[derive(Debug)]

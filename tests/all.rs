@@ -40,5 +40,6 @@ mod rules;
 mod schema;
 mod storage;
 mod terminal;
+mod truth;
 mod undo;
 mod watch;

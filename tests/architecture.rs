@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("snapshot", &["kinds"]),
     ("controller", &["kinds", "snapshot"]),
     ("rules", &["kinds", "snapshot", "controller"]),
-    ("plan", &["kinds", "snapshot", "controller"]),
+    ("plan", &["kinds", "snapshot", "controller", "rules"]),
     ("cluster", &["kinds", "snapshot", "plan"]),
     ("reconcile", &["kinds", "snapshot", "controller", "rules", "plan", "cluster"]),
     ("render", &["kinds", "snapshot", "controller", "rules", "plan"]),

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::kinds::Kind;
 use crate::paste::sts;
 use crate::plan::{Agreement, Aim, Undo, Written, aim, template};
+use crate::rules::stuck;
 use crate::snapshot::{CANARY, Snapshot};
 use crate::words;
 
@@ -86,6 +87,7 @@ async fn goal(live: &Live, name: &str, asked: Option<&str>) -> Result<Undo> {
     let data = revision["data"].take();
     current(live, name, |now| {
         let mut warnings = managed(now.set, Some(&set));
+        warnings.extend(stuck(now).map(|stuck| format!("{} is stuck now: {}", stuck.on, stuck.because())));
         if now.set.metadata.annotations.contains_key(CANARY) {
             warnings.push(format!(
                 "a canary is on: `{}` puts its partition back as well",

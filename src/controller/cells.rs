@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Action, Assume, Blocker, Purpose};
+use super::{Action, Assume, Blocker, Purpose, lacks_volume};
 use crate::kinds::{Pod, StatefulSet};
 use crate::snapshot::{Replica, ServerVersion, Snapshot};
 
@@ -129,7 +129,12 @@ impl Eye<'_> {
             Some(pod) if pod.status.phase == "Pending" && around.claim_ends => {
                 Step::Fail(Blocker::ClaimEnding)
             }
-            Some(pod) => self.blocker(pod).map_or(Step::Pass, Step::Hold),
+            Some(pod) => match self.blocker(pod) {
+                Some(blocker) if !self.set.is_parallel() => Step::Hold(blocker),
+                // The API server refuses the update, as the volumes of a pod cannot be changed.
+                _ if lacks_volume(self.set, pod) => Step::Fail(Blocker::VolumeMissing),
+                blocker => blocker.map_or(Step::Pass, Step::Hold),
+            },
             None if around.claim_is_stale => Step::Hold(Blocker::ClaimEnding),
             // `stateful_pod_control.go:CreateStatefulPod`: first the claims, then the pod.
             None if around.claim_ends => Step::Fail(Blocker::ClaimEnding),

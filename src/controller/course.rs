@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, Blocker, Next, Purpose, Rest, World};
-use crate::snapshot::{Snapshot, Unseen};
+use super::{Action, Blocker, Next, Purpose, Rest, World, would_get};
+use crate::snapshot::{Snapshot, Unseen, Verb};
 
 /// What is changed before the run.
 #[derive(Clone, Debug, Default)]
@@ -27,10 +27,36 @@ pub struct Assume {
     pub broken_pods: BTreeSet<i32>,
     /// Pods that never end once they are deleted.
     pub undying: BTreeSet<i32>,
+    /// Whether the API server refuses the controller to delete pods.
+    pub refuses_deletion: bool,
+    /// The revisions of which the API server refuses pods.
+    pub refused_revisions: Refusal,
+}
+
+/// The revisions of which no pod can be created.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Refusal {
+    /// None.
+    #[default]
+    None,
+    /// This one.
+    Of(String),
+    /// Whatever they are: a quota is used up, or a webhook does not answer.
+    All,
+}
+
+impl Refusal {
+    fn is_of(&self, revision: &str) -> bool {
+        match self {
+            Refusal::None => false,
+            Refusal::Of(refused) => refused == revision,
+            Refusal::All => true,
+        }
+    }
 }
 
 impl Assume {
-    /// Assumes that pods with a hard trouble keep it.
+    /// Assumes that pods with a hard trouble keep it, and that the API server keeps to what it refused.
     ///
     /// # Errors
     /// [`Unseen`] when pods could not be read.
@@ -40,7 +66,21 @@ impl Assume {
             let trouble = replica.pod.and_then(|pod| snapshot.trouble(pod));
             trouble.is_some_and(|trouble| trouble.why.is_hard())
         });
-        Ok(Assume { broken_pods: hard.map(|replica| replica.ordinal).collect(), ..Assume::default() })
+        let broken_pods = hard.map(|replica| replica.ordinal).collect();
+        let mut pods = snapshot.replicas()?.iter().chain(snapshot.condemned()?).filter_map(|it| it.pod);
+        // Where events cannot be read nothing is known to be refused.
+        let is_refused = |pod| snapshot.refused_for(Verb::Delete, pod).ok().flatten().is_some();
+        let refused_revisions = match snapshot.creation_refused().ok().flatten() {
+            None => Refusal::None,
+            Some((refused, _)) if refused.is_whatever_the_template() => Refusal::All,
+            Some((_, replica)) => Refusal::Of(would_get(snapshot, replica.ordinal).to_owned()),
+        };
+        Ok(Assume {
+            broken_pods,
+            refuses_deletion: pods.any(is_refused),
+            refused_revisions,
+            ..Assume::default()
+        })
     }
 }
 
@@ -67,6 +107,8 @@ pub enum End {
     At(Rest),
     /// A replica is waited for that is not going to do it.
     Blocked(i32, Blocker),
+    /// The API server refuses to create or delete the pod of this replica.
+    Refused(i32, Verb),
     /// The controller deletes and creates for ever: seen where a Parallel set has no `rollingUpdate` stanza and its
     /// template names a node, from 1.37 on.
     Endless,
@@ -120,13 +162,16 @@ pub(super) fn run(world: &mut World, change: &Change) -> Course {
     while moves.len() < limit {
         let end = match world.next() {
             Next::Act(actions) => {
-                let revisions: Vec<_> = actions
+                let revisions: Vec<(String, Option<String>)> = actions
                     .iter()
                     .map(|action| match action {
                         Action::Create(ordinal) => world.revisions_for(*ordinal),
                         Action::Delete(..) => Default::default(),
                     })
                     .collect();
+                if let Some(end) = refused(world, &actions, &revisions) {
+                    return Course { moves, end };
+                }
                 // The status of a sync counts what it saw at its start, not what it has just created.
                 world.settle();
                 for (action, (revision, or)) in actions.into_iter().zip(revisions) {
@@ -147,4 +192,15 @@ pub(super) fn run(world: &mut World, change: &Change) -> Course {
         }
     }
     Course { moves, end: End::Endless }
+}
+
+/// The first of these writes that the API server refuses.
+fn refused(world: &World, actions: &[Action], revisions: &[(String, Option<String>)]) -> Option<End> {
+    let assume = world.assumed();
+    actions.iter().zip(revisions).find_map(|(action, (revision, _))| match action {
+        Action::Create(ordinal) => {
+            assume.refused_revisions.is_of(revision).then_some(End::Refused(*ordinal, Verb::Create))
+        }
+        Action::Delete(ordinal, _) => assume.refuses_deletion.then_some(End::Refused(*ordinal, Verb::Delete)),
+    })
 }

@@ -7,10 +7,10 @@ mod course;
 mod next;
 mod world;
 
-use crate::kinds::{StatefulSet, Strategy};
-use crate::snapshot::{ServerVersion, Snapshot, Unseen};
+use crate::kinds::{Pod, StatefulSet, Strategy};
+use crate::snapshot::{ServerVersion, Snapshot, Unseen, parse_pod_name};
 
-pub use course::{Assume, Change, Course, End, Move, course, courses};
+pub use course::{Assume, Change, Course, End, Move, Refusal, course, courses};
 pub use next::{Action, Blocker, Next, Purpose, Rest, is_current, next};
 pub use world::World;
 
@@ -51,6 +51,27 @@ pub fn current_revision<'a>(snapshot: &Snapshot<'a>) -> &'a str {
     } else {
         &status.current_revision
     }
+}
+
+/// The claim templates of which the pod has no volume (`stateful_set_utils.go:storageMatches`): it was made before the
+/// StatefulSet was created again with more of them. Pods in hand-written files, which have no uid, seldom name their volumes.
+pub fn missing_volumes<'a>(set: &'a StatefulSet, pod: &Pod) -> Vec<&'a str> {
+    let Some((_, ordinal)) = parse_pod_name(&pod.metadata.name).filter(|_| !pod.metadata.uid.is_empty())
+    else {
+        return Vec::new();
+    };
+    let templates = set.spec.volume_claim_templates.iter().map(|template| template.metadata.name.as_str());
+    let is_mounted = |template: &&str| {
+        let mut volumes = pod.spec.volumes.iter().filter(|volume| volume.name == **template);
+        let claim = volumes.next_back().and_then(|volume| volume.persistent_volume_claim.as_ref());
+        claim.is_some_and(|claim| claim.claim_name == set.claim_name(template, ordinal))
+    };
+    templates.filter(|template| !is_mounted(template)).collect()
+}
+
+/// Whether there are such templates.
+pub fn lacks_volume(set: &StatefulSet, pod: &Pod) -> bool {
+    !missing_volumes(set, pod).is_empty()
 }
 
 /// The revision a pod with this ordinal would be made from if it were created now

@@ -58,6 +58,8 @@ pub enum Blocker {
     NameTaken,
     /// Get a claim of its own: the one of that name is being deleted, or belongs to an earlier pod and is about to be.
     ClaimEnding,
+    /// Get a volume of the claim templates that it was made without, which only its successor can.
+    VolumeMissing,
 }
 
 /// Why nothing more is done.

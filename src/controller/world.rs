@@ -101,6 +101,11 @@ impl World {
         self.assume = assume;
     }
 
+    /// What is assumed.
+    pub(super) fn assumed(&self) -> &Assume {
+        &self.assume
+    }
+
     /// Changes the set, and the controller has looked at it: nothing but what it then writes is of interest.
     pub fn change(&mut self, change: &Change) {
         let set = &mut self.observed.sets[0];

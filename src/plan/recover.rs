@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop};
 use crate::controller::{self, Blocker, Next, Rest, next, would_get};
-use crate::kinds::{Pod, Strategy};
+use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::paste::{kubectl, sts};
+use crate::rules::{Stuck, stuck};
 use crate::snapshot::{Replica, Snapshot, Trouble, Unseen};
 use crate::words;
 
@@ -42,7 +43,10 @@ impl Goal for Recover {
             }
             Next::Settled(_) => {
                 plan.then = format!("nothing is stuck: {name} is at rest");
-                return Ok(plan);
+                return self.unless_stuck(plan, now);
+            }
+            Next::Wait { on, because } if needs_volume(now, on, because)? => {
+                return self.with_volumes(plan, now);
             }
             Next::Wait { on, because } => (on, because),
         };
@@ -50,12 +54,7 @@ impl Goal for Recover {
         if trapped.is_empty() {
             return self.without_trap(plan, now, waited);
         }
-        if let Some(owner) = set.metadata.controller() {
-            plan.warnings.push(format!(
-                "{} {} manages this set and may undo what is done here",
-                owner.kind, owner.name
-            ));
-        }
+        plan.warnings.extend(owner(set));
         if set.strategy() == Strategy::RollingUpdate && set.rolling_update().is_none() {
             plan.steps.push(Step::Patch(stanza(now)));
         }
@@ -104,6 +103,61 @@ impl Goal for Recover {
 }
 
 impl Recover {
+    /// Every pod that lacks a volume of the claim templates is deleted in turn, the lowest first: the controller stops at
+    /// the first such pod, so that one above it would not be recreated.
+    fn with_volumes(self, mut plan: Plan, now: &Snapshot<'_>) -> Result<Plan, Stop> {
+        let set = now.set;
+        let lacking = now.replicas()?.iter().filter_map(|replica| Some((replica, replica.pod?)));
+        let lacking: Vec<(&Replica<'_>, &Pod)> =
+            lacking.filter(|(_, pod)| controller::lacks_volume(set, pod)).collect();
+        plan.warnings.extend(owner(set));
+        // One at a time: a Parallel set does not wait by itself.
+        let starting = now.replicas()?.iter().filter(|replica| set.is_parallel() && starts(now, replica));
+        let starting: Vec<String> = starting.map(|replica| replica.name.clone()).collect();
+        if !starting.is_empty() {
+            plan.steps.push(Step::Await { pods: starting, until: "to be available".to_owned() });
+        }
+        for (replica, pod) in &lacking {
+            if pod.metadata.is_terminating() {
+                ending(now, pod)?;
+            } else {
+                deletable(now, pod)?;
+                let grace = pod.spec.termination_grace_period_seconds.unwrap_or(30);
+                let volumes = words::list(&controller::missing_volumes(set, pod), 3);
+                plan.steps.push(Step::DeletePod {
+                    pod: replica.name.clone(),
+                    seen: pod.metadata.uid.clone(),
+                    evict: self.evict,
+                    note: format!(
+                        "it lacks volume {volumes} and is recreated with it on {} (grace period {grace}s)",
+                        short(now, target(now, replica.ordinal))
+                    ),
+                });
+            }
+            plan.steps
+                .push(Step::Await { pods: vec![replica.name.clone()], until: "to be available".to_owned() });
+        }
+        let ready = lacking.iter().filter(|(_, pod)| pod.is_ready()).count();
+        if ready > 0 {
+            plan.warnings.push(format!(
+                "{} of these pods {} ready now: each restarts, one after the other",
+                ready,
+                if ready == 1 { "is" } else { "are" }
+            ));
+        }
+        plan.then = format!("the controller continues with {}", set.metadata.name);
+        plan.stays = "existing PVCs, and every pod that has all volumes".to_owned();
+        Ok(plan)
+    }
+
+    /// The plan, unless something is wrong that no recovery helps against.
+    fn unless_stuck(self, plan: Plan, now: &Snapshot<'_>) -> Result<Plan, Stop> {
+        match stuck(now).filter(|stuck| self.first && !stuck.findings.is_empty()) {
+            Some(stuck) => Err(otherwise(now, &stuck)),
+            None => Ok(plan),
+        }
+    }
+
     /// The controller waits for a pod that is no trap: either it only needs time, or deleting it changes nothing.
     fn without_trap(
         self,
@@ -113,12 +167,19 @@ impl Recover {
     ) -> Result<Plan, Stop> {
         let set = now.set;
         let (name, namespace) = (&set.metadata.name, &set.metadata.namespace);
+        let known = if self.first { stuck(now) } else { None };
         let Some((replica, pod)) = now.replica(on)?.and_then(|replica| Some((replica, replica.pod?))) else {
-            return Err(refuse(
-                "name-taken",
-                format!("the name {} belongs to a pod of somebody else", set.pod_name(on)),
-                kubectl("describe pod").name(&set.pod_name(on)).namespace(namespace).after("see whose it is"),
-            ));
+            if because == Blocker::NameTaken {
+                let pod = set.pod_name(on);
+                return Err(refuse(
+                    "name-taken",
+                    format!("the name {pod} is taken by a pod that does not belong to {name}"),
+                    kubectl("describe pod").name(&pod).namespace(namespace).after("see whose it is"),
+                ));
+            }
+            let until = format!("the earlier PVC of {} to be deleted", set.pod_name(on));
+            plan.steps.push(Step::Await { pods: vec![set.pod_name(on)], until });
+            return self.waiting(plan, now, Some(&set.pod_name(on)));
         };
         if because == Blocker::Terminating {
             ending(now, pod)?;
@@ -147,13 +208,20 @@ impl Recover {
             return Err(refuse(
                 "merely-slow",
                 format!(
-                    "{} runs on the revision from before the update, and may become ready yet",
+                    "{} runs on the revision from before the update, and may still become ready",
                     replica.name
                 ),
                 sts("doctor").name(name).namespace(namespace).after("see why it is not"),
             ));
         }
-        if let (Blocker::NotReady, Some(trouble), true) = (because, hard, self.first) {
+        let fault = known.filter(|stuck| !stuck.findings.is_empty());
+        if let Some(stuck) = fault.as_ref().filter(|stuck| {
+            // Another pod, a PVC, a node, or a refusal of the API server is at fault.
+            stuck.on != replica.name || because != Blocker::NotReady || hard.is_none()
+        }) {
+            return Err(otherwise(now, stuck));
+        }
+        if let (Some(trouble), true) = (hard, fault.is_some()) {
             let state = format!("{} is stuck ({})", replica.name, trouble.why.word());
             let would_get = would_get(now, on);
             let condemned = now.condemned()?.iter().any(|replica| replica.ordinal == on);
@@ -210,12 +278,58 @@ impl Recover {
             return Ok(plan);
         }
         let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
-        let because = match pod {
-            Some(pod) => format!("{pod} is not stuck, it only needs more time"),
-            None => format!("{name} is not stuck, the controller is at work"),
+        let because = match (stuck(now), pod) {
+            (Some(stuck), _) if !stuck.findings.is_empty() => return Err(otherwise(now, &stuck)),
+            (Some(late), _) => late.because(),
+            (None, Some(pod)) => format!("{pod} is not stuck, it only needs more time"),
+            (None, None) => format!("{name} is not stuck, the controller is at work"),
         };
         Err(refuse("merely-slow", because, sts("watch").name(name).namespace(namespace).after("follow it")))
     }
+}
+
+/// Whether the controller waits for a pod that comes up only as one with more volumes: it is held to be in order, or it is
+/// stuck for want of them.
+fn needs_volume(now: &Snapshot<'_>, on: i32, because: Blocker) -> Result<bool, Unseen> {
+    let pod = now.replica(on)?.and_then(|replica| replica.pod);
+    let hard = |pod| now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard());
+    Ok(pod.is_some_and(|pod| {
+        controller::lacks_volume(now.set, pod)
+            && match because {
+                Blocker::VolumeMissing => true,
+                Blocker::NotReady => hard(pod),
+                Blocker::Terminating
+                | Blocker::NotYetAvailable
+                | Blocker::NameTaken
+                | Blocker::ClaimEnding => false,
+            }
+    }))
+}
+
+/// Whether a pod that has all volumes is not available, and may become it.
+fn starts(now: &Snapshot<'_>, replica: &Replica<'_>) -> bool {
+    replica.pod.is_some_and(|pod| {
+        !controller::lacks_volume(now.set, pod)
+            && !pod.is_available(now.set.spec.min_ready_seconds, now.taken_at)
+            && !now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard())
+    })
+}
+
+/// It is stuck, and not on pods that have to be deleted: the finding, and what helps against it.
+fn otherwise(now: &Snapshot<'_>, stuck: &Stuck) -> Stop {
+    let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
+    let hint = match stuck.findings.first().and_then(|finding| finding.remedy.first()) {
+        Some(command) => command.after("instead"),
+        None => sts("doctor").name(name).namespace(namespace).after("see all of it"),
+    };
+    refuse("other-cause", format!("{name} is stuck, but not on an old pod: {}", stuck.because()), hint)
+}
+
+/// Says who may change the set back.
+fn owner(set: &StatefulSet) -> Option<String> {
+    set.metadata
+        .controller()
+        .map(|owner| format!("{} {} manages this set and may undo what is done here", owner.kind, owner.name))
 }
 
 /// The `rollingUpdate` stanza where there is none, without which a pod may come back on the old revision. It is no part of

@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use super::recover::{leaving, refuse};
 use super::{Goal, PatchKind, Plan, Recover, SetPatch, Step, Stop};
-use crate::controller::{Next, Rest, current_revision, next, would_get};
+use crate::controller::{Action, Blocker, Next, Rest, current_revision, next, would_get};
 use crate::kinds::{ControllerRevision, Strategy};
 use crate::paste::{Command, kubectl, sts};
-use crate::snapshot::{Replica, Snapshot, Unseen};
-use crate::words;
+use crate::rules::stuck;
+use crate::snapshot::{Refused, Replica, Snapshot, Unseen, Verb};
+use crate::{text, words};
 
 /// The set has the template of a revision, and has come to rest on it.
 #[derive(Clone, Debug)]
@@ -43,6 +44,7 @@ impl Goal for Undo {
             plan.steps.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
             return Ok(plan);
         }
+        storage(now)?;
         if set.status.update_revision == self.target {
             self.rest(now, &mut plan)?;
             if !plan.steps.is_empty() {
@@ -116,6 +118,7 @@ impl Undo {
                 set.pod_name(set.boundary()),
             )
         };
+        plan.warnings.extend(refused(now)?);
         let settled = match next(now)? {
             Next::Settled(Rest::Unobserved) => false,
             Next::Settled(_) => true,
@@ -160,6 +163,56 @@ impl Undo {
         };
         Ok(())
     }
+}
+
+/// How much of a refusal is quoted, in characters.
+const QUOTE: usize = 300;
+
+/// Nothing is rolled back while a pod lacks a volume, as the controller stops there.
+fn storage(now: &Snapshot<'_>) -> Result<(), Stop> {
+    let Next::Wait { on, because: Blocker::VolumeMissing } = next(now)? else { return Ok(()) };
+    let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
+    let pod = now.set.pod_name(on);
+    let known = stuck(now).map_or_else(|| format!("{pod} lacks a volume"), |stuck| stuck.because());
+    Err(refuse(
+        "pod-lacks-volume",
+        format!("the controller cannot roll anything back: {known}"),
+        sts("recover").name(name).namespace(namespace).after("first"),
+    ))
+}
+
+/// Says what the API server refused the controller, where the rest of the plan needs the same.
+fn refused(now: &Snapshot<'_>) -> Result<Vec<String>, Unseen> {
+    let mut warnings = Vec::new();
+    let ago = |refused: &Refused<'_>| {
+        let ago = now.since(refused.at).map(|ago| format!("{} ago ", words::age(ago)));
+        ago.unwrap_or_default()
+    };
+    let pods = now.replicas()?.iter().chain(now.condemned()?).filter_map(|replica| replica.pod);
+    let mut deletions = pods.filter_map(|pod| {
+        let refused = now.refused_for(Verb::Delete, pod).ok().flatten()?;
+        Some((pod, refused))
+    });
+    if let Some((pod, refused)) = deletions.next() {
+        let deletes = |action: &Action| matches!(action, Action::Delete(..));
+        let outcome = match next(now)? {
+            Next::Act(actions) if actions.iter().any(deletes) => {
+                "the rollback stops there until that is lifted"
+            }
+            _ => "this rollback needs no deletion",
+        };
+        let said = text::one_line(refused.said, QUOTE);
+        let (ago, name) = (ago(&refused), &pod.metadata.name);
+        warnings.push(format!("the API server refused {ago}to delete {name}: {said}; {outcome}"));
+    }
+    if let Some((refused, replica)) = now.creation_refused().ok().flatten() {
+        let said = text::one_line(refused.said, QUOTE);
+        let (ago, name) = (ago(&refused), &replica.name);
+        warnings.push(format!(
+            "the API server refused {ago}to create {name}, and may refuse it for pods that have to be recreated: {said}"
+        ));
+    }
+    Ok(warnings)
 }
 
 /// Says of pods that have to be replaced that they would not go.

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use super::effect::{describe, drift, has_effect, is_another, object, version};
 use super::journal::{Replacement, check_replacements};
-use super::stuck::stuck;
-use super::{Acting, Cluster, Entry, EntryResult, Limits, Outcome, Stuck, Witness};
+use super::{Acting, Cluster, Entry, EntryResult, Limits, Outcome, Witness};
 use crate::cluster::Performed;
 use crate::error::Error;
 use crate::plan::{Agreement, Goal, Refusal, Step, plan_in_full};
+use crate::rules::{Stuck, stuck};
 use crate::time::{after, doubled};
 use crate::words;
 
@@ -137,16 +137,14 @@ impl<'r, C: Cluster> Run<'r, C> {
             witness.look(snapshot);
             let elsewhere = check_replacements(snapshot, replacements, journal);
             let plan = goal.plan(snapshot);
+            let rests = plan.as_ref().is_ok_and(|plan| plan.steps.is_empty());
+            let settles = rests && !limits.endless && snapshot.unsteady().is_some();
             let waits =
                 plan.as_ref().is_ok_and(|plan| matches!(plan.steps.first(), Some(Step::Await { .. })));
-            let stuck = if waits && !limits.endless && !snapshot.set.metadata.is_terminating() {
-                stuck(snapshot)
-            } else {
-                None
-            };
-            Some((elsewhere, plan, stuck))
+            let stuck = if (waits || rests) && !limits.endless { stuck(snapshot) } else { None };
+            Some((elsewhere, plan, stuck, settles))
         });
-        let Some((elsewhere, plan, stuck)) = look else { return Decision::End(Outcome::Gone) };
+        let Some((elsewhere, plan, stuck, settles)) = look else { return Decision::End(Outcome::Gone) };
         let plan = match plan {
             Ok(plan) => plan,
             Err(stop) => return Decision::End(stop.into()),
@@ -155,6 +153,10 @@ impl<'r, C: Cluster> Run<'r, C> {
             return Decision::End(Outcome::Drifted(what));
         }
         match plan.steps.into_iter().next() {
+            // What is ready now was, or will be, not ready in another moment.
+            None if settles || stuck.as_ref().is_some_and(|stuck| !stuck.findings.is_empty()) => {
+                self.waiting(stuck)
+            }
             None => self.reached(),
             Some(Step::Await { .. }) => self.waiting(stuck),
             Some(write @ (Step::Patch(_) | Step::DeletePod { .. })) => {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Value, json};
 
 use crate::controller::{self, End, Move, Rest};
-use crate::snapshot::{Snapshot, parse_pod_name};
+use crate::snapshot::{Snapshot, Verb, parse_pod_name};
 
 /// How many groups of pods are told one by one.
 const MOST: usize = 6;
@@ -58,6 +58,9 @@ impl Course {
             End::At(Rest::Deleting) => ("deleting", None),
             End::At(Rest::Done | Rest::Unobserved | Rest::UnknownStrategy) => ("settled", None),
             End::Blocked(ordinal, _) => ("blocked", Some(set.pod_name(ordinal))),
+            End::Refused(ordinal, Verb::Create) => ("creation-refused", Some(set.pod_name(ordinal))),
+            End::Refused(ordinal, Verb::Delete) => ("deletion-refused", Some(set.pod_name(ordinal))),
+            End::Refused(ordinal, Verb::Update) => ("update-refused", Some(set.pod_name(ordinal))),
             End::Endless => ("endless", None),
         };
         Course { moves: moves.collect(), end, waits_for }
@@ -99,6 +102,9 @@ impl Course {
             parts.push(format!("{more} more"));
         }
         parts.push(match (self.end, &self.waits_for) {
+            ("creation-refused", Some(pod)) => format!("then the API server refuses to create {pod}"),
+            ("deletion-refused", Some(pod)) => format!("then the API server refuses to delete {pod}"),
+            ("update-refused", Some(pod)) => format!("then the API server refuses to update {pod}"),
             (_, Some(pod)) => format!("then it waits for {pod}"),
             ("partition", _) => "then it rests at the partition".to_owned(),
             ("on-delete", _) => "then the old pods wait to be deleted by you".to_owned(),

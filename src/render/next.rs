@@ -1,8 +1,34 @@
 //! What the controller does next, in words.
 
 use crate::controller::{Action, Blocker, Next, Purpose, Rest};
-use crate::snapshot::{Replica, Snapshot};
+use crate::rules::Stuck;
+use crate::snapshot::{Replica, Snapshot, lost, pod_state};
 use crate::words;
+
+/// What the controller does next, and what it is stuck on: a sentence for one StatefulSet's screen.
+pub fn outlook(snapshot: &Snapshot<'_>, next: &Next, stuck: Option<&Stuck>) -> String {
+    let plain = sentence(snapshot, next);
+    let Some(finding) = stuck.and_then(|stuck| stuck.findings.first()) else {
+        return plain;
+    };
+    let why = format!("stuck: {} ({})", finding.what, finding.rule.code);
+    match next {
+        Next::Wait { .. } => format!("{plain}; {why}"),
+        Next::Act(_) | Next::Settled(_) => why,
+    }
+}
+
+/// The same in a few words, for one line of many.
+pub fn short_outlook(snapshot: &Snapshot<'_>, next: &Next, stuck: Option<&Stuck>) -> String {
+    let finding = stuck.and_then(|stuck| Some((&stuck.on, stuck.findings.first()?)));
+    match (next, finding) {
+        (Next::Wait { on, .. }, Some((pod, _))) if *pod == snapshot.set.pod_name(*on) => {
+            brief(snapshot, next)
+        }
+        (_, Some((pod, finding))) => format!("stuck on {pod} ({})", finding.rule.name),
+        (_, None) => brief(snapshot, next),
+    }
+}
 
 /// A sentence for one set's screen.
 pub fn sentence(snapshot: &Snapshot<'_>, next: &Next) -> String {
@@ -25,7 +51,10 @@ pub fn sentence(snapshot: &Snapshot<'_>, next: &Next) -> String {
                     )
                 }
                 Blocker::NameTaken => format!("waits for the name {name}, which a pod of somebody else has"),
-                Blocker::ClaimEnding => format!("waits for an earlier claim of {name} to be gone"),
+                Blocker::ClaimEnding => format!("waits for an earlier PVC of {name} to be gone"),
+                Blocker::VolumeMissing => {
+                    format!("cannot continue: {name} lacks a volume, and has to be deleted to get it")
+                }
             }
         }
         Next::Settled(Rest::Done) if set.replicas() == 0 => "nothing: the set is scaled to 0".to_owned(),
@@ -66,8 +95,8 @@ pub fn brief(snapshot: &Snapshot<'_>, next: &Next) -> String {
         }
         Next::Settled(Rest::Done) => "–".to_owned(),
         Next::Settled(Rest::Partition) => {
-            let baking = snapshot.baking().map(|good| format!(", baking {}", words::age(good)));
-            format!("rests at partition {}{}", snapshot.set.partition(), baking.unwrap_or_default())
+            let baking = baking(snapshot).map_or(String::new(), |good| format!(", baking {good}"));
+            format!("rests at partition {}{baking}", snapshot.set.partition())
         }
         Next::Settled(Rest::OnDelete) if stale(snapshot).is_empty() => "waits for pods to end".to_owned(),
         Next::Settled(Rest::OnDelete) => {
@@ -77,6 +106,11 @@ pub fn brief(snapshot: &Snapshot<'_>, next: &Next) -> String {
         Next::Settled(Rest::Unobserved) => "not looked at yet".to_owned(),
         Next::Settled(Rest::UnknownStrategy) => "unknown strategy".to_owned(),
     }
+}
+
+/// For how long the pods of a canary have been good, where that is a second or more.
+pub fn baking(snapshot: &Snapshot<'_>) -> Option<String> {
+    snapshot.baking().filter(|good| good.as_secs() > 0).map(words::age)
 }
 
 fn acts(snapshot: &Snapshot<'_>, actions: &[Action]) -> String {
@@ -112,12 +146,30 @@ fn acts(snapshot: &Snapshot<'_>, actions: &[Action]) -> String {
     words::list(&parts, usize::MAX)
 }
 
+/// What keeps a replica, in a word: the kubelet's own where it has one.
 fn state(snapshot: &Snapshot<'_>, replica: &Replica<'_>) -> Option<String> {
     let pod = replica.pod?;
+    if lost(snapshot, snapshot.nodes().unwrap_or_default(), pod).is_some() {
+        return Some(format!("node {} does not respond", pod.spec.node_name));
+    }
     if pod.metadata.is_terminating() {
         return Some("Terminating".to_owned());
     }
-    Some(snapshot.trouble(pod)?.why.word().to_owned())
+    let trouble = snapshot.trouble(pod)?;
+    if trouble.why.is_hard() {
+        return Some(trouble.why.word().to_owned());
+    }
+    let is_unbound = |name: &String| {
+        pod.spec.node_name.is_empty()
+            && snapshot.claim(name).ok().flatten().is_some_and(|claim| !claim.is_bound())
+    };
+    Some(match pod.claim_names().find(is_unbound) {
+        Some(name) => format!("PVC {name} is not bound"),
+        None => match pod_state(pod) {
+            state if state == "Running" => trouble.why.word().to_owned(),
+            state => state,
+        },
+    })
 }
 
 fn stale(snapshot: &Snapshot<'_>) -> Vec<String> {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::Glyph;
 use crate::controller::{Action, Next, next};
-use crate::kinds::Strategy;
-use crate::snapshot::{Snapshot, pod_state};
+use crate::kinds::{Pod, Strategy};
+use crate::snapshot::{Snapshot, lost, pod_state};
 use crate::words;
 
 /// Something that happened.
@@ -298,6 +298,9 @@ impl Progress {
                 if waited { Glyph::Bad } else { Glyph::Warning },
                 format!("{} for {age}{restarts}", trouble.why.word()),
             ),
+            _ if replica.is_some_and(|pod| is_lost(snapshot, pod)) => {
+                (Glyph::Warning, format!("node does not respond, {age}{restarts}"))
+            }
             _ if pod.state == "Running" => (Glyph::Moving, format!("starting {age}{restarts}")),
             _ => (Glyph::Moving, format!("{} {age}{restarts}", pod.state)),
         }
@@ -352,6 +355,10 @@ fn seen(snapshot: &Snapshot<'_>) -> BTreeMap<i32, Seen> {
             Some((replica.ordinal, seen))
         })
         .collect()
+}
+
+fn is_lost(snapshot: &Snapshot<'_>, pod: &Pod) -> bool {
+    lost(snapshot, snapshot.nodes().unwrap_or_default(), pod).is_some()
 }
 
 /// Whether a state is worth a line: the ordinary steps of a start are not.

@@ -9,6 +9,7 @@ pub const RULE: Rule = Rule {
     code: "STS201",
     name: "claim-class-missing",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/claim-class-missing.md"),
     check,
 };

@@ -9,6 +9,7 @@ pub const RULE: Rule = Rule {
     code: "STS207",
     name: "claim-lost",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/claim-lost.md"),
     check,
 };

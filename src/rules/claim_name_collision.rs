@@ -10,6 +10,7 @@ pub const RULE: Rule = Rule {
     code: "STS214",
     name: "claim-name-collision",
     severity: Severity::Error,
+    stuck_from: None,
     page: include_str!("../../docs/rules/claim-name-collision.md"),
     check,
 };

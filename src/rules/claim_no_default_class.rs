@@ -7,6 +7,7 @@ pub const RULE: Rule = Rule {
     code: "STS202",
     name: "claim-no-default-class",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/claim-no-default-class.md"),
     check,
 };

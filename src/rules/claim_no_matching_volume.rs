@@ -10,6 +10,7 @@ pub const RULE: Rule = Rule {
     code: "STS203",
     name: "claim-no-matching-volume",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/claim-no-matching-volume.md"),
     check,
 };

@@ -13,6 +13,7 @@ pub const RULE: Rule = Rule {
     code: "STS204",
     name: "claim-provisioning-failed",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/claim-provisioning-failed.md"),
     check,
 };

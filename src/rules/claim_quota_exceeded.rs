@@ -10,6 +10,7 @@ pub const RULE: Rule = Rule {
     code: "STS209",
     name: "claim-quota-exceeded",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/claim-quota-exceeded.md"),
     check,
 };

@@ -12,6 +12,7 @@ pub const RULE: Rule = Rule {
     code: "STS215",
     name: "claim-resize-failed",
     severity: Severity::Warning,
+    stuck_from: None,
     page: include_str!("../../docs/rules/claim-resize-failed.md"),
     check,
 };

@@ -10,6 +10,7 @@ pub const RULE: Rule = Rule {
     code: "STS208",
     name: "claim-terminating",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/claim-terminating.md"),
     check,
 };

@@ -11,6 +11,7 @@ pub const RULE: Rule = Rule {
     code: "STS205",
     name: "claim-waiting-for-consumer",
     severity: Severity::Note,
+    stuck_from: None,
     page: include_str!("../../docs/rules/claim-waiting-for-consumer.md"),
     check,
 };
@@ -78,6 +79,7 @@ fn blocker(snapshot: &Snapshot<'_>, used: &Used<'_>) -> Result<Option<String>, U
                 Blocker::NotYetAvailable => "is available",
                 Blocker::NameTaken => "can be created, whose name another pod has",
                 Blocker::ClaimEnding => "can be created, whose earlier claim is not gone",
+                Blocker::VolumeMissing => "is recreated with the volume that it lacks",
             };
             Some(format!("{pod} is not created before {on} {yet}"))
         }

@@ -13,6 +13,7 @@ pub const RULE: Rule = Rule {
     code: "STS206",
     name: "claim-zone-mismatch",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/claim-zone-mismatch.md"),
     check,
 };

@@ -8,6 +8,7 @@ pub const RULE: Rule = Rule {
     code: "STS406",
     name: "config-missing",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/config-missing.md"),
     check,
 };

@@ -11,6 +11,7 @@ pub const RULE: Rule = Rule {
     code: "STS402",
     name: "crash-loop",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/crash-loop.md"),
     check,
 };

@@ -11,6 +11,7 @@ pub const RULE: Rule = Rule {
     code: "STS413",
     name: "evicted-repeatedly",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/evicted-repeatedly.md"),
     check,
 };

@@ -9,6 +9,7 @@ pub const RULE: Rule = Rule {
     code: "STS401",
     name: "image-pull",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/image-pull.md"),
     check,
 };

@@ -7,6 +7,7 @@ pub const RULE: Rule = Rule {
     code: "STS403",
     name: "init-failing",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/init-failing.md"),
     check,
 };

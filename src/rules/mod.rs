@@ -7,6 +7,7 @@ mod pods;
 mod prelude;
 mod refusals;
 mod services;
+mod stuck;
 
 mod claim_class_missing;
 mod claim_lost;
@@ -32,7 +33,9 @@ mod parallel_not_ordered;
 mod partition_above_replicas;
 mod partition_left_behind;
 mod pod_creation_failed;
+mod pod_deletion_refused;
 mod pod_name_taken;
+mod pod_update_refused;
 mod replica_without_endpoint;
 mod retention_gap;
 mod rollback_trap;
@@ -53,6 +56,7 @@ use crate::paste::Command;
 use crate::snapshot::{Snapshot, Unseen};
 
 pub use diagnose::{Diagnosis, Filter, Skipped, diagnose, of_set, skipped};
+pub use stuck::{Stuck, stuck, stuck_by};
 
 /// Every rule, by code.
 pub const RULES: &[&Rule] = &[
@@ -82,6 +86,8 @@ pub const RULES: &[&Rule] = &[
     &partition_above_replicas::RULE,
     &scale_down_deadlock::RULE,
     &parallel_not_ordered::RULE,
+    &pod_deletion_refused::RULE,
+    &pod_update_refused::RULE,
     &image_pull::RULE,
     &crash_loop::RULE,
     &init_failing::RULE,
@@ -127,6 +133,9 @@ pub struct Rule {
     pub name: &'static str,
     /// How bad its findings are at most.
     pub severity: Severity,
+    /// From which severity on a finding says that its replica, if the controller waits for it, will not come by itself;
+    /// `None` where that does not follow.
+    pub stuck_from: Option<Severity>,
     /// What `explain` prints; its examples are tests.
     pub page: &'static str,
     /// Looks for it. An [`Unseen`] skips the rule, by name.

@@ -10,6 +10,7 @@ pub const RULE: Rule = Rule {
     code: "STS404",
     name: "never-ready",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Warning),
     page: include_str!("../../docs/rules/never-ready.md"),
     check,
 };

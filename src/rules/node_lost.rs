@@ -10,6 +10,7 @@ pub const RULE: Rule = Rule {
     code: "STS409",
     name: "node-lost",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/node-lost.md"),
     check,
 };

@@ -8,6 +8,7 @@ pub const RULE: Rule = Rule {
     code: "STS210",
     name: "orphaned-claims",
     severity: Severity::Warning,
+    stuck_from: None,
     page: include_str!("../../docs/rules/orphaned-claims.md"),
     check,
 };

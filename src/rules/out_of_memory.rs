@@ -12,6 +12,7 @@ pub const RULE: Rule = Rule {
     code: "STS407",
     name: "out-of-memory",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/out-of-memory.md"),
     check,
 };

@@ -6,6 +6,7 @@ pub const RULE: Rule = Rule {
     code: "STS307",
     name: "parallel-not-ordered",
     severity: Severity::Note,
+    stuck_from: None,
     page: include_str!("../../docs/rules/parallel-not-ordered.md"),
     check,
 };

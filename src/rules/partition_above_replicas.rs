@@ -8,6 +8,7 @@ pub const RULE: Rule = Rule {
     code: "STS304",
     name: "partition-above-replicas",
     severity: Severity::Warning,
+    stuck_from: None,
     page: include_str!("../../docs/rules/partition-above-replicas.md"),
     check,
 };

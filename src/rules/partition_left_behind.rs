@@ -9,6 +9,7 @@ pub const RULE: Rule = Rule {
     code: "STS303",
     name: "partition-left-behind",
     severity: Severity::Warning,
+    stuck_from: None,
     page: include_str!("../../docs/rules/partition-left-behind.md"),
     check,
 };

@@ -4,43 +4,25 @@ use jiff::SignedDuration;
 
 use super::pods::clipped;
 use super::prelude::*;
-use crate::snapshot::Replica;
 
 pub const RULE: Rule = Rule {
     code: "STS411",
     name: "pod-creation-failed",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/pod-creation-failed.md"),
     check,
 };
 
-/// How long an event is kept (`--event-ttl` of the API server), with some slack. A failure whose pod is still not there has
-/// not been followed by a success; between two tries lie up to 17 minutes.
-const KEPT: SignedDuration = SignedDuration::from_mins(65);
 /// A new set has its first pod within seconds.
 const NEW: SignedDuration = SignedDuration::from_mins(2);
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
-    let set = snapshot.set;
-    let replicas = snapshot.replicas()?;
-    let missing = |replica: &&Replica<'_>| replica.pod.is_none() && replica.squatter.is_none();
-    let Some(first) = replicas.iter().find(missing).filter(|_| !set.metadata.is_terminating()) else {
-        return Ok(Vec::new());
+    let Some((failed, replica)) = snapshot.creation_refused()? else {
+        return Ok(ignored(snapshot).into_iter().collect());
     };
-    let pods = replicas.iter().chain(snapshot.condemned()?).filter_map(|replica| replica.pod);
-    let succeeded = pods.filter_map(|pod| pod.metadata.creation_timestamp).max();
-    let events = snapshot.events_about(set)?;
-    let failed = events.iter().rev().find(|event| {
-        let recent = snapshot.since(event.last_seen()).is_none_or(|ago| ago < KEPT);
-        let unanswered = succeeded.zip(event.last_seen()).is_none_or(|(made, failed)| failed > made);
-        event.reason == "FailedCreate" && recent && unanswered
-    });
-    let Some(failed) = failed else { return Ok(ignored(snapshot).into_iter().collect()) };
-    // `create Pod db-1 in StatefulSet db failed error: …`, capitalised since 1.35.
-    let named = |replica: &&Replica<'_>| failed.message.split_whitespace().any(|word| word == replica.name);
-    let replica = replicas.iter().filter(missing).find(named).unwrap_or(first);
-    let said = failed.message.split_once("error: ").map_or(failed.message.as_str(), |(_, said)| said);
-    let ago = snapshot.since(failed.last_seen()).map(|ago| format!(", {} ago", words::age(ago)));
+    let said = failed.said;
+    let ago = snapshot.since(failed.at).map(|ago| format!(", {} ago", words::age(ago)));
     Ok(vec![
         RULE.about(Kind::Pod, &replica.name, format!("{} cannot be created", replica.name))
             .because(format!("the API server said{}: {}", ago.unwrap_or_default(), clipped(said)))
@@ -76,8 +58,8 @@ fn ignored(snapshot: &Snapshot<'_>) -> Option<Finding> {
     })
 }
 
-/// Where to look for what refuses the pod.
-fn look(snapshot: &Snapshot<'_>, said: &str) -> Command {
+/// Where to look for what refuses a request.
+pub(super) fn look(snapshot: &Snapshot<'_>, said: &str) -> Command {
     let at = home(snapshot);
     if said.contains("exceeded quota") || said.contains("failed quota") {
         kubectl("describe resourcequotas").namespace(at)
@@ -85,6 +67,8 @@ fn look(snapshot: &Snapshot<'_>, said: &str) -> Command {
         kubectl("describe limitranges").namespace(at)
     } else if said.contains("violates PodSecurity") {
         kubectl("get namespace").name(at).with("--show-labels")
+    } else if let Some(binding) = binding(said) {
+        kubectl("get validatingadmissionpolicybinding").name(binding).with("-o yaml")
     } else if said.contains("admission webhook") || said.contains("failed calling webhook") {
         kubectl("get validatingwebhookconfigurations,mutatingwebhookconfigurations")
     } else if said.contains("serviceaccount") {
@@ -92,4 +76,12 @@ fn look(snapshot: &Snapshot<'_>, said: &str) -> Command {
     } else {
         kubectl("describe statefulset").name(&snapshot.set.metadata.name).namespace(at)
     }
+}
+
+/// The binding of the policy that refuses: `ValidatingAdmissionPolicy 'freeze' with binding 'all' denied request: …`
+/// (`admission/plugin/policy/validating/dispatcher.go`).
+fn binding(said: &str) -> Option<&str> {
+    let (_, rest) = said.split_once("ValidatingAdmissionPolicy '")?;
+    let (_, rest) = rest.split_once("' with binding '")?;
+    rest.split_once('\'').map(|(binding, _)| binding)
 }

@@ -8,6 +8,7 @@ pub const RULE: Rule = Rule {
     code: "STS410",
     name: "pod-name-taken",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/pod-name-taken.md"),
     check,
 };

@@ -10,6 +10,7 @@ pub const RULE: Rule = Rule {
     code: "STS106",
     name: "replica-without-endpoint",
     severity: Severity::Error,
+    stuck_from: None,
     page: include_str!("../../docs/rules/replica-without-endpoint.md"),
     check,
 };

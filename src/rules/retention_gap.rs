@@ -8,6 +8,7 @@ pub const RULE: Rule = Rule {
     code: "STS213",
     name: "retention-gap",
     severity: Severity::Note,
+    stuck_from: None,
     page: include_str!("../../docs/rules/retention-gap.md"),
     check,
 };

@@ -8,6 +8,7 @@ pub const RULE: Rule = Rule {
     code: "STS301",
     name: "rollback-trap",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Warning),
     page: include_str!("../../docs/rules/rollback-trap.md"),
     check,
 };

@@ -10,6 +10,7 @@ pub const RULE: Rule = Rule {
     code: "STS302",
     name: "rollout-blocked",
     severity: Severity::Warning,
+    stuck_from: None,
     page: include_str!("../../docs/rules/rollout-blocked.md"),
     check,
 };

@@ -8,6 +8,7 @@ pub const RULE: Rule = Rule {
     code: "STS305",
     name: "scale-down-deadlock",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/scale-down-deadlock.md"),
     check,
 };

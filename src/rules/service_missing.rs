@@ -7,6 +7,7 @@ pub const RULE: Rule = Rule {
     code: "STS101",
     name: "service-missing",
     severity: Severity::Error,
+    stuck_from: None,
     page: include_str!("../../docs/rules/service-missing.md"),
     check,
 };

@@ -6,6 +6,7 @@ pub const RULE: Rule = Rule {
     code: "STS104",
     name: "service-name-empty",
     severity: Severity::Note,
+    stuck_from: None,
     page: include_str!("../../docs/rules/service-name-empty.md"),
     check,
 };

@@ -10,6 +10,7 @@ pub const RULE: Rule = Rule {
     code: "STS102",
     name: "service-not-headless",
     severity: Severity::Error,
+    stuck_from: None,
     page: include_str!("../../docs/rules/service-not-headless.md"),
     check,
 };

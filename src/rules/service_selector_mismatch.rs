@@ -9,6 +9,7 @@ pub const RULE: Rule = Rule {
     code: "STS103",
     name: "service-selector-mismatch",
     severity: Severity::Error,
+    stuck_from: None,
     page: include_str!("../../docs/rules/service-selector-mismatch.md"),
     check,
 };

@@ -8,6 +8,7 @@ pub const RULE: Rule = Rule {
     code: "STS412",
     name: "stale-claim-wait",
     severity: Severity::Warning,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/stale-claim-wait.md"),
     check,
 };

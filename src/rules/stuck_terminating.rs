@@ -10,6 +10,7 @@ pub const RULE: Rule = Rule {
     code: "STS408",
     name: "stuck-terminating",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/stuck-terminating.md"),
     check,
 };

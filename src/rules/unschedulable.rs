@@ -10,6 +10,7 @@ pub const RULE: Rule = Rule {
     code: "STS405",
     name: "unschedulable",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/unschedulable.md"),
     check,
 };

@@ -9,6 +9,7 @@ pub const RULE: Rule = Rule {
     code: "STS212",
     name: "volume-mount-failed",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/volume-mount-failed.md"),
     check,
 };

@@ -13,6 +13,7 @@ pub const RULE: Rule = Rule {
     code: "STS211",
     name: "volume-multi-attach",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/volume-multi-attach.md"),
     check,
 };

@@ -7,8 +7,10 @@ mod names;
 mod node;
 mod observed;
 mod ordinal;
+mod refused;
 mod replica;
 mod state;
+mod steady;
 mod trouble;
 
 use std::cell::OnceCell;
@@ -21,6 +23,7 @@ pub use clock::{Clock, TimeSource};
 pub use node::{Lost, lost};
 pub use observed::{Namespace, Observed, Scope, Seen, ServerVersion, Unseen};
 pub use ordinal::{ClaimName, parse_pod_name};
+pub use refused::{Refused, Verb};
 pub use replica::{Replica, Slot};
 pub use state::pod_state;
 use trouble::Unbound;

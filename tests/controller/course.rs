@@ -101,6 +101,7 @@ proptest! {
             broken_revisions: broken.into_iter().map(str::to_owned).collect(),
             broken_pods,
             undying,
+            ..Assume::default()
         };
         let course = run(&world, &change, &assume);
         prop_assert!(course.end != End::Endless || may_circle(&world), "{:?}", course.moves);
@@ -121,6 +122,7 @@ proptest! {
                 // Two condemned pods that have ended keep each other for ever.
                 End::Blocked(on, because) => because == Blocker::NotReady && ended(on),
                 End::Endless => may_circle(&world),
+                End::Refused(..) => false,
             },
             "{course:?}"
         );
@@ -203,6 +205,7 @@ proptest! {
             broken_revisions: broken.into_iter().map(str::to_owned).collect(),
             broken_pods,
             undying,
+            ..Assume::default()
         };
         for world in [plain_world, crowded_world] {
             let slow = world.look(|snapshot| {

@@ -11,6 +11,7 @@ pub mod playground;
 pub mod proxy;
 #[cfg(unix)]
 pub mod terminal;
+pub mod verdict;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -11,7 +11,8 @@ use crate::reconcile::{Entry, Outcome, Report};
 use crate::render::{
     Page, View, finding, finding_json, sentence, skipped, skipped_json, step_json, step_text,
 };
-use crate::rules::{self, Skipped};
+use crate::rules::{self, Skipped, Stuck, stuck};
+use crate::snapshot::Snapshot;
 use crate::words;
 
 /// How it ended, with what was done.
@@ -20,6 +21,10 @@ pub(in crate::commands) struct Ending {
     namespace: String,
     seconds: i64,
     rest: String,
+    /// What is worth knowing although it ended well.
+    notes: Vec<String>,
+    /// What it was stuck on when the time was over.
+    stuck: Option<Stuck>,
     /// What could not be looked at.
     not_seen: Vec<Skipped>,
     pub(super) report: Report,
@@ -44,6 +49,8 @@ impl Ending {
             name: name.to_owned(),
             namespace: namespace.to_owned(),
             seconds: teller.seconds,
+            notes: live.look(|now| now.map_or(Vec::new(), |now| notes(now, &report.outcome))),
+            stuck: live.look(|now| now.and_then(|now| known(now, &report.outcome))),
             rest: rest.unwrap_or_else(|| "the set is gone".to_owned()),
             not_seen: live.look(|now| now.map_or(Vec::new(), |now| rules::skipped(now.unseen(), &[]))),
             report,
@@ -91,7 +98,12 @@ impl Ending {
                     stuck.on
                 )
             }
-            Outcome::Stuck(stuck) => format!("stuck on {}", stuck.on),
+            Outcome::Stuck(stuck) => {
+                let waits = stuck.waits_for.as_ref().map_or(String::new(), |pod| {
+                    format!(" (the controller waits for {pod} first, which is not ready either)")
+                });
+                format!("stuck on {}{waits}", stuck.on)
+            }
             Outcome::Gone => "the set is gone".to_owned(),
             Outcome::Failed(what, _) => format!("stopped: {what}"),
             Outcome::Drifted(what) => {
@@ -106,6 +118,20 @@ impl Ending {
     }
 }
 
+/// What is worth knowing of a good end.
+fn notes(now: &Snapshot<'_>, outcome: &Outcome) -> Vec<String> {
+    let is_told = matches!(outcome, Outcome::Reached) && now.set.replicas() > 0 && now.is_unprobed();
+    is_told
+        .then(|| "no readiness probe: Ready only means that the container has started".to_owned())
+        .into_iter()
+        .collect()
+}
+
+/// What it was stuck on, where time was up before that was certain.
+fn known(now: &Snapshot<'_>, outcome: &Outcome) -> Option<Stuck> {
+    matches!(outcome, Outcome::TimedOut).then(|| stuck(now)).flatten()
+}
+
 impl View for Ending {
     fn text(&self, page: &mut Page) {
         let age = words::age(jiff::SignedDuration::from_secs(self.seconds));
@@ -118,6 +144,15 @@ impl View for Ending {
             if stuck.findings.is_empty() {
                 let command = kubectl("describe pod").name(&stuck.on).namespace(&self.namespace);
                 page.command("  try", 11, &command.to_string());
+            }
+        }
+        for note in &self.notes {
+            page.field("  note", 11, note);
+        }
+        for found in self.stuck.iter().flat_map(|stuck| &stuck.findings) {
+            page.gap();
+            if let Some(stuck) = &self.stuck {
+                finding(page, &stuck.set, found, false);
             }
         }
         skipped(page, &self.not_seen);
@@ -156,12 +191,13 @@ impl View for Ending {
     }
 
     fn json(&self) -> Value {
-        let findings = match &self.report.outcome {
-            Outcome::Stuck(stuck) => {
-                stuck.findings.iter().map(|found| finding_json(&stuck.set, found)).collect()
-            }
-            _ => Vec::new(),
+        let stuck = match &self.report.outcome {
+            Outcome::Stuck(stuck) => Some(&**stuck),
+            _ => self.stuck.as_ref(),
         };
+        let findings: Vec<Value> = stuck.map_or_else(Vec::new, |stuck| {
+            stuck.findings.iter().map(|found| finding_json(&stuck.set, found)).collect()
+        });
         let journal: Vec<_> = self
             .report
             .journal
@@ -176,6 +212,7 @@ impl View for Ending {
             "text": self.sentence(),
             "seconds": self.seconds,
             "findings": findings,
+            "notes": self.notes,
             "journal": journal,
             "notLookedAt": skipped_json(&self.not_seen),
         });

@@ -5,10 +5,12 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::row::{Row, Volume, left_over, mixed};
-use crate::controller::{self, Blocker, Next, Rest};
+use crate::controller::{self, Next, Rest};
 use crate::kinds::{Pod, StatefulSet, Strategy};
-use crate::render::{Column, Glyph, Page, Table, View, brief, finding, finding_json, sentence, skipped};
-use crate::rules::{Finding, Rule, Severity, Skipped};
+use crate::render::{
+    Column, Glyph, Page, Table, View, baking, finding, finding_json, outlook, short_outlook, skipped,
+};
+use crate::rules::{Finding, Rule, Severity, Skipped, Stuck, stuck_by};
 use crate::snapshot::{Replica, Snapshot, Unseen};
 use crate::words;
 
@@ -22,6 +24,7 @@ pub(super) struct Screen {
     pub(super) next: String,
     pub(super) next_word: String,
     pub(super) resting: bool,
+    stuck_on: Option<String>,
     pub(super) findings: Vec<Finding>,
     taken_at: String,
     service: String,
@@ -41,7 +44,8 @@ impl Screen {
         let set = snapshot.set;
         let next = controller::next(snapshot);
         let (rollout, rollout_word) = rollout(snapshot, next.as_ref().ok());
-        let rollout_word = stuck(snapshot, next.as_ref().ok()).unwrap_or(rollout_word);
+        let stuck = stuck_by(snapshot, &findings).filter(|stuck| !stuck.findings.is_empty());
+        let rollout_word = stuck.as_ref().map_or(rollout_word, |stuck| stuck_word(snapshot, stuck));
         let mut rows: Vec<Row> = Vec::new();
         let mixed = mixed(snapshot);
         for replica in snapshot.replicas().unwrap_or_default() {
@@ -62,9 +66,12 @@ impl Screen {
             available,
             rollout,
             rollout_word,
-            next: next.as_ref().map_or_else(not_known, |next| sentence(snapshot, next)),
-            next_word: next.as_ref().map_or_else(not_known, |next| brief(snapshot, next)),
+            next: next.as_ref().map_or_else(not_known, |next| outlook(snapshot, next, stuck.as_ref())),
+            next_word: next
+                .as_ref()
+                .map_or_else(not_known, |next| short_outlook(snapshot, next, stuck.as_ref())),
             resting: matches!(next, Ok(Next::Settled(Rest::Done | Rest::Partition | Rest::OnDelete))),
+            stuck_on: stuck.map(|stuck| stuck.on),
             findings,
             taken_at: snapshot.taken_at.to_string(),
             service: service(snapshot),
@@ -233,6 +240,7 @@ impl View for Screen {
             "updateRevision": set.status.update_revision,
             "rollout": self.rollout,
             "next": self.next,
+            "stuckOn": self.stuck_on,
             "service": self.service,
             "pods": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
             "claimsWithoutReplica": self.left_over.iter().map(Volume::json).collect::<Vec<_>>(),
@@ -250,13 +258,11 @@ fn not_known(unseen: &Unseen) -> String {
     format!("not known: {unseen}")
 }
 
-/// `stuck 14m`, where the replica the controller waits for will not come by itself.
-fn stuck(snapshot: &Snapshot<'_>, next: Option<&Next>) -> Option<String> {
-    let Some(Next::Wait { on, because: Blocker::NotReady }) = next else { return None };
-    let trouble = snapshot.trouble(snapshot.replica(*on).ok()??.pod?)?;
-    let since =
-        snapshot.since(trouble.since).map_or(String::new(), |since| format!(" {}", words::age(since)));
-    trouble.why.is_hard().then(|| format!("stuck{since}"))
+/// `stuck 14m`: for how long the pod at fault has not been ready, where it is there.
+fn stuck_word(snapshot: &Snapshot<'_>, stuck: &Stuck) -> String {
+    let pod = snapshot.pods().unwrap_or_default().iter().find(|pod| pod.metadata.name == stuck.on);
+    let since = pod.and_then(|pod| snapshot.since(snapshot.trouble(pod)?.since));
+    format!("stuck{}", since.map_or(String::new(), |since| format!(" {}", words::age(since))))
 }
 
 /// The rollout in a sentence, and in a word.
@@ -274,7 +280,14 @@ fn rollout(snapshot: &Snapshot<'_>, next: Option<&Next>) -> (String, String) {
     let new = pods.iter().filter(|pod| pod.revision() == update).count();
     if new == total {
         let text = if total == 0 { update.clone() } else { format!("{update} on {}", on_all(total)) };
-        return (text, "done".to_owned());
+        return (
+            text,
+            if total < wanted(set) {
+                format!("{total}/{} created", set.replicas())
+            } else {
+                word_of(snapshot)
+            },
+        );
     }
     let counts = format!("{new} of {total} on the new revision");
     let word = format!("{new}/{total} updated");
@@ -288,7 +301,7 @@ fn rollout(snapshot: &Snapshot<'_>, next: Option<&Next>) -> (String, String) {
         let since = snapshot
             .since(since)
             .map_or(String::new(), |since| format!(", canary since {}", words::age(since)));
-        let baking = snapshot.baking().map(|good| format!(", baking for {}", words::age(good)));
+        let baking = baking(snapshot).map(|good| format!(", baking for {good}"));
         let since = since + &baking.unwrap_or_default();
         return (format!("{current}  →  {update}    {counts}{since}"), format!("canary {new}/{total}"));
     }
@@ -305,6 +318,18 @@ fn rollout(snapshot: &Snapshot<'_>, next: Option<&Next>) -> (String, String) {
         return (text, word);
     }
     (format!("{current}  →  {update}    {counts}"), word)
+}
+
+fn wanted(set: &StatefulSet) -> usize {
+    usize::try_from(set.replicas()).unwrap_or(0)
+}
+
+/// Whether what was rolled out is available as well.
+fn word_of(snapshot: &Snapshot<'_>) -> String {
+    let min_ready = snapshot.set.spec.min_ready_seconds;
+    let is_up = |pod: &Pod| pod.is_available(min_ready, snapshot.taken_at);
+    let mut pods = snapshot.replicas().unwrap_or_default().iter();
+    (if pods.all(|replica| replica.pod.is_some_and(is_up)) { "done" } else { "starting" }).to_owned()
 }
 
 fn on_all(total: usize) -> String {

@@ -1,7 +1,7 @@
 //! The controller's next step, found by looking at all replicas, one after another, as the controller does it.
 
 use jiff::{SignedDuration, Timestamp};
-use kubectl_sts::controller::{Action, Blocker, MaxUnavailable, Next, Purpose, Rest};
+use kubectl_sts::controller::{Action, Blocker, MaxUnavailable, Next, Purpose, Rest, lacks_volume};
 use kubectl_sts::kinds::{Pod, Strategy};
 use kubectl_sts::snapshot::{Replica, ServerVersion, Snapshot, Unseen};
 
@@ -121,7 +121,11 @@ impl View<'_, '_> {
             },
             // `createMissingPersistentVolumeClaims`
             Some(pod) if pod.status.phase == "Pending" && claim_ends() => Step::Fail(Blocker::ClaimEnding),
-            Some(pod) => self.blocker(pod).map_or(Step::Pass, Step::Hold),
+            Some(pod) => match self.blocker(pod) {
+                Some(blocker) if self.ordered => Step::Hold(blocker),
+                _ if lacks_volume(self.snapshot.set, pod) => Step::Fail(Blocker::VolumeMissing),
+                blocker => blocker.map_or(Step::Pass, Step::Hold),
+            },
             None if self.has_stale_claim(replica) => Step::Hold(Blocker::ClaimEnding),
             // `stateful_pod_control.go:CreateStatefulPod`: first the claims, then the pod.
             None if claim_ends() => Step::Fail(Blocker::ClaimEnding),

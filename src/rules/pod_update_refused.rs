@@ -1,0 +1,89 @@
+//! The controller cannot bring a pod in line with its StatefulSet, so nothing moves any more.
+
+use jiff::SignedDuration;
+
+use super::pod_creation_failed::look;
+use super::pod_deletion_refused::quoted;
+use super::prelude::*;
+use crate::controller::{lacks_volume, missing_volumes};
+use crate::snapshot::{Replica, Verb};
+
+pub const RULE: Rule = Rule {
+    code: "STS309",
+    name: "pod-update-refused",
+    severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
+    page: include_str!("../../docs/rules/pod-update-refused.md"),
+    check,
+};
+
+/// The controller tries again that often (the longest back-off of its queue is 1000 s), so an older refusal is over.
+const AGAIN: SignedDuration = SignedDuration::from_mins(18);
+
+fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    if snapshot.set.metadata.is_terminating() {
+        return Ok(Vec::new());
+    }
+    let replicas = snapshot.replicas()?;
+    let lacking: Vec<(&Replica<'_>, &Pod)> = replicas
+        .iter()
+        .filter_map(|replica| Some((replica, replica.pod?)))
+        .filter(|(_, pod)| !pod.metadata.is_terminating() && lacks_volume(snapshot.set, pod))
+        .collect();
+    if let [(first, pod), others @ ..] = lacking.as_slice() {
+        let finding = without_volume(snapshot, first, pod, lacking.len())?;
+        return Ok(vec![
+            others.iter().fold(finding, |finding, (replica, _)| finding.also(Kind::Pod, &replica.name)),
+        ]);
+    }
+    let mut found = Vec::new();
+    for (replica, pod) in replicas.iter().filter_map(|replica| Some((replica, replica.pod?))) {
+        let Some(refused) = snapshot.refused_for(Verb::Update, pod)? else { continue };
+        if snapshot.since(refused.at).is_some_and(|ago| ago > AGAIN) {
+            continue;
+        }
+        let name = &replica.name;
+        found.push(
+            RULE.about(Kind::Pod, name, format!("the controller cannot update {name}"))
+                .because(format!(
+                    "{}; no replica is created, updated or deleted before that",
+                    quoted(snapshot, &refused)
+                ))
+                .remedy(look(snapshot, refused.said)),
+        );
+    }
+    Ok(found)
+}
+
+/// The first pod that was made before the claim templates it lacks.
+fn without_volume(
+    snapshot: &Snapshot<'_>,
+    first: &Replica<'_>,
+    pod: &Pod,
+    pods: usize,
+) -> Result<Finding, Unseen> {
+    let set = snapshot.set;
+    let volumes = missing_volumes(set, pod);
+    let (noun, pronoun) = if volumes.len() == 1 { ("volume", "it") } else { ("volumes", "them") };
+    let what = match pods {
+        1 => format!("{} lacks the {noun} {}", first.name, words::list(&volumes, 3)),
+        pods => format!(
+            "{} and {} more lack the {noun} {}",
+            first.name,
+            words::count(pods - 1, "pod"),
+            words::list(&volumes, 3)
+        ),
+    };
+    // Events are not needed to know it.
+    let refused = snapshot.refused_for(Verb::Update, pod).ok().flatten();
+    let said = refused.map_or(String::new(), |refused| format!("; {}", quoted(snapshot, &refused)));
+    Ok(RULE
+        .about(Kind::Pod, &first.name, what)
+        .because(format!(
+            "the claim templates of {} have {pronoun}, and a running pod cannot get another volume: each such pod has \
+             to be deleted in turn, from the lowest on (PVCs stay); until then no replica is created, updated or \
+             deleted{said}",
+            set.metadata.name
+        ))
+        .remedy(sts("recover").name(&set.metadata.name).namespace(home(snapshot))))
+}

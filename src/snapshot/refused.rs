@@ -1,0 +1,118 @@
+//! What the API server refused the StatefulSet controller, by the controller's own events.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Replica, Snapshot, Unseen};
+use crate::kinds::{Event, Pod};
+
+/// How long an event is kept (`--event-ttl` of the API server), with some slack. Between two tries of the controller lie up
+/// to 17 minutes, so a request that is still refused has an event that is younger.
+const KEPT: SignedDuration = SignedDuration::from_mins(65);
+
+/// A write of the controller, about a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Creates the pod.
+    Create,
+    /// Deletes it.
+    Delete,
+    /// Changes it in place, where it does not fit the set's identity or storage.
+    Update,
+}
+
+impl Verb {
+    /// `stateful_pod_control.go:recordPodEvent`.
+    fn reason(self) -> &'static str {
+        match self {
+            Verb::Create => "FailedCreate",
+            Verb::Delete => "FailedDelete",
+            Verb::Update => "FailedUpdate",
+        }
+    }
+}
+
+/// A request that was refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'a> {
+    /// What was asked for.
+    pub verb: Verb,
+    /// The API server's words.
+    pub said: &'a str,
+    /// When it was seen last.
+    pub at: Option<Timestamp>,
+    event: &'a Event,
+}
+
+impl Refused<'_> {
+    /// Whether it is about the pod of that name: `delete Pod web-2 in StatefulSet web failed error: …`, capitalised since
+    /// 1.35.
+    pub fn is_about(&self, pod: &str) -> bool {
+        let head = self.event.message.split("error: ").next().unwrap_or_default();
+        head.split_whitespace().any(|word| word == pod)
+    }
+
+    /// Whether the words do not depend on what the pod is like, so that another template is refused as well.
+    pub fn is_whatever_the_template(&self) -> bool {
+        ["exceeded quota", "failed calling webhook", "being terminated", "Internal error"]
+            .iter()
+            .any(|sign| self.said.contains(sign))
+    }
+}
+
+impl<'a> Snapshot<'a> {
+    /// What was refused the controller and may still be, the newest first. Whether it still is, the pods tell.
+    ///
+    /// # Errors
+    /// [`Unseen`] when events could not be read.
+    pub fn refused(&self, verb: Verb) -> Result<Vec<Refused<'a>>, Unseen> {
+        let events = self.events_about(self.set)?;
+        let of_verb = events.into_iter().rev().filter(|event| {
+            event.reason == verb.reason() && self.since(event.last_seen()).is_none_or(|ago| ago < KEPT)
+        });
+        Ok(of_verb
+            .map(|event| {
+                let said =
+                    event.message.split_once("error: ").map_or(event.message.as_str(), |(_, said)| said);
+                Refused { verb, said, at: event.last_seen(), event }
+            })
+            .collect())
+    }
+
+    /// The refusal that keeps a replica from being created: the replica has no pod, and no pod of the StatefulSet was
+    /// created since.
+    ///
+    /// # Errors
+    /// [`Unseen`] when pods or events could not be read.
+    pub fn creation_refused(&self) -> Result<Option<(Refused<'a>, &Replica<'a>)>, Unseen> {
+        let replicas = self.replicas()?;
+        let is_missing = |replica: &&Replica<'_>| replica.pod.is_none() && replica.squatter.is_none();
+        let Some(first) = replicas.iter().find(is_missing).filter(|_| !self.set.metadata.is_terminating())
+        else {
+            return Ok(None);
+        };
+        let pods = replicas.iter().chain(self.condemned()?).filter_map(|replica| replica.pod);
+        let succeeded = pods.filter_map(|pod| pod.metadata.creation_timestamp).max();
+        let is_unanswered =
+            |refused: &Refused<'_>| succeeded.zip(refused.at).is_none_or(|(made, refused)| refused > made);
+        let refused = self.refused(Verb::Create)?.into_iter().find(is_unanswered);
+        Ok(refused.map(|refused| {
+            let about = |replica: &&Replica<'_>| is_missing(replica) && refused.is_about(&replica.name);
+            (refused, replicas.iter().find(about).unwrap_or(first))
+        }))
+    }
+
+    /// The refusal that keeps the controller from deleting this pod, or from changing it: it is about this very pod, which
+    /// is there and is not going.
+    ///
+    /// # Errors
+    /// [`Unseen`] when events could not be read.
+    pub fn refused_for(&self, verb: Verb, pod: &Pod) -> Result<Option<Refused<'a>>, Unseen> {
+        let meta = &pod.metadata;
+        let later = |refused: &Refused<'_>| {
+            refused.at.zip(meta.creation_timestamp).is_none_or(|(refused, made)| refused >= made)
+        };
+        let all = self.refused(verb)?.into_iter();
+        let mut about = all.filter(|refused| refused.is_about(&meta.name) && later(refused));
+        Ok(about.next().filter(|_| !meta.is_terminating()))
+    }
+}
