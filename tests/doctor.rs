@@ -42,6 +42,7 @@ pub fn finds(ns: &Namespace, expected: &[&str]) {
         let found = found(ns, &[]);
         if found == expected { Ok(()) } else { Err(format!("{found:?}")) }
     });
+    support::verdict::agree(ns);
 }
 
 #[test]

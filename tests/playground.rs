@@ -71,8 +71,10 @@ fn every_rule_finds_its_fault_and_no_other_error() {
                             thread::sleep(Duration::from_secs(3));
                             case.wait(plane, program, &ns.name)
                         });
+                    let agreed = found.as_ref().map_or(Ok(()), |_| support::verdict::agreed(&ns));
                     case.end(plane, repository(), &ns.name);
                     let found = found?;
+                    agreed.map_err(|contradiction| format!("{}: {contradiction}", case.name))?;
                     let other = |(rule, severity): &&(String, String)| {
                         severity == "error" && *rule != case.name && !case.allowed.contains(rule)
                     };

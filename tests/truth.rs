@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::doctor::{finds, run_remedy};
 use crate::recover::{set, uids};
 use crate::support::verdict::agree;
-use crate::support::{self, Binding, Cluster, Namespace};
+use crate::support::{self, Binding, Cluster, Namespace, Run};
 
 /// An admission policy that forbids the deletion of the pods of one namespace, until it is dropped.
 struct Freeze {
@@ -18,17 +18,22 @@ const FREEZE: &str = "no deletions during the change freeze";
 
 impl Freeze {
     fn of(ns: &Namespace) -> Freeze {
+        Freeze::with(ns, "DELETE", "false", |ns| ns.kubectl(&["delete", "pods", "--all", "--dry-run=server"]))
+    }
+
+    /// Of this operation on pods, unless the expression holds; `probe` is refused once it is enforced.
+    fn with(ns: &Namespace, operation: &str, unless: &str, probe: impl Fn(&Namespace) -> Run) -> Freeze {
         let name = ns.name.clone();
         ns.apply(&format!(
             "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata: {{name: {name}}}\n\
              spec:\n  failurePolicy: Fail\n  matchConstraints:\n    namespaceSelector: {{matchLabels: \
              {{kubernetes.io/metadata.name: {name}}}}}\n    resourceRules: [{{apiGroups: [''], apiVersions: [v1], \
-             operations: [DELETE], resources: [pods]}}]\n  validations: [{{expression: 'false', message: {FREEZE}}}]\n---\n\
+             operations: [{operation}], resources: [pods]}}]\n  validations: [{{expression: \"{unless}\", message: {FREEZE}}}]\n---\n\
              apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\nmetadata: {{name: \
              {name}}}\nspec: {{policyName: {name}, validationActions: [Deny]}}\n"
         ));
         ns.wait("the policy to be enforced", support::PATIENCE, || {
-            let run = ns.kubectl(&["delete", "pods", "--all", "--dry-run=server"]);
+            let run = probe(ns);
             if run.stderr.contains(FREEZE) { Ok(()) } else { Err(run.to_string()) }
         });
         Freeze { cluster: ns.cluster, name }
@@ -177,6 +182,30 @@ fn pods_that_lack_a_volume_are_recreated_one_by_one() {
             });
         }
     });
+}
+
+#[test]
+fn an_update_of_a_pod_that_is_refused_is_said() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("label-refused");
+    ns.apply(&set("web", 2, ""));
+    ns.wait_ready("web", 2);
+    let labelled = "'statefulset.kubernetes.io/pod-name' in object.metadata.labels";
+    let freeze = Freeze::with(&ns, "UPDATE", &format!("!({labelled})"), |ns| {
+        ns.kubectl(&["annotate", "pod", "web-1", "some=text", "--dry-run=server"])
+    });
+    ns.kubectl(&["label", "pod", "web-0", "statefulset.kubernetes.io/pod-name-"]).ok();
+    ns.wait("the refusal", support::PATIENCE, || {
+        let run = ns.sts(&["doctor"]);
+        if run.stdout.contains("STS309") && run.stdout.contains(FREEZE) {
+            Ok(())
+        } else {
+            Err(run.to_string())
+        }
+    });
+    agree(&ns);
+    drop(freeze);
+    finds(&ns, &[]);
 }
 
 /// Each pod is ready only while all are, and one crashes.

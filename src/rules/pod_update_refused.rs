@@ -17,6 +17,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
+const POD_NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
 /// The controller tries again that often (the longest back-off of its queue is 1000 s), so an older refusal is over.
 const AGAIN: SignedDuration = SignedDuration::from_mins(18);
 
@@ -39,7 +40,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let mut found = Vec::new();
     for (replica, pod) in replicas.iter().filter_map(|replica| Some((replica, replica.pod?))) {
         let Some(refused) = snapshot.refused_for(Verb::Update, pod)? else { continue };
-        if snapshot.since(refused.at).is_some_and(|ago| ago > AGAIN) {
+        if is_in_line(snapshot.set, replica, pod) || snapshot.since(refused.at).is_some_and(|ago| ago > AGAIN)
+        {
             continue;
         }
         let name = &replica.name;
@@ -53,6 +55,18 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         );
     }
     Ok(found)
+}
+
+/// Whether the controller has nothing to change at the pod and its PVCs: it was refused, and has succeeded since
+/// (`stateful_set_utils.go:identityMatches`, and `isClaimOwnerUpToDate` for a replica that is wanted).
+fn is_in_line(set: &StatefulSet, replica: &Replica<'_>, pod: &Pod) -> bool {
+    let is_named = pod.metadata.labels.get(POD_NAME_LABEL).is_some_and(|name| *name == replica.name);
+    let owned = set.spec.persistent_volume_claim_retention_policy.when_deleted == "Delete";
+    let is_owned = |claim: &PersistentVolumeClaim| {
+        let mut owners = claim.metadata.owner_references.iter();
+        owners.any(|owner| owner.kind == "StatefulSet" && owner.uid == set.metadata.uid)
+    };
+    is_named && replica.claims().all(|claim| is_owned(claim) == owned)
 }
 
 /// The first pod that was made before the claim templates it lacks.

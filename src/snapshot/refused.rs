@@ -109,7 +109,8 @@ impl<'a> Snapshot<'a> {
     pub fn refused_for(&self, verb: Verb, pod: &Pod) -> Result<Option<Refused<'a>>, Unseen> {
         let meta = &pod.metadata;
         let later = |refused: &Refused<'_>| {
-            refused.at.zip(meta.creation_timestamp).is_none_or(|(refused, made)| refused >= made)
+            // Of the same second it is about the pod before, which the controller has just replaced.
+            refused.at.zip(meta.creation_timestamp).is_none_or(|(refused, made)| refused > made)
         };
         let all = self.refused(verb)?.into_iter();
         let mut about = all.filter(|refused| refused.is_about(&meta.name) && later(refused));

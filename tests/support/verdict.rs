@@ -13,6 +13,13 @@ const TRIES: usize = 4;
 /// When two of them contradict each other, at each of several looks.
 #[track_caller]
 pub fn agree(ns: &Namespace) {
+    if let Err(contradiction) = agreed(ns) {
+        panic!("{contradiction}");
+    }
+}
+
+/// The same; the first contradiction is the error.
+pub fn agreed(ns: &Namespace) -> Result<(), String> {
     for set in names(ns) {
         let mut contradiction = None;
         for _ in 0..TRIES {
@@ -22,9 +29,10 @@ pub fn agree(ns: &Namespace) {
             }
         }
         if let Some(contradiction) = contradiction {
-            panic!("{set}: {contradiction}");
+            return Err(format!("{set}: {contradiction}"));
         }
     }
+    Ok(())
 }
 
 fn names(ns: &Namespace) -> Vec<String> {
