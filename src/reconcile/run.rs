@@ -11,6 +11,7 @@ use super::journal::{Replacement, check_replacements};
 use super::{Acting, Cluster, Entry, EntryResult, Limits, Outcome, Witness};
 use crate::cluster::Performed;
 use crate::error::Error;
+use crate::kinds::Strategy;
 use crate::plan::{Agreement, Goal, Refusal, Step, plan_in_full};
 use crate::rules::{Stuck, stuck};
 use crate::time::{after, doubled};
@@ -138,10 +139,12 @@ impl<'r, C: Cluster> Run<'r, C> {
             let elsewhere = check_replacements(snapshot, replacements, journal);
             let plan = goal.plan(snapshot);
             let rests = plan.as_ref().is_ok_and(|plan| plan.steps.is_empty());
-            let settles = rests && !limits.endless && snapshot.unsteady().is_some();
+            // Whoever deletes the pods of an OnDelete set looks after them.
+            let on_delete = snapshot.set.strategy() == Strategy::OnDelete;
+            let settles = rests && !limits.endless && !on_delete && snapshot.unsteady().is_some();
             let waits =
                 plan.as_ref().is_ok_and(|plan| matches!(plan.steps.first(), Some(Step::Await { .. })));
-            let stuck = if (waits || rests) && !limits.endless { stuck(snapshot) } else { None };
+            let stuck = if (waits || settles) && !limits.endless { stuck(snapshot) } else { None };
             Some((elsewhere, plan, stuck, settles))
         });
         let Some((elsewhere, plan, stuck, settles)) = look else { return Decision::End(Outcome::Gone) };
@@ -153,10 +156,8 @@ impl<'r, C: Cluster> Run<'r, C> {
             return Decision::End(Outcome::Drifted(what));
         }
         match plan.steps.into_iter().next() {
-            // What is ready now was, or will be, not ready in another moment.
-            None if settles || stuck.as_ref().is_some_and(|stuck| !stuck.findings.is_empty()) => {
-                self.waiting(stuck)
-            }
+            // What is ready now was not a moment ago, and may not be in another one.
+            None if settles => self.waiting(stuck),
             None => self.reached(),
             Some(Step::Await { .. }) => self.waiting(stuck),
             Some(write @ (Step::Patch(_) | Step::DeletePod { .. })) => {

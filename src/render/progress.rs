@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Glyph;
 use crate::controller::{Action, Next, next};
 use crate::kinds::{Pod, Strategy};
-use crate::snapshot::{Snapshot, lost, pod_state};
+use crate::snapshot::{Snapshot, lost, pod_restarts, pod_state};
 use crate::words;
 
 /// Something that happened.
@@ -350,7 +350,7 @@ fn seen(snapshot: &Snapshot<'_>) -> BTreeMap<i32, Seen> {
                 leaving: pod.metadata.is_terminating(),
                 available: pod.is_available(min_ready, snapshot.taken_at),
                 state: pod_state(pod),
-                restarts: pod.restarts(),
+                restarts: pod_restarts(pod),
             };
             Some((replica.ordinal, seen))
         })

@@ -19,7 +19,9 @@ const NEW: SignedDuration = SignedDuration::from_mins(2);
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let Some((failed, replica)) = snapshot.creation_refused()? else {
-        return Ok(ignored(snapshot).into_iter().collect());
+        // What has taken a name has rules of its own.
+        let free = snapshot.replicas()?.iter().all(|replica| replica.squatter.is_none());
+        return Ok(ignored(snapshot).filter(|_| free).into_iter().collect());
     };
     let said = failed.said;
     let ago = snapshot.since(failed.at).map(|ago| format!(", {} ago", words::age(ago)));

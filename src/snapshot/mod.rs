@@ -25,7 +25,7 @@ pub use observed::{Namespace, Observed, Scope, Seen, ServerVersion, Unseen};
 pub use ordinal::{ClaimName, parse_pod_name};
 pub use refused::{Refused, Verb};
 pub use replica::{Replica, Slot};
-pub use state::pod_state;
+pub use state::{pod_restarts, pod_state};
 use trouble::Unbound;
 pub use trouble::{NOMINATIONS, Trouble, Why};
 

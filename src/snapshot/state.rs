@@ -42,6 +42,16 @@ pub fn pod_state(pod: &Pod) -> String {
     state
 }
 
+/// The RESTARTS column: those of the init containers until they are done.
+pub fn pod_restarts(pod: &Pod) -> i32 {
+    let done = pod.condition("Initialized").is_some_and(|done| done.status == "True");
+    if done || initialization(pod).is_none() {
+        return pod.restarts();
+    }
+    let inits = pod.status.init_container_statuses.iter();
+    inits.fold(0, |sum, status| sum.saturating_add(status.restart_count))
+}
+
 /// Which init container is at work or has failed; `None` when all are done.
 fn initialization(pod: &Pod) -> Option<String> {
     for (index, container) in pod.status.init_container_statuses.iter().enumerate() {

@@ -134,6 +134,9 @@ fn known(now: &Snapshot<'_>, outcome: &Outcome) -> Option<Stuck> {
 
 impl View for Ending {
     fn text(&self, page: &mut Page) {
+        for note in &self.notes {
+            page.field("  note", 11, note);
+        }
         let age = words::age(jiff::SignedDuration::from_secs(self.seconds));
         page.field(&format!("{age:>6}"), 8, &format!("{}: {}", self.name, self.sentence()));
         if let Outcome::Stuck(stuck) = &self.report.outcome {
@@ -145,9 +148,6 @@ impl View for Ending {
                 let command = kubectl("describe pod").name(&stuck.on).namespace(&self.namespace);
                 page.command("  try", 11, &command.to_string());
             }
-        }
-        for note in &self.notes {
-            page.field("  note", 11, note);
         }
         for found in self.stuck.iter().flat_map(|stuck| &stuck.findings) {
             page.gap();

@@ -42,6 +42,8 @@ impl Screen {
         unseen: &[(&'static Rule, Unseen)],
     ) -> Screen {
         let set = snapshot.set;
+        let mut findings = findings;
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let next = controller::next(snapshot);
         let (rollout, rollout_word) = rollout(snapshot, next.as_ref().ok());
         let stuck = stuck_by(snapshot, &findings).filter(|stuck| !stuck.findings.is_empty());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::kinds::{PersistentVolumeClaim, Pod};
-use crate::snapshot::{ClaimName, Replica, Snapshot, pod_state};
+use crate::snapshot::{ClaimName, Replica, Snapshot, lost, pod_restarts, pod_state};
 use crate::words;
 
 /// One replica.
@@ -66,11 +66,14 @@ impl Row {
         row.exists = true;
         row.ready = format!("{ready}/{total}");
         row.state = pod_state(pod);
+        if lost(snapshot, snapshot.nodes().unwrap_or_default(), pod).is_some() {
+            row.state.push_str(", node does not respond");
+        }
         row.is_available =
             pod.is_available(set.spec.min_ready_seconds, snapshot.taken_at) && !pod.metadata.is_terminating();
         row.revision = or_none(pod.revision());
         row.is_new = mixed.then(|| pod.revision() == set.status.update_revision);
-        row.restarts = pod.restarts();
+        row.restarts = pod_restarts(pod);
         row.age = snapshot.since(pod.metadata.creation_timestamp).map_or_else(none, words::age);
         row.node = or_none(&pod.spec.node_name);
         row.zone = zone(snapshot, pod).unwrap_or_else(none);
