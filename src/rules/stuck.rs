@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{
     Filter, Finding, Rule, Severity, Subject, never_ready, of_set, pod_deletion_refused, pod_update_refused,
 };
-use crate::controller::{Action, Next, Rest, next};
+use crate::controller::{Action, Next, Purpose, Rest, next};
 use crate::kinds::{Kind, Pod, StatefulSet};
 use crate::snapshot::{Replica, Snapshot};
 
@@ -131,8 +131,9 @@ impl<'s, 'a> Waited<'s, 'a> {
                     Action::Create(ordinal) | Action::Delete(ordinal, _) => *ordinal,
                 });
                 let going = actions.iter().filter_map(|action| match action {
-                    Action::Create(_) => None,
-                    Action::Delete(ordinal, _) => Some(*ordinal),
+                    // What ends again and again will end in the next pod as well.
+                    Action::Create(_) | Action::Delete(_, Purpose::Replace) => None,
+                    Action::Delete(ordinal, Purpose::Update | Purpose::ScaleDown) => Some(*ordinal),
                 });
                 Waited { first: named(ordinals.collect()), going: going.collect(), ..nothing }
             }

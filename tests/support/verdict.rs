@@ -91,7 +91,7 @@ fn of_set(ns: &Namespace, set: &str) -> Result<(), String> {
     }
 
     let reason = recover["reason"].as_str().unwrap_or_default();
-    let because = recover["because"].as_str().unwrap_or_default();
+    let because = recover["text"].as_str().unwrap_or_default();
     let writes =
         recover["steps"].as_array().is_some_and(|steps| steps.iter().any(|step| step["do"] != "wait"));
     match stuck_on {
