@@ -185,6 +185,29 @@ fn pods_that_lack_a_volume_are_recreated_one_by_one() {
 }
 
 #[test]
+fn an_update_whose_pods_are_refused_can_be_taken_back() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("create-refused");
+    ns.apply(&set("web", 2, ""));
+    ns.wait_ready("web", 2);
+    let unless = "!has(object.metadata.annotations) || !('version' in object.metadata.annotations)";
+    let _policy = Freeze::with(&ns, "CREATE", unless, |ns| {
+        ns.kubectl(&["run", "x", "--image=x", "--annotations=version=2", "--dry-run=server"])
+    });
+    new_template(&ns);
+    finds(&ns, &["STS411 error Pod/web-1"]);
+    let recover = ns.sts(&["recover", "web", "--yes"]).code(4);
+    assert!(
+        recover.stderr.contains("(other-cause)") && recover.stderr.contains("denied request"),
+        "{recover}"
+    );
+    assert!(recover.stderr.contains("kubectl sts undo web"), "{recover}");
+    run_remedy(&ns, "STS411");
+    ns.wait_ready("web", 2);
+    finds(&ns, &[]);
+}
+
+#[test]
 fn an_update_of_a_pod_that_is_refused_is_said() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("label-refused");

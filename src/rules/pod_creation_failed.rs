@@ -4,6 +4,8 @@ use jiff::SignedDuration;
 
 use super::pods::clipped;
 use super::prelude::*;
+use crate::controller;
+use crate::snapshot::{Refused, Replica};
 
 pub const RULE: Rule = Rule {
     code: "STS411",
@@ -28,8 +30,21 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     Ok(vec![
         RULE.about(Kind::Pod, &replica.name, format!("{} cannot be created", replica.name))
             .because(format!("the API server said{}: {}", ago.unwrap_or_default(), clipped(said)))
-            .remedy(look(snapshot, said)),
+            .remedy(way_back(snapshot, &failed, replica).unwrap_or_else(|| look(snapshot, said))),
     ])
+}
+
+/// The command that takes back an update of which the API server refuses the pods: without the pod nothing else is in the
+/// way.
+fn way_back(snapshot: &Snapshot<'_>, refused: &Refused<'_>, replica: &Replica<'_>) -> Option<Command> {
+    let set = snapshot.set;
+    let (update, current) = (&set.status.update_revision, controller::current_revision(snapshot));
+    let is_new = set.strategy() == Strategy::RollingUpdate
+        && current != update
+        && controller::would_get(snapshot, replica.ordinal) == update
+        && !refused.is_whatever_the_template();
+    let back = if snapshot.mark().is_some() { "abort" } else { "undo" };
+    is_new.then(|| sts(back).name(&set.metadata.name).namespace(home(snapshot)))
 }
 
 /// A set that has never been changed, is not new, and has no pod, which nobody explains.

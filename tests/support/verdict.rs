@@ -1,11 +1,39 @@
 //! All commands say the same of one state: stuck or not, and on which pod.
 
+use std::sync::{Condvar, Mutex, PoisonError};
+
 use serde_json::Value;
 
 use super::Namespace;
 
 /// How often a state that moves is looked at again, before two answers count as a contradiction.
 const TRIES: usize = 4;
+
+/// How many states are asked about at once: two cores have enough to do.
+const AT_ONCE: usize = 6;
+
+/// A place among [`AT_ONCE`].
+struct Turn;
+
+static TAKEN: Mutex<usize> = Mutex::new(0);
+static FREED: Condvar = Condvar::new();
+
+impl Turn {
+    fn wait() -> Turn {
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken =
+            FREED.wait_while(taken, |taken| *taken >= AT_ONCE).unwrap_or_else(PoisonError::into_inner);
+        *taken += 1;
+        Turn
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        FREED.notify_one();
+    }
+}
 
 /// Asks `doctor`, `status`, `watch`, `recover` and `undo` about every StatefulSet of the namespace.
 ///
@@ -20,6 +48,7 @@ pub fn agree(ns: &Namespace) {
 
 /// The same; the first contradiction is the error.
 pub fn agreed(ns: &Namespace) -> Result<(), String> {
+    let _turn = Turn::wait();
     for set in names(ns) {
         let mut contradiction = None;
         for _ in 0..TRIES {
