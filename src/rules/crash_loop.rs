@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::pods::{clipped, ending, grouped, refusal, status, timing, wanted, within};
+use super::pods::{ending, grouped, probe_words, refusal, status, timing, wanted};
 use super::prelude::*;
 use crate::snapshot::Why;
 use crate::time::later;
@@ -97,7 +97,7 @@ fn cause(snapshot: &Snapshot<'_>, pod: &Pod, container: &str, last: &Terminated)
     };
     let event = newest.find(|event| stops(event) && during(event)).filter(|_| stopped)?;
     Some(if event.reason == "Unhealthy" {
-        format!("; before that its {}", within(&clipped(&event.message)))
+        format!("; before that its {}", probe_words(&event.message))
     } else {
         "; it was stopped because its postStart hook failed".to_owned()
     })

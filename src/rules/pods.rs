@@ -274,6 +274,16 @@ pub(super) fn within(message: &str) -> String {
     chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
 }
 
+/// What a failed probe said, within a sentence: `liveness probe failed: HTTP probe failed with statuscode: 503`. A probe
+/// that runs a command need not print anything; then its message ends with a colon, and nothing after it.
+pub(super) fn probe_words(message: &str) -> String {
+    let message = within(&clipped(message));
+    match message.strip_suffix(':') {
+        Some(failed) => format!("{failed} and printed nothing"),
+        None => message,
+    }
+}
+
 /// At most as long as two lines of a finding; the end is kept too, as messages are wrapped from the outside.
 pub(super) fn clipped(text: &str) -> String {
     const HEAD: usize = 90;
@@ -294,7 +304,21 @@ pub(super) fn clipped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::gist;
+    use super::{gist, probe_words};
+
+    #[test]
+    fn a_probe_without_words_leaves_no_colon() {
+        for (message, said) in [
+            ("Liveness probe failed: ", "liveness probe failed and printed nothing"),
+            ("Startup probe failed:\n", "startup probe failed and printed nothing"),
+            (
+                "Readiness probe failed: dial tcp 10.9.0.1:80: connect: connection refused",
+                "readiness probe failed: dial tcp 10.9.0.1:80: connect: connection refused",
+            ),
+        ] {
+            assert_eq!(probe_words(message), said);
+        }
+    }
 
     #[test]
     fn the_innermost_error_is_what_matters() {
