@@ -19,6 +19,7 @@ use crate::paste::{Command, sts};
 use crate::render::spinner::Spinner;
 use crate::render::{Look, Output, View};
 use crate::snapshot::{Observed, Scope};
+use crate::words::distance;
 
 /// Flags of every command.
 #[derive(Args, Clone, Debug)]
@@ -269,22 +270,6 @@ fn selector(text: &str) -> std::result::Result<LabelSelector, String> {
     Ok(LabelSelector { match_expressions, ..LabelSelector::default() })
 }
 
-/// How many letters two names differ in (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut before = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = before + usize::from(x != *y);
-            before = row[j + 1];
-            row[j + 1] = change.min(before + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,12 +293,5 @@ mod tests {
         for text in ["=x", "a b", "tier in gold"] {
             assert!(selector(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn near_names_are_near() {
-        assert_eq!(distance("postgers", "postgres"), 2);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("same", "same"), 0);
     }
 }

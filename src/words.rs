@@ -45,6 +45,22 @@ pub fn list<T: AsRef<str>>(names: &[T], most: usize) -> String {
     }
 }
 
+/// How many letters two names differ in (Levenshtein).
+pub fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut before = i;
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = before + usize::from(x != *y);
+            before = row[j + 1];
+            row[j + 1] = change.min(before + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +93,12 @@ mod tests {
         assert_eq!(list(&["a", "b", "c"], 3), "a, b and c");
         assert_eq!(list(&["a", "b", "c", "d"], 3), "a, b and 2 more");
         assert_eq!(list::<&str>(&[], 3), "");
+    }
+
+    #[test]
+    fn near_names_are_near() {
+        assert_eq!(distance("postgers", "postgres"), 2);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("same", "same"), 0);
     }
 }
