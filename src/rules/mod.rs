@@ -3,6 +3,7 @@
 mod amounts;
 mod claims;
 mod diagnose;
+mod misspelt;
 mod pods;
 mod prelude;
 mod refusals;
@@ -43,6 +44,7 @@ mod rollout_blocked;
 mod scale_down_deadlock;
 mod service_missing;
 mod service_name_empty;
+mod service_name_misspelt;
 mod service_not_headless;
 mod service_selector_mismatch;
 mod stale_claim_wait;
@@ -64,6 +66,7 @@ pub const RULES: &[&Rule] = &[
     &service_not_headless::RULE,
     &service_selector_mismatch::RULE,
     &service_name_empty::RULE,
+    &service_name_misspelt::RULE,
     &replica_without_endpoint::RULE,
     &claim_class_missing::RULE,
     &claim_no_default_class::RULE,

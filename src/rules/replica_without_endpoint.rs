@@ -127,7 +127,7 @@ fn unlisted<'a>(
 }
 
 /// Makes the pods again, one after another where the set does that by itself.
-fn again(snapshot: &Snapshot<'_>, first: &Pod) -> Command {
+pub(super) fn again(snapshot: &Snapshot<'_>, first: &Pod) -> Command {
     let set = snapshot.set;
     let at = home(snapshot);
     if set.strategy() == Strategy::RollingUpdate && set.partition() == 0 {

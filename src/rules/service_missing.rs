@@ -1,7 +1,7 @@
 //! The Service that gives the replicas their DNS names does not exist.
 
 use super::prelude::*;
-use super::services;
+use super::{misspelt, services};
 
 pub const RULE: Rule = Rule {
     code: "STS101",
@@ -21,26 +21,26 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let elsewhere = snapshot.service_elsewhere().map_or(String::new(), |other| {
         format!("; the Service {service} in {} does not serve this namespace", other.metadata.namespace)
     });
-    // A lone replica rarely needs a name of its own, and a set at 0 has nobody to name.
+    // A lone replica rarely needs a name of its own, and a set at 0 has no pod to name.
     let proven = services::is_proven(snapshot).unwrap_or(false);
     let severity = match set.replicas() {
-        _ if proven => Severity::Note,
         0 => Severity::Note,
+        1 if proven => Severity::Note,
         1 => Severity::Warning,
+        // Clients that need the names are not seen, however long the replicas do without.
+        _ if proven => Severity::Warning,
         _ => Severity::Error,
     };
-    Ok(vec![
-        RULE.about(
-            Kind::StatefulSet,
-            name,
-            format!("{name} names the Service {service}, which does not exist"),
-        )
-        .because(format!(
-            "names such as {} do not resolve without it{}{elsewhere}",
-            services::replica_name(set),
-            if proven { "; all replicas have been ready for more than a day all the same" } else { "" }
-        ))
-        .remedy(services::create(snapshot))
-        .only(severity),
-    ])
+    let finding = RULE
+        .about(Kind::StatefulSet, name, format!("{name} names the Service {service}, which does not exist"))
+        .only(severity);
+    let because = format!(
+        "names such as {} do not resolve without it{}{elsewhere}",
+        services::replica_name(set),
+        services::in_spite_of_it(proven)
+    );
+    Ok(vec![match misspelt::corrected(snapshot, &finding, &because)? {
+        Some(corrected) => corrected,
+        None => finding.because(because).remedy(services::create(snapshot)),
+    }])
 }

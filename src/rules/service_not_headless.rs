@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::prelude::*;
-use super::services;
+use super::{misspelt, services};
 use crate::paste::tool;
 
 pub const RULE: Rule = Rule {
@@ -47,23 +47,32 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         ),
     };
     let because = format!(
-        "{} names it, and names such as {} need a headless one; {but}",
+        "{} names it, and names such as {} need a headless one; {but}{}",
         set.metadata.name,
-        services::replica_name(set)
+        services::replica_name(set),
+        services::in_spite_of_it(services::is_proven(snapshot).unwrap_or(false))
     );
-    let finding = RULE.about(Kind::Service, name, what).because(because);
+    let finding = RULE.about(Kind::Service, name, what).because(because.clone());
     let ready = services::all_ready(snapshot).unwrap_or(false);
     // Whoever writes the endpoints of a Service keeps a leader's lock on them, or its address, and loses both with the
     // Service (Patroni).
     let by_hand = service.spec.selector.is_empty() && service.spec.r#type != "ExternalName";
     // One replica is found under the Service itself; only a second one needs a name of its own.
-    let does_without = set.replicas() < 2
-        || services::is_proven(snapshot).unwrap_or(false)
-        || (ready && (by_hand || set.metadata.controller().is_some()));
-    Ok(vec![match (does_without, by_hand) {
-        (true, _) => finding.only(Severity::Note),
-        (false, true) => finding.remedy(kubectl("describe service").name(name).namespace(home(snapshot))),
-        (false, false) => finding.remedy(remedy),
+    let by_design = ready && (by_hand || set.metadata.controller().is_some());
+    if set.replicas() < 2 || by_design {
+        return Ok(vec![finding.only(Severity::Note)]);
+    }
+    // Clients that need the names are not seen, however long the replicas do without.
+    let proven = services::is_proven(snapshot).unwrap_or(false);
+    let finding = if proven { finding.only(Severity::Warning) } else { finding };
+    // One that is headless is there already: what this one is for need not change.
+    if let Some(corrected) = misspelt::corrected(snapshot, &finding, &because)? {
+        return Ok(vec![corrected]);
+    }
+    Ok(vec![if by_hand {
+        finding.remedy(kubectl("describe service").name(name).namespace(home(snapshot)))
+    } else {
+        finding.remedy(remedy)
     }])
 }
 

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::prelude::*;
-use super::services;
+use super::{misspelt, services};
 
 pub const RULE: Rule = Rule {
     code: "STS103",
@@ -66,7 +66,12 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     } else {
         services::select(snapshot, name)
     };
-    Ok(vec![RULE.about(Kind::Service, name, what).because(because).remedy(remedy).only(severity)])
+    let finding = RULE.about(Kind::Service, name, what).only(severity);
+    // The pods of another application may be behind the one that is named.
+    Ok(vec![match misspelt::corrected(snapshot, &finding, &because)? {
+        Some(corrected) => corrected,
+        None => finding.because(because).remedy(remedy),
+    }])
 }
 
 /// Somebody else writes the endpoints of such a Service, once there is somewhere to point to.
@@ -80,7 +85,7 @@ fn without_selector(snapshot: &Snapshot<'_>, service: &Service) -> Result<Option
         let since = snapshot.since(pod.ready_since())?;
         (since > BY_HAND).then(|| format!("{} is ready for {}", replica.name, words::age(since)))
     });
-    Ok(ready.map(|ready| format!("{ready}, and nobody has written an EndpointSlice for {name}")))
+    Ok(ready.map(|ready| format!("{ready}, and no EndpointSlice was written for {name}")))
 }
 
 fn mismatch(snapshot: &Snapshot<'_>, service: &Service) -> Result<Option<String>, Unseen> {

@@ -81,6 +81,15 @@ fn peer(set: &StatefulSet, service: &str, text: &str) -> Option<String> {
     ordinals.min().map(|ordinal| set.pod_name(ordinal))
 }
 
+/// What follows the consequence where the replicas themselves plainly do without the names.
+pub(super) fn in_spite_of_it(proven: bool) -> &'static str {
+    if proven {
+        "; all replicas have been ready for more than a day, so only clients can need the names"
+    } else {
+        ""
+    }
+}
+
 /// From then on it is proven that the replicas do without the names they lack.
 const PROVEN: SignedDuration = SignedDuration::from_hours(24);
 
