@@ -1,5 +1,7 @@
 //! No node takes the pod.
 
+use jiff::SignedDuration;
+
 use super::pods::{Group, clipped, grouped, wanted};
 use super::prelude::*;
 use super::refusals;
@@ -15,6 +17,9 @@ pub const RULE: Rule = Rule {
     check,
 };
 
+/// How long a scheduling gate may hold a pod before it is more than a step of the pod's creation.
+const GATED: SignedDuration = SignedDuration::from_mins(10);
+
 /// Why a pod has no node.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Cause<'a> {
@@ -25,7 +30,7 @@ enum Cause<'a> {
     /// No scheduler says anything.
     Unheard(&'a str),
     /// Gates hold it back.
-    Gates(Vec<&'a str>),
+    Gates(Vec<&'a str>, Severity),
 }
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
@@ -39,7 +44,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         Why::Unschedulable { message } => Some(Cause::Refused(condensed(message))),
         Why::NodeComing { message } => Some(Cause::Coming(condensed(message))),
         Why::Gated => {
-            Some(Cause::Gates(case.pod.spec.scheduling_gates.iter().map(|gate| gate.name.as_str()).collect()))
+            let gates = case.pod.spec.scheduling_gates.iter().map(|gate| gate.name.as_str()).collect();
+            let long = case.unready(snapshot).is_some_and(|time| time > GATED);
+            Some(Cause::Gates(gates, if long { Severity::Warning } else { Severity::Note }))
         }
         _ => None,
     });
@@ -63,13 +70,31 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 let word = if *scheduler == "default-scheduler" { "scheduler" } else { scheduler };
                 kubectl("get pods --all-namespaces").piped_into(tool("grep -i -F").value(word))
             }),
-        Cause::Gates(gates) => group
-            .finding(&RULE, &["is held back by a scheduling gate", "are held back by a scheduling gate"])
-            .because(format!("whoever set it has to lift it: {}", words::list(gates, 4)))
-            .remedy(group.describe(snapshot))
-            .only(Severity::Note),
+        Cause::Gates(gates, severity) => gated(snapshot, group, gates, *severity),
     });
     Ok(found.collect())
+}
+
+/// A scheduling gate is a deliberate wait, until the controller that ends it is plainly not there.
+fn gated(snapshot: &Snapshot<'_>, group: &Group<'_>, gates: &[&str], severity: Severity) -> Finding {
+    let (them, gate) = if gates.len() == 1 { ("it", "the gate") } else { ("them", "the gates") };
+    let because = format!(
+        "{}; the scheduler ignores the pod until the controller that added {} removes {them}",
+        group.unready(snapshot),
+        words::list(gates, 4)
+    );
+    let finding = group
+        .finding(&RULE, &["is held back by a scheduling gate", "are held back by a scheduling gate"])
+        .only(severity);
+    if severity == Severity::Note {
+        return finding.because(because).remedy(group.describe(snapshot));
+    }
+    let remove = serde_json::json!([{"op": "remove", "path": "/spec/schedulingGates"}]);
+    let pods = group.iter().map(|case| case.pod.metadata.name.as_str());
+    finding
+        .because(format!("{because}; if that controller does not run, remove {gate}"))
+        .remedy(group.describe(snapshot))
+        .remedy(kubectl("patch pod").names(pods).namespace(home(snapshot)).with("--type=json").patch(&remove))
 }
 
 /// The scheduler's message without what it says about preemption, which repeats it.
