@@ -33,6 +33,12 @@ partial! {
         volumes: Vec<PodVolume>,
         tolerations: Vec<Toleration>,
         resources: Resources,
+        security_context: PodSecurity,
+    }
+
+    /// v1 PodSecurityContext.
+    struct PodSecurity {
+        fs_group_change_policy: String,
     }
 
     /// Anything of which only the name matters.

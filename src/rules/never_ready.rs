@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::pods::{Group, clipped, gist, grouped, wanted, within};
+use super::pods::{Group, clipped, gist, grouped, probe_words, wanted};
 use super::prelude::*;
 use crate::snapshot::Why;
 
@@ -16,20 +16,24 @@ pub const RULE: Rule = Rule {
 };
 
 /// Deployments give up after this long (`progressDeadlineSeconds`); a `StatefulSet` never does.
-const DEADLINE: SignedDuration = SignedDuration::from_mins(10);
+pub(super) const DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Cause<'a> {
     /// A container is not ready.
     Probe(&'a str, Severity),
+    /// A container is not ready, and looks as if it were meant to be so.
+    Standby(&'a str),
     /// All containers are, but not this readiness gate.
     Gate(&'a str, Severity),
     /// The sandbox cannot be made.
     Sandbox(&'static str),
     /// An init container is still at work.
     Init(&'a str),
-    /// A container should have started, and nobody says why it has not.
-    Silent(&'a str),
+    /// The kubelet is changing the owner of the files in its volumes.
+    Ownership,
+    /// A container should have started, and has not; the reason of the newest event, if there is one.
+    Silent(&'a str, Option<&'a str>),
     /// The kubelet of this node has not said anything of the pod.
     Unclaimed(&'a str),
 }
@@ -39,11 +43,17 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let late = case.unready(snapshot).is_some_and(|time| time > DEADLINE);
         let severity = if late { Severity::Error } else { Severity::Warning };
         match (case.why()?, case.container()) {
+            (Why::Unready { .. }, Some(container)) if snapshot.stands_by(case.pod) => {
+                Some(Cause::Standby(container))
+            }
             (Why::Unready { .. }, Some(container)) => Some(Cause::Probe(container, severity)),
             (Why::Unready { .. }, None) => Some(Cause::Gate(closed_gate(case.pod)?, severity)),
             (Why::Sandbox { message }, _) => Some(Cause::Sandbox(lacking(message))),
-            (Why::Silent, Some(container)) => Some(Cause::Silent(container)),
+            (Why::Silent, Some(container)) => {
+                Some(Cause::Silent(container, telling(snapshot, case.pod).map(|event| event.reason.as_str())))
+            }
             (Why::Silent, None) => Some(Cause::Unclaimed(&case.pod.spec.node_name)),
+            (Why::Starting, _) if snapshot.changes_owner(case.pod).is_some() => Some(Cause::Ownership),
             (Why::Starting, _) => Some(Cause::Init(long_init(snapshot, case.pod)?)),
             _ => None,
         }
@@ -63,14 +73,15 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                         format!(", where its probes allow {}", words::age(SignedDuration::from_secs(seconds)))
                     }
                 };
-                let said =
-                    message.map_or(String::new(), |message| format!("; {}", within(&clipped(message))));
+                let said = message.map_or(String::new(), |message| format!("; {}", probe_words(message)));
                 group
                     .finding(&RULE, &not_ready)
                     .because(format!("container {container} runs, {unready}{allows}{said}"))
                     .remedy(logs(snapshot, group, container))
                     .only(*severity)
             }
+            Cause::Standby(container) => standby(snapshot, group, container),
+            Cause::Ownership => ownership(snapshot, group),
             Cause::Gate(gate, severity) => group
                 .finding(&RULE, &not_ready)
                 .because(format!("all containers are ready, its readiness gate {gate} is not; {unready}"))
@@ -86,10 +97,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     .because(format!("its sandbox cannot be made; {unready}: {said}"))
                     .remedy(group.describe(snapshot))
             }
-            Cause::Silent(container) => group
+            Cause::Silent(container, _) => group
                 .finding(&RULE, &["does not start", "do not start"])
                 .because(format!(
-                    "container {container} should have started by now, and no event says why it has not; {unready}"
+                    "container {container} should have started by now, and {}; {unready}",
+                    last_words(snapshot, group.first().pod)
                 ))
                 .remedy(group.describe(snapshot)),
             Cause::Unclaimed(node) => group
@@ -119,6 +131,103 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
     });
     Ok(found.map(|finding| super::services::unpublished(snapshot, finding)).collect())
+}
+
+/// Replicas that run for days beside a ready one, as those do that wait for its lock.
+fn standby(snapshot: &Snapshot<'_>, group: &Group<'_>, container: &str) -> Finding {
+    let said = match group.first().why() {
+        Some(Why::Unready { message: Some(message), .. }) => format!("; {}", probe_words(message)),
+        _ => String::new(),
+    };
+    let pods = snapshot.replicas().unwrap_or_default().iter().filter_map(|replica| replica.pod);
+    let ready: Vec<&str> = pods.filter(|pod| pod.is_ready()).map(|pod| pod.metadata.name.as_str()).collect();
+    let are = if ready.len() == 1 { "is" } else { "are" };
+    let cost = if snapshot.set.is_parallel() {
+        ""
+    } else {
+        "; an update of an OrderedReady StatefulSet waits for each replica to be ready, and this one never is"
+    };
+    group
+        .finding(&RULE, &["runs without becoming ready", "run without becoming ready"])
+        .because(format!(
+            "container {container} runs without a restart, {}, while {} {are} ready on the same revision: this looks \
+             like active/standby, where only the replica that holds the lock is ready{cost}{said}",
+            group.unready(snapshot),
+            words::list(&ready, 3)
+        ))
+        .remedy(logs(snapshot, group, container))
+        .only(Severity::Note)
+}
+
+/// The kubelet is at work, and only looks as if it did nothing.
+fn ownership(snapshot: &Snapshot<'_>, group: &Group<'_>) -> Finding {
+    let (set, at) = (snapshot.set, home(snapshot));
+    let event = snapshot.changes_owner(group.first().pod);
+    let said = event.map_or(String::new(), |event| {
+        let ago = snapshot.since(event.last_seen()).unwrap_or_default();
+        let message =
+            event.message.strip_prefix("(combined from similar events): ").unwrap_or(&event.message);
+        // The address of a page of documentation follows.
+        let message = message.split(", consider using").next().unwrap_or(message);
+        format!("; it said {} ago: {}", words::age(ago), clipped(message))
+    });
+    let is_root_only = set.spec.template.spec.security_context.fs_group_change_policy == "OnRootMismatch";
+    let wait =
+        kubectl("wait pod").name(group.pod()).with("--for=condition=Ready --timeout=24h").namespace(at);
+    let policy = serde_json::json!({
+        "spec": {"template": {"spec": {"securityContext": {"fsGroupChangePolicy": "OnRootMismatch"}}}}
+    });
+    let patch = kubectl("patch statefulset")
+        .name(&set.metadata.name)
+        .namespace(at)
+        .with("--type=merge")
+        .patch(&policy);
+    let (later, remedy) = if is_root_only || set.metadata.controller().is_some() {
+        ("", wait)
+    } else {
+        (
+            "; with fsGroupChangePolicy: OnRootMismatch, later starts skip this; that is an update of the template",
+            wait.and(patch),
+        )
+    };
+    group
+        .finding(
+            &RULE,
+            &[
+                "is not started yet: its kubelet is changing the owner of the files in its volume",
+                "are not started yet: their kubelets are changing the owner of the files in their volumes",
+            ],
+        )
+        .because(format!(
+            "the kubelet gives all files to the fsGroup of the pod first; {}{said}; wait, as a new pod starts this over\
+             {later}",
+            group.unready(snapshot)
+        ))
+        .remedy(remedy)
+        .only(Severity::Note)
+}
+
+/// The newest warning about a pod since it has a node, but for those that pods get which start all the same.
+fn telling<'a>(snapshot: &Snapshot<'a>, pod: &Pod) -> Option<&'a Event> {
+    let harmless =
+        ["DNSConfigForming", "MissingClusterDNS", "FailedToRetrieveImagePullSecret", "LifecycleHTTPFallback"];
+    snapshot.warnings(pod).into_iter().rfind(|event| !harmless.contains(&event.reason.as_str()))
+}
+
+/// What the newest warning says, or that there is none.
+fn last_words(snapshot: &Snapshot<'_>, pod: &Pod) -> String {
+    if snapshot.events().is_err() {
+        return "events were not read, which may say why it has not".to_owned();
+    }
+    telling(snapshot, pod).map_or("no Warning event says why it has not".to_owned(), |event| {
+        let ago = snapshot.since(event.last_seen()).unwrap_or_default();
+        format!(
+            "the newest Warning event, {} ago, says: {}: {}",
+            words::age(ago),
+            event.reason,
+            clipped(&event.message)
+        )
+    })
 }
 
 /// The command that shows the log of a container that runs.

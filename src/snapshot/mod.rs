@@ -7,8 +7,10 @@ mod names;
 mod node;
 mod observed;
 mod ordinal;
+mod ownership;
 mod refused;
 mod replica;
+mod standby;
 mod state;
 mod steady;
 mod trouble;
@@ -300,7 +302,8 @@ impl<'a> Snapshot<'a> {
             return None;
         }
         let events = self.events_about(pod).unwrap_or_default();
-        trouble::of(pod, &events, self.unbound(pod), self.taken_at)
+        let trouble = trouble::of(pod, &events, self.unbound(pod), self.taken_at)?;
+        Some(self.at_work(pod, trouble))
     }
 
     /// The youngest of the pod's claims without a volume; where claims were not seen there may be one as old as the pod.
@@ -316,9 +319,9 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Since when the pod has been running without being ready for longer than its probes allow; `None` while it is
-    /// still in time, ready, or not running.
+    /// still in time, ready, not running, or looks like a standby.
     pub fn late_since(&self, pod: &Pod) -> Option<Timestamp> {
-        trouble::late_since(pod).filter(|late| *late <= self.taken_at)
+        trouble::late_since(pod).filter(|late| *late <= self.taken_at && !self.stands_by(pod))
     }
 
     /// The autoscaler that scales this set.
