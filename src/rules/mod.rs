@@ -24,6 +24,7 @@ mod claim_zone_mismatch;
 mod config_missing;
 mod crash_loop;
 mod evicted_repeatedly;
+mod fix_above_partition;
 mod image_pull;
 mod init_failing;
 mod never_ready;
@@ -91,6 +92,7 @@ pub const RULES: &[&Rule] = &[
     &parallel_not_ordered::RULE,
     &pod_deletion_refused::RULE,
     &pod_update_refused::RULE,
+    &fix_above_partition::RULE,
     &image_pull::RULE,
     &crash_loop::RULE,
     &init_failing::RULE,

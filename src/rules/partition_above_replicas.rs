@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 
+use super::fix_above_partition::held;
 use super::prelude::*;
 
 pub const RULE: Rule = Rule {
@@ -20,6 +21,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let set = snapshot.set;
     let (name, partition, replicas) = (&set.metadata.name, set.partition(), set.replicas());
     if replicas == 0 || partition < replicas || !set.is_observed() || set.metadata.is_terminating() {
+        return Ok(Vec::new());
+    }
+    // Which pod needs the update, and how it comes to it, says more.
+    if !held(snapshot)?.is_empty() {
         return Ok(Vec::new());
     }
     let update = &set.status.update_revision;

@@ -1,5 +1,6 @@
 //! An update or a scaling stands still because one pod does not become available.
 
+use super::fix_above_partition::held;
 use super::prelude::*;
 use super::rollback_trap::trapped;
 use super::scale_down_deadlock::deadlock;
@@ -19,7 +20,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let Next::Wait { on, because: Blocker::NotReady } = controller::next(snapshot)? else {
         return Ok(Vec::new());
     };
-    if trapped(snapshot)?.is_some() || deadlock(snapshot)?.is_some() {
+    if trapped(snapshot)?.is_some() || deadlock(snapshot)?.is_some() || !held(snapshot)?.is_empty() {
         return Ok(Vec::new());
     }
     let Some(pod) = snapshot.replica(on)?.and_then(|replica| replica.pod) else { return Ok(Vec::new()) };
@@ -83,7 +84,7 @@ fn are(names: &[String]) -> String {
 }
 
 /// What is the matter with a pod, after its name.
-fn is_in(why: &Why<'_>) -> String {
+pub(super) fn is_in(why: &Why<'_>) -> String {
     match why {
         Why::CrashLoop { .. } if why.word() == "OOMKilled" => "runs out of memory (OOMKilled)".to_owned(),
         Why::ImagePull { .. } | Why::Config { .. } | Why::CrashLoop { .. } => format!("is in {}", why.word()),

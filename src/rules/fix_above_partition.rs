@@ -1,0 +1,122 @@
+//! A replica is broken on the old revision, and the partition keeps the new one from it.
+
+use super::never_ready::DEADLINE;
+use super::prelude::*;
+use super::rollout_blocked::is_in;
+use crate::controller::{self, MaxUnavailable};
+use crate::snapshot::{Trouble, Why};
+
+pub const RULE: Rule = Rule {
+    code: "STS311",
+    name: "fix-above-partition",
+    severity: Severity::Warning,
+    // The finding about the pod itself says that it will not come by itself.
+    stuck_from: None,
+    page: include_str!("../../docs/rules/fix-above-partition.md"),
+    check,
+};
+
+/// The replicas below the partition that are broken on the old revision, lowest first; none where a pod of the new
+/// revision is broken too, or no new revision waits.
+pub(super) fn held<'s, 'a>(snapshot: &'s Snapshot<'a>) -> Result<Vec<(i32, &'a Pod, Trouble<'a>)>, Unseen> {
+    let set = snapshot.set;
+    let update = &set.status.update_revision;
+    if set.strategy() != Strategy::RollingUpdate
+        || set.metadata.is_terminating()
+        // An operator has its own way with partitions.
+        || set.metadata.controller().is_some()
+        || !set.is_observed()
+        || set.partition() == 0
+        || controller::current_revision(snapshot) == update
+    {
+        return Ok(Vec::new());
+    }
+    let boundary = set.boundary();
+    let broken = |pod: &'a Pod| {
+        let trouble = snapshot.trouble(pod).filter(|_| !pod.metadata.is_terminating())?;
+        // It may be replaying its log.
+        let young = snapshot.since(trouble.since).is_none_or(|time| time < DEADLINE);
+        let passes = snapshot.may_pass(pod, &trouble) && (young || snapshot.stands_by(pod));
+        (is_of_the_template(&trouble.why) && !passes).then_some(trouble)
+    };
+    let (mut held, mut fails) = (Vec::new(), false);
+    for replica in snapshot.replicas()? {
+        let Some((pod, trouble)) = replica.pod.and_then(|pod| Some((pod, broken(pod)?))) else { continue };
+        if pod.revision() == update {
+            fails = true;
+        } else if replica.ordinal < boundary {
+            held.push((replica.ordinal, pod, trouble));
+        }
+    }
+    Ok(if fails { Vec::new() } else { held })
+}
+
+/// Whether another template may help.
+fn is_of_the_template(why: &Why<'_>) -> bool {
+    match why {
+        Why::ImagePull { .. }
+        | Why::CrashLoop { .. }
+        | Why::Config { .. }
+        | Why::Unschedulable { .. }
+        | Why::Mount { .. }
+        | Why::Unready { .. } => true,
+        Why::NodeComing { .. } | Why::Gated | Why::Sandbox { .. } | Why::Silent | Why::Starting => false,
+    }
+}
+
+fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    let held = held(snapshot)?;
+    let Some((lowest, first, trouble)) = held.first() else { return Ok(Vec::new()) };
+    let set = snapshot.set;
+    let (name, at) = (&set.metadata.name, home(snapshot));
+    let (update, old) = (&set.status.update_revision, first.revision());
+    let min_ready = set.spec.min_ready_seconds;
+    let good: Vec<&str> = snapshot
+        .replicas()?
+        .iter()
+        .filter_map(|replica| replica.pod)
+        .filter(|pod| pod.revision() == update && pod.is_available(min_ready, snapshot.taken_at))
+        .map(|pod| pod.metadata.name.as_str())
+        .collect();
+    let proof = match good.len() {
+        0 => format!("no pod is on {update} yet"),
+        1 => format!("{} is available on {update}", good[0]),
+        _ => format!("{} are available on {update}", words::list(&good, 3)),
+    };
+    let names: Vec<&str> = held.iter().map(|(_, pod, _)| pod.metadata.name.as_str()).collect();
+    let pod = &first.metadata.name;
+    // An ordered set waits for the pod that fails instead of replacing it (kubernetes/kubernetes#67250).
+    let trapping = MaxUnavailable::of(snapshot.server) == MaxUnavailable::Trapping;
+    let waits = !set.is_parallel() || trapping;
+    let then = if waits {
+        format!("; the controller then still waits for {pod}, so delete it (kubernetes/kubernetes#67250)")
+    } else {
+        String::new()
+    };
+    let finding = RULE
+        .about(Kind::StatefulSet, name, format!("the update of {name} does not reach {}", words::list(&names, 3)))
+        .because(format!(
+            "{pod} {} on the old revision {old}, and partition {} keeps the update to {update} from it; {proof}; if the \
+             update is the fix, lower the partition{then}",
+            is_in(&trouble.why),
+            set.partition()
+        ));
+    let to = lowest - set.start();
+    let promote = sts("promote").name(name).namespace(at);
+    let promote =
+        if to == 0 { promote.with("--full") } else { promote.with("--partition").value(to.to_string()) };
+    if !waits {
+        return Ok(vec![finding.remedy(promote)]);
+    }
+    let lower = serde_json::json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": to}}}});
+    let finding = finding
+        .remedy(kubectl("patch statefulset").name(name).namespace(at).with("--type=merge").patch(&lower))
+        // recover leaves a pod alone that only is not ready, on the revision of before the update.
+        .remedy(if snapshot.may_pass(first, trouble) {
+            kubectl("delete pod").name(pod).namespace(at)
+        } else {
+            sts("recover").name(name).namespace(at)
+        });
+    // The canary's mark goes only with the last step of promote.
+    Ok(vec![if snapshot.mark().is_some() { finding.remedy(promote) } else { finding }])
+}
