@@ -293,8 +293,14 @@ fn rollout(snapshot: &Snapshot<'_>, next: Option<&Next>) -> (String, String) {
     }
     let counts = format!("{new} of {total} on the new revision");
     let word = format!("{new}/{total} updated");
-    if set.strategy() == Strategy::OnDelete {
-        return (format!("{current}  →  {update}    {counts}, OnDelete"), format!("{new}/{total} OnDelete"));
+    let by_hand = set.strategy() == Strategy::OnDelete;
+    let word = if by_hand { format!("{new}/{total} OnDelete") } else { word };
+    let end = if by_hand { ", OnDelete" } else { "" };
+    if current == update {
+        return (format!("{}{end}", strays(snapshot, &pods)), word);
+    }
+    if by_hand {
+        return (format!("{current}  →  {update}    {counts}{end}"), word);
     }
     if matches!(next, Some(Next::Settled(Rest::Partition))) {
         let began = snapshot.mark().flatten().map(|mark| mark.at);
@@ -307,19 +313,31 @@ fn rollout(snapshot: &Snapshot<'_>, next: Option<&Next>) -> (String, String) {
         let since = since + &baking.unwrap_or_default();
         return (format!("{current}  →  {update}    {counts}{since}"), format!("canary {new}/{total}"));
     }
-    if current == update {
-        let mut strays: Vec<&str> =
-            pods.iter().map(|pod| pod.revision()).filter(|revision| revision != update).collect();
-        strays.sort_unstable();
-        strays.dedup();
-        let text = format!(
-            "back to {update}, {} still on {}",
-            words::count(total - new, "pod"),
-            words::list(&strays, 3)
-        );
-        return (text, word);
-    }
     (format!("{current}  →  {update}    {counts}"), word)
+}
+
+/// Where the controller counts no update as under way, and there are pods of other revisions.
+fn strays(snapshot: &Snapshot<'_>, pods: &[&Pod]) -> String {
+    let update = &snapshot.set.status.update_revision;
+    let mut strays: Vec<&str> =
+        pods.iter().map(|pod| pod.revision()).filter(|revision| revision != update).collect();
+    let count = words::count(strays.len(), "pod");
+    strays.sort_unstable();
+    strays.dedup();
+    let back = if strays.iter().any(|stray| is_put_back(snapshot, stray)) { "back to " } else { "" };
+    format!("{back}{update}, {count} still on {}", words::list(&strays, 3))
+}
+
+/// Whether the template was put back from this revision to the one it has now. A revision that is used again gets a new
+/// number, and stays as old as it is (`stateful_set_control.go:getStatefulSetRevisions`). Pods can be on another revision
+/// for other reasons: the set was created again over them, or an older server never moves `currentRevision` with OnDelete.
+fn is_put_back(snapshot: &Snapshot<'_>, from: &str) -> bool {
+    let revisions = snapshot.revisions().unwrap_or_default();
+    let find = |name: &str| revisions.iter().find(|revision| revision.metadata.name == name);
+    let (Some(now), Some(from)) = (find(&snapshot.set.status.update_revision), find(from)) else {
+        return false;
+    };
+    now.revision > from.revision && now.metadata.creation_timestamp < from.metadata.creation_timestamp
 }
 
 fn wanted(set: &StatefulSet) -> usize {
