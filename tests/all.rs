@@ -13,6 +13,7 @@
 #[allow(dead_code, reason = "helpers for tests to come")]
 mod support;
 
+mod advice;
 mod architecture;
 mod canary;
 mod cluster_smoke;

@@ -377,6 +377,8 @@ impl Namespace {
         let kubectl = plane.kubectl.parent().unwrap_or(Path::new("."));
         let path = format!("{}:{}:/usr/bin:/bin", kubectl.display(), sts.display());
         command.env("PATH", path).env("KUBECONFIG", &plane.kubeconfig).args(["-c", line]);
+        // Some write a file.
+        command.current_dir(env!("CARGO_TARGET_TMPDIR"));
         Run::of(&mut command, "")
     }
 
