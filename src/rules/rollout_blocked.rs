@@ -5,7 +5,7 @@ use super::prelude::*;
 use super::rollback_trap::trapped;
 use super::scale_down_deadlock::deadlock;
 use crate::controller::{self, Blocker, Next};
-use crate::snapshot::Why;
+use crate::snapshot::{Trouble, Why};
 
 pub const RULE: Rule = Rule {
     code: "STS302",
@@ -28,6 +28,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         return Ok(Vec::new());
     };
     let set = snapshot.set;
+    let waited = &pod.metadata.name;
+    let (pod, trouble) = at_fault(snapshot, pod, trouble)?;
     let (name, pod_name) = (&set.metadata.name, &pod.metadata.name);
     let partition = set.boundary();
     // Otherwise old pods wait for whoever deletes them, or are deleted whatever the others are like.
@@ -62,10 +64,14 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let what = if old.is_empty() { "scaling" } else { "update" };
     let finding = RULE
         .about(Kind::StatefulSet, name, format!("the {what} of {name} stands still at {pod_name}"))
-        .because(format!(
-            "{waiting}, and the controller waits for {pod_name} first, which {}",
-            is_in(&trouble.why)
-        ))
+        .because(if waited == pod_name {
+            format!("{waiting}, and the controller waits for {pod_name} first, which {}", is_in(&trouble.why))
+        } else {
+            format!(
+                "{waiting}, and the controller waits for {waited} first, which is not ready, perhaps because {pod_name} {}",
+                is_in(&trouble.why)
+            )
+        })
         .also(Kind::Pod, pod_name);
     let earlier = &set.status.current_revision;
     let undo = !old.is_empty() && pod.revision() == set.status.update_revision && earlier != pod.revision();
@@ -76,6 +82,24 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     } else {
         finding.remedy(kubectl("describe pod").name(pod_name).namespace(home(snapshot)))
     }])
+}
+
+/// The pod at fault: where the one that is waited for only is not ready, another one that fails for a harder reason may be
+/// why. As in [`super::stuck`], which goes by the findings.
+fn at_fault<'a>(
+    snapshot: &Snapshot<'a>,
+    waited: &'a Pod,
+    trouble: Trouble<'a>,
+) -> Result<(&'a Pod, Trouble<'a>), Unseen> {
+    if !matches!(trouble.why, Why::Unready { .. }) {
+        return Ok((waited, trouble));
+    }
+    let pods = snapshot.replicas()?.iter().filter_map(|replica| replica.pod);
+    let mut others = pods.filter(|pod| !pod.metadata.is_terminating()).filter_map(|pod| {
+        let trouble = snapshot.trouble(pod)?;
+        (trouble.why.is_hard() && !matches!(trouble.why, Why::Unready { .. })).then_some((pod, trouble))
+    });
+    Ok(others.next().unwrap_or((waited, trouble)))
 }
 
 fn are(names: &[String]) -> String {

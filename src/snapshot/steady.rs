@@ -41,21 +41,24 @@ fn is_young(status: &ContainerStatus, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds::{Running, State, Terminated};
+    use crate::kinds::{ContainerState, Running, Terminated};
 
     #[test]
     fn a_container_is_young_until_it_has_outlived_its_last_run() {
         let at = |second: i64| Timestamp::from_second(1_000_000 + second).ok();
         let status = |restarts, ran: i64| ContainerStatus {
             restart_count: restarts,
-            state: State { running: Some(Running { started_at: at(0) }), ..State::default() },
-            last_state: State {
+            state: ContainerState {
+                running: Some(Running { started_at: at(0) }),
+                ..ContainerState::default()
+            },
+            last_state: ContainerState {
                 terminated: Some(Terminated {
                     started_at: at(-ran - 1),
                     finished_at: at(-1),
                     ..Terminated::default()
                 }),
-                ..State::default()
+                ..ContainerState::default()
             },
             ..ContainerStatus::default()
         };
