@@ -42,5 +42,6 @@ mod schema;
 mod storage;
 mod terminal;
 mod truth;
+mod truth_storage;
 mod undo;
 mod watch;

@@ -80,6 +80,7 @@ partial! {
         name: String,
         uid: String,
         controller: bool,
+        block_owner_deletion: bool,
     }
 
     /// metav1.LabelSelector.

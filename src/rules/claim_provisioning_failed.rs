@@ -27,7 +27,7 @@ const USUAL: SignedDuration = SignedDuration::from_mins(2);
 const STALE: SignedDuration = SignedDuration::from_secs(15 * 60);
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
-    let (mut cases, mut slow) = (Vec::new(), Vec::new());
+    let (mut cases, mut slow, mut unasked) = (Vec::new(), Vec::new(), Vec::new());
     // Messages name the single volume; the claims of one class fail together all the same.
     let mut said: BTreeMap<String, (String, Command)> = BTreeMap::new();
     for used in claims::pending(snapshot)? {
@@ -40,13 +40,28 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             Err(unseen) => return Err(unseen),
         };
         let waits = class.is_some_and(StorageClass::waits_for_consumer);
-        if waits && !claims::has_node(&used) {
+        // claim-node-not-chosen and claim-waiting-for-consumer tell why no node is chosen.
+        if waits && !claims::is_node_chosen(claim) {
             continue;
         }
         let Some(trouble) = trouble(snapshot, &used, class)? else { continue };
         // Whoever may not see classes is told of the trouble all the same.
         if let Ok(Some((because, remedy))) = claims::outdated(snapshot, &used) {
             cases.push(Case { used, because, remedy });
+            continue;
+        }
+        if let Trouble::Silent(class, waited) = trouble
+            && !claims::is_provisioner_asked(claim)
+        {
+            let because = format!(
+                "for {} kube-controller-manager has not asked {} (class {}) for a volume: the PVC has no annotation \
+                 volume.kubernetes.io/storage-provisioner; it may not run, which its lease tells",
+                words::age(waited),
+                class.provisioner,
+                class.metadata.name
+            );
+            let remedy = vec![kubectl("get lease kube-controller-manager -n kube-system -o yaml")];
+            unasked.push(Case { used, because, remedy });
             continue;
         }
         if let Trouble::Silent(class, waited) = trouble
@@ -82,7 +97,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let verb = if several { "have" } else { "has" };
         format!("{names} {verb} no volume from the provisioner yet")
     });
-    findings.extend(slow.into_iter().map(|finding| finding.only(Severity::Warning)));
+    let unasked = claims::findings(&RULE, unasked, |_, names, several| {
+        let verb = if several { "get" } else { "gets" };
+        format!("{names} {verb} no volume, as the provisioner has not been asked for one")
+    });
+    findings.extend(slow.into_iter().chain(unasked).map(|finding| finding.only(Severity::Warning)));
     Ok(findings)
 }
 

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::claims::{self, Case, Used};
+use super::finalizers::held;
 use super::prelude::*;
 
 pub const RULE: Rule = Rule {
@@ -21,19 +22,22 @@ const GOING: SignedDuration = SignedDuration::from_secs(60);
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let mut cases = Vec::new();
     // A claim that its pod owns was given up by the retention policy: stale-claim-wait tells of it.
+    let gives_up = snapshot.set.spec.persistent_volume_claim_retention_policy.when_scaled == "Delete";
     let given_up = |claim: &PersistentVolumeClaim| {
-        claim.metadata.owner_references.iter().any(|owner| owner.kind == "Pod")
+        gives_up && claim.metadata.owner_references.iter().any(|owner| owner.kind == "Pod")
     };
     for used in claims::used(snapshot, |claim| claim.metadata.is_terminating() && !given_up(claim))? {
         // Whoever uses it and does not go itself; a pod without a node does not hold a claim.
         snapshot.pods()?;
-        let user = snapshot
-            .namespace
-            .users(used.name())
-            .find(|pod| !pod.metadata.is_terminating() && !pod.spec.node_name.is_empty());
-        let case = match user {
+        let users: Vec<&Pod> = (snapshot.namespace.users(used.name()))
+            .filter(|pod| !pod.metadata.is_terminating() && !pod.spec.node_name.is_empty())
+            .collect();
+        // Its own pod first: a replica that is there wants its data kept.
+        let own = users.iter().find(|pod| used.pods.iter().any(|own| std::ptr::eq(*own, **pod)));
+        let has_pod = snapshot.replica(used.ordinal)?.is_some_and(|replica| replica.pod.is_some());
+        let case = match own.or_else(|| users.first().filter(|_| has_pod)) {
             Some(user) => Some(doomed(snapshot, used, user)),
-            None => stuck(snapshot, used),
+            None => stuck(snapshot, used)?,
         };
         cases.extend(case);
     }
@@ -42,42 +46,57 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     }))
 }
 
-/// It goes when its last user goes. A deletion cannot be taken back, but the data can be kept.
-fn doomed<'a>(snapshot: &Snapshot<'a>, used: Used<'a>, holder: &Pod) -> Case<'a> {
-    let volume = snapshot.volume_of(used.claim).ok().flatten();
+/// What becomes of the data, and how to keep it.
+fn fate(snapshot: &Snapshot<'_>, claim: &PersistentVolumeClaim) -> (&'static str, Option<Command>) {
+    let volume = snapshot.volume_of(claim).ok().flatten();
     let policy = volume.map(|volume| volume.spec.persistent_volume_reclaim_policy.as_str());
-    let (fate, remedy) = match (policy, volume) {
-        (Some("Retain"), _) => ("its volume is kept, and the replica starts again empty", None),
+    match (policy, volume) {
+        (Some(RETAIN), _) => ("its volume is kept, and the replica starts again empty", None),
         (Some(_), Some(volume)) => (
             "its data is destroyed with it (reclaim policy Delete)",
             Some(
                 kubectl("patch pv")
                     .name(&volume.metadata.name)
-                    .patch(&json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}})),
+                    .patch(&json!({"spec": {"persistentVolumeReclaimPolicy": RETAIN}})),
             ),
         ),
         _ => ("its data is destroyed with it, unless the reclaim policy of its volume is Retain", None),
-    };
+    }
+}
+
+/// It goes when its last user goes. A deletion cannot be taken back, but the data can be kept.
+fn doomed<'a>(snapshot: &Snapshot<'a>, used: Used<'a>, holder: &Pod) -> Case<'a> {
+    let (fate, remedy) = fate(snapshot, used.claim);
     let remedy = vec![remedy.unwrap_or_else(|| claims::describe(snapshot, &used))];
     Case { because: format!("it goes as soon as {} stops; {fate}", holder.metadata.name), used, remedy }
 }
 
-/// Nobody uses it, and something else holds it: its replica cannot be created meanwhile.
-fn stuck<'a>(snapshot: &Snapshot<'a>, used: Used<'a>) -> Option<Case<'a>> {
-    let meta = &used.claim.metadata;
-    let age = snapshot.since(meta.deletion_timestamp).filter(|age| *age > GOING)?;
-    let holders: Vec<&String> =
-        meta.finalizers.iter().filter(|finalizer| *finalizer != claims::PROTECTION).collect();
-    if holders.is_empty() {
-        return None;
+/// It is held, and not by a pod of its replica, which cannot be created meanwhile.
+fn stuck<'a>(snapshot: &Snapshot<'a>, used: Used<'a>) -> Result<Option<Case<'a>>, Unseen> {
+    let age = snapshot.since(used.claim.metadata.deletion_timestamp).filter(|age| *age > GOING);
+    let Some(age) = age else { return Ok(None) };
+    // A pod of the replica that is stopping is on the way, or has a rule of its own.
+    if used.pods.iter().any(|pod| pod.metadata.is_terminating()) {
+        return Ok(None);
     }
-    let because = format!(
-        "{} {} held it for {}, and {} cannot be created before it is gone",
-        words::list(&holders, 3),
-        if holders.len() == 1 { "has" } else { "have" },
-        words::age(age),
-        used.replica
-    );
-    let remedy = vec![claims::describe(snapshot, &used)];
-    Some(Case { used, because, remedy })
+    let Some(held) = held(snapshot, used.claim, age)? else { return Ok(None) };
+    let (mut because, mut remedy) = (held.because, Vec::new());
+    if used.claim.spec.volume_name.is_empty() {
+        because.push_str(", and it has no volume");
+    } else {
+        let (fate, keep) = fate(snapshot, used.claim);
+        because.push_str(&format!("; when it goes {fate}"));
+        remedy.extend(keep);
+    }
+    because.push_str(&match used.pods.first() {
+        Some(pod) => format!("; {} cannot start before that", pod.metadata.name),
+        None => format!("; {} cannot be created before that", used.replica),
+    });
+    remedy.extend(held.remedy);
+    // A pod that waits for a node is not looked at again when its PVC is created again.
+    let pods: Vec<&str> = used.pods.iter().map(|pod| pod.metadata.name.as_str()).collect();
+    if !pods.is_empty() {
+        remedy.push(kubectl("delete pod").names(pods).namespace(home(snapshot)));
+    }
+    Ok(Some(Case { used, because, remedy }))
 }

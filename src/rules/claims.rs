@@ -124,11 +124,9 @@ pub(super) fn provisioner<'a>(snapshot: &Snapshot<'a>, class: &str) -> Result<Op
     if let Some(name) = of_volumes.map(String::as_str).find(|name| !name.starts_with(LOCAL)) {
         return Ok(Some(name));
     }
-    // The volume controller writes it once it has asked the provisioner of the class.
-    let keys = ["volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner"];
     let claims = snapshot.claims()?.iter().filter(|claim| claim.class() == Some(class));
     Ok(claims
-        .flat_map(|claim| keys.iter().filter_map(|key| claim.metadata.annotations.get(*key)))
+        .flat_map(|claim| PROVISIONER.iter().filter_map(|key| claim.metadata.annotations.get(*key)))
         .map(String::as_str)
         .next())
 }
@@ -138,11 +136,25 @@ pub(super) fn is_served(snapshot: &Snapshot<'_>, claim: &PersistentVolumeClaim) 
     Ok(snapshot.volumes()?.iter().any(|volume| volume.fits(claim)))
 }
 
+/// Whether the scheduler has chosen a node for the volume. Only then is a class that waits for it asked for one.
+pub(super) fn is_node_chosen(claim: &PersistentVolumeClaim) -> bool {
+    claim.metadata.annotations.contains_key("volume.kubernetes.io/selected-node")
+}
+
+/// Whether the provisioner of the class has been asked: the volume controller says so on the PVC
+/// (`persistentvolume/pv_controller.go:setClaimProvisioner`), and a provisioner looks at no other.
+pub(super) fn is_provisioner_asked(claim: &PersistentVolumeClaim) -> bool {
+    PROVISIONER.iter().any(|key| claim.metadata.annotations.contains_key(*key))
+}
+
+/// Where the volume controller writes which provisioner it has asked.
+const PROVISIONER: [&str; 2] =
+    ["volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner"];
+
 /// Whether a node has been chosen for a pod of the claim. The scheduler gives the pod its node only once the volume is
 /// made, and says so on the claim before that.
 pub(super) fn has_node(used: &Used<'_>) -> bool {
-    used.claim.metadata.annotations.contains_key("volume.kubernetes.io/selected-node")
-        || used.pods.iter().any(|pod| !pod.spec.node_name.is_empty())
+    is_node_chosen(used.claim) || used.pods.iter().any(|pod| !pod.spec.node_name.is_empty())
 }
 
 /// A claim that fails, and why.

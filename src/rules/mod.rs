@@ -3,6 +3,7 @@
 mod amounts;
 mod claims;
 mod diagnose;
+mod finalizers;
 mod misspelt;
 mod pods;
 mod prelude;
@@ -15,6 +16,7 @@ mod claim_lost;
 mod claim_name_collision;
 mod claim_no_default_class;
 mod claim_no_matching_volume;
+mod claim_node_not_chosen;
 mod claim_provisioning_failed;
 mod claim_quota_exceeded;
 mod claim_resize_failed;
@@ -48,11 +50,13 @@ mod service_name_empty;
 mod service_name_misspelt;
 mod service_not_headless;
 mod service_selector_mismatch;
+mod set_deletion_held;
 mod stale_claim_wait;
 mod stuck_terminating;
 mod unschedulable;
 mod volume_mount_failed;
 mod volume_multi_attach;
+mod volume_terminating;
 
 use crate::kinds::Kind;
 use crate::paste::Command;
@@ -84,6 +88,8 @@ pub const RULES: &[&Rule] = &[
     &retention_gap::RULE,
     &claim_name_collision::RULE,
     &claim_resize_failed::RULE,
+    &volume_terminating::RULE,
+    &claim_node_not_chosen::RULE,
     &rollback_trap::RULE,
     &rollout_blocked::RULE,
     &partition_left_behind::RULE,
@@ -92,6 +98,7 @@ pub const RULES: &[&Rule] = &[
     &parallel_not_ordered::RULE,
     &pod_deletion_refused::RULE,
     &pod_update_refused::RULE,
+    &set_deletion_held::RULE,
     &fix_above_partition::RULE,
     &image_pull::RULE,
     &crash_loop::RULE,

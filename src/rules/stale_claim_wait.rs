@@ -1,20 +1,16 @@
 //! A replica waits until a claim that was given up with the pod before is collected.
 
-use jiff::SignedDuration;
-
+use super::finalizers::{COLLECTED, Held, held};
 use super::prelude::*;
 
 pub const RULE: Rule = Rule {
     code: "STS412",
     name: "stale-claim-wait",
-    severity: Severity::Warning,
+    severity: Severity::Error,
     stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/stale-claim-wait.md"),
     check,
 };
-
-/// The garbage collector needs seconds.
-const COLLECTED: SignedDuration = SignedDuration::from_mins(2);
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let set = snapshot.set;
@@ -33,27 +29,44 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         });
         let Some(claim) = stale else { continue };
         let (name, meta) = (&claim.metadata.name, &claim.metadata);
-        let holding: Vec<_> = meta.finalizers.iter().map(String::as_str).collect();
-        let (because, long) = match snapshot.since(meta.deletion_timestamp) {
-            Some(ago) if !holding.is_empty() => {
-                let ago_text = words::age(ago);
-                (format!("deleted {ago_text} ago and held by {}", words::list(&holding, 4)), ago > COLLECTED)
+        let deleted = snapshot.since(meta.deletion_timestamp);
+        let describe = || vec![kubectl("describe pvc").name(name).namespace(home(snapshot))];
+        let (because, remedy, severity) = match deleted {
+            None => ("the garbage collector has not deleted it yet".to_owned(), describe(), Severity::Note),
+            Some(ago) if ago <= COLLECTED => {
+                (format!("it was deleted {} ago", words::age(ago)), describe(), Severity::Note)
             }
-            Some(ago) => (format!("deleted {} ago", words::age(ago)), ago > COLLECTED),
-            None => ("the garbage collector has not deleted it yet".to_owned(), false),
+            Some(ago) => match held(snapshot, claim, ago)? {
+                Some(Held { because, remedy }) => {
+                    let remedy = remedy.into_iter().chain(go_on(snapshot, name)).collect();
+                    (because, remedy, Severity::Error)
+                }
+                None => {
+                    let holding = words::list(&meta.finalizers, 4);
+                    let held =
+                        if holding.is_empty() { String::new() } else { format!(" and is held by {holding}") };
+                    (format!("it was deleted {} ago{held}", words::age(ago)), describe(), Severity::Warning)
+                }
+            },
         };
-        found.push(
-            RULE.about(
-                Kind::Pod,
-                &replica.name,
-                format!("{} waits for the end of its old claim {name}", replica.name),
-            )
-            .because(format!(
-                "persistentVolumeClaimRetentionPolicy gave the claim up when the set was scaled down; {because}"
-            ))
-            .remedy(kubectl("describe pvc").name(name).namespace(home(snapshot)))
-            .only(if long { Severity::Warning } else { Severity::Note }),
-        );
+        let what = format!("{} cannot be created before its old PVC {name} is gone", replica.name);
+        let found_one = RULE.about(Kind::Pod, &replica.name, what).because(format!(
+            "persistentVolumeClaimRetentionPolicy gave the PVC up when the StatefulSet was scaled down; {because}"
+        ));
+        found.push(remedy.into_iter().fold(found_one, Finding::remedy).only(severity));
     }
     Ok(found)
+}
+
+/// Waits for the end of a PVC, and has the controller look again: no event tells it, and it does not try by itself before its
+/// informers are read again, every 12 hours (`stateful_set.go:NewStatefulSetController` watches pods and sets only).
+fn go_on(snapshot: &Snapshot<'_>, claim: &str) -> [Command; 2] {
+    let at = home(snapshot);
+    let gone = kubectl("wait pvc").name(claim).with("--for=delete --timeout=60s").namespace(at);
+    let touch = kubectl("annotate statefulset")
+        .name(&snapshot.set.metadata.name)
+        .joined("kubectl-sts/looked-at=", snapshot.taken_at.as_second())
+        .with("--overwrite")
+        .namespace(at);
+    [gone, touch]
 }

@@ -261,6 +261,7 @@ fn claim(text: &str, now: Timestamp) -> PersistentVolumeClaim {
                 name: format!("web-{}", words[0]),
                 uid: "earlier".to_owned(),
                 controller: true,
+                ..OwnerReference::default()
             }];
         }
         Some(word) => panic!("no claim: {word:?}"),

@@ -215,6 +215,7 @@ fn new_pod(set: &StatefulSet, ordinal: i32, revision: &str) -> Pod {
         name: set.metadata.name.clone(),
         uid: set.metadata.uid.clone(),
         controller: true,
+        block_owner_deletion: true,
     };
     let mut pod = Pod {
         metadata: Meta {

@@ -1,0 +1,206 @@
+//! The set was deleted, and a finalizer keeps it: its controller does nothing for it in the meantime.
+
+use super::finalizers::{COLLECTED, FOREGROUND, ORPHAN, foreign, owner, owners, removal};
+use super::prelude::*;
+
+pub const RULE: Rule = Rule {
+    code: "STS310",
+    name: "set-deletion-held",
+    severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
+    page: include_str!("../../docs/rules/set-deletion-held.md"),
+    check,
+};
+
+fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    let meta = &snapshot.set.metadata;
+    let Some(age) = snapshot.since(meta.deletion_timestamp).filter(|age| *age > COLLECTED) else {
+        return Ok(Vec::new());
+    };
+    let idle = idle(snapshot)?;
+    let others: Vec<&str> = foreign(&meta.finalizers).collect();
+    let deleted = format!("{} was deleted {} ago", meta.name, words::age(age));
+    let found = if !others.is_empty() {
+        Some(by_controller(snapshot, &deleted, &idle, &others))
+    } else if meta.finalizers.iter().any(|name| name == ORPHAN) {
+        Some(by_collector(snapshot, &deleted, &idle))
+    } else if meta.finalizers.iter().any(|name| name == FOREGROUND) {
+        by_dependents(snapshot, &deleted, &idle)
+    } else {
+        None
+    };
+    Ok(found.into_iter().collect())
+}
+
+/// What the deletion means for the pods.
+fn idle(snapshot: &Snapshot<'_>) -> Result<String, Unseen> {
+    let missing = snapshot.replicas()?.iter().filter(|replica| replica.pod.is_none());
+    let missing: Vec<&str> = missing.map(|replica| replica.name.as_str()).collect();
+    let none = "until it is gone no pod is created, replaced or updated";
+    Ok(match missing.as_slice() {
+        [] => none.to_owned(),
+        [one] => format!("{none}: {one} is missing"),
+        several => format!("{none}: {} are missing", words::list(several, 4)),
+    })
+}
+
+/// An operator or a delivery tool has not let it go.
+fn by_controller(snapshot: &Snapshot<'_>, deleted: &str, idle: &str, finalizers: &[&str]) -> Finding {
+    let meta = &snapshot.set.metadata;
+    let (noun, verb) = if finalizers.len() == 1 { ("finalizer", "holds") } else { ("finalizers", "hold") };
+    let what = format!("{deleted}, and the {noun} {} still {verb} it", words::list(finalizers, 4));
+    let because = format!(
+        "{}; {idle}; the deletion cannot be taken back: to keep pods and PVCs, save the manifest, run the commands shown, \
+         and apply the manifest: the new StatefulSet adopts them",
+        owners(finalizers, meta)
+    );
+    let about = RULE.about(Kind::StatefulSet, &meta.name, what).because(because);
+    // What names the set as its owner is collected with it. On a set that is being deleted already, this deletion only
+    // decides what happens to the dependents (registry/store.go:deletionFinalizersForGarbageCollection), and removes the
+    // garbage collector's finalizers from their places.
+    let orphan = kubectl("delete statefulset")
+        .name(&meta.name)
+        .with("--cascade=orphan --wait=false")
+        .namespace(home(snapshot));
+    let kept: Vec<String> = foreign(&meta.finalizers).map(str::to_owned).collect();
+    let free = kubectl("patch statefulset")
+        .name(&meta.name)
+        .namespace(home(snapshot))
+        .with("--type=json")
+        .patch(&removal(&kept, |_| true));
+    about.remedy(orphan).remedy(free)
+}
+
+/// The pods are to stay, and the garbage collector has not let go of them.
+fn by_collector(snapshot: &Snapshot<'_>, deleted: &str, idle: &str) -> Finding {
+    let name = &snapshot.set.metadata.name;
+    let owned: Vec<String> = dependents(snapshot).into_iter().map(|it| it.words()).collect();
+    let left = match owned.as_slice() {
+        [] => "nothing that is seen here names it as its owner any more".to_owned(),
+        [one] => format!("{one} still names it as its owner"),
+        several => format!("{} still name it as their owner", words::list(several, 4)),
+    };
+    RULE.about(Kind::StatefulSet, name, format!("{deleted} (--cascade=orphan), and the garbage collector still holds it"))
+        .because(format!(
+            "{left}; {idle}; either the garbage collector of kube-controller-manager does not run, or an admission webhook \
+             refuses its changes: its lease says when it was last there"
+        ))
+        .remedy(kubectl("get lease kube-controller-manager -n kube-system -o yaml"))
+}
+
+/// All that belongs to it is to go first, and does not.
+fn by_dependents(snapshot: &Snapshot<'_>, deleted: &str, idle: &str) -> Option<Finding> {
+    let name = &snapshot.set.metadata.name;
+    let holding: Vec<Dependent<'_>> =
+        dependents(snapshot).into_iter().filter(|it| it.blocks && !it.is_stopping(snapshot)).collect();
+    let names: Vec<&str> = holding.iter().map(|it| it.meta.name.as_str()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let what = format!("{deleted} (--cascade=foreground), and waits for {} to go", words::list(&names, 4));
+    let whys: Vec<String> = holding.iter().map(|it| it.why(snapshot)).collect();
+    let because = format!(
+        "{}; {idle}; its pods are deleted with it, and this cannot be taken back: when it is gone, apply its manifest again",
+        words::list(&whys, 4)
+    );
+    let mut finding = RULE.about(Kind::StatefulSet, name, what).because(because);
+    for it in &holding {
+        finding = finding.also(it.kind, &it.meta.name);
+        if foreign(&it.meta.finalizers).next().is_some() {
+            let is_foreign = |name: &str| foreign(&it.meta.finalizers).any(|foreign| foreign == name);
+            let patch = removal(&it.meta.finalizers, is_foreign);
+            let command = kubectl("patch").with(it.word()).name(&it.meta.name).namespace(home(snapshot));
+            finding = finding.remedy(command.with("--type=json").patch(&patch));
+        } else if let Some(pod) = it.pod.filter(|pod| !pod.spec.node_name.is_empty()) {
+            finding = finding.remedy(kubectl("describe node").name(&pod.spec.node_name));
+        }
+    }
+    Some(finding)
+}
+
+/// An object that names the set as its owner.
+struct Dependent<'a> {
+    kind: Kind,
+    meta: &'a Meta,
+    /// Whether a foreground deletion waits for it.
+    blocks: bool,
+    pod: Option<&'a Pod>,
+}
+
+/// The objects that name the set as their owner, pods first, as far as they were seen.
+fn dependents<'a>(snapshot: &Snapshot<'a>) -> Vec<Dependent<'a>> {
+    let set = &snapshot.set.metadata;
+    let of = |meta: &'a Meta, kind: Kind, pod: Option<&'a Pod>| {
+        let is_it = |owner: &&OwnerReference| {
+            if owner.uid.is_empty() || set.uid.is_empty() {
+                owner.kind == Kind::StatefulSet.name() && owner.name == set.name
+            } else {
+                owner.uid == set.uid
+            }
+        };
+        let owner = meta.owner_references.iter().find(is_it)?;
+        Some(Dependent { kind, meta, blocks: owner.block_owner_deletion, pod })
+    };
+    let around = snapshot.namespace;
+    let pods = around.pods.iter().filter_map(|pod| of(&pod.metadata, Kind::Pod, Some(pod)));
+    let claims =
+        around.claims.iter().filter_map(|claim| of(&claim.metadata, Kind::PersistentVolumeClaim, None));
+    let revisions = around.revisions.iter().filter_map(|it| of(&it.metadata, Kind::ControllerRevision, None));
+    pods.chain(claims).chain(revisions).collect()
+}
+
+/// Whether the pod is in the time it has to stop, with a minute for the kubelet: the deletionTimestamp is its end.
+fn is_stopping(snapshot: &Snapshot<'_>, pod: &Pod) -> bool {
+    snapshot.since(pod.metadata.deletion_timestamp).is_some_and(|over| over < COLLECTED)
+}
+
+impl Dependent<'_> {
+    /// The kind for a command.
+    fn word(&self) -> &'static str {
+        match self.kind {
+            Kind::Pod => "pod",
+            Kind::PersistentVolumeClaim => "pvc",
+            _ => "controllerrevision",
+        }
+    }
+
+    fn words(&self) -> String {
+        match self.kind {
+            Kind::Pod => format!("pod {}", self.meta.name),
+            Kind::PersistentVolumeClaim => format!("PVC {}", self.meta.name),
+            _ => format!("ControllerRevision {}", self.meta.name),
+        }
+    }
+
+    /// Whether it goes as it should, or goes with a pod that does.
+    fn is_stopping(&self, snapshot: &Snapshot<'_>) -> bool {
+        match self.pod {
+            Some(pod) => is_stopping(snapshot, pod),
+            None => snapshot.namespace.users(&self.meta.name).any(|pod| is_stopping(snapshot, pod)),
+        }
+    }
+
+    /// Why it is still there.
+    fn why(&self, snapshot: &Snapshot<'_>) -> String {
+        let it = self.words();
+        let finalizers: Vec<&str> = foreign(&self.meta.finalizers).collect();
+        if !self.meta.is_terminating() {
+            return format!("{it} has not been deleted yet");
+        }
+        match finalizers.as_slice() {
+            [] => {}
+            [one] => return format!("{it} is held by the finalizer {one} ({})", owner(one, self.meta)),
+            several => return format!("{it} is held by the finalizers {}", words::list(several, 4)),
+        }
+        if let Some(pod) = self.pod {
+            return match pod.spec.node_name.as_str() {
+                "" => format!("{it} does not go"),
+                node => format!("{it} does not go: the kubelet of {node} has not reported its end"),
+            };
+        }
+        match snapshot.namespace.users(&self.meta.name).next() {
+            Some(pod) => format!("{it} is used by pod {}", pod.metadata.name),
+            None => format!("{it} does not go"),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Deletions that do not end and volumes that do not come, on the real control plane: the cause is named, and what is shown
+//! to try, carried out as printed, ends it.
+
+use serde_json::{Value, json};
+
+use crate::doctor::{found, run_remedy};
+use crate::support::{self, Binding, Cluster, Namespace};
+
+/// A set of two with one PVC each. `metadata` and `spec` are YAML flow mappings without braces; `pod` are lines.
+fn web(class: &str, metadata: &str, spec: &str, pod: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Service, metadata: {{name: web}}, spec: {{clusterIP: None, selector: {{app: web}}}}}}\n---\n\
+         apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: web{metadata}}}\nspec:\n  replicas: 2\n  serviceName: web\n\
+         {spec}  selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    spec:\n      \
+         terminationGracePeriodSeconds: 1\n{pod}      containers: [{{name: web, image: \"web:1\", volumeMounts: \
+         [{{name: data, mountPath: /data}}]}}]\n  volumeClaimTemplates: [{{metadata: {{name: data}}, spec: {{accessModes: \
+         [ReadWriteOnce], storageClassName: {class}, resources: {{requests: {{storage: 1Gi}}}}}}}}]\n"
+    )
+}
+
+fn class(cluster: &Cluster) -> String {
+    cluster.storage_class("fast", Binding::Immediate, false)
+}
+
+/// Waits until doctor finds this among others, and gives the finding.
+fn finds(ns: &Namespace, expected: &str) -> Value {
+    ns.wait(&format!("doctor to find {expected}"), support::PATIENCE, || {
+        let all = found(ns, &[]);
+        if all.iter().any(|one| one == expected) { Ok(()) } else { Err(format!("{all:?}")) }
+    });
+    let code = expected.split(' ').next().unwrap();
+    let report: Value = serde_json::from_str(&ns.sts(&["doctor", "-o", "json"]).stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    findings.iter().find(|finding| finding["code"] == code).unwrap_or_else(|| panic!("{report}")).clone()
+}
+
+/// Waits until doctor finds no such thing any more.
+fn is_over(ns: &Namespace, code: &str) {
+    ns.wait(&format!("{code} to be over"), support::PATIENCE, || {
+        let all = found(ns, &[]);
+        if all.iter().any(|one| one.starts_with(code)) { Err(format!("{all:?}")) } else { Ok(()) }
+    });
+}
+
+fn is_silent_about(ns: &Namespace, code: &str) {
+    let all = found(ns, &[]);
+    assert!(!all.iter().any(|one| one.starts_with(code)), "{all:?}");
+}
+
+fn uid(ns: &Namespace, object: &str) -> Value {
+    ns.kubectl_json(&["get", object])["metadata"]["uid"].clone()
+}
+
+/// Waits until an object is gone.
+fn gone(ns: &Namespace, object: &str) {
+    ns.wait(&format!("{object} to be gone"), support::PATIENCE, || {
+        let run = ns.kubectl(&["get", object, "-o", "jsonpath={.metadata.finalizers}"]);
+        if run.code == 0 { Err(run.stdout) } else { Ok(()) }
+    });
+}
+
+fn because(finding: &Value) -> &str {
+    finding["because"].as_str().unwrap()
+}
+
+#[test]
+fn a_deletion_held_by_an_operator_is_finished_and_the_pods_and_pvcs_stay() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("held");
+    let policy = "  persistentVolumeClaimRetentionPolicy: {whenDeleted: Delete}\n";
+    let class = class(cluster);
+    let manifest = |finalizers: &str| web(&class, finalizers, policy, "");
+    ns.apply(&manifest(", finalizers: [first.example.com/drain, ops.example.com/backup]"));
+    ns.wait_ready("web", 2);
+    ns.delete(&["sts", "web", "--wait=false"]);
+    ns.delete(&["pod", "web-1"]);
+    is_silent_about(&ns, "STS310");
+    let (pod, claims) = (uid(&ns, "pod/web-0"), [uid(&ns, "pvc/data-web-0"), uid(&ns, "pvc/data-web-1")]);
+    ns.age("2h");
+    let finding = finds(&ns, "STS310 error StatefulSet/web");
+    let what = finding["what"].as_str().unwrap();
+    assert!(what.contains("first.example.com/drain and ops.example.com/backup"), "{what}");
+    assert!(because(&finding).contains("ops.example.com"), "{finding}");
+    assert!(because(&finding).contains("web-1 is missing"), "{finding}");
+    run_remedy(&ns, "STS310");
+    gone(&ns, "sts/web");
+    ns.apply(&manifest(""));
+    ns.wait_ready("web", 2);
+    assert_eq!(uid(&ns, "pod/web-0"), pod);
+    assert_eq!([uid(&ns, "pvc/data-web-0"), uid(&ns, "pvc/data-web-1")], claims);
+    let owner = ns.kubectl_json(&["get", "pod/web-0"])["metadata"]["ownerReferences"][0]["uid"].clone();
+    assert_eq!(owner, uid(&ns, "sts/web"));
+    is_over(&ns, "STS310");
+}
+
+#[test]
+fn a_foreground_deletion_that_waits_for_a_pod_names_it_and_a_young_one_is_silent() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("foreground");
+    ns.apply(&web(
+        &class(cluster),
+        "",
+        "  persistentVolumeClaimRetentionPolicy: {whenDeleted: Delete}\n",
+        "",
+    ));
+    ns.wait_ready("web", 2);
+    ns.patch("pod/web-1", &json!({"metadata": {"finalizers": ["drain.example.com/wait"]}}));
+    ns.delete(&["sts", "web", "--cascade=foreground", "--wait=false"]);
+    gone(&ns, "pod/web-0");
+    is_silent_about(&ns, "STS310");
+    ns.age("2h");
+    let finding = finds(&ns, "STS310 error StatefulSet/web");
+    assert!(
+        because(&finding).contains("pod web-1 is held by the finalizer drain.example.com/wait"),
+        "{finding}"
+    );
+    run_remedy(&ns, "STS310");
+    gone(&ns, "sts/web");
+    gone(&ns, "pvc/data-web-1");
+}
+
+#[test]
+fn a_volume_deleted_under_its_pvc_is_kept_by_retain() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("pv-deleted");
+    ns.apply(&web(&class(cluster), "", "", ""));
+    ns.wait_ready("web", 2);
+    is_silent_about(&ns, "STS216");
+    let volume =
+        |pvc: &str| ns.kubectl_json(&["get", pvc])["spec"]["volumeName"].as_str().unwrap().to_owned();
+    let volumes = [volume("pvc/data-web-0"), volume("pvc/data-web-1")];
+    cluster.kubectl(&["delete", "pv", &volumes[0], &volumes[1], "--wait=false"]).ok();
+    let finding = finds(&ns, "STS216 warning PersistentVolumeClaim/data-web-0");
+    assert!(finding["what"].as_str().unwrap().contains("data-web-0 and data-web-1"), "{finding}");
+    run_remedy(&ns, "STS216");
+    let finding = finds(&ns, "STS216 note PersistentVolumeClaim/data-web-0");
+    assert!(because(&finding).contains("the storage behind it stays"), "{finding}");
+    let shown = ns.kubectl_json(&["get", "pv", &volumes[1]]);
+    run_remedy(&ns, "STS216");
+
+    // The page's way out, for web-1: the object goes with its PVC, the folder stays, and is given to the next PVC.
+    let folder = shown["spec"]["hostPath"]["path"].as_str().unwrap().to_owned();
+    ns.kubectl(&["scale", "sts/web", "--replicas=1"]).ok();
+    gone(&ns, "pod/web-1");
+    ns.delete(&["pvc", "data-web-1"]);
+    gone(&ns, &format!("pv/{}", volumes[1]));
+    assert!(std::path::Path::new(&folder).is_dir(), "{folder}");
+    let mut manifest = shown;
+    for field in ["uid", "resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "finalizers"] {
+        manifest["metadata"].as_object_mut().unwrap().remove(field);
+    }
+    for field in ["uid", "resourceVersion"] {
+        manifest["spec"]["claimRef"].as_object_mut().unwrap().remove(field);
+    }
+    manifest.as_object_mut().unwrap().remove("status");
+    ns.kubectl_in(&["create", "-f", "-"], &manifest.to_string()).ok();
+    ns.kubectl(&["scale", "sts/web", "--replicas=2"]).ok();
+    ns.wait_ready("web", 2);
+    assert_eq!(volume("pvc/data-web-1"), volumes[1]);
+    let finding = finds(&ns, "STS216 note PersistentVolumeClaim/data-web-0");
+    assert_eq!(finding["otherObjects"], json!([]), "{finding}");
+    cluster.kubectl(&["delete", "pv", &volumes[1], "--wait=false"]).ok();
+}
+
+#[test]
+fn node_name_in_the_template_is_blamed_and_a_node_selector_binds_the_volume() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("node-name");
+    let late = cluster.storage_class("late", Binding::WaitForFirstConsumer, false);
+    ns.apply(&web(&late, "", "", "      nodeName: node-1\n"));
+    let finding = finds(&ns, "STS217 error PersistentVolumeClaim/data-web-0");
+    assert!(because(&finding).contains("nodeName: node-1 in the pod template of web"), "{finding}");
+    ns.age("1h");
+    let all = found(&ns, &[]);
+    assert!(!all.iter().any(|one| one.starts_with("STS204")), "{all:?}");
+    // As on a real kubelet, where no pod becomes ready without its volume, the first one only is there.
+    run_remedy(&ns, "STS217");
+    ns.wait("every PVC to be bound", support::PATIENCE, || {
+        let claims = ns.kubectl_json(&["get", "pvc"]);
+        let phases: Vec<&Value> =
+            claims["items"].as_array().unwrap().iter().map(|it| &it["status"]["phase"]).collect();
+        if phases == ["Bound", "Bound"] { Ok(()) } else { Err(format!("{phases:?}")) }
+    });
+    ns.wait_rolled_out("web", 2);
+    let pod = ns.kubectl_json(&["get", "pod/web-1"]);
+    assert_eq!(pod["spec"]["nodeName"], "node-1");
+    is_over(&ns, "STS217");
+}
+
+#[test]
+fn a_pvc_that_waits_for_an_unscheduled_pod_is_no_case_of_a_node_not_chosen() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("no-node");
+    let late = cluster.storage_class("late", Binding::WaitForFirstConsumer, false);
+    ns.apply(&web(&late, "", "", "      nodeSelector: {disk: no-such}\n"));
+    ns.wait_pod("web-0", "unschedulable", |pod| pod["status"]["conditions"][0]["reason"] == "Unschedulable");
+    ns.age("1h");
+    is_silent_about(&ns, "STS217");
+    is_silent_about(&ns, "STS204");
+}
+
+#[test]
+fn an_old_pvc_that_a_finalizer_has_held_for_hours_is_an_error_and_goes() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("stale");
+    let policy = "  persistentVolumeClaimRetentionPolicy: {whenScaled: Delete}\n";
+    ns.apply(&web(&class(cluster), "", policy, ""));
+    ns.wait_ready("web", 2);
+    let finalizers = json!(["kubernetes.io/pvc-protection", "backup.example.com/hold"]);
+    ns.patch("pvc/data-web-1", &json!({"metadata": {"finalizers": finalizers}}));
+    ns.kubectl(&["scale", "sts/web", "--replicas=1"]).ok();
+    gone(&ns, "pod/web-1");
+    ns.kubectl(&["scale", "sts/web", "--replicas=2"]).ok();
+    finds(&ns, "STS412 note Pod/web-1");
+    ns.age("3h");
+    let finding = finds(&ns, "STS412 error Pod/web-1");
+    assert!(because(&finding).contains("backup.example.com/hold has held it for 3h"), "{finding}");
+    run_remedy(&ns, "STS412");
+    ns.wait_ready("web", 2);
+    is_over(&ns, "STS412");
+}
+
+#[test]
+fn an_old_pvc_that_another_pod_uses_is_an_error_that_names_the_pod() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("peek");
+    let policy = "  persistentVolumeClaimRetentionPolicy: {whenScaled: Delete}\n";
+    ns.apply(&web(&class(cluster), "", policy, ""));
+    ns.wait_ready("web", 2);
+    peek(&ns, "data-web-1");
+    ns.kubectl(&["scale", "sts/web", "--replicas=1"]).ok();
+    gone(&ns, "pod/web-1");
+    ns.kubectl(&["scale", "sts/web", "--replicas=2"]).ok();
+    ns.age("3h");
+    let finding = finds(&ns, "STS412 error Pod/web-1");
+    assert!(because(&finding).contains("pod peek uses it"), "{finding}");
+    run_remedy(&ns, "STS412");
+    ns.wait_ready("web", 2);
+    is_over(&ns, "STS412");
+}
+
+/// A pod of somebody else that uses a PVC.
+fn peek(ns: &Namespace, claim: &str) {
+    ns.apply(&format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: peek}}, spec: {{terminationGracePeriodSeconds: 1, containers: [{{name: peek, \
+         image: \"peek:1\"}}], volumes: [{{name: data, persistentVolumeClaim: {{claimName: {claim}}}}}]}}}}"
+    ));
+    ns.wait_pod("peek", "running", |pod| pod["status"]["phase"] == "Running");
+}
+
+#[test]
+fn a_deleted_pvc_that_keeps_its_replica_from_being_created_is_let_go_with_its_data_kept() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("held-pvc");
+    ns.apply(&web(&class(cluster), "", "", ""));
+    ns.wait_ready("web", 2);
+    let volume =
+        ns.kubectl_json(&["get", "pvc/data-web-1"])["spec"]["volumeName"].as_str().unwrap().to_owned();
+    let finalizers = json!(["kubernetes.io/pvc-protection", "backup.example.com/hold"]);
+    ns.patch("pvc/data-web-1", &json!({"metadata": {"finalizers": finalizers}}));
+    ns.delete(&["pvc", "data-web-1", "--wait=false"]);
+    ns.delete(&["pod", "web-1"]);
+    is_silent_about(&ns, "STS208");
+    ns.age("3h");
+    let finding = finds(&ns, "STS208 error PersistentVolumeClaim/data-web-1");
+    assert!(because(&finding).contains("backup.example.com/hold has held it for 3h"), "{finding}");
+    run_remedy(&ns, "STS208");
+    ns.wait_ready("web", 2);
+    is_over(&ns, "STS208");
+    let kept = cluster.kubectl(&["get", "pv", &volume, "-o", "jsonpath={.status.phase}"]).ok();
+    assert_eq!(kept, "Released");
+    cluster.kubectl(&["delete", "pv", &volume, "--wait=false"]).ok();
+
+    // The same with another pod that uses it.
+    let volume =
+        ns.kubectl_json(&["get", "pvc/data-web-1"])["spec"]["volumeName"].as_str().unwrap().to_owned();
+    peek(&ns, "data-web-1");
+    ns.delete(&["pvc", "data-web-1", "--wait=false"]);
+    ns.delete(&["pod", "web-1"]);
+    ns.age("3h");
+    let finding = finds(&ns, "STS208 error PersistentVolumeClaim/data-web-1");
+    assert!(because(&finding).contains("pod peek uses it"), "{finding}");
+    run_remedy(&ns, "STS208");
+    ns.wait_ready("web", 2);
+    is_over(&ns, "STS208");
+    cluster.kubectl(&["delete", "pv", &volume, "--wait=false"]).ok();
+}
