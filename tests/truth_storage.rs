@@ -285,3 +285,75 @@ fn a_deleted_pvc_that_keeps_its_replica_from_being_created_is_let_go_with_its_da
     is_over(&ns, "STS208");
     cluster.kubectl(&["delete", "pv", &volume, "--wait=false"]).ok();
 }
+
+/// A definition of objects that a StatefulSet can be made from.
+fn brokers(cluster: &Cluster) {
+    cluster.apply(
+        "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: brokers.mq.example.com}, spec: \
+         {group: mq.example.com, scope: Namespaced, names: {plural: brokers, singular: broker, kind: Broker}, versions: [{name: \
+         v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: \
+         true}}}]}}",
+    );
+    cluster
+        .kubectl(&["wait", "crd/brokers.mq.example.com", "--for=condition=Established", "--timeout=60s"])
+        .ok();
+}
+
+#[test]
+fn a_bad_image_that_came_by_an_operator_is_to_be_changed_in_its_object() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("operator");
+    brokers(cluster);
+    ns.apply(
+        "{apiVersion: mq.example.com/v1, kind: Broker, metadata: {name: main}, spec: {image: \"web:1\"}}",
+    );
+    let owner = json!({"apiVersion": "mq.example.com/v1", "kind": "Broker", "name": "main", "uid": uid(&ns, "broker/main"), "controller": true});
+    ns.apply(&web(&class(cluster), "", "", ""));
+    ns.patch("sts/web", &json!({"metadata": {"ownerReferences": [owner]}}));
+    ns.wait_ready("web", 2);
+    // The operator: what stands in its object is what the StatefulSet gets.
+    let operate = || {
+        let broker = ns.kubectl_json(&["get", "broker/main"]);
+        let image = broker["spec"]["image"].as_str().unwrap().to_owned();
+        ns.kubectl(&["set", "image", "sts/web", &format!("web={image}")]).ok();
+    };
+    ns.patch("broker/main", &json!({"spec": {"image": "web:nope"}}));
+    operate();
+    let finding = finds(&ns, "STS401 error Pod/web-1");
+    let tries: Vec<&str> = finding["try"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(
+        tries.iter().any(|line| line.starts_with("kubectl edit Broker.v1.mq.example.com main -n ")),
+        "{finding}"
+    );
+    assert!(!tries.iter().any(|line| line.contains("sts undo")), "{finding}");
+    assert!(because(&finding).contains("Broker main controls the StatefulSet web"), "{finding}");
+    // The same as the plan of the command that would be taken back.
+    let plan = ns.sts(&["undo", "web", "--dry-run=client"]).stdout;
+    assert!(plan.contains("Broker main manages this set (ownerReference)"), "{plan}");
+    for line in tries {
+        ns.shell(&format!("KUBE_EDITOR='sed -i s/nope/2/' {line}")).ok();
+    }
+    operate();
+    ns.wait("doctor to go on to the trap", support::PATIENCE, || {
+        let all = found(&ns, &[]);
+        if all.iter().any(|one| one.starts_with("STS301")) { Ok(()) } else { Err(format!("{all:?}")) }
+    });
+    run_remedy(&ns, "STS301");
+    ns.wait_rolled_out("web", 2);
+    is_over(&ns, "STS");
+}
+
+#[test]
+fn who_delivers_a_service_is_named_beside_a_change_of_it() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("delivered");
+    ns.apply(&web(&class(cluster), "", "", ""));
+    ns.wait_ready("web", 2);
+    ns.kubectl(&["patch", "service/web", "-p", "{\"spec\":{\"selector\":{\"app\":\"wbe\"}}}"]).ok();
+    let plain = finds(&ns, "STS103 error Service/web");
+    assert!(!because(&plain).contains("manages"), "{plain}");
+    ns.kubectl(&["label", "service/web", "app.kubernetes.io/managed-by=Helm"]).ok();
+    let finding = finds(&ns, "STS103 error Service/web");
+    let said = "Helm manages the Service web (label app.kubernetes.io/managed-by) and may change it back";
+    assert!(because(&finding).contains(said), "{finding}");
+}

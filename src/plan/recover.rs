@@ -7,6 +7,7 @@ use crate::controller::{self, Blocker, Next, Rest, next, would_get};
 use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::paste::{kubectl, sts};
 use crate::rules::{Stuck, stuck};
+use crate::snapshot::owner::managed_by;
 use crate::snapshot::{Replica, Snapshot, Trouble, Unseen};
 use crate::words;
 
@@ -325,11 +326,10 @@ fn otherwise(now: &Snapshot<'_>, stuck: &Stuck) -> Stop {
     refuse("other-cause", format!("{name} is stuck, but not on an old pod: {}", stuck.because()), hint)
 }
 
-/// Says who may change the set back.
+/// Says who may change the set back: a controller that acts for another object. Delivery tools do not heed pods.
 fn owner(set: &StatefulSet) -> Option<String> {
-    set.metadata
-        .controller()
-        .map(|owner| format!("{} {} manages this set and may undo what is done here", owner.kind, owner.name))
+    let owner = managed_by(&set.metadata).into_iter().find(|manager| manager.source.is_some())?;
+    Some(format!("{} manages this set and may undo what is done here", owner.name))
 }
 
 /// The `rollingUpdate` stanza where there is none, without which a pod may come back on the old revision. It is no part of

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Finding, RULES, Rule, Severity, Subject};
+use super::{Finding, RULES, Rule, Severity, Subject, managers};
 use crate::kinds::{Kind, StatefulSet};
 use crate::snapshot::{Observed, Snapshot, Unseen};
 
@@ -152,5 +152,8 @@ pub fn of_set(snapshot: &Snapshot<'_>, filter: &Filter) -> (Vec<Finding>, Vec<(&
         };
         filter.admits(finding.rule) && !subjects.all(is_absorbed)
     });
+    for finding in &mut findings {
+        managers::heed(snapshot, finding);
+    }
     (findings, unseen)
 }

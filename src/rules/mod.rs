@@ -5,6 +5,7 @@ mod claims;
 mod diagnose;
 mod finalizers;
 mod misspelt;
+mod managers;
 mod pods;
 mod prelude;
 mod refusals;

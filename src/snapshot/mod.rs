@@ -8,6 +8,7 @@ mod node;
 mod observed;
 mod ordinal;
 mod ownership;
+pub mod owner;
 mod refused;
 mod replica;
 mod standby;

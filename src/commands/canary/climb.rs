@@ -10,11 +10,12 @@ use crate::cluster::live::Live;
 use crate::cluster::raw::managers;
 use crate::commands::act::{Consent, Consented, Teller, consented, ended, idle, recorded, stopped};
 use crate::error::{Error, Result};
-use crate::kinds::{HorizontalPodAutoscaler, Kind, Map, StatefulSet};
+use crate::kinds::{HorizontalPodAutoscaler, Kind, StatefulSet};
 use crate::paste::sts;
 use crate::plan::{Agreement, Canary, Stamp, plan_in_full};
 use crate::reconcile::{Acting, Entry, Outcome, Report, reconcile};
 use crate::snapshot::Snapshot;
+use crate::snapshot::owner::{Manager, managed_by_fields};
 use crate::time::after;
 
 /// Shows the plan, asks, and goes through the steps. The goal is made anew from the cluster before each asking.
@@ -160,45 +161,15 @@ pub(in crate::commands) fn stamp(now: &Snapshot<'_>) -> Stamp {
 
 /// Who else writes the template and the partition, and may put them back.
 pub(in crate::commands) fn managed(set: &StatefulSet, raw: Option<&Value>) -> Vec<String> {
-    let mut by: Vec<(&str, String)> = Vec::new();
-    for path in [["f:spec", "f:template"], ["f:spec", "f:updateStrategy"]] {
-        for manager in raw.map(|raw| managers(raw, &path)).unwrap_or_default() {
-            let who = match manager.to_ascii_lowercase().as_str() {
-                name if name.starts_with("argocd") => "Argo CD",
-                name if name.starts_with("kustomize-controller") || name.starts_with("flux") => "Flux",
-                name if name.starts_with("helm-controller") => "Flux",
-                name if name.starts_with("helm") => "Helm",
-                _ => continue,
-            };
-            by.push((who, format!("field manager {manager}")));
-        }
-    }
-    let labels = &set.metadata.labels;
-    let annotations: &Map = &set.metadata.annotations;
-    for (who, map, key, evidence) in [
-        ("Argo CD", annotations, "argocd.argoproj.io/tracking-id", "annotation"),
-        ("Argo CD", labels, "argocd.argoproj.io/instance", "label"),
-        ("Flux", labels, "kustomize.toolkit.fluxcd.io/name", "label"),
-        ("Flux", labels, "helm.toolkit.fluxcd.io/name", "label"),
-        ("Helm", annotations, "meta.helm.sh/release-name", "annotation"),
-    ] {
-        if map.contains_key(key) {
-            by.push((who, format!("{evidence} {key}")));
-        }
-    }
-    if labels.get("app.kubernetes.io/managed-by").is_some_and(|value| value == "Helm") {
-        by.push(("Helm", "label app.kubernetes.io/managed-by".to_owned()));
-    }
-    let mut told: Vec<&str> = Vec::new();
-    let mut warnings = Vec::new();
-    for (who, evidence) in by {
-        if !told.contains(&who) {
-            told.push(who);
-            warnings.push(format!(
-                "{who} manages this set ({evidence}) and may put template and partition back: change them there too, \
-                 or suspend it meanwhile"
-            ));
-        }
-    }
-    warnings
+    let paths = [["f:spec", "f:template"], ["f:spec", "f:updateStrategy"]];
+    let fields: Vec<String> =
+        raw.into_iter().flat_map(|raw| paths.iter().flat_map(|path| managers(raw, path))).collect();
+    let all = managed_by_fields(&set.metadata, &fields).into_iter();
+    all.map(|Manager { name, evidence, .. }| {
+        format!(
+            "{name} manages this set ({evidence}) and may put template and partition back: change them there too, or \
+             suspend it meanwhile"
+        )
+    })
+    .collect()
 }
