@@ -357,3 +357,107 @@ fn who_delivers_a_service_is_named_beside_a_change_of_it() {
     let said = "Helm manages the Service web (label app.kubernetes.io/managed-by) and may change it back";
     assert!(because(&finding).contains(said), "{finding}");
 }
+
+/// A manifest of each kind that names a PVC in its pod template and runs no pod now.
+fn at_rest(kind: &str, claim: &str) -> String {
+    let pod = format!(
+        "{{metadata: {{labels: {{app: rest}}}}, spec: {{restartPolicy: POLICY, nodeSelector: {{disk: no-such}}, containers: [{{name: rest, \
+         image: \"rest:1\"}}], volumes: [{{name: data, persistentVolumeClaim: {{claimName: {claim}}}}}]}}}}"
+    );
+    let always = pod.replace("POLICY", "Always");
+    let never = pod.replace("POLICY", "Never");
+    let (group, spec) = match kind {
+        "Deployment" | "ReplicaSet" => (
+            "apps/v1",
+            format!("{{replicas: 0, selector: {{matchLabels: {{app: rest}}}}, template: {always}}}"),
+        ),
+        "ReplicationController" => {
+            ("v1", format!("{{replicas: 0, selector: {{app: rest}}, template: {always}}}"))
+        }
+        "DaemonSet" => {
+            ("apps/v1", format!("{{selector: {{matchLabels: {{app: rest}}}}, template: {always}}}"))
+        }
+        "Job" => ("batch/v1", format!("{{suspend: true, template: {never}}}")),
+        "CronJob" => (
+            "batch/v1",
+            format!(
+                "{{suspend: true, schedule: \"0 3 * * *\", jobTemplate: {{spec: {{template: {never}}}}}}}"
+            ),
+        ),
+        other => panic!("{other} is no workload"),
+    };
+    format!("{{apiVersion: {group}, kind: {kind}, metadata: {{name: rest-{claim}}}, spec: {spec}}}")
+}
+
+#[test]
+fn what_a_workload_at_rest_names_is_kept_by_doctor_and_prune_alike() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("at-rest");
+    let kinds = ["Deployment", "ReplicaSet", "ReplicationController", "DaemonSet", "Job", "CronJob"];
+    let manifest = web(&class(cluster), "", "  podManagementPolicy: Parallel\n", "");
+    ns.apply(&manifest.replace("replicas: 2", "replicas: 7"));
+    ns.wait_ready("web", 7);
+    ns.kubectl(&["scale", "sts/web", "--replicas=1"]).ok();
+    ns.wait_ready("web", 1);
+    let claim = |at: usize| format!("data-web-{}", at + 1);
+    for (at, kind) in kinds.iter().enumerate() {
+        ns.apply(&at_rest(kind, &claim(at)));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    // What the rule names, live and of a recording, and what prune-pvcs would delete.
+    let left_over = |round: usize| -> Vec<String> {
+        let file = dir.path().join(format!("{round}.yaml"));
+        let path = file.to_str().unwrap();
+        ns.sts(&["record", "--to", path]).ok();
+        let named = |run: &support::Run| -> Vec<String> {
+            let report: Value = serde_json::from_str(&run.stdout).unwrap();
+            let findings = report["findings"].as_array().unwrap();
+            let finding =
+                findings.iter().find(|finding| finding["code"] == "STS210").cloned().unwrap_or_default();
+            let names = finding["otherObjects"].as_array().cloned().unwrap_or_default();
+            assert!(!finding["because"].as_str().unwrap_or_default().contains("not checked"), "{finding}");
+            names.iter().map(|object| object["name"].as_str().unwrap().to_owned()).collect()
+        };
+        let live = named(&ns.sts(&["doctor", "-o", "json"]));
+        assert_eq!(named(&ns.sts(&["doctor", "-o", "json", "--from", path])), live);
+        for args in [&["prune-pvcs", "-o", "name"][..], &["prune-pvcs", "-o", "name", "--from", path]] {
+            let mut names: Vec<String> =
+                (ns.sts(args).ok().lines()).map(|line| line.rsplit('/').next().unwrap().to_owned()).collect();
+            names.sort();
+            assert_eq!(names, live, "{args:?}");
+        }
+        // A recording of a recording is the same recording.
+        assert_eq!(ns.sts(&["record", "--from", path]).ok(), std::fs::read_to_string(&file).unwrap());
+        live
+    };
+    ns.wait("the scale-down", support::PATIENCE, || {
+        let pods = ns.pods();
+        if pods.keys().filter(|name| name.starts_with("web-")).count() == 1 {
+            Ok(())
+        } else {
+            Err(format!("{pods:?}"))
+        }
+    });
+    assert_eq!(left_over(0), Vec::<String>::new());
+    for (at, kind) in kinds.iter().enumerate() {
+        ns.delete(&[kind, &format!("rest-{}", claim(at))]);
+        let expected: Vec<String> = (0..=at).map(claim).collect();
+        assert_eq!(left_over(at + 1), expected, "without the {kind}");
+    }
+
+    // Who may not read them is told that they were not checked.
+    let reader = "- {apiGroups: [apps], resources: [statefulsets, controllerrevisions], verbs: [list]}\n\
+                  - {apiGroups: [\"\"], resources: [pods, persistentvolumeclaims, services, events], verbs: [list]}\n\
+                  - {apiGroups: [autoscaling], resources: [horizontalpodautoscalers], verbs: [list]}\n";
+    let kubeconfig = ns.user("reader", reader);
+    ns.wait("the finding of a reader", support::PATIENCE, || {
+        let run = ns.sts_as(&kubeconfig, &["doctor"]);
+        let text = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = "not checked, and they may be needed for: deployments";
+        if text.contains("STS210") && text.contains(said) && text.contains("forbidden") {
+            Ok(())
+        } else {
+            Err(run.to_string())
+        }
+    });
+}

@@ -22,6 +22,12 @@ use crate::snapshot::Scope;
 use crate::snapshot::attribution::Around;
 use crate::time::{after, doubled};
 
+/// All kinds of [`Around`], as manifests and RBAC name them.
+pub(super) fn kinds_around() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let others = [("VolumeSnapshot", "volumesnapshots"), ("VolumeAttachment", "volumeattachments")];
+    WORKLOADS.iter().map(|(kind, _, plural)| (*kind, *plural)).chain(others)
+}
+
 /// Kinds with a pod template: kind, group and version, plural.
 const WORKLOADS: [(&str, &str, &str); 6] = [
     ("Deployment", "apis/apps/v1", "deployments"),

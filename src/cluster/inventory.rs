@@ -6,11 +6,13 @@ use futures::future::join_all;
 use serde_json::Value;
 use tokio::join;
 
+use super::claims;
 use super::connect::{Connection, ReadError};
 use super::door;
 use super::lists::list;
 use crate::error::{Error, Result};
 use crate::kinds::*;
+use crate::snapshot::attribution::{Census, Waivers};
 use crate::snapshot::{NOMINATIONS, Observed, Scope, Seen, ServerVersion, Unseen};
 
 /// What is read.
@@ -67,6 +69,9 @@ pub async fn observe(connection: &Connection, scope: Scope, want: Want) -> Resul
         let second = second_look(&observed);
         reader.read(&second, &mut observed).await?;
     }
+    if want != Want::Claims && seems_left_over(&observed) {
+        observed.around = Some(claims::around(connection, &observed.scope).await);
+    }
     if want != Want::Claims
         && waits_for_node(&observed)
         && let Ok(events) = &mut observed.events
@@ -112,6 +117,15 @@ fn second_look(observed: &Observed) -> BTreeSet<Kind> {
         kinds.insert(Kind::HorizontalPodAutoscaler);
     }
     kinds
+}
+
+/// Whether a claim is left over as far as can be told without other workloads, which are read only then.
+fn seems_left_over(observed: &Observed) -> bool {
+    let waivers = Waivers { zero: true, autoscaler_range: true, unread: true, ..Waivers::default() };
+    observed.namespaces().values().any(|namespace| {
+        let census = Census::new(observed, namespace, None);
+        census.verdicts(&waivers).iter().any(|verdict| verdict.class.is_left_over())
+    })
 }
 
 /// Whether an autoscaler may be adding a node for a pod.

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{decode, door};
+use super::{claims, decode, door};
 use crate::error::{Error, Result};
 use crate::kinds::*;
+use crate::snapshot::attribution::Around;
 use crate::snapshot::{Observed, Scope, Seen, ServerVersion, Unseen};
 
 const API_VERSION: &str = "kubectl-sts/v1";
@@ -28,6 +29,9 @@ struct Recording {
     /// Absent when all namespaces were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
+    /// What holds claims besides pods, where that was looked at: a claim seemed left over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    claim_users: Option<Users>,
     /// Kinds that could not be read, and why.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     not_seen: BTreeMap<String, String>,
@@ -35,6 +39,98 @@ struct Recording {
     counts: BTreeMap<String, usize>,
     #[serde(default)]
     objects: Vec<Value>,
+}
+
+/// What of [`Around`] decides about claims, and nothing else of these objects.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Users {
+    /// Workloads whose pod template names claims.
+    #[serde(default)]
+    workloads: Vec<Named>,
+    #[serde(default)]
+    snapshots: Vec<VolumeSnapshot>,
+    #[serde(default)]
+    attachments: Vec<Attached>,
+}
+
+/// A workload, and the claims that its pod template names.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    kind: String,
+    namespace: String,
+    name: String,
+    claims: Vec<String>,
+}
+
+/// A volume, and the node it is attached to.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Attached {
+    volume: String,
+    node: String,
+}
+
+impl Users {
+    fn of(around: &Around) -> Users {
+        let named = around.workloads.iter().map(|workload| Named {
+            kind: workload.kind.clone(),
+            namespace: workload.metadata.namespace.clone(),
+            name: workload.metadata.name.clone(),
+            claims: workload.claim_names().map(str::to_owned).collect(),
+        });
+        let snapshots = around.snapshots.iter().map(|it| {
+            let of = &it.metadata;
+            let metadata = Meta {
+                name: of.name.clone(),
+                namespace: of.namespace.clone(),
+                creation_timestamp: of.creation_timestamp,
+                ..Meta::default()
+            };
+            VolumeSnapshot { metadata, ..it.clone() }
+        });
+        let attached = around.attachments.iter().map(|it| Attached {
+            volume: it.spec.source.persistent_volume_name.clone(),
+            node: it.spec.node_name.clone(),
+        });
+        Users {
+            workloads: named.filter(|it| !it.claims.is_empty()).collect(),
+            snapshots: snapshots.collect(),
+            attachments: attached.collect(),
+        }
+    }
+
+    fn around(self, not_seen: &BTreeMap<String, String>) -> Around {
+        let workloads = self.workloads.into_iter().map(|it| {
+            let volumes = it.claims.into_iter().map(|claim_name| PodVolume {
+                persistent_volume_claim: Some(ClaimSource { claim_name }),
+                ..PodVolume::default()
+            });
+            let spec = PodSpec { volumes: volumes.collect(), ..PodSpec::default() };
+            let template = PodTemplate { spec, ..PodTemplate::default() };
+            Workload {
+                kind: it.kind,
+                metadata: Meta { namespace: it.namespace, name: it.name, ..Meta::default() },
+                spec: WorkloadSpec { template: Some(template), ..WorkloadSpec::default() },
+            }
+        });
+        let attachments = self.attachments.into_iter().map(|it| VolumeAttachment {
+            metadata: Meta::default(),
+            spec: AttachmentSpec {
+                node_name: it.node,
+                source: AttachmentSource { persistent_volume_name: it.volume },
+            },
+        });
+        let unread =
+            claims::kinds_around().filter_map(|(kind, plural)| Some((plural, not_seen.get(kind)?.clone())));
+        Around {
+            workloads: workloads.collect(),
+            attachments: attachments.collect(),
+            snapshots: self.snapshots,
+            unread: unread.collect(),
+        }
+    }
 }
 
 /// What the absence of a kind in plain files means.
@@ -85,7 +181,12 @@ pub fn recording(observed: &Observed) -> Result<impl Serialize + use<>> {
         )* };
     }
     for_each_kind!(push);
+    for (plural, why) in observed.around.iter().flat_map(|around| &around.unread) {
+        let kind = claims::kinds_around().find(|(_, known)| known == plural);
+        not_seen.insert(kind.map_or(*plural, |(kind, _)| kind).to_owned(), why.clone());
+    }
     Ok(Recording {
+        claim_users: observed.around.as_ref().map(Users::of),
         api_version: API_VERSION.to_owned(),
         kind: KIND.to_owned(),
         taken_at: observed.taken_at,
@@ -272,7 +373,11 @@ impl Pile {
     }
 
     fn observed(self, absent: Absent, now: Timestamp) -> Result<Observed> {
-        let Pile { recorded, objects, listed, live, .. } = self;
+        let Pile { mut recorded, objects, listed, live, .. } = self;
+        let users = recorded.as_mut().and_then(|recording| {
+            let users = recording.claim_users.take()?;
+            Some(users.around(&recording.not_seen))
+        });
         if objects.sets.is_empty() && recorded.is_none() {
             return Err(Error::cluster("there is no StatefulSet in the files given")
                 .hint("add them, for example: kubectl get statefulsets,pods,pvc,services -o yaml > FILE"));
@@ -301,6 +406,7 @@ impl Pile {
         observed.server =
             recorded.and_then(|recording| recording.server_version).map(|text| ServerVersion { text });
         observed.sets = objects.sets;
+        observed.around = users;
         macro_rules! fill {
             ($($field:ident $type:ident),*) => { $(
                 observed.$field = {

@@ -119,8 +119,10 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         let sight = global.observe(args.choice.all_namespaces, Want::Claims, streams.warn).await?;
         let chosen = sight.choose(&args.names, &args.choice)?;
         seen(&sight)?;
-        let found = find(&sight.observed, None, &args.wanted(), chosen, args.is_about_all());
-        let listing = Listing::new(args, &sight, found, None, Missing::default());
+        let around = sight.observed.around.as_ref();
+        let found = find(&sight.observed, around, &args.wanted(), chosen, args.is_about_all());
+        let mut listing = Listing::new(args, &sight, found, around, Missing::default());
+        listing.recorded = true;
         return Ok(Answer { view: Box::new(listing), exit: Exit::Good });
     }
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;

@@ -99,6 +99,7 @@ pub fn find(
             zero: false,
             autoscaler_range: wanted.autoscaler_range,
             own_snapshots: wanted.own_snapshots.clone(),
+            unread: false,
         };
         for claim in &namespace.claims {
             let theirs = |set: &&&StatefulSet| ClaimName::parse(set, &claim.metadata.name).is_some();

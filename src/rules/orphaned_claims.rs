@@ -28,7 +28,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     }
     snapshot.autoscalers()?;
     let census = snapshot.census();
-    suspects.retain(|(_, claim)| census.judge(claim, &Waivers::default()).class.is_left_over());
+    let waivers = Waivers { unread: true, ..Waivers::default() };
+    suspects.retain(|(_, claim)| census.judge(claim, &waivers).class.is_left_over());
     suspects.sort_by_key(|(ordinal, claim)| (*ordinal, claim.metadata.name.as_str()));
     let orphans: Vec<_> = suspects.into_iter().map(|(_, claim)| claim).collect();
     if orphans.is_empty() {
@@ -43,7 +44,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         words::count(names.len(), "claim"),
         words::list(&names, 4)
     );
-    let because = format!("{}{}; {}", range(set), unused(snapshot, &orphans), fates(&census, &orphans));
+    let mut because = format!("{}{}; {}", range(set), unused(snapshot, &orphans), fates(&census, &orphans));
+    if let Some(unchecked) = census.unchecked() {
+        because.push_str(&format!("; not checked, and they may be needed for: {unchecked}"));
+    }
     let mut finding = RULE
         .about(Kind::StatefulSet, name, what)
         .because(because)

@@ -35,7 +35,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     snapshot.autoscalers()?;
     let census = snapshot.census();
     // With this policy a replica that is scaled away loses its claim: an autoscaler does not get it back.
-    let waivers = Waivers { zero: true, autoscaler_range: true, ..Waivers::default() };
+    let waivers = Waivers { zero: true, autoscaler_range: true, unread: true, ..Waivers::default() };
     suspects.retain(|(_, claim)| census.judge(claim, &waivers).class.is_left_over());
     suspects.sort_unstable_by_key(|(ordinal, claim)| (*ordinal, claim.metadata.name.as_str()));
     if suspects.is_empty() {
@@ -50,12 +50,15 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         words::count(names.len(), "claim"),
         words::list(&names, 4)
     );
+    let unchecked = census.unchecked();
+    let unchecked = unchecked.map(|it| format!("; not checked, and they may be needed for: {it}"));
     let mut finding = RULE
         .about(Kind::StatefulSet, name, what)
-        .because(
+        .because(format!(
             "the policy is written to a claim while its pod exists; these pods were gone before, and so the claims have no \
-             owner and outlive even the set",
-        )
+             owner and outlive even the set{}",
+            unchecked.unwrap_or_default()
+        ))
         .remedy(sts("prune-pvcs").name(name).namespace(home(snapshot)));
     for name in &names {
         finding = finding.also(Kind::PersistentVolumeClaim, *name);

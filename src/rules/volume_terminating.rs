@@ -83,8 +83,9 @@ fn about(
     let deleted = cases.iter().filter_map(|(_, volume)| volume.metadata.deletion_timestamp).min();
     let age = snapshot.since(deleted).map(words::age).unwrap_or_default();
     let volumes: Vec<&str> = cases.iter().map(|(_, volume)| volume.metadata.name.as_str()).collect();
+    let verb = if volumes.len() == 1 { "was" } else { "were" };
     let when = format!(
-        "kubectl delete pv was run for {} {age} ago, and the finalizer {BOUND} holds {it} only while the PVC is bound",
+        "{} {verb} deleted {age} ago, and the finalizer {BOUND} holds {it} only while the PVC is bound",
         words::list(&volumes, 3)
     );
     Some((finding, when))

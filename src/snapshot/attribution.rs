@@ -20,7 +20,7 @@ use crate::words;
 /// The finalizer that keeps a claim while a pod uses it; every claim has it.
 const PROTECTION: &str = "kubernetes.io/pvc-protection";
 
-/// What holds claims besides pods. It is not part of a recording.
+/// What holds claims besides pods.
 #[derive(Clone, Debug, Default)]
 pub struct Around {
     /// Everything with a pod template, apart from StatefulSets.
@@ -103,6 +103,9 @@ pub struct Waivers {
     pub autoscaler_range: bool,
     /// Snapshots made for this very deletion.
     pub own_snapshots: Vec<String>,
+    /// Whatever of [`Around`] could not be read: enough to report a claim together with [`Census::unchecked`], not to
+    /// delete it.
+    pub unread: bool,
 }
 
 /// A claim, judged.
@@ -315,7 +318,24 @@ impl<'a> Census<'a> {
                 format!("VolumeSnapshot {} is made from it", snapshot.metadata.name),
             ));
         }
-        around.unread()
+        around.unread().filter(|_| !waivers.unread)
+    }
+
+    /// What was not looked at of that which holds claims besides pods, as a fragment; `None` if all of it was.
+    pub fn unchecked(&self) -> Option<String> {
+        let Some(around) = self.around else {
+            return Some("pod templates of other workloads and VolumeSnapshots".to_owned());
+        };
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (kind, why) in &around.unread {
+            match reasons.iter_mut().find(|(known, _)| known == why) {
+                Some((_, kinds)) => kinds.push(kind),
+                None => reasons.push((why, vec![kind])),
+            }
+        }
+        let each: Vec<String> =
+            reasons.iter().map(|(why, kinds)| format!("{} ({why})", words::list(kinds, 8))).collect();
+        (!each.is_empty()).then(|| each.join(", "))
     }
 
     /// A pod template that names a PVC.

@@ -292,9 +292,9 @@ impl<'a> Snapshot<'a> {
         then.map(|then| self.taken_at.duration_since(then).max(SignedDuration::ZERO))
     }
 
-    /// What is known of whom the claims of the namespace belong to; without what only a cluster can tell.
+    /// What is known of whom the claims of the namespace belong to, as `prune-pvcs` judges it.
     pub fn census(&self) -> attribution::Census<'a> {
-        attribution::Census::new(self.observed, self.namespace, None)
+        attribution::Census::new(self.observed, self.namespace, self.observed.around.as_ref())
     }
 
     /// What keeps this pod from being available, if anything does.

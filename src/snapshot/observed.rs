@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 
+use super::attribution::Around;
 use super::clock::Clock;
 use super::names::Names;
 use crate::kinds::*;
@@ -92,6 +93,8 @@ pub struct Observed {
     pub nodes: Seen<Node>,
     /// Events of type Warning.
     pub events: Seen<Event>,
+    /// What holds claims besides pods: read only where claims seem left over, and not part of plain files.
+    pub around: Option<Around>,
 }
 
 impl Observed {
@@ -118,6 +121,7 @@ impl Observed {
             quotas: unseen(why),
             nodes: unseen(why),
             events: unseen(why),
+            around: None,
         }
     }
 

@@ -192,6 +192,7 @@ fn again(
         zero: set.replicas() == 0 && wanted.wants_zero(set),
         autoscaler_range: wanted.autoscaler_range,
         own_snapshots: wanted.own_snapshots.clone(),
+        unread: false,
     };
     let gone = Gone { namespace: &item.namespace, name: &item.claim, uid: &item.uid, ordinal: item.ordinal };
     Census::new(observed, namespace, Some(around)).wanted_again(&gone, set, &waivers)

@@ -31,7 +31,8 @@ pub(super) struct Listing {
     pub missing: Missing,
     accept_race: bool,
     unread: Vec<(String, String)>,
-    recorded: bool,
+    /// Whether it is of a recording, which nothing can be deleted from.
+    pub(super) recorded: bool,
 }
 
 impl Listing {
@@ -75,7 +76,7 @@ impl Listing {
             missing,
             accept_race: args.accept_race,
             unread: unseen.chain(unread).collect(),
-            recorded: around.is_none(),
+            recorded: false,
         }
     }
 

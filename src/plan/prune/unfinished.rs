@@ -105,6 +105,7 @@ pub(super) fn judge(
         zero: set.replicas() == 0 && wanted.wants_zero(set),
         autoscaler_range: wanted.autoscaler_range,
         own_snapshots: wanted.own_snapshots.clone(),
+        unread: false,
     };
     let gone = Gone { namespace: name, name: &reference.name, uid: &reference.uid, ordinal };
     if let Some(reason) = census.wanted_again(&gone, set, &waivers) {
