@@ -461,3 +461,36 @@ fn what_a_workload_at_rest_names_is_kept_by_doctor_and_prune_alike() {
         }
     });
 }
+
+#[test]
+fn a_scheduler_that_chooses_no_node_for_the_volume_is_blamed() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("scheduler");
+    let late = cluster.storage_class("late", Binding::WaitForFirstConsumer, false);
+    ns.apply(&web(&late, "", "  podManagementPolicy: Parallel\n", "      schedulerName: mine\n"));
+    for pod in ["web-0", "web-1"] {
+        ns.wait_pod(pod, "there", |pod| pod["metadata"]["uid"].is_string());
+    }
+    is_silent_about(&ns, "STS217");
+    // What such a scheduler does.
+    for pod in ["web-0", "web-1"] {
+        let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"kind": "Node", "name": "node-2"}});
+        let path = format!("/api/v1/namespaces/{}/pods/{pod}/binding", ns.name);
+        ns.kubectl_in(&["create", "--raw", &path, "-f", "-"], &binding.to_string()).ok();
+    }
+    let finding = ns.wait("one finding for both", support::PATIENCE, || {
+        let finding = finds(&ns, "STS217 error PersistentVolumeClaim/data-web-0");
+        if finding["otherObjects"].as_array().is_some_and(|all| all.len() == 1) {
+            Ok(finding)
+        } else {
+            Err(finding.to_string())
+        }
+    });
+    assert!(because(&finding).contains("the scheduler mine gives a pod its node without that"), "{finding}");
+    run_remedy(&ns, "STS217");
+    ns.wait_rolled_out("web", 2);
+    is_over(&ns, "STS217");
+    for claim in ["data-web-0", "data-web-1"] {
+        assert_eq!(ns.kubectl_json(&["get", "pvc", claim])["status"]["phase"], "Bound");
+    }
+}

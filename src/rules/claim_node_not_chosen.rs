@@ -92,15 +92,13 @@ fn cause(snapshot: &Snapshot<'_>, pod: &Pod) -> (String, Option<Command>) {
         };
     }
     match pod.spec.scheduler_name.as_str() {
+        // One text for all pods of the StatefulSet, which is one finding then.
         "" | DEFAULT => (
-            format!(
-                "{waits}, and {} was on its node already when the PVC was made, or got it from something else",
-                pod.metadata.name
-            ),
+            format!("{waits}, and its pod was on a node already when the PVC was made, or did not get it from the scheduler"),
             None,
         ),
         other => (
-            format!("{waits}, and the scheduler {other} has given {} a node without it", pod.metadata.name),
+            format!("{waits}, and the scheduler {other} gives a pod its node without that"),
             Some(patch(json!({"schedulerName": DEFAULT}))),
         ),
     }
