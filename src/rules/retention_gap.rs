@@ -51,7 +51,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         words::list(&names, 4)
     );
     let unchecked = census.unchecked();
-    let unchecked = unchecked.map(|it| format!("; not checked, and they may be needed for: {it}"));
+    let unchecked = unchecked.map(|it| format!("; not checked: {it}, which may need them"));
     let mut finding = RULE
         .about(Kind::StatefulSet, name, what)
         .because(format!(

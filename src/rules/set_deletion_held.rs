@@ -76,7 +76,7 @@ fn by_collector(snapshot: &Snapshot<'_>, deleted: &str, idle: &str) -> Finding {
     let name = &snapshot.set.metadata.name;
     let owned: Vec<String> = dependents(snapshot).into_iter().map(|it| it.words()).collect();
     let left = match owned.as_slice() {
-        [] => "nothing that is seen here names it as its owner any more".to_owned(),
+        [] => "nothing that can be seen names it as its owner".to_owned(),
         [one] => format!("{one} still names it as its owner"),
         several => format!("{} still name it as their owner", words::list(several, 4)),
     };
