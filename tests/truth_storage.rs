@@ -34,7 +34,7 @@ fn finds(ns: &Namespace, expected: &str) -> Value {
     findings.iter().find(|finding| finding["code"] == code).unwrap_or_else(|| panic!("{report}")).clone()
 }
 
-/// Waits until doctor finds no such thing any more.
+/// Waits until doctor no longer finds such a thing.
 fn is_over(ns: &Namespace, code: &str) {
     ns.wait(&format!("{code} to be over"), support::PATIENCE, || {
         let all = found(ns, &[]);
@@ -239,7 +239,7 @@ fn an_old_pvc_that_another_pod_uses_is_an_error_that_names_the_pod() {
     is_over(&ns, "STS412");
 }
 
-/// A pod of somebody else that uses a PVC.
+/// Another pod that uses a PVC.
 fn peek(ns: &Namespace, claim: &str) {
     ns.apply(&format!(
         "{{apiVersion: v1, kind: Pod, metadata: {{name: peek}}, spec: {{terminationGracePeriodSeconds: 1, containers: [{{name: peek, \
@@ -453,7 +453,7 @@ fn what_a_workload_at_rest_names_is_kept_by_doctor_and_prune_alike() {
     ns.wait("the finding of a reader", support::PATIENCE, || {
         let run = ns.sts_as(&kubeconfig, &["doctor"]);
         let text = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-        let said = "not checked: ";
+        let said = "not checked: deployments";
         if text.contains("STS210") && text.contains(said) && text.contains("forbidden") {
             Ok(())
         } else {

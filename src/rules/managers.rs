@@ -91,7 +91,7 @@ fn changes(command: &Command, what: Changed, name: &str) -> bool {
             // These have one more word before the kind: `set image`, `rollout undo`.
             "set" | "rollout" => is_about(rest.skip(1), kinds, name),
             "patch" | "scale" | "edit" | "replace" | "delete" => is_about(rest, kinds, name),
-            // Labels and annotations of ours are nobody else's, and reading changes nothing.
+            // Labels and annotations of ours are in no manifest, and reading changes nothing.
             _ => false,
         }
     })
