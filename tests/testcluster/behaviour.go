@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 )
 
 const annotationPrefix = "fake.test/"
@@ -22,6 +23,9 @@ const (
 	modeCrashLoop     mode = "crashloop"
 	modeFlapping      mode = "flapping"
 	modeOOM           mode = "oom"
+	modeLiveness      mode = "liveness"
+	modeStartup       mode = "startup"
+	modeStartError    mode = "starterror"
 	modeImagePull     mode = "imagepull"
 	modeErrImagePull  mode = "errimagepull"
 	modeConfigMissing mode = "configmissing"
@@ -32,8 +36,8 @@ const (
 )
 
 var modes = []mode{
-	modeReady, modeUnready, modeCrashLoop, modeFlapping, modeOOM, modeImagePull, modeErrImagePull, modeConfigMissing,
-	modeCreating, modeInitFail, modeSucceeded, modeFailed,
+	modeReady, modeUnready, modeCrashLoop, modeFlapping, modeOOM, modeLiveness, modeStartup, modeStartError, modeImagePull,
+	modeErrImagePull, modeConfigMissing, modeCreating, modeInitFail, modeSucceeded, modeFailed,
 }
 
 // never is a duration that does not end in any test run.
@@ -47,11 +51,14 @@ type behaviour struct {
 	readyDelay time.Duration
 	then       mode
 	thenAfter  time.Duration
-	up, down   time.Duration // of a flapping container
+	up, down   *time.Duration // how long a container that keeps ending runs, and waits; by its mode if not given
+	moment     time.Duration  // how long the states between two others last
 	restarts   int32
-	exitCode   int32
+	exitCode   *int32
+	eventBurst int
 	log        string
 	message    string
+	wordless   bool // message is there, and empty: a probe that prints nothing
 	reason     string
 	linger     time.Duration
 	exec       *string // fixed output of every exec, instead of a command that runs
@@ -65,7 +72,7 @@ var ordinalSuffix = regexp.MustCompile(`-(\d+)$`)
 // behaviourOf reads the annotations. KEY-N, with N the ordinal in the pod's name, wins over KEY. A test with a typing
 // error must not pass by accident, so whatever is not understood becomes the pod's problem.
 func behaviourOf(pod *corev1.Pod) behaviour {
-	b := behaviour{mode: modeReady, up: 3 * time.Second, down: 4 * time.Second, exitCode: 1, restarts: 1, execCode: 0}
+	b := behaviour{mode: modeReady, moment: 2 * time.Second, restarts: 1}
 	values := map[string]string{}
 	ordinal := ordinalSuffix.FindString(pod.Name)
 	var keys []string
@@ -129,19 +136,25 @@ func behaviourOf(pod *corev1.Pod) behaviour {
 		case "then-after":
 			b.thenAfter = duration(name, value)
 		case "up":
-			b.up = duration(name, value)
+			b.up = ptr.To(duration(name, value))
 		case "down":
-			b.down = duration(name, value)
+			b.down = ptr.To(duration(name, value))
+		case "moment":
+			b.moment = duration(name, value)
 		case "linger":
 			b.linger = duration(name, value)
 		case "restarts":
 			b.restarts = number(name, value)
 		case "exit-code":
-			b.exitCode = number(name, value)
+			b.exitCode = ptr.To(number(name, value))
+		case "event-burst":
+			if b.eventBurst = int(number(name, value)); b.eventBurst < 1 {
+				complain(name, value, "at least 1")
+			}
 		case "log":
 			b.log = value
 		case "message":
-			b.message = value
+			b.message, b.wordless = value, value == ""
 		case "reason":
 			b.reason = value
 		case "exec":
@@ -165,6 +178,13 @@ func behaviourOf(pod *corev1.Pod) behaviour {
 	if (b.mode == modeInitFail || b.then == modeInitFail) && !slices.ContainsFunc(pod.Spec.InitContainers, regular) {
 		b.problem = "mode init-fail needs an init container"
 	}
+	for _, m := range []mode{modeLiveness, modeStartup} {
+		if (b.mode == m || b.then == m) && !slices.ContainsFunc(slices.Concat(pod.Spec.Containers, pod.Spec.InitContainers), func(c corev1.Container) bool {
+			return (b.container == "" || b.container == c.Name) && probeOf(c, m) != nil
+		}) {
+			b.problem = fmt.Sprintf("mode %s needs a container with a %s probe", m, m)
+		}
+	}
 	return b
 }
 
@@ -183,6 +203,18 @@ func (b behaviour) at(since time.Duration) (current mode, held, change time.Dura
 // fail to pull.
 func pullable(image string) bool {
 	return !strings.HasSuffix(image, ":does-not-exist") && !strings.HasSuffix(image, ":nope") && !strings.Contains(image, "does.not.exist")
+}
+
+// probeOf is the probe whose failure a mode is about; nil if it is about none.
+func probeOf(c corev1.Container, m mode) *corev1.Probe {
+	switch m {
+	case modeLiveness:
+		return c.LivenessProbe
+	case modeStartup:
+		return c.StartupProbe
+	default:
+		return nil
+	}
 }
 
 func isSidecar(c corev1.Container) bool {

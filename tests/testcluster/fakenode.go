@@ -47,7 +47,7 @@ type fakeNode struct {
 	name, root  string
 	labels      map[string]string
 	taints      []corev1.Taint
-	recorder    record.EventRecorder
+	recorders   map[int]record.EventRecorder // by their budget of events, 0 for a kubelet's
 	pods        cache.Store
 	queue       workqueue.TypedRateLimitingInterface[string]
 	lost        atomic.Bool
@@ -61,6 +61,7 @@ type fakeNode struct {
 type memory struct {
 	seen     time.Time            // with the fraction of a second that startTime lacks
 	repeated map[string]time.Time // when an event about a lasting fault was last written
+	failures map[string]int       // how many failures of its probe were written, by the container's ID
 }
 
 func fakeNodeCommand() *cobra.Command {
@@ -140,10 +141,7 @@ func (n *fakeNode) run(stop <-chan struct{}, kubeconfig, cert, key string) error
 	if n.client, err = kubernetes.NewForConfig(config); err != nil {
 		return err
 	}
-	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	defer broadcaster.Shutdown()
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: n.client.CoreV1().Events("")})
-	n.recorder = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: n.name})
+	n.recorders = map[int]record.EventRecorder{}
 
 	port, err := n.serve(cert, key)
 	if err != nil {
@@ -162,6 +160,19 @@ func (n *fakeNode) run(stop <-chan struct{}, kubeconfig, cert, key string) error
 	<-stop
 	n.queue.ShutDown()
 	return nil
+}
+
+// recorder writes events as a kubelet does: 25 of a pod and type, then one in 5 minutes (client-go's
+// EventSourceObjectSpamFilter). Another burst than 25 makes the budget of a pod smaller, so that a test sees it used up.
+func (n *fakeNode) recorder(ctx context.Context, burst int) record.EventRecorder {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	if n.recorders[burst] == nil {
+		broadcaster := record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(record.CorrelatorOptions{BurstSize: burst}))
+		broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: n.client.CoreV1().Events("")})
+		n.recorders[burst] = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: n.name})
+	}
+	return n.recorders[burst]
 }
 
 // watchPods feeds the queue with the keys of this node's pods.

@@ -118,6 +118,10 @@ func (n *fakeNode) logs(w http.ResponseWriter, r *http.Request) {
 	}
 	name, query := r.PathValue("container"), r.URL.Query()
 	text, began, err := logText(pod, name, query.Get("previous") == "true")
+	if gone := (goneError{}); errors.As(err, &gone) {
+		_, _ = io.WriteString(w, gone.Error())
+		return
+	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -159,6 +163,12 @@ func (n *fakeNode) runs(key string, was *corev1.Pod, container string) bool {
 		(find(pod.Status.ContainerStatuses, container).State.Running != nil || find(pod.Status.InitContainerStatuses, container).State.Running != nil)
 }
 
+// goneError is a log that was removed with its container. A kubelet finds that out after it has begun to answer
+// (kubelet_pods.go, GetKubeletContainerLogs), so kubectl prints the error as if it were the log, and succeeds.
+type goneError struct{ containerID string }
+
+func (e goneError) Error() string { return "unable to retrieve container logs for " + e.containerID }
+
 // logText is what a container has written, and since when; the errors are kubelet's.
 func logText(pod *corev1.Pod, container string, previous bool) (string, time.Time, error) {
 	status := find(pod.Status.ContainerStatuses, container)
@@ -174,9 +184,15 @@ func logText(pod *corev1.Pod, container string, previous bool) (string, time.Tim
 		own = b.log
 	}
 	last := status.LastTerminationState.Terminated
+	if last != nil && last.Reason == "StartError" && status.State.Running == nil {
+		own = "" // what never ran wrote nothing
+	}
 	switch {
 	case previous && last == nil:
 		return "", time.Time{}, fmt.Errorf("previous terminated container %q in pod %q not found", container, pod.Name)
+	case previous && status.State.Terminated != nil:
+		// The run before the one that has ended was removed at that end (pod_container_deletor.go).
+		return "", time.Time{}, goneError{last.ContainerID}
 	case previous:
 		return own, last.StartedAt.Time, nil
 	case status.State.Running != nil:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -159,20 +160,26 @@ func (v *view) failed(status *corev1.PodStatus) *corev1.PodStatus {
 	return status
 }
 
-// terminating is a deleted pod within its grace period: its containers still run but take no more requests.
+// terminating is a deleted pod within its grace period. Its containers run on and stay as ready as they were until they
+// end (kubelet.go, SyncTerminatingPod: readiness probes go on).
 func (v *view) terminating() *corev1.PodStatus {
-	status := v.pod.Status.DeepCopy()
-	for i := range status.ContainerStatuses {
-		c := &status.ContainerStatuses[i]
-		if c.State.Running != nil && c.Ready {
-			v.happened("spec.containers{"+c.Name+"}", corev1.EventTypeNormal, "Killing", "Stopping container "+c.Name)
+	for _, c := range v.pod.Status.ContainerStatuses {
+		if c.State.Running != nil {
+			v.stopping("spec.containers{"+c.Name+"}", c.Name)
 		}
-		c.Ready = false
 	}
-	if len(status.ContainerStatuses) > 0 && !isOver(status.Phase) {
-		v.conditions(status, true)
+	return v.pod.Status.DeepCopy()
+}
+
+// stopping says once that a container of a deleted pod is told to end.
+func (v *view) stopping(field, name string) {
+	v.node.mutex.Lock()
+	_, said := v.memory.repeated["stopping "+field]
+	v.memory.repeated["stopping "+field] = v.now
+	v.node.mutex.Unlock()
+	if !said {
+		v.happened(field, corev1.EventTypeNormal, "Killing", "Stopping container "+name)
 	}
-	return status
 }
 
 // terminated is a deleted pod whose containers have ended.
@@ -186,10 +193,8 @@ func (v *view) terminated() *corev1.PodStatus {
 		var ended []corev1.ContainerStatus
 		for _, c := range specs {
 			old := find(stored, c.Name)
-			if old.State.Running != nil && old.Ready {
-				v.happened(field+"{"+c.Name+"}", corev1.EventTypeNormal, "Killing", "Stopping container "+c.Name)
-			}
 			if old.State.Running != nil {
+				v.stopping(field+"{"+c.Name+"}", c.Name)
 				old = v.ended(c, stored, 0, "Completed")
 			}
 			old.Ready, old.Started = false, ptr.To(false)
@@ -307,12 +312,10 @@ func (v *view) container(c corev1.Container, old corev1.ContainerStatus, field s
 		}
 	}
 	switch wanted {
-	case modeCrashLoop:
-		return v.crashed(s, c, old, field, v.behaviour.exitCode, "Error")
-	case modeOOM:
-		return v.crashed(s, c, old, field, 137, "OOMKilled")
-	case modeFlapping:
-		return v.flapping(s, c, old, field)
+	case modeCrashLoop, modeOOM, modeFlapping, modeLiveness, modeStartup:
+		return v.looping(s, c, old, field, v.loopOf(c, wanted))
+	case modeStartError:
+		return v.notStarted(s, c, old, field)
 	case modeImagePull, modeErrImagePull:
 		return v.notPulled(s, c, old, field, wanted, held)
 	case modeConfigMissing:
@@ -335,8 +338,8 @@ func (v *view) container(c corev1.Container, old corev1.ContainerStatus, field s
 	}
 }
 
-// running is a container that runs, started now if it did not before; ready when its delay is over.
-func (v *view) running(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string, ready bool) corev1.ContainerStatus {
+// begun is a container that runs, started now if it did not before; whether it is ready is for others to say.
+func (v *view) begun(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string) corev1.ContainerStatus {
 	s.State.Running = old.State.Running
 	if s.State.Running == nil {
 		if last := old.State.Terminated; last != nil {
@@ -349,6 +352,12 @@ func (v *view) running(s corev1.ContainerStatus, c corev1.Container, old corev1.
 		v.started(c, old, field)
 	}
 	s.ImageID, s.ContainerID = imageID(c), v.containerID(c, s.RestartCount)
+	return s
+}
+
+// running is a container that runs and is ready when its delay is over.
+func (v *view) running(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string, ready bool) corev1.ContainerStatus {
+	s = v.begun(s, c, old, field)
 	warm := v.since >= v.behaviour.readyDelay
 	if !warm {
 		v.again(v.behaviour.readyDelay - v.since)
@@ -375,141 +384,6 @@ func probeOutput(p *corev1.Probe) string {
 	default:
 		return "command failed"
 	}
-}
-
-// crashed is a container in its back-off after a crash. Each time the back-off is over it crashes again at once.
-func (v *view) crashed(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string, code int32, reason string) corev1.ContainerStatus {
-	last := old.LastTerminationState.Terminated
-	waits := old.State.Waiting != nil && old.State.Waiting.Reason == "CrashLoopBackOff" && last != nil && last.ExitCode == code && last.Reason == reason
-	restarts := old.RestartCount
-	if waits {
-		left := last.FinishedAt.Add(backOff(old.RestartCount)).Sub(v.now)
-		if left > 0 {
-			v.again(left)
-			v.backingOff(c, field)
-			s.State, s.ImageID, s.ContainerID = old.State, old.ImageID, old.ContainerID
-			return s
-		}
-		restarts++
-	} else {
-		// A kubelet restarts a container at once after its first crash; in back-off it has crashed at least twice.
-		restarts = max(old.RestartCount+1, v.behaviour.restarts)
-	}
-	if v.pod.Spec.RestartPolicy == corev1.RestartPolicyNever {
-		if old.State.Terminated != nil {
-			return old
-		}
-		v.started(c, old, field)
-		ended := v.ended(c, []corev1.ContainerStatus{old}, code, reason)
-		ended.State.Terminated.Message = v.terminationMessage(c)
-		return ended
-	}
-	if old.State.Running == nil {
-		v.started(c, old, field)
-	}
-	return v.backOffNow(s, c, old, field, restarts, code, reason)
-}
-
-// backOffNow puts a container into back-off that ends at this moment.
-func (v *view) backOffNow(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string, restarts, code int32, reason string) corev1.ContainerStatus {
-	began := v.stamp
-	if old.State.Running != nil {
-		began = old.State.Running.StartedAt
-	}
-	s.RestartCount = restarts
-	s.ImageID, s.ContainerID = imageID(c), v.containerID(c, restarts)
-	s.LastTerminationState = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
-		ExitCode: code, Reason: reason, Message: v.terminationMessage(c), StartedAt: began, FinishedAt: v.stamp, ContainerID: s.ContainerID,
-	}}
-	s.State.Waiting = &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: fmt.Sprintf(
-		"back-off %s restarting failed container=%s pod=%s", backOff(restarts), c.Name, v.formatted())}
-	v.backingOff(c, field)
-	v.again(backOff(restarts))
-	return s
-}
-
-func (v *view) terminationMessage(c corev1.Container) string {
-	if v.behaviour.message == "" && c.TerminationMessagePolicy == corev1.TerminationMessageFallbackToLogsOnError {
-		return v.behaviour.log
-	}
-	return v.behaviour.message
-}
-
-func (v *view) backingOff(c corev1.Container, field string) {
-	v.lasts(field, corev1.EventTypeWarning, "BackOff", fmt.Sprintf("Back-off restarting failed container %s in pod %s", c.Name, v.formatted()))
-}
-
-// backOff is how long a kubelet waits before the next restart.
-func backOff(restarts int32) time.Duration {
-	return min(10*time.Second<<min(max(restarts-1, 0), 6), 5*time.Minute)
-}
-
-// flapping is a container that runs, and is ready, for a moment after each restart.
-func (v *view) flapping(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string) corev1.ContainerStatus {
-	if r := old.State.Running; r != nil {
-		if left := r.StartedAt.Add(v.behaviour.up).Sub(v.now); left > 0 {
-			v.again(left)
-			return v.running(s, c, old, field, true)
-		}
-		return v.backOffNow(s, c, old, field, old.RestartCount, v.behaviour.exitCode, "Error")
-	}
-	if last := old.LastTerminationState.Terminated; old.State.Waiting != nil && last != nil {
-		if left := last.FinishedAt.Add(v.behaviour.down).Sub(v.now); left > 0 {
-			v.again(left)
-			v.backingOff(c, field)
-			s.State, s.ImageID, s.ContainerID = old.State, old.ImageID, old.ContainerID
-			return s
-		}
-	}
-	v.again(v.behaviour.up)
-	return v.running(s, c, old, field, true)
-}
-
-// notPulled is a container whose image cannot be had: the error first, the back-off after a second.
-func (v *view) notPulled(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string, wanted mode, held time.Duration) corev1.ContainerStatus {
-	failure := v.behaviour.message
-	if failure == "" {
-		failure = fmt.Sprintf("rpc error: code = NotFound desc = failed to pull and unpack image %q: failed to resolve reference %q: %s: not found", c.Image, c.Image, c.Image)
-	}
-	reason := ""
-	if old.State.Waiting != nil {
-		reason = old.State.Waiting.Reason
-	}
-	if reason != "ErrImagePull" && reason != "ImagePullBackOff" {
-		v.happened(field, corev1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", c.Image))
-		v.happened(field, corev1.EventTypeWarning, "Failed", fmt.Sprintf("Failed to pull image %q: %s", c.Image, failure))
-		v.happened(field, corev1.EventTypeWarning, "Failed", "Error: ErrImagePull")
-	}
-	if wanted == modeErrImagePull || held < time.Second {
-		if wanted != modeErrImagePull {
-			v.again(time.Second - held)
-		}
-		s.State.Waiting = &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: failure}
-		return s
-	}
-	v.lasts(field, corev1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", c.Image))
-	v.lasts(field, corev1.EventTypeWarning, "Failed", "Error: ImagePullBackOff")
-	s.State.Waiting = &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: fmt.Sprintf("Back-off pulling image %q: ErrImagePull: %s", c.Image, failure)}
-	return s
-}
-
-// pulled writes the events of an image that could be had.
-func (v *view) pulled(c corev1.Container, old corev1.ContainerStatus, field string) {
-	if old.LastTerminationState.Terminated != nil || old.State.Terminated != nil {
-		v.happened(field, corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", c.Image))
-		return
-	}
-	v.happened(field, corev1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", c.Image))
-	v.happened(field, corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Successfully pulled image %q in 10ms (10ms including waiting). Image size: 4096 bytes.", c.Image))
-}
-
-// started writes the events of a container that starts.
-func (v *view) started(c corev1.Container, old corev1.ContainerStatus, field string) {
-	if old.State.Waiting == nil || old.State.Waiting.Reason != "CreateContainerConfigError" {
-		v.pulled(c, old, field)
-	}
-	v.happened(field, corev1.EventTypeNormal, "Created", "Container created")
-	v.happened(field, corev1.EventTypeNormal, "Started", "Container started")
 }
 
 // conditions replaces the conditions a kubelet owns and keeps all others; a condition that keeps its status keeps its
@@ -661,7 +535,7 @@ func (v *view) formatted() string {
 }
 
 func (v *view) containerID(c corev1.Container, restarts int32) string {
-	return fmt.Sprintf("fake://%s-%s-%d", v.pod.UID, c.Name, restarts)
+	return fmt.Sprintf("containerd://%x", sha256.Sum256(fmt.Appendf(nil, "%s %s %d", v.pod.UID, c.Name, restarts)))
 }
 
 func imageID(c corev1.Container) string { return "fake://" + c.Image }

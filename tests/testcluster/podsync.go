@@ -53,7 +53,7 @@ func (n *fakeNode) view(ctx context.Context, pod *corev1.Pod) *view {
 	v := &view{node: n, ctx: ctx, pod: pod, behaviour: behaviourOf(pod), now: now, stamp: metav1.NewTime(now.Truncate(time.Second))}
 	n.mutex.Lock()
 	if n.memory[pod.UID] == nil {
-		n.memory[pod.UID] = &memory{seen: now, repeated: map[string]time.Time{}}
+		n.memory[pod.UID] = &memory{seen: now, repeated: map[string]time.Time{}, failures: map[string]int{}}
 	}
 	v.memory = n.memory[pod.UID]
 	n.mutex.Unlock()
@@ -96,7 +96,7 @@ func (n *fakeNode) write(ctx context.Context, v *view, status *corev1.PodStatus)
 			return err
 		}
 		object.FieldPath = e.field
-		n.recorder.Event(object, e.kind, e.reason, e.message)
+		n.recorder(ctx, v.behaviour.eventBurst).Event(object, e.kind, e.reason, e.message)
 	}
 	return nil
 }
@@ -124,7 +124,7 @@ func withExplicitNulls(patch []byte, stored *corev1.PodStatus) ([]byte, error) {
 	return json.Marshal(wanted)
 }
 
-// terminate plays the end of a pod: not ready while it lingers, then its containers end, then the object goes. A
+// terminate plays the end of a pod: as it was while it lingers, then its containers end, then the object goes. A
 // finalizer keeps the object, not the containers.
 func (n *fakeNode) terminate(ctx context.Context, v *view) (time.Duration, error) {
 	grace := time.Duration(ptr.Deref(v.pod.DeletionGracePeriodSeconds, 0)) * time.Second
