@@ -222,9 +222,9 @@ fn terminating_pods_linger() {
     ns.apply(&web(2, &[("linger-0", "never")], ""));
     ns.wait_rolled_out("web", 2);
     ns.delete(&["pod", "web-0", "--wait=false"]);
-    ns.wait_pod("web-0", "Terminating and not Ready", |pod| {
+    ns.wait_pod("web-0", "Terminating and still Ready", |pod| {
         !pod["metadata"]["deletionTimestamp"].is_null()
-            && pod["status"]["containerStatuses"][0]["ready"] == false
+            && pod["status"]["containerStatuses"][0]["ready"] == true
     });
     ns.delete(&["pod", "web-0", "--force", "--grace-period=0"]);
     ns.wait_rolled_out("web", 2);
