@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Namespace, Run};
+use crate::support::{self, Namespace, Run};
 
 /// How often a namespace is looked at.
 const INTERVAL: Duration = Duration::from_millis(300);
@@ -202,8 +202,7 @@ pub fn course(samples: &[Sample], pod: &str, container: &str) -> String {
 }
 
 /// From the first sample on in which this is true of the container, each sample has this one error about the pod, and
-/// each of these words is in its reasons.
-#[track_caller]
+/// each of these words is in its reasons. Else it gives what was seen.
 pub fn stays(
     samples: &[Sample],
     pod: &str,
@@ -211,41 +210,157 @@ pub fn stays(
     since: impl Fn(&Phase) -> bool,
     code: &str,
     words: &[&str],
-) {
+) -> Result<(), String> {
     let first = samples.iter().position(|sample| since(&sample.began(pod, container)));
-    let first = first.unwrap_or_else(|| panic!("its time never came\n{}", course(samples, pod, container)));
+    let first = first.ok_or_else(|| format!("its time never came\n{}", course(samples, pod, container)))?;
     for sample in &samples[first..] {
         let errors: Vec<_> =
             sample.findings(pod).into_iter().filter(|finding| finding["severity"] == "error").collect();
         let because = errors.first().map(|finding| finding["because"].to_string()).unwrap_or_default();
         let right =
             errors.len() == 1 && errors[0]["code"] == code && words.iter().all(|word| because.contains(word));
-        assert!(
-            right,
-            "{pod} at {:.1}s: not the one error {code} with {words:?}\n{}",
-            sample.at.as_secs_f32(),
-            course(samples, pod, container)
-        );
+        if !right {
+            return Err(format!(
+                "{pod} at {:.1}s: not the one error {code} with {words:?}\n{}",
+                sample.at.as_secs_f32(),
+                course(samples, pod, container)
+            ));
+        }
     }
+    Ok(())
 }
 
-/// Every command for a log, in every phase that did not change under it, printed this.
-#[track_caller]
-pub fn logs_print(samples: &[Sample], pod: &str, container: &str, text: &str) {
+/// Every command for the log of this pod printed this, in every phase that did not change under it, and there was one in
+/// more than one phase.
+pub fn logs_print(samples: &[Sample], pod: &str, container: &str, text: &str) -> Result<(), String> {
     let mut phases: Vec<String> = Vec::new();
     for sample in samples {
         let Some(phase) = sample.phase(pod, container) else { continue };
         let about = format!("kubectl logs {pod} ");
         for (line, run) in sample.logs.iter().filter(|(line, _)| line.starts_with(&about)) {
-            assert!(run.code == 0 && run.stdout == text, "{phase:?}: {line}\n{run}");
+            if run.code != 0 || run.stdout != text {
+                return Err(format!("{phase:?}: {line}\n{run}"));
+            }
             phases.push(phase.state.clone());
         }
     }
     phases.sort();
     phases.dedup();
-    assert!(
-        phases.len() > 1,
-        "a log was recommended in {phases:?} only\n{}",
-        course(samples, pod, container)
-    );
+    let enough = phases.len() > 1;
+    enough.then_some(()).ok_or_else(|| {
+        format!("a log was recommended in {phases:?} only\n{}", course(samples, pod, container))
+    })
+}
+
+/// A set of one replica with its Service; its container is named `main`.
+fn set(name: &str, annotations: &str, container: &str, pod: &str) -> String {
+    format!(
+        "---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{clusterIP: None, selector: {{app: \
+         {name}}}}}}}\n---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: {name}}}\nspec:\n  serviceName: \
+         {name}\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}, \
+         annotations: {{fake.test/moment: 2s, fake.test/down: 2s, fake.test/log: 'FATAL: no', {annotations}}}}}\n    spec:\n      \
+         terminationGracePeriodSeconds: 1\n      {pod}\n      containers: [{{name: main, image: 'web:1', {container}}}]\n"
+    )
+}
+
+/// The phases of a container that runs for a while.
+const RUNS: &[&str] = &["running", "terminated", "CrashLoopBackOff"];
+
+/// One failing set: its manifest, its container, its phases, and the error it has in each of them once it has been
+/// restarted three times.
+struct Case<'a> {
+    name: &'a str,
+    mode: &'a str,
+    container: &'a str,
+    spec: [&'a str; 2],
+    phases: &'a [&'a str],
+    code: &'a str,
+    words: &'a [&'a str],
+    logs: bool,
+}
+
+#[test]
+fn an_error_stays_in_every_phase_with_its_code_and_its_cause() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("phases");
+    let crash = Case {
+        name: "crash",
+        mode: "crashloop, fake.test/up: 2s, fake.test/exit-code: '3'",
+        container: "main",
+        spec: ["", ""],
+        phases: RUNS,
+        code: "STS402",
+        words: &["container main ended with exit code 3"],
+        logs: true,
+    };
+    let probe = "readinessProbe: {tcpSocket: {port: 80}}";
+    let cases = [
+        Case { name: "at-once", mode: "crashloop, fake.test/exit-code: '3'", phases: &RUNS[1..], ..crash },
+        Case { name: "probed", spec: [probe, ""], ..crash },
+        Case {
+            name: "init",
+            mode: "init-fail, fake.test/up: 2s",
+            container: "setup",
+            spec: ["", "initContainers: [{name: setup, image: 'setup:1'}]"],
+            code: "STS403",
+            words: &["setup"],
+            ..crash
+        },
+        Case {
+            name: "oom",
+            mode: "oom, fake.test/up: 2s",
+            spec: ["resources: {limits: {memory: 64Mi}}", ""],
+            code: "STS407",
+            words: &["64Mi"],
+            logs: false,
+            ..crash
+        },
+        Case {
+            name: "no-command",
+            mode: "starterror",
+            spec: ["command: [postgers]", ""],
+            phases: &["RunContainerError", "CrashLoopBackOff"],
+            words: &["executable file not found"],
+            logs: false,
+            ..crash
+        },
+        Case {
+            name: "pull",
+            mode: "imagepull",
+            phases: &["ErrImagePull", "ImagePullBackOff"],
+            code: "STS401",
+            words: &["not found"],
+            logs: false,
+            ..crash
+        },
+        crash,
+    ];
+    let manifest: String = cases
+        .iter()
+        .map(|case| {
+            let annotations = format!("fake.test/restarts: '3', fake.test/mode: {}", case.mode);
+            set(case.name, &annotations, case.spec[0], case.spec[1])
+        })
+        .collect();
+    ns.apply(&manifest);
+    let pods: Vec<String> = cases.iter().map(|case| format!("{}-0", case.name)).collect();
+    let followed: Vec<Followed<'_>> = cases
+        .iter()
+        .zip(&pods)
+        .map(|(case, pod)| Followed { pod, container: case.container, phases: case.phases })
+        .collect();
+    let samples = sample(&ns, &followed, 3);
+    let mut wrong = String::new();
+    for (case, pod) in cases.iter().zip(&pods) {
+        let due = |phase: &Phase| phase.restarts >= 3 || phase.state == "ImagePullBackOff";
+        let stays = stays(&samples, pod, case.container, due, case.code, case.words);
+        let prints = match case.logs {
+            true => logs_print(&samples, pod, case.container, "FATAL: no\n"),
+            false => Ok(()),
+        };
+        for error in [stays, prints].into_iter().filter_map(Result::err) {
+            let _ = writeln!(wrong, "{error}");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
 }
