@@ -77,12 +77,12 @@ pub struct Sample {
 impl Sample {
     /// What a container did when the commands of this sample began.
     pub fn began(&self, pod: &str, container: &str) -> Phase {
-        Phase::of(self.before.get(pod).unwrap_or(&Value::Null), container)
+        phase_of(&self.before, pod, container)
     }
 
     /// What it did all through the sample; `None` if that changed meanwhile.
     pub fn phase(&self, pod: &str, container: &str) -> Option<Phase> {
-        let after = Phase::of(self.after.get(pod).unwrap_or(&Value::Null), container);
+        let after = phase_of(&self.after, pod, container);
         Some(self.began(pod, container)).filter(|before| *before == after)
     }
 
@@ -100,9 +100,23 @@ pub fn sample(ns: &Namespace, followed: &[Followed<'_>], rounds: usize) -> Vec<S
     let began = Instant::now();
     let mut samples: Vec<Sample> = Vec::new();
     let mut visits = Visits::new(followed, rounds);
+    // How often a command for a log was carried out in a phase that did not end meanwhile.
+    let mut read: BTreeMap<String, usize> = BTreeMap::new();
+    let key = |pods: &BTreeMap<String, Value>, line: &str| {
+        let own = followed.iter().find(|own| line.starts_with(&format!("kubectl logs {} ", own.pod)))?;
+        Some(format!("{}: {line}", phase_of(pods, own.pod, own.container).state))
+    };
     loop {
         let next = Instant::now() + INTERVAL;
-        let sample = look(ns, began.elapsed());
+        let sample = look(ns, began.elapsed(), |pods, line| {
+            key(pods, line).is_some_and(|key| read.get(&key).is_none_or(|count| *count < rounds))
+        });
+        for (line, _) in &sample.logs {
+            let (was, is) = (key(&sample.before, line), key(&sample.after, line));
+            if let Some(key) = was.filter(|was| Some(was) == is.as_ref()) {
+                *read.entry(key).or_default() += 1;
+            }
+        }
         for (index, own) in followed.iter().enumerate() {
             if let Some(phase) = sample.phase(own.pod, own.container) {
                 visits.count(index, &phase.state);
@@ -122,7 +136,13 @@ pub fn sample(ns: &Namespace, followed: &[Followed<'_>], rounds: usize) -> Vec<S
     }
 }
 
-fn look(ns: &Namespace, at: Duration) -> Sample {
+/// What the container of one of these pods does.
+fn phase_of(pods: &BTreeMap<String, Value>, pod: &str, container: &str) -> Phase {
+    Phase::of(pods.get(pod).unwrap_or(&Value::Null), container)
+}
+
+/// One sample. Commands take time, in which phases pass: those for logs are carried out only if they are wanted.
+fn look(ns: &Namespace, at: Duration, wanted: impl Fn(&BTreeMap<String, Value>, &str) -> bool) -> Sample {
     let json = |run: &Run| {
         serde_json::from_str::<Value>(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
     };
@@ -136,7 +156,7 @@ fn look(ns: &Namespace, at: Duration) -> Sample {
     let doctor = json(&ns.sts(&["doctor", "-o", "json"]));
     let tries =
         doctor["findings"].as_array().into_iter().flatten().flat_map(|finding| finding["try"].as_array());
-    let reads = tries.flatten().filter_map(Value::as_str).filter(|line| line.starts_with("kubectl logs "));
+    let reads = tries.flatten().filter_map(Value::as_str).filter(|line| wanted(&before, line));
     let logs = reads.map(|line| (line.to_owned(), ns.shell(line))).collect();
     let after = pods();
     let status = json(&ns.sts(&["status", "-o", "json"]));
@@ -258,12 +278,12 @@ fn set(name: &str, annotations: &str, container: &str, pod: &str) -> String {
         "---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{clusterIP: None, selector: {{app: \
          {name}}}}}}}\n---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: {name}}}\nspec:\n  serviceName: \
          {name}\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}, \
-         annotations: {{fake.test/moment: 2s, fake.test/down: 2s, fake.test/log: 'FATAL: no', {annotations}}}}}\n    spec:\n      \
+         annotations: {{fake.test/moment: 4s, fake.test/down: 4s, fake.test/log: 'FATAL: no', {annotations}}}}}\n    spec:\n      \
          terminationGracePeriodSeconds: 1\n      {pod}\n      containers: [{{name: main, image: 'web:1', {container}}}]\n"
     )
 }
 
-/// The phases of a container that runs for a while.
+/// The phases of a container that runs for a while each time.
 const RUNS: &[&str] = &["running", "terminated", "CrashLoopBackOff"];
 
 /// One failing set: its manifest, its container, its phases, and the error it has in each of them once it has been
@@ -285,7 +305,7 @@ fn an_error_stays_in_every_phase_with_its_code_and_its_cause() {
     let ns = cluster.namespace("phases");
     let crash = Case {
         name: "crash",
-        mode: "crashloop, fake.test/up: 2s, fake.test/exit-code: '3'",
+        mode: "crashloop, fake.test/up: 4s, fake.test/exit-code: '3'",
         container: "main",
         spec: ["", ""],
         phases: RUNS,
@@ -299,7 +319,7 @@ fn an_error_stays_in_every_phase_with_its_code_and_its_cause() {
         Case { name: "probed", spec: [probe, ""], ..crash },
         Case {
             name: "init",
-            mode: "init-fail, fake.test/up: 2s",
+            mode: "init-fail, fake.test/up: 4s",
             container: "setup",
             spec: ["", "initContainers: [{name: setup, image: 'setup:1'}]"],
             code: "STS403",
@@ -308,7 +328,7 @@ fn an_error_stays_in_every_phase_with_its_code_and_its_cause() {
         },
         Case {
             name: "oom",
-            mode: "oom, fake.test/up: 2s",
+            mode: "oom, fake.test/up: 4s",
             spec: ["resources: {limits: {memory: 64Mi}}", ""],
             code: "STS407",
             words: &["64Mi"],
