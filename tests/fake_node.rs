@@ -373,3 +373,25 @@ fn a_terminating_pod_stays_ready_until_its_containers_have_ended() {
     let stop = "Normal Killing spec.containers{main} Stopping container main";
     assert_eq!(events(&ns, "slow").get(stop), Some(&1), "{:#?}", events(&ns, "slow"));
 }
+
+/// Without a readiness probe a container is Ready as soon as it runs, which is enough for the StatefulSet controller.
+#[test]
+fn a_crash_loop_stops_an_ordered_set_only_with_a_readiness_probe() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("ordered");
+    for (name, probe) in [("open", ""), ("probed", READINESS)] {
+        ns.apply(&format!(
+            "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: {name}}}\nspec:\n  serviceName: {name}\n  replicas: \
+             2\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}, \
+             annotations: {{fake.test/mode: crashloop, fake.test/up: 2s, fake.test/down: 1s}}}}\n    spec: \
+             {{containers: [{{name: main, image: 'a:1', {probe}}}]}}\n"
+        ));
+    }
+    ns.wait("two restarts of the second pod", PATIENCE, || {
+        let pods = ns.pods();
+        let restarts = |name: &str| pods.get(name).map_or(0, |pod| pod.restarts);
+        let done = restarts("open-1") >= 2 && restarts("probed-0") >= 2;
+        if done { Ok(()) } else { Err(format!("{pods:?}")) }
+    });
+    assert!(!ns.pods().contains_key("probed-1"), "{:?}", ns.pods());
+}

@@ -80,7 +80,7 @@ func (v *view) looping(s corev1.ContainerStatus, c corev1.Container, old corev1.
 	return v.alive(s, c, field, l)
 }
 
-// restarted counts the restart of the first run as many times as the annotation asks for.
+// restarted makes the first restart count as many times as the annotation asks for.
 func (v *view) restarted(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus) corev1.ContainerStatus {
 	if s.RestartCount > old.RestartCount && s.RestartCount < v.behaviour.restarts {
 		s.RestartCount = v.behaviour.restarts
@@ -199,9 +199,9 @@ func (v *view) terminationMessage(c corev1.Container, l loop) string {
 	}
 }
 
-// notStarted is a container that the runtime makes but cannot start, for want of its command. It never runs and is never
-// shown as terminated, because the kubelet shows the error of its last attempt in place of that: RunContainerError for a
-// moment, then CrashLoopBackOff (kubelet_pods.go, convertToAPIContainerStatuses).
+// notStarted is a container that the runtime creates but cannot start, because its command does not exist. It never runs,
+// and it is never shown as terminated: the kubelet shows the error of its last attempt instead, RunContainerError for a
+// moment and then CrashLoopBackOff (kubelet_pods.go, convertToAPIContainerStatuses).
 func (v *view) notStarted(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string) corev1.ContainerStatus {
 	if old.State.Running != nil { // the mode began while it ran
 		return v.alive(v.begun(s, c, old, field), c, field, loop{code: 1, reason: "Error"})
