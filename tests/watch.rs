@@ -204,7 +204,7 @@ fn what_will_not_come_is_named() {
     ns.apply(&set("nowhere", 1, "", "").replace("containers:", "nodeSelector: {no: such}, containers:"));
     std::thread::scope(|scope| {
         for (name, code, text) in [
-            ("pull", Some("STS401"), "ImagePullBackOff"),
+            ("pull", Some("STS401"), "ImagePull"),
             ("crash", Some("STS402"), "crash"),
             ("never", None, "has not become ready in the time its probes give it"),
             ("nowhere", Some("STS405"), "node"),

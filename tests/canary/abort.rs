@@ -10,7 +10,7 @@ use crate::support;
 fn a_pod_that_never_becomes_ready_is_named_and_taken_back() {
     let Some(cluster) = support::cluster() else { return };
     std::thread::scope(|scope| {
-        for (mode, cause) in [("unready", "not become ready"), ("imagepull", "ImagePullBackOff")] {
+        for (mode, cause) in [("unready", "not become ready"), ("imagepull", "ImagePull")] {
             scope.spawn(move || {
                 let ns = cluster.namespace(&format!("canary-{mode}"));
                 ready(&ns, "postgres", 5, "", "");

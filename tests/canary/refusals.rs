@@ -271,7 +271,10 @@ fn a_stuck_canary_is_said_to_be_stuck_before_it_is_promoted() {
     let run = ns.sts(&["promote", "web", "--dry-run=client"]).code(0);
     let said = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        said.contains("the canary is stuck: web-2 does not become available (ImagePullBackOff)"),
+        ["ErrImagePull", "ImagePullBackOff"]
+            .iter()
+            .any(|state| said
+                .contains(&format!("the canary is stuck: web-2 does not become available ({state})"))),
         "{run}"
     );
     assert!(said.contains(&format!("kubectl sts abort web -n {}", ns.name)), "{run}");
