@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use crate::phases::Phase;
 use crate::support::{self, Namespace, PATIENCE};
 
-/// A pod with one container named `main`.
-fn pod(name: &str, annotations: &[(&str, &str)], container: &str, more: &str) -> String {
+/// A pod with one container named `main`; the annotations are `KEY=VALUE KEY=VALUE …`.
+fn pod(name: &str, annotations: &str, container: &str, more: &str) -> String {
     let mut text = String::new();
-    for (key, value) in annotations {
+    for (key, value) in annotations.split(' ').filter_map(|pair| pair.split_once('=')) {
         let _ = write!(text, "fake.test/{key}: {}, ", json!(value));
     }
     format!(
@@ -80,109 +80,95 @@ const LIVENESS: &str = "livenessProbe: {exec: {command: ['false']}, failureThres
 const STARTUP: &str = "startupProbe: {tcpSocket: {port: 80}, failureThreshold: 2}";
 const READINESS: &str = "readinessProbe: {tcpSocket: {port: 80}}";
 
+/// A pod of each restart loop: name, annotations, container, and the phases that come. See [`phases`] for these.
+const COURSES: &[(&str, &str, &str, &str)] = &[
+    (
+        "crash",
+        "mode=crashloop moment=1s down=1s",
+        "",
+        "terminated0 terminated1 backoff1 terminated2 backoff2 terminated3 backoff3",
+    ),
+    (
+        "ready",
+        "mode=crashloop up=1s moment=1s down=1s",
+        "",
+        "running0+ terminated0 running1+ terminated1 backoff1 running2+ terminated2 backoff2 running3+ terminated3",
+    ),
+    (
+        "probed",
+        "mode=crashloop up=1s moment=1s down=1s",
+        READINESS,
+        "running0 terminated0 running1 terminated1 backoff1 running2 terminated2 backoff2 running3 terminated3",
+    ),
+    (
+        "jump",
+        "mode=crashloop restarts=5 moment=1s down=1s",
+        "",
+        "terminated0 terminated5 backoff5 terminated6 backoff6 terminated7 backoff7",
+    ),
+    (
+        "oom",
+        "mode=oom up=1s moment=1s down=1s",
+        "",
+        "running0+ terminated0 running1+ terminated1 backoff1 running2+ terminated2 backoff2 running3+ terminated3",
+    ),
+    (
+        "init",
+        "mode=init-fail up=1s moment=1s down=1s",
+        "",
+        "running0 terminated0 running1 terminated1 backoff1 running2 terminated2 backoff2 running3 terminated3",
+    ),
+    (
+        "live",
+        "mode=liveness moment=1s down=1s",
+        LIVENESS,
+        "running0+ terminated0 running1+ terminated1 backoff1 running2+ terminated2 backoff2 running3+ terminated3",
+    ),
+    (
+        "live-long",
+        "mode=liveness up=2s moment=1s",
+        LIVENESS,
+        "running0+ terminated0 running1+ terminated1 running2+ terminated2 backoff2",
+    ),
+    (
+        "startup",
+        "mode=startup moment=1s down=1s",
+        STARTUP,
+        "running0 terminated0 running1 terminated1 backoff1 running2 terminated2 backoff2 running3 terminated3",
+    ),
+    (
+        "no-command",
+        "mode=starterror moment=1s down=1s",
+        "command: [postgers]",
+        "error0 error1 backoff1 error2 backoff2 error3 backoff3",
+    ),
+    (
+        "pull",
+        "mode=imagepull moment=1s down=1s",
+        "",
+        "ErrImagePull0 ImagePullBackOff0 ErrImagePull0 ImagePullBackOff0 ErrImagePull0 ImagePullBackOff0",
+    ),
+];
+
 #[test]
 fn restarts_pass_through_the_states_of_a_real_kubelet() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("restarts");
-    let init = "initContainers: [{name: setup, image: 'b:1'}]";
-    let quick = |mode, more: &[(&'static str, &'static str)]| {
-        [&[("mode", mode), ("moment", "1s"), ("down", "1s")], more].concat()
+    let own = |(name, annotations, container, _): &(&str, &str, &str, &str)| {
+        let init = if *name == "init" { "initContainers: [{name: setup, image: 'b:1'}]" } else { "" };
+        pod(name, annotations, container, init)
     };
-    let runs = ("up", "1s");
-    let table = [
-        (
-            "crash",
-            quick("crashloop", &[]),
-            "",
-            "",
-            "terminated0 terminated1 backoff1 terminated2 backoff2 terminated3 backoff3",
-        ),
-        (
-            "ready",
-            quick("crashloop", &[runs]),
-            "",
-            "",
-            "running0+ terminated0 running1+ terminated1 backoff1 running2+ terminated2 backoff2 running3+ terminated3",
-        ),
-        (
-            "probed",
-            quick("crashloop", &[runs]),
-            READINESS,
-            "",
-            "running0 terminated0 running1 terminated1 backoff1 running2 terminated2 backoff2 running3 terminated3",
-        ),
-        (
-            "jump",
-            quick("crashloop", &[("restarts", "5")]),
-            "",
-            "",
-            "terminated0 terminated5 backoff5 terminated6 backoff6 terminated7",
-        ),
-        (
-            "oom",
-            quick("oom", &[runs]),
-            "",
-            "",
-            "running0+ terminated0 running1+ terminated1 backoff1 running2+ terminated2 backoff2",
-        ),
-        (
-            "init",
-            quick("init-fail", &[runs]),
-            "",
-            init,
-            "running0 terminated0 running1 terminated1 backoff1 running2 terminated2 backoff2 running3 terminated3",
-        ),
-        (
-            "live",
-            quick("liveness", &[]),
-            LIVENESS,
-            "",
-            "running0+ terminated0 running1+ terminated1 backoff1 running2+ terminated2 backoff2 running3+ terminated3",
-        ),
-        (
-            "live-long",
-            vec![("mode", "liveness"), ("up", "2s"), ("moment", "1s")],
-            LIVENESS,
-            "",
-            "running0+ terminated0 running1+ terminated1 running2+ terminated2 backoff2",
-        ),
-        (
-            "startup",
-            quick("startup", &[]),
-            STARTUP,
-            "",
-            "running0 terminated0 running1 terminated1 backoff1 running2 terminated2 backoff2",
-        ),
-        (
-            "no-command",
-            quick("starterror", &[]),
-            "command: [postgers]",
-            "",
-            "error0 error1 backoff1 error2 backoff2 error3 backoff3",
-        ),
-        (
-            "pull",
-            quick("imagepull", &[]),
-            "",
-            "",
-            "ErrImagePull0 ImagePullBackOff0 ErrImagePull0 ImagePullBackOff0 ErrImagePull0 ImagePullBackOff0",
-        ),
-    ];
-    let manifest: String = table
-        .iter()
-        .map(|(name, annotations, container, more, _)| pod(name, annotations, container, more))
-        .collect();
+    let manifest: String = COURSES.iter().map(own).collect();
     let reached = |seen: &BTreeMap<String, Vec<Value>>| {
         let courses = courses(seen);
-        let long = |name: &str, wanted: &str| {
-            courses.get(name).is_some_and(|course| course.len() >= wanted.split(' ').count())
-        };
-        table.iter().all(|(name, _, _, _, wanted)| long(name, wanted))
+        COURSES.iter().all(|(name, _, _, wanted)| {
+            courses.get(*name).is_some_and(|course| course.len() >= wanted.split(' ').count())
+        })
     };
     let seen = changes(&ns, &manifest, reached);
     let courses = courses(&seen);
     let mut wrong = String::new();
-    for (name, _, _, _, wanted) in &table {
+    for (name, _, _, wanted) in COURSES {
         let course = &courses[*name];
         let wanted: Vec<&str> = wanted.split(' ').collect();
         if course[..wanted.len()] != wanted {
@@ -191,19 +177,21 @@ fn restarts_pass_through_the_states_of_a_real_kubelet() {
     }
     assert!(wrong.is_empty(), "{wrong}");
 
-    let last = |name: &str, index: usize| {
-        let own = seen[name].iter().filter_map(|pod| {
-            let status = pod["status"]["containerStatuses"].as_array()?.get(index)?;
-            let ended = [&status["state"]["terminated"], &status["lastState"]["terminated"]];
-            ended.into_iter().find(|ended| !ended.is_null()).cloned()
-        });
-        let ended = own.last().unwrap_or_default();
-        (ended["exitCode"].as_i64(), ended["reason"].as_str().unwrap_or_default().to_owned())
-    };
-    assert_eq!(last("crash", 0), (Some(1), "Error".to_owned()));
-    assert_eq!(last("oom", 0), (Some(137), "OOMKilled".to_owned()));
-    assert_eq!(last("live", 0), (Some(0), "Completed".to_owned()));
-    assert_eq!(last("no-command", 0), (Some(128), "StartError".to_owned()));
+    for (name, code, reason) in [
+        ("crash", 1, "Error"),
+        ("oom", 137, "OOMKilled"),
+        ("live", 0, "Completed"),
+        ("no-command", 128, "StartError"),
+    ] {
+        let status = &seen[name].last().unwrap()["status"]["containerStatuses"][0];
+        let ended = [&status["state"]["terminated"], &status["lastState"]["terminated"]];
+        let ended = ended.into_iter().find(|ended| !ended.is_null()).unwrap();
+        assert_eq!(
+            (ended["exitCode"].as_i64(), ended["reason"].as_str()),
+            (Some(code), Some(reason)),
+            "{name}"
+        );
+    }
     let pull =
         seen["pull"].iter().map(|pod| &pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"]);
     let pull: Vec<&str> = pull.filter_map(Value::as_str).collect();
@@ -283,9 +271,9 @@ fn probes_and_start_errors_have_their_events(ns: &Namespace) {
 fn events_dry_up_while_the_status_goes_on() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("budget");
-    let quick = [("mode", "liveness"), ("up", "0s"), ("moment", "0s"), ("down", "1s"), ("message", "")];
-    let manifest = pod("real", &quick, LIVENESS, "")
-        + &pod("small", &[&quick[..], &[("event-burst", "4")]].concat(), LIVENESS, "");
+    let quick = "mode=liveness up=0s moment=0s down=1s message=";
+    let manifest =
+        pod("real", quick, LIVENESS, "") + &pod("small", &format!("{quick} event-burst=4"), LIVENESS, "");
     ns.apply(&manifest);
     let restarts = |more: u64| {
         ns.wait("restarts", PATIENCE, || {
@@ -317,10 +305,10 @@ fn events_dry_up_while_the_status_goes_on() {
 fn the_log_of_the_former_run_is_gone_while_a_container_is_terminated() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("former");
-    let slow = [("up", "3s"), ("moment", "3s"), ("down", "3s"), ("log", "FATAL: no")];
+    let slow = "up=3s moment=3s down=3s log=FATAL";
     let init = "initContainers: [{name: setup, image: 'b:1'}]";
-    let manifest = pod("crash", &[&slow[..], &[("mode", "crashloop")]].concat(), "", "")
-        + &pod("init", &[&slow[..], &[("mode", "init-fail")]].concat(), "", init);
+    let manifest = pod("crash", &format!("{slow} mode=crashloop"), "", "")
+        + &pod("init", &format!("{slow} mode=init-fail"), "", init);
     ns.apply(&manifest);
     for (name, container) in [("crash", "main"), ("init", "setup")] {
         let mut open = vec!["running", "terminated", "CrashLoopBackOff"];
@@ -333,7 +321,7 @@ fn the_log_of_the_former_run_is_gone_while_a_container_is_terminated() {
             let now = ns.kubectl(&["logs", name, "-c", container]);
             let former = ns.kubectl(&["logs", name, "-c", container, "--previous"]);
             if before.restarts > 0 && before == phase() && open.contains(&before.state.as_str()) {
-                assert_eq!(now.ok(), "FATAL: no\n", "{before:?}");
+                assert_eq!(now.ok(), "FATAL\n", "{before:?}");
                 let former = former.code(0).stdout;
                 if before.state == "terminated" {
                     assert!(
@@ -341,7 +329,7 @@ fn the_log_of_the_former_run_is_gone_while_a_container_is_terminated() {
                         "{former}"
                     );
                 } else {
-                    assert_eq!(former, "FATAL: no\n", "{before:?}");
+                    assert_eq!(former, "FATAL\n", "{before:?}");
                 }
                 open.retain(|state| *state != before.state);
             }
@@ -354,7 +342,7 @@ fn the_log_of_the_former_run_is_gone_while_a_container_is_terminated() {
 fn a_terminating_pod_stays_ready_until_its_containers_have_ended() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("stays-ready");
-    ns.apply(&pod("slow", &[("linger", "3s")], "", ""));
+    ns.apply(&pod("slow", "linger=3s", "", ""));
     ns.wait_pod("slow", "Ready", |pod| Phase::of(pod, "main").ready);
     ns.delete(&["pod", "slow", "--wait=false"]);
     let gone = ns.wait("the pod to be gone", PATIENCE, || {

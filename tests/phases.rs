@@ -86,6 +86,12 @@ impl Sample {
         Some(self.began(pod, container)).filter(|before| *before == after)
     }
 
+    /// The pod on which this set is stuck, as `status` says.
+    pub fn stuck_on(&self, set: &str) -> Option<&str> {
+        let all = self.status["items"].as_array()?;
+        all.iter().find(|own| own["metadata"]["name"] == set)?["stuckOn"].as_str()
+    }
+
     /// What doctor finds about an object of this name.
     pub fn findings(&self, name: &str) -> Vec<&Value> {
         let all = self.doctor["findings"].as_array().into_iter().flatten();
@@ -155,7 +161,7 @@ fn look(ns: &Namespace, at: Duration, wanted: impl Fn(&BTreeMap<String, Value>, 
     let before = pods();
     let doctor = json(&ns.sts(&["doctor", "-o", "json"]));
     let tries =
-        doctor["findings"].as_array().into_iter().flatten().flat_map(|finding| finding["try"].as_array());
+        doctor["findings"].as_array().into_iter().flatten().filter_map(|finding| finding["try"].as_array());
     let reads = tries.flatten().filter_map(Value::as_str).filter(|line| wanted(&before, line));
     let logs = reads.map(|line| (line.to_owned(), ns.shell(line))).collect();
     let after = pods();
@@ -216,6 +222,8 @@ pub fn course(samples: &[Sample], pod: &str, container: &str) -> String {
         for finding in sample.findings(pod) {
             let _ = write!(text, " {} {} {}", finding["code"], finding["severity"], finding["because"]);
         }
+        let set = pod.rsplit_once('-').map_or(pod, |(set, _)| set);
+        let _ = write!(text, " (stuck on {})", sample.stuck_on(set).unwrap_or("nothing"));
         text.push('\n');
     }
     text
