@@ -27,7 +27,10 @@ pub(super) enum Delta {
     Sets(Change<StatefulSet>),
     Pods(Change<Pod>),
     Claims(Change<PersistentVolumeClaim>),
+    /// Warnings.
     Events(Change<Event>),
+    /// Events of containers that are stopped.
+    Kills(Change<Event>),
     /// A watch is down, for this reason; `None` when it is up again.
     Broken(Option<String>),
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::join;
 
@@ -13,7 +14,9 @@ use super::lists::list;
 use crate::error::{Error, Result};
 use crate::kinds::*;
 use crate::snapshot::attribution::{Census, Waivers};
-use crate::snapshot::{NOMINATIONS, Observed, Scope, Seen, ServerVersion, Unseen};
+use crate::snapshot::{
+    KILLING, NOMINATIONS, Observed, Scope, Seen, ServerVersion, Unseen, killer, may_be_killed,
+};
 
 /// What is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +75,10 @@ pub async fn observe(connection: &Connection, scope: Scope, want: Want) -> Resul
     if want != Want::Claims && seems_left_over(&observed) {
         observed.around = Some(claims::around(connection, &observed.scope).await);
     }
-    if want != Want::Claims
-        && waits_for_node(&observed)
-        && let Ok(events) = &mut observed.events
-    {
-        events.extend(reader.nominations().await);
+    if want != Want::Claims && observed.events.is_ok() {
+        let reasons = normal_reasons(&observed, connection.now());
+        let more = reader.normal_events(&reasons).await;
+        observed.events.iter_mut().for_each(|events| events.extend(more.iter().cloned()));
     }
     // Lists are as of when they were answered, so ages are counted from then.
     connection.date(&mut observed);
@@ -128,13 +130,32 @@ fn seems_left_over(observed: &Observed) -> bool {
     })
 }
 
-/// Whether an autoscaler may be adding a node for a pod.
-fn waits_for_node(observed: &Observed) -> bool {
+/// Of which events that are no warnings the cluster may have some that tell something: those with which autoscalers say
+/// that a node is coming, without which a pod only seems to wait for nothing, and those of containers that are killed.
+fn normal_reasons(observed: &Observed, now: Timestamp) -> Vec<&'static str> {
+    let pods = observed.pods.as_deref().unwrap_or_default().iter();
+    let of_sets = |pod: &&Pod| pod.metadata.controller().is_some_and(|owner| owner.kind == "StatefulSet");
     let refused = |pod: &Pod| {
         pod.condition("PodScheduled").is_some_and(|scheduled| scheduled.reason == "Unschedulable")
-            && pod.metadata.controller().is_some_and(|owner| owner.kind == "StatefulSet")
     };
-    observed.pods.as_deref().unwrap_or_default().iter().any(refused)
+    let mut reasons = Vec::new();
+    if pods.clone().filter(of_sets).any(refused) {
+        reasons.extend(NOMINATIONS);
+    }
+    if pods.filter(of_sets).any(|pod| may_be_killed(pod, now)) {
+        reasons.push(KILLING);
+    }
+    reasons
+}
+
+/// Whether an event that is no warning tells something. Every pod that ends has its containers killed.
+pub(super) fn is_telling(event: &Event) -> bool {
+    event.reason != KILLING || killer(event).is_some()
+}
+
+/// The query of the events with this reason that are no warnings.
+pub(super) fn normal(reason: &str) -> String {
+    format!("fieldSelector=reason%3D{reason},type%3DNormal")
 }
 
 struct Reader<'a> {
@@ -192,15 +213,14 @@ impl Reader<'_> {
         }))
     }
 
-    /// The events with which autoscalers say that a node is coming: they are no warnings. Without them a pod only seems to
-    /// wait for nothing.
-    async fn nominations(&self) -> Vec<Event> {
+    /// The events with these reasons that are no warnings; an answer that does not come is none.
+    async fn normal_events(&self, reasons: &[&str]) -> Vec<Event> {
         let path = Kind::Event.path(self.namespace.as_deref());
-        let lists = join_all(NOMINATIONS.map(|reason| {
-            let path = format!("{path}?fieldSelector=reason%3D{reason},type%3DNormal");
+        let lists = join_all(reasons.iter().map(|reason| {
+            let path = format!("{path}?{}", normal(reason));
             async move { list::<Event>(self.connection, &path).await }
         }));
-        lists.await.into_iter().flatten().flat_map(|list| list.items).collect()
+        lists.await.into_iter().flatten().flat_map(|list| list.items).filter(is_telling).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::join;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::kinds::*;
 use crate::paste::sts;
 use crate::plan::Step;
-use crate::snapshot::{Observed, Scope, Snapshot};
+use crate::snapshot::{KILLING, Observed, Scope, Snapshot, may_be_killed};
 use crate::time::after;
 
 /// How often what is not watched is read again.
@@ -34,6 +34,10 @@ pub struct Live {
     name: String,
     observed: Observed,
     changes: UnboundedReceiver<Delta>,
+    sender: UnboundedSender<Delta>,
+    /// Whether the events of containers that are stopped are followed: only a set of which one may have been killed by a
+    /// probe needs them.
+    follows_kills: bool,
     refreshed: Instant,
     broken: Option<String>,
     /// The query with which the set's pods and claims are listed and watched.
@@ -41,7 +45,7 @@ pub struct Live {
     /// What was read at one moment: nothing a watch brings from before it is taken in.
     read_at: ReadAt,
     // Dropped with it, and then all watches end.
-    _watches: JoinSet<()>,
+    watches: JoinSet<()>,
 }
 
 impl Live {
@@ -78,20 +82,41 @@ impl Live {
         }
         if observed.events.is_ok() {
             let warnings = "fieldSelector=type!%3DNormal".to_owned();
+            let sender = sender.clone();
             watches.spawn(follow(connection.clone(), at(Kind::Event), warnings, sender, Delta::Events));
         }
-        Ok(Live {
+        let mut live = Live {
             connection,
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             observed,
             changes,
+            sender,
+            follows_kills: false,
             refreshed: Instant::now(),
             broken: None,
             of_set,
             read_at: ReadAt::default(),
-            _watches: watches,
-        })
+            watches,
+        };
+        live.follow_kills();
+        Ok(live)
+    }
+
+    /// Follows the events of containers that are stopped from now on, if one may have been killed by a probe.
+    fn follow_kills(&mut self) {
+        let (observed, now) = (&self.observed, self.observed.taken_at);
+        let selector = own(&observed.sets, &self.name).map(|set| &set.spec.selector);
+        let killed = observed.pods.iter().flatten().any(|pod| {
+            selector.is_some_and(|it| it.matches(&pod.metadata.labels)) && may_be_killed(pod, now)
+        });
+        if self.follows_kills || !killed || observed.events.is_err() {
+            return;
+        }
+        self.follows_kills = true;
+        let path = Kind::Event.path(Some(&self.namespace));
+        let (connection, sender) = (self.connection.clone(), self.sender.clone());
+        self.watches.spawn(follow(connection, path, inventory::normal(KILLING), sender, Delta::Kills));
     }
 
     /// Shows the newest snapshot; `None` when the set is gone.
@@ -201,6 +226,7 @@ impl Live {
         }
         self.observed.clock = self.connection.clock();
         self.observed.taken_at = self.observed.clock.now;
+        self.follow_kills();
         any
     }
 
@@ -214,10 +240,12 @@ impl Live {
                 .find(|set| set.metadata.name == self.name);
             let (pods, claims, events) =
                 (self.observed.pods.clone(), self.observed.claims.clone(), self.observed.events.clone());
-            let nominations = fresh.events.iter().flatten().filter(|event| event.r#type == "Normal").cloned();
+            let is_followed =
+                |event: &Event| event.r#type != "Normal" || (self.follows_kills && event.reason == KILLING);
+            let others = fresh.events.iter().flatten().filter(|event| !is_followed(event)).cloned();
             let events = events.map(|mut events| {
-                events.retain(|event| event.r#type != "Normal");
-                events.extend(nominations);
+                events.retain(is_followed);
+                events.extend(others);
                 events
             });
             self.observed = fresh;
@@ -309,7 +337,13 @@ impl Live {
             }
             Delta::Events(change) => {
                 if let Ok(events) = &mut observed.events {
-                    merge(events, change, &mut read_at.events, |_| true);
+                    merge(events, change, &mut read_at.events, |event| event.r#type != "Normal");
+                }
+            }
+            Delta::Kills(change) => {
+                if let Ok(events) = &mut observed.events {
+                    let is_watched = |event: &Event| event.r#type == "Normal" && event.reason == KILLING;
+                    merge(events, telling(change), &mut read_at.kills, is_watched);
                 }
             }
             Delta::Broken(why) => {
@@ -343,6 +377,7 @@ struct ReadAt {
     pods: Version,
     claims: Version,
     events: Version,
+    kills: Version,
 }
 
 /// A resourceVersion as a number, which is how they are compared (KEP-5504); 0 where it is none. Then nothing is known of
@@ -351,6 +386,18 @@ type Version = u128;
 
 fn number(resource_version: &str) -> Version {
     resource_version.parse().unwrap_or(0)
+}
+
+/// A change of events without those that tell nothing.
+fn telling(change: Change<Event>) -> Change<Event> {
+    match change {
+        Change::All(mut events, version) => {
+            events.retain(inventory::is_telling);
+            Change::All(events, version)
+        }
+        Change::Put(event) if !inventory::is_telling(&event) => Change::Gone(event),
+        other => other,
+    }
 }
 
 /// The object that the server answered a write with, if it is one.

@@ -302,6 +302,18 @@ impl ContainerStatus {
 }
 
 impl Terminated {
+    /// Whether it ended as what is told to stop may end: with 143, with 137 if it does not listen, and with 0 if it is
+    /// polite.
+    pub fn was_stopped(&self) -> bool {
+        matches!(self.exit_code, 0 | 137 | 143)
+    }
+
+    /// How long it ran; `None` where that is not known, or it never ran.
+    pub fn ran(&self) -> Option<SignedDuration> {
+        let known = self.started_at.zip(self.finished_at).filter(|_| !self.never_ran());
+        known.map(|(start, end)| end.duration_since(start))
+    }
+
     /// Whether the runtime could not start it at all, so that it has no log.
     pub fn never_ran(&self) -> bool {
         matches!(self.reason.as_str(), "StartError" | "ContainerCannotRun")
@@ -312,6 +324,27 @@ impl Terminated {
 const LONGEST: i64 = 100 * 365 * 86_400;
 
 impl Probe {
+    /// How often it must fail in a row.
+    pub fn threshold(&self) -> i32 {
+        self.failure_threshold.unwrap_or(3).max(1)
+    }
+
+    /// Seconds between two tries.
+    pub fn period(&self) -> i32 {
+        self.period_seconds.unwrap_or(10).max(1)
+    }
+
+    /// Seconds it waits for an answer.
+    pub fn timeout(&self) -> i32 {
+        self.timeout_seconds.unwrap_or(1).max(1)
+    }
+
+    /// Seconds after which it can have failed often enough at the earliest.
+    pub fn least(&self) -> i64 {
+        i64::from(self.initial_delay_seconds.max(0))
+            + i64::from(self.threshold() - 1) * i64::from(self.period())
+    }
+
     /// How long, in seconds, this probe lets a container be without success before it counts as failed: the delay, and
     /// as many periods as failures are allowed. The API server's defaults are a period of 10 s and 3 failures.
     pub fn allowance(&self) -> i64 {
@@ -323,6 +356,11 @@ impl Probe {
 }
 
 impl Event {
+    /// The message, without what client-go puts before it once many of a kind differ (`EventAggregatorByReasonMessageFunc`).
+    pub fn text(&self) -> &str {
+        self.message.strip_prefix("(combined from similar events): ").unwrap_or(&self.message)
+    }
+
     /// When it was seen last.
     pub fn last_seen(&self) -> Option<Timestamp> {
         let series = self.series.as_ref().and_then(|series| series.last_observed_time);

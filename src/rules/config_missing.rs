@@ -69,11 +69,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             }
             Cause::Refused(container, reason, said) => {
                 let said = if said.is_empty() { String::new() } else { format!(": {said}") };
-                let says = match *reason {
-                    "PostStartHookError" => ["fails in its postStart hook", "fail in their postStart hook"],
-                    "RunContainerError" => ["cannot start a container", "cannot start a container"],
-                    _ => ["cannot make a container", "cannot make a container"],
-                };
+                let says = ["cannot make a container", "cannot make a container"];
                 let finding = group.finding(&RULE, &says).because(format!(
                     "container {container} is in {reason}, {}{said}",
                     group.unready(snapshot)

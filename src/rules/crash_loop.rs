@@ -2,9 +2,9 @@
 
 use jiff::SignedDuration;
 
-use super::pods::{ending, grouped, probe_words, refusal, status, timing, wanted};
+use super::pods::{container as spec_of, ending, grouped, probe_words, refusal, status, timing, wanted};
 use super::prelude::*;
-use crate::snapshot::Why;
+use crate::snapshot::{Killer, Why};
 use crate::time::later;
 
 pub const RULE: Rule = Rule {
@@ -39,14 +39,24 @@ pub(super) fn looping(
         _ => None,
     });
     let found = groups.iter().filter_map(|((container, _, better), group)| {
-        let Some(Why::CrashLoop { last, .. }) = group.first().why() else { return None };
+        let Some(Why::CrashLoop { last, said, .. }) = group.first().why() else { return None };
         let counts = group.iter().filter_map(|case| Some(status(case.pod, container)?.restart_count));
         let restarts = usize::try_from(counts.max().unwrap_or(0)).unwrap_or(0);
-        let ended = last.map_or("ends again and again".to_owned(), |last| {
-            format!("{}{}", ending(last), timing(snapshot, last))
-        });
+        let ended = match last {
+            Some(last) => format!("{}{}", ending(last), timing(snapshot, last)),
+            None if said.is_some() => "cannot be started".to_owned(),
+            None => "ends again and again".to_owned(),
+        };
         let why = last.and_then(|last| cause(snapshot, group.first().pod, container, last));
-        let says = if *better { ["has crashed", "have crashed"].map(str::to_owned) } else { says(container) };
+        let why = why.or_else(|| said.map(|said| format!(": {}", refusal(said))));
+        let never_ran = last.map_or(said.is_some(), Terminated::never_ran);
+        let says = match () {
+            () if *better => ["has crashed", "have crashed"].map(str::to_owned),
+            () if never_ran && !inits => {
+                ["cannot start a container", "cannot start a container"].map(str::to_owned)
+            }
+            () => says(container),
+        };
         let finding = group.finding(rule, &says).because(format!(
             "container {container} {ended}{}; {} so far{}",
             why.unwrap_or_default(),
@@ -54,7 +64,6 @@ pub(super) fn looping(
             if *better { ", and it is ready now" } else { "" }
         ));
         let finding = if *better { finding.only(Severity::Warning) } else { finding };
-        let never_ran = last.is_some_and(Terminated::never_ran);
         Some(if never_ran {
             group.remedied(snapshot, finding)
         } else {
@@ -71,7 +80,8 @@ fn outlives(snapshot: &Snapshot<'_>, pod: &Pod, container: &str, last: &Terminat
     pod.is_ready() && snapshot.since(running).zip(before).is_some_and(|(now, before)| now > before)
 }
 
-/// What the kubelet says about the end, where it had a part in it: the probe that failed, or the runtime that refused.
+/// What the kubelet says about the end, where it had a part in it: the probe that failed, or the runtime that refused. It
+/// need not say it of the last run: most events about a pod that has been ill for long are left out.
 fn cause(snapshot: &Snapshot<'_>, pod: &Pod, container: &str, last: &Terminated) -> Option<String> {
     let events = snapshot.events_about(pod).ok()?;
     let field = format!("{{{container}}}");
@@ -80,25 +90,37 @@ fn cause(snapshot: &Snapshot<'_>, pod: &Pod, container: &str, last: &Terminated)
     });
     if last.never_ran() {
         let failed =
-            newest.find(|event| event.reason == "Failed" && event.message.starts_with("Error: failed "))?;
-        return Some(format!(": {}", refusal(&failed.message)));
+            newest.find(|event| event.reason == "Failed" && event.text().starts_with("Error: failed "))?;
+        return Some(format!(": {}", refusal(failed.text())));
+    }
+    if !last.was_stopped() {
+        return None;
     }
     // The same failure of later runs is counted in the same event: it must have been seen by the end of that run.
-    let during = |event: &Event| {
+    let by_then = |event: &Event| {
         let first = event.first_timestamp.or(event.last_seen());
         first.zip(last.finished_at).is_none_or(|(first, end)| first <= later(end, HANDLED))
-            && event.last_seen().zip(last.started_at).is_none_or(|(seen, start)| seen >= start)
     };
-    // A container that is told to stop ends with 143, one that does not listen is killed (137), a polite one says 0.
-    let stopped = matches!(last.exit_code, 0 | 137 | 143);
-    let stops = |event: &Event| match event.reason.as_str() {
-        "Unhealthy" => ["Liveness", "Startup"].iter().any(|probe| event.message.starts_with(probe)),
-        reason => reason == "FailedPostStartHook",
+    let spec = spec_of(pod, container);
+    let stops = |event: &Event| {
+        if event.reason == "FailedPostStartHook" {
+            return true;
+        }
+        let killer = [Killer::Liveness, Killer::Startup].into_iter().find(|killer| killer.is_failure(event));
+        killer.is_some_and(|killer| spec.is_none_or(|spec| killer.can_end(spec, last)))
     };
-    let event = newest.find(|event| stops(event) && during(event)).filter(|_| stopped)?;
+    let Some(event) = newest.find(|event| stops(event) && by_then(event)) else {
+        let probed = spec.is_some_and(|it| it.liveness_probe.is_some() || it.startup_probe.is_some());
+        return probed
+            .then(|| "; no event says why, and a failed liveness or startup probe ends it so".to_owned());
+    };
+    let earlier = event.last_seen().zip(last.started_at).is_some_and(|(seen, start)| seen < start);
+    let ago = snapshot.since(event.last_seen().filter(|_| earlier));
+    let ago =
+        ago.map_or(String::new(), |ago| format!(" (the last event that says so is {} old)", words::age(ago)));
     Some(if event.reason == "Unhealthy" {
-        format!("; before that its {}", probe_words(&event.message))
+        format!("; before that its {}{ago}", probe_words(event.text()))
     } else {
-        "; it was stopped because its postStart hook failed".to_owned()
+        format!("; it was stopped because its postStart hook failed{ago}")
     })
 }

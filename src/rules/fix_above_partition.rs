@@ -56,6 +56,7 @@ fn is_of_the_template(why: &Why<'_>) -> bool {
     match why {
         Why::ImagePull { .. }
         | Why::CrashLoop { .. }
+        | Why::Killed(_)
         | Why::Config { .. }
         | Why::Unschedulable { .. }
         | Why::Mount { .. }

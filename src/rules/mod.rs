@@ -30,6 +30,7 @@ mod evicted_repeatedly;
 mod fix_above_partition;
 mod image_pull;
 mod init_failing;
+mod liveness_killed;
 mod never_ready;
 mod node_lost;
 mod orphaned_claims;
@@ -114,6 +115,7 @@ pub const RULES: &[&Rule] = &[
     &pod_creation_failed::RULE,
     &stale_claim_wait::RULE,
     &evicted_repeatedly::RULE,
+    &liveness_killed::RULE,
 ];
 
 /// How bad a finding is.

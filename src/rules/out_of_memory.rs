@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::amounts;
 use super::pods::{Group, container, grouped, status, wanted};
 use super::prelude::*;
-use crate::controller::{self, MaxUnavailable};
+use crate::controller;
 use crate::snapshot::Why;
 
 pub const RULE: Rule = Rule {
@@ -88,7 +88,7 @@ fn more(
     let loops = severity == Severity::Error;
     let (has, gets) = (first.pod.revision(), controller::would_get(snapshot, first.ordinal));
     if loops
-        && (has != gets || before_is_fine(snapshot, group))
+        && (has != gets || group.is_since_update(snapshot))
         && let Some(other) = group.other_template(snapshot)
     {
         return Some(other);
@@ -97,43 +97,8 @@ fn more(
     let template = &set.spec.template.spec.containers;
     let known = if template.is_empty() { &first.pod.spec.containers } else { template };
     let double = amounts::doubled(limit.filter(|_| known.iter().any(|it| it.name == container))?)?;
-    // A new template does not reach pods below the partition.
-    let below = first.ordinal < set.boundary();
-    if below && set.strategy() == Strategy::RollingUpdate {
-        return None;
-    }
     let raise = kubectl("set resources").joined("statefulset/", name).with("-c").value(container);
     let raise = raise.joined("--limits=memory=", double).namespace(at);
-    // An ordered set waits for the pods that fail instead of replacing them (kubernetes/kubernetes#67250).
-    let trapping = MaxUnavailable::of(snapshot.server) == MaxUnavailable::Trapping;
-    let freed = match set.strategy() {
-        Strategy::RollingUpdate => !set.is_parallel() || trapping,
-        Strategy::OnDelete => true,
-        Strategy::Recreate | Strategy::Unknown => false,
-    };
-    if !loops || !freed {
-        return Some(raise);
-    }
-    // Without the stanza the pod would come back as it was, which recover knows.
-    if set.strategy() == Strategy::RollingUpdate && set.rolling_update().is_none() {
-        return Some(raise.and(sts("recover").name(name).namespace(at)));
-    }
-    let pods = group.iter().map(|case| case.pod.metadata.name.as_str());
-    Some(raise.and(kubectl("delete pod").names(pods).namespace(at)))
-}
-
-/// Whether an update brought this: the pods that do not have it yet, of which there are some, are all available.
-fn before_is_fine(snapshot: &Snapshot<'_>, group: &Group<'_>) -> bool {
-    let set = snapshot.set;
-    let update = &set.status.update_revision;
-    let mut before = snapshot
-        .replicas()
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|replica| replica.pod)
-        .filter(|pod| pod.revision() != update)
-        .peekable();
-    before.peek().is_some()
-        && before.all(|pod| pod.is_available(set.spec.min_ready_seconds, snapshot.taken_at))
-        && group.iter().all(|case| case.pod.revision() == update)
+    let reached = group.reached_by(snapshot, raise.clone())?;
+    Some(if loops { reached } else { raise })
 }

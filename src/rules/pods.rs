@@ -6,7 +6,7 @@ use std::hash::Hash;
 use jiff::SignedDuration;
 
 use super::prelude::*;
-use crate::controller::{self, Next};
+use crate::controller::{self, MaxUnavailable, Next};
 use crate::snapshot::{Trouble, Why};
 
 /// A pod of the set.
@@ -139,10 +139,9 @@ impl<'a> Group<'a> {
         kubectl("describe pod").name(self.pod()).namespace(home(snapshot))
     }
 
-    /// A command that shows the log of a container's run before this one.
+    /// A command that shows the log of the container's run that ended last, in the lowest one.
     pub fn logs(&self, snapshot: &Snapshot<'_>, container: &str) -> Command {
-        let logs = kubectl("logs").name(self.pod()).with("-c").value(container);
-        logs.with("--previous").namespace(home(snapshot))
+        last_run(snapshot, self.first().pod, container)
     }
 
     /// The command that gives the pods another template where there is one that can help: away from an abandoned
@@ -185,10 +184,63 @@ impl<'a> Group<'a> {
         Some(if rolling { undo } else { undo.and(delete) })
     }
 
+    /// A change of the template, and what it takes for these pods to get it; `None` where they cannot get it.
+    pub fn reached_by(&self, snapshot: &Snapshot<'_>, change: Command) -> Option<Command> {
+        let set = snapshot.set;
+        let (name, at) = (&set.metadata.name, home(snapshot));
+        // A new template does not reach pods below the partition.
+        if self.first().ordinal < set.boundary() && set.strategy() == Strategy::RollingUpdate {
+            return None;
+        }
+        // An ordered set waits for the pods that fail instead of replacing them (kubernetes/kubernetes#67250).
+        let trapping = MaxUnavailable::of(snapshot.server) == MaxUnavailable::Trapping;
+        let freed = match set.strategy() {
+            Strategy::RollingUpdate => !set.is_parallel() || trapping,
+            Strategy::OnDelete => true,
+            Strategy::Recreate | Strategy::Unknown => false,
+        };
+        if !freed {
+            return Some(change);
+        }
+        // Without the stanza the pod would come back as it was, which recover knows.
+        if set.strategy() == Strategy::RollingUpdate && set.rolling_update().is_none() {
+            return Some(change.and(sts("recover").name(name).namespace(at)));
+        }
+        let pods = self.iter().map(|case| case.pod.metadata.name.as_str());
+        Some(change.and(kubectl("delete pod").names(pods).namespace(at)))
+    }
+
+    /// Whether an update brought this: the pods that do not have it yet, of which there are some, are all available.
+    pub fn is_since_update(&self, snapshot: &Snapshot<'_>) -> bool {
+        let set = snapshot.set;
+        let update = &set.status.update_revision;
+        let mut before = snapshot
+            .replicas()
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|replica| replica.pod)
+            .filter(|pod| pod.revision() != update)
+            .peekable();
+        before.peek().is_some()
+            && before.all(|pod| pod.is_available(set.spec.min_ready_seconds, snapshot.taken_at))
+            && self.iter().all(|case| case.pod.revision() == update)
+    }
+
     /// Adds that command, or one that shows the pod.
     pub fn remedied(&self, snapshot: &Snapshot<'_>, finding: Finding) -> Finding {
         finding.remedy(self.other_template(snapshot).unwrap_or_else(|| self.describe(snapshot)))
     }
+}
+
+/// A command that shows the log of a container's run that ended last. The kubelet keeps the container that ended last, and
+/// no other: while it is the newest, `--previous` asks for one that has been removed; once another one runs, it is the
+/// previous one (`kuberuntime_gc.go:evictContainers`, `pruneInitContainersBeforeStart`).
+pub(super) fn last_run(snapshot: &Snapshot<'_>, pod: &Pod, container: &str) -> Command {
+    let logs = kubectl("logs").name(&pod.metadata.name).with("-c").value(container);
+    let runs = status(pod, container)
+        .is_some_and(|status| status.state.running.is_some() && status.last_state.terminated.is_some());
+    let logs = if runs { logs.with("--previous") } else { logs };
+    logs.namespace(home(snapshot))
 }
 
 /// The container of that name, init container or not.
@@ -221,10 +273,7 @@ pub(super) fn ending(end: &Terminated) -> String {
 /// When it ended and how long it had run: `, 20s ago, after 3s`.
 pub(super) fn timing(snapshot: &Snapshot<'_>, end: &Terminated) -> String {
     let ago = snapshot.since(end.finished_at).map(|ago| format!(", {} ago", words::age(ago)));
-    // What never started has the year 1970 for a start.
-    let started = end.started_at.filter(|_| !end.never_ran());
-    let ran = started.zip(end.finished_at).map(|(start, end)| end.duration_since(start));
-    let ran = ran.map(|ran| format!(", after {}", words::age(ran)));
+    let ran = end.ran().map(|ran| format!(", after {}", words::age(ran)));
     format!("{}{}", ago.unwrap_or_default(), ran.unwrap_or_default())
 }
 

@@ -112,6 +112,7 @@ pub(super) fn is_in(why: &Why<'_>) -> String {
     match why {
         Why::CrashLoop { .. } if why.word() == "OOMKilled" => "runs out of memory (OOMKilled)".to_owned(),
         Why::ImagePull { .. } | Why::Config { .. } | Why::CrashLoop { .. } => format!("is in {}", why.word()),
+        Why::Killed(kills) => format!("is killed by its {} probe", kills.killer.word()),
         Why::Unschedulable { .. } => "fits on no node".to_owned(),
         Why::Gated => "is held back by a scheduling gate".to_owned(),
         Why::Mount { .. } => "cannot mount its volumes".to_owned(),

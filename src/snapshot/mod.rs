@@ -30,7 +30,7 @@ pub use refused::{Refused, Verb};
 pub use replica::{Replica, Slot};
 pub use state::{pod_restarts, pod_state};
 use trouble::Unbound;
-pub use trouble::{NOMINATIONS, Trouble, Why};
+pub use trouble::{KILLING, Killer, Kills, NOMINATIONS, Trouble, Why, killer, may_be_killed};
 
 use crate::kinds::*;
 
@@ -161,7 +161,7 @@ impl<'a> Snapshot<'a> {
         autoscalers: HorizontalPodAutoscaler,
         /// All quotas of the namespace.
         quotas: ResourceQuota,
-        /// All Warning events of the namespace.
+        /// All Warning events of the namespace, and those few others that tell something.
         events: Event,
     }
 
@@ -268,7 +268,7 @@ impl<'a> Snapshot<'a> {
         })
     }
 
-    /// Warning events about an object, newest last. Events about an earlier object of the same name are left out.
+    /// Events about an object, newest last: warnings, and those few others that tell something. Events about an earlier object of the same name are left out.
     ///
     /// # Errors
     /// [`Unseen`] when events could not be read.

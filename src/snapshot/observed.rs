@@ -91,7 +91,8 @@ pub struct Observed {
     pub quotas: Seen<ResourceQuota>,
     /// Nodes.
     pub nodes: Seen<Node>,
-    /// Events of type Warning.
+    /// Events of type Warning, and those few others that tell something: that a node is coming for a pod
+    /// ([`NOMINATIONS`](super::NOMINATIONS)), and that a container was killed because a probe failed ([`super::killer`]).
     pub events: Seen<Event>,
     /// What holds claims besides pods: read only where claims seem left over, and not part of plain files.
     pub around: Option<Around>,
@@ -226,7 +227,7 @@ pub struct Namespace<'a> {
     pub autoscalers: Vec<&'a HorizontalPodAutoscaler>,
     /// Its quotas.
     pub quotas: Vec<&'a ResourceQuota>,
-    /// Its Warning events.
+    /// Its events.
     pub events: Vec<&'a Event>,
     pub(super) names: Names,
 }

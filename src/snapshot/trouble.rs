@@ -4,9 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::kinds::{ContainerStatus, Event, Pod, Terminated};
 
+mod killed;
 mod probes;
 mod waiting;
 
+pub use killed::{KILLING, Killer, Kills, killer, may_be_killed};
 use probes::SLACK;
 pub(super) use probes::late_since;
 use waiting::Idle;
@@ -43,7 +45,11 @@ pub enum Why<'a> {
         restarts: i32,
         /// Whether it is an init container, before which nothing else starts.
         init: bool,
+        /// What the runtime said, where the status tells: it could not start it.
+        said: Option<&'a str>,
     },
+    /// Its kubelet kills it again and again, because a probe fails.
+    Killed(Kills<'a>),
     /// Its container cannot be made, mostly for want of a `ConfigMap` or `Secret`.
     Config {
         /// The kubelet's reason, such as `CreateContainerConfigError`.
@@ -99,6 +105,8 @@ impl Why<'_> {
             Why::ImagePull { reason, .. } | Why::Config { reason, .. } => reason,
             Why::CrashLoop { last: Some(last), .. } if last.reason == "OOMKilled" => "OOMKilled",
             Why::CrashLoop { .. } => "CrashLoopBackOff",
+            Why::Killed(Kills { killer: Killer::Liveness, .. }) => "killed by its liveness probe",
+            Why::Killed(Kills { killer: Killer::Startup, .. }) => "killed by its startup probe",
             Why::Unschedulable { .. } | Why::NodeComing { .. } => "Unschedulable",
             Why::Gated => "SchedulingGated",
             Why::Mount { .. } | Why::Sandbox { .. } | Why::Silent => "ContainerCreating",
@@ -110,8 +118,9 @@ impl Why<'_> {
 
 /// How long a container may wait for a reason not known here before it counts as a failure.
 const NAMED: SignedDuration = SignedDuration::from_mins(10);
-/// After a loop of this many restarts a container that runs right now is not trusted yet.
-const LOOP: i32 = 3;
+/// After a loop of this many restarts a container that runs right now is not trusted yet: before its second one it was in
+/// CrashLoopBackOff.
+const LOOP: i32 = 2;
 /// The kubelet forgets a container's back-off after it ran this long (twice `MaxContainerBackOff`): what happened
 /// before that is history, not a loop.
 const STEADY: SignedDuration = SignedDuration::from_mins(10);
@@ -174,7 +183,7 @@ pub(super) fn of<'a>(
             && let Some(allowed) =
                 probes::overdue(container, status, events, (started, since.unwrap_or(started)), now)
         {
-            let message = last_message(events, Some(&container.name), |event| event.reason == "Unhealthy");
+            let message = probes::said(container, status, events);
             return trouble(Some(&container.name), Why::Unready { allowed, message });
         }
     }
@@ -198,6 +207,14 @@ fn container_trouble<'a>(
     now: Timestamp,
 ) -> Option<Why<'a>> {
     let last = status.last_end();
+    let waits = status.state.waiting.as_ref().is_some_and(|waiting| waiting.reason != "CrashLoopBackOff");
+    if !init
+        && !waits
+        && let Some(why) = killed::kills(pod, status, events, now)
+    {
+        return Some(why);
+    }
+    let restarts = status.restart_count;
     if let Some(waiting) = &status.state.waiting {
         let message = Some(waiting.message.as_str()).filter(|message| !message.is_empty());
         return match waiting.reason.as_str() {
@@ -208,19 +225,25 @@ fn container_trouble<'a>(
             | "ImageInspectError"
             | "RegistryUnavailable"
             | "SignatureValidationFailed" => {
-                let pulled = last_message(events, Some(&status.name), |event| {
-                    event.reason == "Failed" && event.message.starts_with("Failed to pull image")
-                });
                 let image = image_of(pod, status);
-                Some(Why::ImagePull { image, reason: &waiting.reason, message: pulled.or(message) })
+                // The event of another image, or of an earlier refusal, can be the last that got through.
+                let pulled = last_message(events, Some(&status.name), |event| {
+                    event.reason == "Failed"
+                        && event.text().starts_with("Failed to pull image")
+                        && event.message.contains(image)
+                });
+                let told = message.filter(|message| tells(message));
+                Some(Why::ImagePull { image, reason: &waiting.reason, message: told.or(pulled).or(message) })
             }
-            "CrashLoopBackOff" => Some(Why::CrashLoop { last, restarts: status.restart_count, init }),
+            "CrashLoopBackOff" => Some(Why::CrashLoop { last, restarts, init, said: None }),
+            // One fault, in turns with CrashLoopBackOff: it is made and does not start, or does not outlive its hook.
+            "RunContainerError" | "PostStartHookError" => {
+                Some(Why::CrashLoop { last, restarts, init, said: message })
+            }
             "CreateContainerConfigError"
             | "CreateContainerError"
-            | "RunContainerError"
             | "PreCreateHookError"
-            | "PreStartHookError"
-            | "PostStartHookError" => {
+            | "PreStartHookError" => {
                 // The kubelet has not got its copy of a ConfigMap or Secret yet, and asks again.
                 let syncing = message.is_some_and(|message| message.contains("failed to sync"));
                 (!syncing).then_some(Why::Config { reason: &waiting.reason, message: message.unwrap_or("") })
@@ -235,33 +258,37 @@ fn container_trouble<'a>(
         };
     }
     let last = last?;
-    let looping = Why::CrashLoop { last: Some(last), restarts: status.restart_count, init };
-    let previous = last.started_at.zip(last.finished_at).map(|(start, end)| end.duration_since(start));
+    let looping = Why::CrashLoop { last: Some(last), restarts, init, said: None };
+    let previous = last.ran();
     if previous.is_some_and(|previous| previous >= STEADY) {
         return None;
     }
     if status.state.terminated.is_some() {
         // Ended, and not yet counted as a loop: the kubelet starts it again at once the first time.
-        let again = status.restart_count > 0 || last.reason == "OOMKilled";
-        return (last.exit_code != 0 && again).then_some(looping);
+        let again = restarts > 0 || last.reason == "OOMKilled";
+        let fails = last.exit_code != 0 && again;
+        return (fails || (!init && restarts >= LOOP)).then_some(looping);
     }
     let started = status.state.running.as_ref()?.started_at?;
     let born = pod.status.start_time.or(pod.metadata.creation_timestamp)?;
     // A loop is told from start-up trouble that is over by its rhythm: it has not yet run for clearly longer than it
     // took to fail the last time.
-    let usual = previous.unwrap_or_else(|| now.duration_since(born) / status.restart_count.max(1));
+    let usual = previous.unwrap_or_else(|| now.duration_since(born) / restarts.max(1));
     let run = now.duration_since(started);
-    let fails = last.exit_code != 0 || !status.ready;
-    (status.restart_count >= LOOP
-        && fails
-        && run < STEADY
-        && run < usual.saturating_mul(2).saturating_add(SLACK / 2))
-    .then_some(looping)
+    // An init container that ended well is done, and may be run again with a new sandbox; any other one has to keep running.
+    let fails = last.exit_code != 0 || !init;
+    (restarts >= LOOP && fails && run < STEADY && run < usual.saturating_mul(2).saturating_add(SLACK / 2))
+        .then_some(looping)
 }
 
 fn image_of<'a>(pod: &'a Pod, status: &'a ContainerStatus) -> &'a str {
     let mut all = pod.spec.containers.iter().chain(&pod.spec.init_containers);
     all.find(|container| container.name == status.name).map_or(&status.image, |container| &container.image)
+}
+
+/// Whether a message of the kubelet says what was wrong with an image: some versions say only that they wait.
+fn tells(message: &str) -> bool {
+    !message.starts_with("Back-off ") || message.contains("\": ")
 }
 
 /// The newest message of such events, see [`last`].
@@ -270,7 +297,7 @@ fn last_message<'a>(
     container: Option<&str>,
     wanted: impl Fn(&Event) -> bool,
 ) -> Option<&'a str> {
-    last(events, container, wanted).map(|event| event.message.as_str())
+    last(events, container, wanted).map(Event::text)
 }
 
 /// The newest of such events, of one container where it is named.
@@ -279,16 +306,18 @@ fn last<'a>(
     container: Option<&str>,
     wanted: impl Fn(&Event) -> bool,
 ) -> Option<&'a Event> {
-    let named = container.map(|name| format!("{{{name}}}"));
-    events
-        .iter()
-        .rev()
-        .find(|event| {
-            let path = &event.involved_object.field_path;
-            wanted(event)
-                && named.as_ref().is_none_or(|named| path.is_empty() || path.ends_with(named.as_str()))
-        })
-        .copied()
+    let is_it =
+        |event: &&&Event| wanted(event) && container.is_none_or(|name| is_about_container(event, name));
+    events.iter().rev().find(is_it).copied()
+}
+
+/// Whether an event is about this container of its pod, or about no one of them.
+fn is_about_container(event: &Event, name: &str) -> bool {
+    let path = &event.involved_object.field_path;
+    path.is_empty()
+        || path
+            .strip_suffix('}')
+            .is_some_and(|path| path.strip_suffix(name).is_some_and(|path| path.ends_with('{')))
 }
 
 #[cfg(test)]

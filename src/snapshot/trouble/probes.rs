@@ -99,6 +99,27 @@ pub(super) fn overdue(
     (now.duration_since(from) > allowance.saturating_add(allowance.max(SLACK))).then_some(allowed)
 }
 
+type Test = fn(&str) -> bool;
+
+/// What the probe said last that keeps the container from being ready: the startup probe until it has passed, and readiness
+/// after that; else any other one.
+pub(super) fn said<'a>(
+    container: &Container,
+    status: &ContainerStatus,
+    events: &[&'a Event],
+) -> Option<&'a str> {
+    let begun = status.started == Some(true);
+    let unhealthy = |is_it: Test| {
+        last(events, Some(&container.name), move |event| event.reason == "Unhealthy" && is_it(event.text()))
+    };
+    let (own, other): (Test, Test) = if begun {
+        (|text| text.starts_with("Readiness"), |text| !text.starts_with("Startup"))
+    } else {
+        (|text| text.starts_with("Startup"), |_| true)
+    };
+    unhealthy(own).or_else(|| unhealthy(other)).map(Event::text)
+}
+
 /// From when on readiness counts, and the seconds allowed from then on. The status does not say when the startup probe
 /// passed, but it failed before that, and readiness is probed only after it.
 fn begun(container: &Container, events: &[&Event], started: Timestamp) -> (Timestamp, i64) {
@@ -107,7 +128,7 @@ fn begun(container: &Container, events: &[&Event], started: Timestamp) -> (Times
     }
     let failed = |probe: &'static str| {
         last(events, Some(&container.name), move |event| {
-            event.reason == "Unhealthy" && event.message.starts_with(probe)
+            event.reason == "Unhealthy" && event.text().starts_with(probe)
         })
     };
     let probed = failed("Readiness").and_then(|event| event.first_timestamp);

@@ -35,8 +35,13 @@ fn a_loop_is_told_from_its_history() {
         ("runs as briefly as before", ran("12:09:50", 4, ("12:09:00", "12:09:20", 1)), "CrashLoopBackOff"),
         ("runs much longer than before", ran("12:08:00", 4, ("12:07:00", "12:07:05", 1)), "-"),
         ("ran for long before", ran("12:09:50", 9, ("10:00:00", "12:09:49", 1)), "-"),
-        ("failed twice only", ran("12:09:50", 2, ("12:09:00", "12:09:20", 1)), "-"),
-        ("ended well and is ready", ran("12:09:50", 4, ("12:09:00", "12:09:20", 0)), "-"),
+        (
+            "failed twice, so that it was in back-off",
+            ran("12:09:50", 2, ("12:09:00", "12:09:20", 1)),
+            "CrashLoopBackOff",
+        ),
+        ("failed once only", ran("12:09:50", 1, ("12:09:00", "12:09:20", 1)), "-"),
+        ("ends well, and is ready", ran("12:09:50", 4, ("12:09:00", "12:09:20", 0)), "CrashLoopBackOff"),
     ] {
         assert_eq!(word(READY, &container), expected, "{case}");
     }

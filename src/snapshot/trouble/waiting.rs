@@ -17,8 +17,9 @@ const BIND: SignedDuration = SignedDuration::from_mins(10);
 const MOUNT: SignedDuration = SignedDuration::from_mins(2);
 /// How long a pod may look for a scheduler. Schedulers answer within seconds, if any of that name runs.
 const SCHEDULER: SignedDuration = SignedDuration::from_secs(60);
-/// A failure that is still going on is seen again within this time: the kubelet's back-off ends at 5 minutes.
-const FRESH: SignedDuration = SignedDuration::from_mins(6);
+/// A failure that is still going on is seen again within this time: the kubelet tries again every 5 minutes at least, and
+/// then waits up to 5 minutes until it may write an event again (`client-go/tools/record/events_cache.go`).
+const FRESH: SignedDuration = SignedDuration::from_mins(11);
 /// How long a container may be about to start without a word. Images of many gigabytes take a quarter of an hour.
 const SILENT: SignedDuration = SignedDuration::from_mins(30);
 /// How long a kubelet may take to say that it has a pod. It does so in seconds, before it pulls or mounts anything.
@@ -93,8 +94,17 @@ pub(super) fn preparing<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> 
     } else {
         // It has run before, as after the node was started anew (the kubelet's getPhase says Running then).
         let unready = pod.condition("Ready").and_then(|ready| ready.last_transition_time)?;
+        // A container that ended after it had all that it needs by then.
+        let ends = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
+        let ended = ends.filter_map(|status| status.last_end()?.finished_at).max();
+        // Where the status says that there is no sandbox, the newest event says why, however old it is.
+        let none = pod.condition("PodReadyToStartContainers").is_some();
         let counts = |event: &&&Event| {
-            event.last_seen().is_some_and(|seen| seen > unready && now.duration_since(seen) < FRESH)
+            event.last_seen().is_some_and(|seen| {
+                seen > unready
+                    && ended.is_none_or(|ended| seen > ended)
+                    && (none || now.duration_since(seen) < FRESH)
+            })
         };
         events.iter().filter(counts).copied().collect()
     };
@@ -119,7 +129,7 @@ fn mounting<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a s
     };
     // The sum the kubelet draws every 2 minutes says less than the failure of one volume.
     let message = last_message(events, None, |event| {
-        failed(event) && !event.message.starts_with("Unable to attach or mount volumes")
+        failed(event) && !event.text().starts_with("Unable to attach or mount volumes")
     })
     .or_else(|| last_message(events, None, failed))?;
     // An object that is not there is a fault at once, apart from the one every new namespace gets; anything else may
