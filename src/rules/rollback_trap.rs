@@ -1,5 +1,7 @@
 //! A pod of an abandoned revision blocks an ordered set, which will never replace it by itself.
 
+use jiff::SignedDuration;
+
 use super::prelude::*;
 use crate::controller;
 use crate::snapshot::{Trouble, Why};
@@ -68,19 +70,33 @@ fn is_in(trouble: &Trouble<'_>) -> String {
         Why::Unready { .. } => "has not been ready".to_owned(),
         Why::Unschedulable { .. } => "has found no node".to_owned(),
         Why::Mount { .. } => "cannot mount its volumes, and has not been ready".to_owned(),
+        Why::Killed(kills) => format!("has been killed by its {} probe again and again", kills.killer.word()),
         why if why.word() == "OOMKilled" => "has been running out of memory (OOMKilled)".to_owned(),
         why => format!("has been in {}", why.word()),
     }
 }
 
+/// A run of a container that is shorter is over before anything has seen it: the kubelet looks at its containers every
+/// second (`pleg/generic.go`), and takes as long to write down what it saw. The controller never gets to see the pod ready.
+const SEEN: SignedDuration = SignedDuration::from_secs(2);
+
 /// A pod that is ready for a moment at each restart lets the controller get past it, if it looks in that moment: no
-/// readiness probe on the container that crashes, and minReadySeconds 0. Seen on 1.36.3.
+/// readiness probe on the container that crashes, and minReadySeconds 0. Seen on 1.36.3 and on a real kubelet of 1.37.1:
+/// with runs of 5 s after 20 s, with runs of 1 s not at all, and what cannot be started is never ready.
 fn heals_itself(snapshot: &Snapshot<'_>, pod: &Pod, trouble: &Trouble<'_>) -> bool {
-    let Why::CrashLoop { init: false, .. } = trouble.why else { return false };
+    let last = match &trouble.why {
+        Why::CrashLoop { init: false, last, .. } => *last,
+        Why::Killed(kills) => Some(kills.last),
+        _ => return false,
+    };
     let probed = pod.spec.containers.iter().any(|container| {
         Some(container.name.as_str()) == trouble.container
             && (container.readiness_probe.is_some() || container.startup_probe.is_some())
     });
     let alone = pod.status.container_statuses.iter().filter(|status| !status.ready).count() <= 1;
-    snapshot.set.spec.min_ready_seconds == 0 && !probed && alone && pod.spec.readiness_gates.is_empty()
+    let seen = last.and_then(Terminated::ran).is_some_and(|ran| ran >= SEEN);
+    seen && snapshot.set.spec.min_ready_seconds == 0
+        && !probed
+        && alone
+        && pod.spec.readiness_gates.is_empty()
 }
