@@ -33,6 +33,7 @@ mod lives;
 mod permissions;
 mod phases;
 mod playground;
+mod probes;
 mod prune;
 mod reconcile;
 mod record;

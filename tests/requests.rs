@@ -130,3 +130,40 @@ fn one_list_a_kind_however_many_sets_there_are() {
     let (_, requests) = counter.of(&ns, &["record"]);
     assert_eq!(requests.len(), 14 + 9, "{requests:?}");
 }
+
+/// They are no warnings, so they are asked for by name, and only where a probe may have killed a container.
+#[test]
+fn kills_are_asked_for_once_a_container_with_a_probe_was_restarted() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("kills");
+    let set = |name: &str, mode: &str, probe: &str| {
+        format!(
+            "---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: {name}}}\nspec:\n  serviceName: {name}\n  \
+             selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}, annotations: \
+             {{fake.test/mode: {mode}, fake.test/up: 2s, fake.test/moment: 1s, fake.test/down: 1s}}}}\n    spec: \
+             {{containers: [{{name: main, image: 'a:1', {probe}}}]}}\n"
+        )
+    };
+    let probe = "livenessProbe: {tcpSocket: {port: 80}, periodSeconds: 1, failureThreshold: 1}";
+    ns.apply(&(set("plain", "crashloop", "") + &set("well", "ready", probe)));
+    ns.wait_pod("plain-0", "two restarts", |pod| {
+        pod["status"]["containerStatuses"][0]["restartCount"].as_u64() >= Some(2)
+    });
+    let counter = Counter::start(&ns);
+    let killing =
+        format!("GET /api/v1/namespaces/{}/events?fieldSelector=reason%3DKilling,type%3DNormal", ns.name);
+    let asked = |command: &str| {
+        let (_, requests) = counter.of(&ns, &[command]);
+        requests.iter().filter(|request| **request == killing).count()
+    };
+    for command in ["doctor", "status", "record"] {
+        assert_eq!(asked(command), 0, "{command}");
+    }
+    ns.apply(&set("killed", "liveness", probe));
+    ns.wait_pod("killed-0", "a restart", |pod| {
+        pod["status"]["containerStatuses"][0]["restartCount"].as_u64() >= Some(1)
+    });
+    for command in ["doctor", "status", "record"] {
+        assert_eq!(asked(command), 1, "{command}");
+    }
+}

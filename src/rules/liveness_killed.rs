@@ -12,6 +12,7 @@ pub const RULE: Rule = Rule {
     code: "STS414",
     name: "liveness-killed",
     severity: Severity::Error,
+    stuck_from: Some(Severity::Error),
     page: include_str!("../../docs/rules/liveness-killed.md"),
     check,
 };

@@ -15,6 +15,8 @@ pub const KILLING: &str = "Killing";
 const BURST: i32 = 25;
 /// Kills further apart than this are no pattern. Events are kept for so long, too.
 const APART: SignedDuration = SignedDuration::from_hours(1);
+/// How much later than the status an event may be written down: a kubelet sends them one after the other.
+const LATE: SignedDuration = SignedDuration::from_secs(10);
 /// What may be missing of a run that a probe ended: times are whole seconds.
 const ROUNDED: SignedDuration = SignedDuration::from_secs(2);
 
@@ -125,7 +127,7 @@ pub(super) fn kills<'a>(
     }
     let own: Vec<&Event> =
         events.iter().copied().filter(|event| is_about_container(event, &status.name)).collect();
-    let proved = proved(pod, container, status, last, &own);
+    let proved = proved(pod, container, status, last, &own, now);
     let mut kills = proved.or_else(|| likely(pod, container, status, last, &own))?;
     if is_over(status, &kills, now) {
         return None;
@@ -141,6 +143,7 @@ fn proved<'a>(
     status: &ContainerStatus,
     last: &'a Terminated,
     events: &[&'a Event],
+    now: Timestamp,
 ) -> Option<Kills<'a>> {
     let newest = events.iter().rev().find(|event| killer(event).is_some())?;
     let killer = killer(newest)?;
@@ -156,8 +159,9 @@ fn proved<'a>(
     }
     // It is being killed right now, or was at the end of its last run.
     let in_time = last.started_at.is_none_or(|started| seen >= started);
-    let dry = is_dry(pod) && could(killer.probe(container), last);
-    (in_time || dry).then_some(Kills {
+    let fresh = last.finished_at.is_some_and(|end| now.duration_since(end) < LATE);
+    let untold = (fresh || is_dry(pod)) && could(killer.probe(container), last);
+    (in_time || untold).then_some(Kills {
         killer,
         times,
         seen: Some((first, seen)),
