@@ -147,7 +147,7 @@ impl Recover {
             ));
         }
         plan.then = format!("the controller continues with {}", set.metadata.name);
-        plan.stays = "existing PVCs, and every pod that has all volumes".to_owned();
+        "existing PVCs, and every pod that has all volumes".clone_into(&mut plan.stays);
         Ok(plan)
     }
 

@@ -73,11 +73,18 @@ pub(super) fn looping(
     Ok(found.collect())
 }
 
-/// Whether it is ready, and has run for longer by now than the last time.
+/// A run of a few seconds more than the last one is the same rhythm.
+const LONGER: SignedDuration = SignedDuration::from_secs(10);
+
+/// Whether it is ready, and has run for clearly longer by now than the last time.
 fn outlives(snapshot: &Snapshot<'_>, pod: &Pod, container: &str, last: &Terminated) -> bool {
     let running = status(pod, container).and_then(|status| status.state.running.as_ref()?.started_at);
     let before = last.started_at.zip(last.finished_at).map(|(start, end)| end.duration_since(start));
-    pod.is_ready() && snapshot.since(running).zip(before).is_some_and(|(now, before)| now > before)
+    pod.is_ready()
+        && snapshot
+            .since(running)
+            .zip(before)
+            .is_some_and(|(now, before)| now > before.saturating_add(LONGER))
 }
 
 /// What the kubelet says about the end, where it had a part in it: the probe that failed, or the runtime that refused. It

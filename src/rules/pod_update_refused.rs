@@ -32,7 +32,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         .filter(|(_, pod)| !pod.metadata.is_terminating() && lacks_volume(snapshot.set, pod))
         .collect();
     if let [(first, pod), others @ ..] = lacking.as_slice() {
-        let finding = without_volume(snapshot, first, pod, lacking.len())?;
+        let finding = without_volume(snapshot, first, pod, lacking.len());
         return Ok(vec![
             others.iter().fold(finding, |finding, (replica, _)| finding.also(Kind::Pod, &replica.name)),
         ]);
@@ -70,12 +70,7 @@ fn is_in_line(set: &StatefulSet, replica: &Replica<'_>, pod: &Pod) -> bool {
 }
 
 /// The first pod that was made before the claim templates it lacks.
-fn without_volume(
-    snapshot: &Snapshot<'_>,
-    first: &Replica<'_>,
-    pod: &Pod,
-    pods: usize,
-) -> Result<Finding, Unseen> {
+fn without_volume(snapshot: &Snapshot<'_>, first: &Replica<'_>, pod: &Pod, pods: usize) -> Finding {
     let set = snapshot.set;
     let volumes = missing_volumes(set, pod);
     let (noun, pronoun) = if volumes.len() == 1 { ("volume", "it") } else { ("volumes", "them") };
@@ -91,7 +86,7 @@ fn without_volume(
     // Events are not needed to know it.
     let refused = snapshot.refused_for(Verb::Update, pod).ok().flatten();
     let said = refused.map_or(String::new(), |refused| format!("; {}", quoted(snapshot, &refused)));
-    Ok(RULE
+    RULE
         .about(Kind::Pod, &first.name, what)
         .because(format!(
             "the claim templates of {} have {pronoun}, and a running pod cannot get another volume: each such pod has \
@@ -99,5 +94,5 @@ fn without_volume(
              deleted{said}",
             set.metadata.name
         ))
-        .remedy(sts("recover").name(&set.metadata.name).namespace(home(snapshot))))
+        .remedy(sts("recover").name(&set.metadata.name).namespace(home(snapshot)))
 }

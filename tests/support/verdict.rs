@@ -95,7 +95,7 @@ fn of_set(ns: &Namespace, set: &str) -> Result<(), String> {
     let is_late = watched.is_some() && watch["findings"].as_array().is_some_and(Vec::is_empty);
     match (stuck_on, watched) {
         (Some(a), Some(b)) => {
-            check(a == b, "status and watch name different pods", &[&status_text, &watch_text])?
+            check(a == b, "status and watch name different pods", &[&status_text, &watch_text])?;
         }
         (Some(_), None) => check(false, "status says stuck, watch does not", &[&status_text, &watch_text])?,
         (None, Some(_)) => {
