@@ -249,10 +249,7 @@ impl Recover {
                         "{state}, and below the partition it would come back on {} again",
                         short(now, would_get)
                     ),
-                    sts("promote")
-                        .name(name)
-                        .namespace(namespace)
-                        .after("the update reaches it with a lower partition"),
+                    sts("doctor").name(name).namespace(namespace).after("see how the update can reach it"),
                 )
             } else {
                 refuse(

@@ -31,8 +31,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         .filter_map(|replica| Some((replica, replica.pod?)))
         .filter(|(_, pod)| !pod.metadata.is_terminating() && lacks_volume(snapshot.set, pod))
         .collect();
-    if let [(first, pod), others @ ..] = lacking.as_slice() {
-        let finding = without_volume(snapshot, first, pod, lacking.len());
+    if let [(_, pod), others @ ..] = lacking.as_slice() {
+        let names: Vec<&str> = lacking.iter().map(|(replica, _)| replica.name.as_str()).collect();
+        let finding = without_volume(snapshot, pod, &names);
         return Ok(vec![
             others.iter().fold(finding, |finding, (replica, _)| finding.also(Kind::Pod, &replica.name)),
         ]);
@@ -40,6 +41,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let mut found = Vec::new();
     for (replica, pod) in replicas.iter().filter_map(|replica| Some((replica, replica.pod?))) {
         let Some(refused) = snapshot.refused_for(Verb::Update, pod)? else { continue };
+        // Another write came first; the controller tries again at once.
+        if refused.said.contains("the object has been modified") {
+            continue;
+        }
         if is_in_line(snapshot.set, replica, pod) || snapshot.since(refused.at).is_some_and(|ago| ago > AGAIN)
         {
             continue;
@@ -69,25 +74,18 @@ fn is_in_line(set: &StatefulSet, replica: &Replica<'_>, pod: &Pod) -> bool {
     is_named && replica.claims().all(|claim| is_owned(claim) == owned)
 }
 
-/// The first pod that was made before the claim templates it lacks.
-fn without_volume(snapshot: &Snapshot<'_>, first: &Replica<'_>, pod: &Pod, pods: usize) -> Finding {
+/// Pods that were made before the claim templates they lack; the first of them, and the names of all.
+fn without_volume(snapshot: &Snapshot<'_>, pod: &Pod, names: &[&str]) -> Finding {
     let set = snapshot.set;
     let volumes = missing_volumes(set, pod);
     let (noun, pronoun) = if volumes.len() == 1 { ("volume", "it") } else { ("volumes", "them") };
-    let what = match pods {
-        1 => format!("{} lacks the {noun} {}", first.name, words::list(&volumes, 3)),
-        pods => format!(
-            "{} and {} more lack the {noun} {}",
-            first.name,
-            words::count(pods - 1, "pod"),
-            words::list(&volumes, 3)
-        ),
-    };
+    let verb = if names.len() == 1 { "lacks" } else { "lack" };
+    let what = format!("{} {verb} the {noun} {}", words::list(names, 3), words::list(&volumes, 3));
     // Events are not needed to know it.
     let refused = snapshot.refused_for(Verb::Update, pod).ok().flatten();
     let said = refused.map_or(String::new(), |refused| format!("; {}", quoted(snapshot, &refused)));
     RULE
-        .about(Kind::Pod, &first.name, what)
+        .about(Kind::Pod, &pod.metadata.name, what)
         .because(format!(
             "the claim templates of {} have {pronoun}, and a running pod cannot get another volume: each such pod has \
              to be deleted in turn, from the lowest on (PVCs stay); until then no replica is created, updated or \
