@@ -14,7 +14,7 @@ use crate::support::{self, Namespace, Run};
 const INTERVAL: Duration = Duration::from_millis(300);
 
 /// How long all the phases of all the restarts may take.
-const DEADLINE: Duration = Duration::from_secs(240);
+const DEADLINE: Duration = Duration::from_secs(480);
 
 /// A container to follow, and the phases it passes through: `running`, `terminated`, or the reason why it waits.
 pub struct Followed<'a> {

@@ -6,7 +6,7 @@ use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop};
 use crate::controller::{self, Blocker, Next, Rest, next, would_get};
 use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::paste::{kubectl, sts};
-use crate::rules::{Stuck, stuck};
+use crate::rules::{Severity, Stuck, said_of, stuck};
 use crate::snapshot::owner::managed_by;
 use crate::snapshot::{Replica, Snapshot, Trouble, Unseen};
 use crate::words;
@@ -28,14 +28,9 @@ impl Goal for Recover {
         if set.metadata.is_terminating() {
             return Err(leaving(now));
         }
-        if set.strategy() == Strategy::OnDelete {
-            return Err(refuse(
-                "on-delete",
-                format!(
-                    "{name} is OnDelete: its pods are replaced whenever you delete them, none is held back"
-                ),
-                sts("status").name(name).namespace(namespace).after("see which are old"),
-            ));
+        let lacks_volume = matches!(next(now)?, Next::Wait { because: Blocker::VolumeMissing, .. });
+        if set.strategy() == Strategy::OnDelete && !lacks_volume {
+            return Err(on_delete(now));
         }
         let waited = match next(now)? {
             Next::Settled(Rest::Unobserved) | Next::Act(_) => {
@@ -51,6 +46,12 @@ impl Goal for Recover {
             }
             Next::Wait { on, because } => (on, because),
         };
+        if self.first
+            && let Some(stuck) = stuck(now).filter(Stuck::is_on_pvc)
+        {
+            // The next pod would have the same PVC.
+            return Err(otherwise(now, &stuck));
+        }
         let trapped = trapped(now)?;
         if trapped.is_empty() {
             return self.without_trap(plan, now, waited);
@@ -203,8 +204,13 @@ impl Recover {
         }
         let hard = now.trouble(pod).filter(|trouble| trouble.why.is_hard());
         // On the way it is not refused at once: trouble of a pod just made may pass, and else ends the waiting.
+        let is_error = |stuck: &Stuck| {
+            let mut findings = stuck.findings.iter();
+            stuck.on == replica.name && findings.any(|finding| finding.severity == Severity::Error)
+        };
         if let (Some(trouble), true) = (&hard, self.first)
             && now.may_pass(pod, trouble)
+            && !known.as_ref().is_some_and(is_error)
         {
             return Err(refuse(
                 "merely-slow",
@@ -279,7 +285,10 @@ impl Recover {
         let because = match (stuck(now), pod) {
             (Some(stuck), _) if !stuck.findings.is_empty() => return Err(otherwise(now, &stuck)),
             (Some(late), _) => late.because(),
-            (None, Some(pod)) => format!("{pod} is not stuck, it only needs more time"),
+            (None, Some(pod)) => match said_of(now, pod) {
+                Some(said) => format!("{pod} is not ready, and no deletion is known to help: {said}"),
+                None => format!("{pod} is not stuck, it only needs more time"),
+            },
             (None, None) => format!("{name} is not stuck, the controller is at work"),
         };
         Err(refuse("merely-slow", because, sts("watch").name(name).namespace(namespace).after("follow it")))
@@ -327,6 +336,29 @@ fn otherwise(now: &Snapshot<'_>, stuck: &Stuck) -> Stop {
 fn owner(set: &StatefulSet) -> Option<String> {
     let owner = managed_by(&set.metadata).into_iter().find(|manager| manager.source.is_some())?;
     Some(format!("{} manages this set and may undo what is done here", owner.name))
+}
+
+/// The pods of an OnDelete set are for its users to delete.
+fn on_delete(now: &Snapshot<'_>) -> Stop {
+    let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
+    let stuck = stuck(now).filter(|stuck| !stuck.findings.is_empty());
+    let command = stuck.as_ref().and_then(|stuck| stuck.findings.first()?.remedy.first());
+    refuse(
+        "on-delete",
+        match &stuck {
+            Some(stuck) => format!(
+                "{name} is OnDelete, so its pods are replaced when you delete them; it is stuck: {}",
+                stuck.because()
+            ),
+            None => format!(
+                "{name} is OnDelete: its pods are replaced whenever you delete them, none is held back"
+            ),
+        },
+        match command {
+            Some(command) => command.after("instead"),
+            None => sts("status").name(name).namespace(namespace).after("see which are old"),
+        },
+    )
 }
 
 /// The `rollingUpdate` stanza where there is none, without which a pod may come back on the old revision. It is no part of
@@ -430,15 +462,23 @@ fn ending(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
 /// Nothing is done to a set that is being deleted.
 pub(super) fn leaving(now: &Snapshot<'_>) -> Stop {
     let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
+    let stuck = stuck(now).filter(|stuck| !stuck.findings.is_empty());
+    let command = stuck.as_ref().and_then(|stuck| stuck.findings.first()?.remedy.first());
     refuse(
         "set-deleting",
-        format!("{name} is being deleted"),
-        kubectl("get statefulset")
-            .name(name)
-            .namespace(namespace)
-            .with("-o")
-            .own("jsonpath={.metadata.finalizers}")
-            .after("see what holds it"),
+        match &stuck {
+            Some(stuck) => format!("{name} is being deleted: {}", stuck.because()),
+            None => format!("{name} is being deleted"),
+        },
+        match command {
+            Some(_) => sts("doctor").name(name).namespace(namespace).after("see how it can be freed"),
+            None => kubectl("get statefulset")
+                .name(name)
+                .namespace(namespace)
+                .with("-o")
+                .own("jsonpath={.metadata.finalizers}")
+                .after("see what holds it"),
+        },
     )
 }
 

@@ -348,7 +348,9 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Writ
     }
     let recover = sts("recover").name(name).namespace(namespace).after("bring it to the template as it is");
     if rolls {
-        unbroken(now, current, Some(recover))?;
+        // Below the partition recover cannot help: doctor says what does.
+        let doctor = sts("doctor").name(name).namespace(namespace).after("see what helps");
+        unbroken(now, current, Some(if set.partition() > 0 { doctor } else { recover }))?;
         return Ok(Aim { name: current.to_owned(), why: None });
     }
     let pods = || now.replicas().map(|replicas| replicas.iter().filter_map(|replica| replica.pod));

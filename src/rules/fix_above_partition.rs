@@ -106,18 +106,16 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let promote = sts("promote").name(name).namespace(at);
     let promote =
         if to == 0 { promote.with("--full") } else { promote.with("--partition").value(to.to_string()) };
-    if !waits {
-        return Ok(vec![finding.remedy(promote)]);
-    }
+    // promote first waits for all pods, and the broken one keeps a Parallel set from replacing more of them.
     let lower = serde_json::json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": to}}}});
-    let finding = finding
-        .remedy(kubectl("patch statefulset").name(name).namespace(at).with("--type=merge").patch(&lower))
+    let lower = kubectl("patch statefulset").name(name).namespace(at).with("--type=merge").patch(&lower);
+    let finding = finding.remedy(lower);
+    let finding = match (waits, snapshot.may_pass(first, trouble)) {
+        (false, _) => finding,
         // recover leaves a pod alone that only is not ready, on the revision of before the update.
-        .remedy(if snapshot.may_pass(first, trouble) {
-            kubectl("delete pod").name(pod).namespace(at)
-        } else {
-            sts("recover").name(name).namespace(at)
-        });
+        (true, true) => finding.remedy(kubectl("delete pod").name(pod).namespace(at)),
+        (true, false) => finding.remedy(sts("recover").name(name).namespace(at)),
+    };
     // The canary's mark goes only with the last step of promote.
     Ok(vec![if snapshot.mark().is_some() { finding.remedy(promote) } else { finding }])
 }

@@ -26,6 +26,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         return Ok(ignored(snapshot).filter(|_| free).into_iter().collect());
     };
     let said = failed.said;
+    // The PVC it waited for is gone since: the controller tries again.
+    let ends = replica.claims().any(|claim| claim.metadata.is_terminating());
+    if said.starts_with("pvc ") && said.contains(" is being deleted") && !ends && snapshot.claims().is_ok() {
+        return Ok(Vec::new());
+    }
     let ago = snapshot.since(failed.at).map(|ago| format!(", {} ago", words::age(ago)));
     Ok(vec![
         RULE.about(Kind::Pod, &replica.name, format!("{} cannot be created", replica.name))

@@ -1,7 +1,5 @@
 //! The controller cannot bring a pod in line with its StatefulSet, so nothing moves any more.
 
-use jiff::SignedDuration;
-
 use super::pod_creation_failed::look;
 use super::pod_deletion_refused::quoted;
 use super::prelude::*;
@@ -18,8 +16,8 @@ pub const RULE: Rule = Rule {
 };
 
 const POD_NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
-/// The controller tries again that often (the longest back-off of its queue is 1000 s), so an older refusal is over.
-const AGAIN: SignedDuration = SignedDuration::from_mins(18);
+/// The same, for `kubectl label`.
+const POD_NAME_IS: &str = "statefulset.kubernetes.io/pod-name=";
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     if snapshot.set.metadata.is_terminating() {
@@ -45,18 +43,23 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         if refused.said.contains("the object has been modified") {
             continue;
         }
-        if is_in_line(snapshot.set, replica, pod) || snapshot.since(refused.at).is_some_and(|ago| ago > AGAIN)
-        {
+        if is_in_line(snapshot.set, replica, pod) {
             continue;
         }
         let name = &replica.name;
+        let (wants, remedy) = if is_named(replica, pod) {
+            ("wants to change the owner of its PVCs", look(snapshot, refused.said))
+        } else {
+            let label = kubectl("label pod").name(name).joined(POD_NAME_IS, name).with("--overwrite");
+            ("wants to give it its name label back", label.namespace(home(snapshot)))
+        };
         found.push(
             RULE.about(Kind::Pod, name, format!("the controller cannot update {name}"))
                 .because(format!(
-                    "{}; no replica is created, updated or deleted before that",
+                    "it {wants}, and {}; until that succeeds no replica is created, updated or deleted",
                     quoted(snapshot, &refused)
                 ))
-                .remedy(look(snapshot, refused.said)),
+                .remedy(remedy),
         );
     }
     Ok(found)
@@ -65,13 +68,17 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
 /// Whether the controller has nothing to change at the pod and its PVCs: it was refused, and has succeeded since
 /// (`stateful_set_utils.go:identityMatches`, and `isClaimOwnerUpToDate` for a replica that is wanted).
 fn is_in_line(set: &StatefulSet, replica: &Replica<'_>, pod: &Pod) -> bool {
-    let is_named = pod.metadata.labels.get(POD_NAME_LABEL).is_some_and(|name| *name == replica.name);
     let owned = set.spec.persistent_volume_claim_retention_policy.when_deleted == "Delete";
     let is_owned = |claim: &PersistentVolumeClaim| {
         let mut owners = claim.metadata.owner_references.iter();
         owners.any(|owner| owner.kind == "StatefulSet" && owner.uid == set.metadata.uid)
     };
-    is_named && replica.claims().all(|claim| is_owned(claim) == owned)
+    is_named(replica, pod) && replica.claims().all(|claim| is_owned(claim) == owned)
+}
+
+/// Whether the pod has its name label.
+fn is_named(replica: &Replica<'_>, pod: &Pod) -> bool {
+    pod.metadata.labels.get(POD_NAME_LABEL).is_some_and(|name| *name == replica.name)
 }
 
 /// Pods that were made before the claim templates they lack; the first of them, and the names of all.

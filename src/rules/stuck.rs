@@ -34,6 +34,20 @@ impl Stuck {
     }
 }
 
+impl Stuck {
+    /// Whether a PVC is the strongest evidence: it outlives its pods.
+    pub fn is_on_pvc(&self) -> bool {
+        self.findings.first().is_some_and(|finding| finding.subject.kind == Kind::PersistentVolumeClaim)
+    }
+}
+
+/// What a rule says of a pod, however bad it is, in one line.
+pub fn said_of(snapshot: &Snapshot<'_>, pod: &str) -> Option<String> {
+    let (findings, _) = of_set(snapshot, &Filter::default());
+    let about = findings.iter().find(|finding| has(finding, pod))?;
+    Some(format!("{} ({})", about.what, about.rule.code))
+}
+
 /// Whether the StatefulSet is stuck: the controller waits for something, and a finding says that it will not come by
 /// itself, or it is late. `None` also where pods were not seen.
 pub fn stuck(snapshot: &Snapshot<'_>) -> Option<Stuck> {

@@ -1,13 +1,9 @@
 //! What the API server refused the StatefulSet controller, by the controller's own events.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{Replica, Snapshot, Unseen};
 use crate::kinds::{Event, Pod};
-
-/// How long an event is kept (`--event-ttl` of the API server), with some slack. Between two tries of the controller lie up
-/// to 17 minutes, so a request that is still refused has an event that is younger.
-const KEPT: SignedDuration = SignedDuration::from_mins(65);
 
 /// A write of the controller, about a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +62,8 @@ impl<'a> Snapshot<'a> {
     /// [`Unseen`] when events could not be read.
     pub fn refused(&self, verb: Verb) -> Result<Vec<Refused<'a>>, Unseen> {
         let events = self.events_about(self.set)?;
-        let of_verb = events.into_iter().rev().filter(|event| {
-            event.reason == verb.reason() && self.since(event.last_seen()).is_none_or(|ago| ago < KEPT)
-        });
+        // However old: the controller tries again every 17 minutes or sooner, but events may not get through.
+        let of_verb = events.into_iter().rev().filter(|event| event.reason == verb.reason());
         Ok(of_verb
             .map(|event| {
                 let said =
