@@ -87,7 +87,9 @@ async fn goal(live: &Live, name: &str, asked: Option<&str>) -> Result<Undo> {
     let data = revision["data"].take();
     current(live, name, |now| {
         let mut warnings = managed(now.set, Some(&set));
-        warnings.extend(stuck(now).map(|stuck| format!("{} is stuck now: {}", stuck.on, stuck.because())));
+        // What the API server refuses is said by the plan, with what becomes of it.
+        let stuck = stuck(now).filter(|stuck| !stuck.is_on_refusal());
+        warnings.extend(stuck.map(|stuck| format!("{} is stuck now: {}", stuck.on, stuck.because())));
         if now.set.metadata.annotations.contains_key(CANARY) {
             warnings.push(format!(
                 "a canary is on: `{}` puts its partition back as well",

@@ -129,7 +129,6 @@ impl Undo {
         }
         plan.warnings.extend(held(now)?);
         let recover = (Recover { evict: false, first: false }).plan(now)?;
-        plan.warnings.extend(recover.warnings);
         plan.steps.extend(recover.steps.into_iter().filter(|step| !is_vague(step)));
         let waited = unfinished(now)?;
         // A pod that is waited for as it is has its turn later; one that is deleted comes back as it is meant to be.

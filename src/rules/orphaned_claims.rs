@@ -72,7 +72,10 @@ fn range(set: &StatefulSet) -> String {
 fn unused(snapshot: &Snapshot<'_>, orphans: &[&PersistentVolumeClaim]) -> String {
     let since: Option<Vec<_>> = orphans.iter().map(|claim| unused_for(claim, snapshot.taken_at)).collect();
     match since.and_then(|since| since.into_iter().min()) {
-        Some(shortest) => format!(", and no pod has used them for {}", words::age(shortest)),
+        Some(shortest) => {
+            let them = if orphans.len() == 1 { "it" } else { "them" };
+            format!(", and no pod has used {them} for {}", words::age(shortest))
+        }
         None => ", and no pod mounts them".to_owned(),
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    Filter, Finding, Rule, Severity, Subject, never_ready, of_set, pod_deletion_refused, pod_update_refused,
+    Filter, Finding, Rule, Severity, Subject, never_ready, of_set, pod_creation_failed, pod_deletion_refused,
+    pod_update_refused,
 };
 use crate::controller::{Action, Next, Purpose, Rest, next};
 use crate::kinds::{Kind, Pod, StatefulSet};
@@ -32,9 +33,15 @@ impl Stuck {
             None => format!("{} has run for longer than its probes allow, and is not ready", self.on),
         }
     }
-}
 
-impl Stuck {
+    /// Whether the API server refuses to create or delete the pod.
+    pub fn is_on_refusal(&self) -> bool {
+        self.findings.first().is_some_and(|finding| {
+            is_of(finding, &pod_deletion_refused::RULE)
+                || (is_of(finding, &pod_creation_failed::RULE) && finding.subject.kind == Kind::Pod)
+        })
+    }
+
     /// Whether a PVC is the strongest evidence: it outlives its pods.
     pub fn is_on_pvc(&self) -> bool {
         self.findings.first().is_some_and(|finding| finding.subject.kind == Kind::PersistentVolumeClaim)

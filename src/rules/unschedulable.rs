@@ -91,9 +91,18 @@ fn gated(snapshot: &Snapshot<'_>, group: &Group<'_>, gates: &[&str], severity: S
     }
     let remove = serde_json::json!([{"op": "remove", "path": "/spec/schedulingGates"}]);
     let pods = group.iter().map(|case| case.pod.metadata.name.as_str());
+    let set = snapshot.set;
+    let is_of_template = !set.spec.template.spec.scheduling_gates.is_empty();
+    let of_template = if is_of_template { ", which the pod template has" } else { "" };
+    let finding = finding
+        .because(format!("{because}; if that controller does not run, remove {gate}{of_template}"))
+        .remedy(group.describe(snapshot));
+    // Otherwise the next pod would be held back in the same way.
+    let template = serde_json::json!({"spec": {"template": {"spec": {"schedulingGates": null}}}});
+    let patch = kubectl("patch statefulset").name(&set.metadata.name).namespace(home(snapshot));
+    let finding =
+        if is_of_template { finding.remedy(patch.with("--type=merge").patch(&template)) } else { finding };
     finding
-        .because(format!("{because}; if that controller does not run, remove {gate}"))
-        .remedy(group.describe(snapshot))
         .remedy(kubectl("patch pod").names(pods).namespace(home(snapshot)).with("--type=json").patch(&remove))
 }
 
