@@ -58,9 +58,13 @@ pub(super) fn looping(
             () => says(container),
         };
         let finding = group.finding(rule, &says).because(format!(
-            "container {container} {ended}{}; {} so far{}",
+            "container {container} {ended}{}{}{}",
             why.unwrap_or_default(),
-            words::count(restarts, "restart"),
+            // The kubelet counts a restart once it has done it.
+            match restarts {
+                0 => String::new(),
+                some => format!("; {} so far", words::count(some, "restart")),
+            },
             if *better { ", and it is ready now" } else { "" }
         ));
         let finding = if *better { finding.only(Severity::Warning) } else { finding };

@@ -38,7 +38,7 @@ pub(super) fn quoted(snapshot: &Snapshot<'_>, refused: &Refused<'_>) -> String {
     let ago = snapshot.since(refused.at).map(|ago| format!(", last {} ago", words::age(ago)));
     // What follows is a diff of the whole object.
     let said = refused.said.split(" core.PodSpec{").next().unwrap_or(refused.said);
-    let said = said.split("\n").next().unwrap_or(said);
+    let said = said.split('\n').next().unwrap_or(said);
     format!("the API server refuses it{}: {}", ago.unwrap_or_default(), clipped(said))
 }
 
