@@ -111,6 +111,25 @@ fn a_forgotten_scheduling_gate_is_a_warning() {
     finds(&ns, &[]);
 }
 
+#[test]
+fn a_gate_of_the_template_does_not_hold_back_the_next_pod() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("gates-ordered");
+    ns.apply(&set("web", 2, "").replace(
+        "terminationGracePeriodSeconds: 1",
+        "schedulingGates: [{name: example.com/quota}], terminationGracePeriodSeconds: 1",
+    ));
+    ns.wait_pod_status("web-0", "SchedulingGated");
+    if !ns.age("11m") {
+        return;
+    }
+    finds(&ns, &["STS405 warning Pod/web-0"]);
+    says(&finding(&ns, "STS405", "web-0"), "which the pod template has");
+    try_it(&ns, "STS405", "web-0");
+    ns.wait_ready("web", 2);
+    finds(&ns, &[]);
+}
+
 /// The host names under which the endpoints of a Service publish pods.
 fn hosts(ns: &Namespace, service: &str) -> Vec<String> {
     let label = format!("kubernetes.io/service-name={service}");

@@ -102,6 +102,11 @@ fn gated(snapshot: &Snapshot<'_>, group: &Group<'_>, gates: &[&str], severity: S
     let patch = kubectl("patch statefulset").name(&set.metadata.name).namespace(home(snapshot));
     let finding =
         if is_of_template { finding.remedy(patch.with("--type=merge").patch(&template)) } else { finding };
+    // A Parallel set replaces pods that are not ready by itself.
+    let replaced = set.is_parallel() && set.strategy() == Strategy::RollingUpdate && set.partition() == 0;
+    if is_of_template && replaced {
+        return finding;
+    }
     finding
         .remedy(kubectl("patch pod").names(pods).namespace(home(snapshot)).with("--type=json").patch(&remove))
 }
