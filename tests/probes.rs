@@ -181,10 +181,10 @@ fn one_kill_a_restart_and_a_deletion_are_no_pattern() {
 fn a_probe_that_asks_too_early_or_too_fast_gets_more_time() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("more-time");
-    let slow = "fake.test/mode: liveness, fake.test/ready-delay: 1h, fake.test/message: 'dial tcp: connect: connection \
+    let slow = "fake.test/mode: liveness, fake.test/needs: '100', fake.test/ready-delay: 1h, fake.test/message: 'dial tcp: connect: connection \
                 refused'";
-    let late = "fake.test/mode: liveness, fake.test/message: 'Get \"http://10.9.0.1:80/live\": context deadline exceeded'";
-    let starts = "fake.test/mode: startup, fake.test/message: ''";
+    let late = "fake.test/mode: liveness, fake.test/needs: '6', fake.test/message: 'Get \"http://10.9.0.1:80/live\": context deadline exceeded'";
+    let starts = "fake.test/mode: startup, fake.test/needs: '100', fake.test/message: ''";
     ns.apply(
         &(set("slow", slow, &format!("{LIVENESS}, {READINESS}"), "")
             + &set("late", late, LIVENESS, "")
@@ -210,6 +210,10 @@ fn a_probe_that_asks_too_early_or_too_fast_gets_more_time() {
         assert_eq!(ns.kubectl_json(&["get", "sts", name])["spec"]["template"]["spec"], expected, "{lines:?}");
         ns.wait_pod(&pod, "it was made again with it", |pod| {
             pod["metadata"]["uid"] != uid && pod["spec"]["containers"][0][probe][field] == value
+        });
+        ns.wait("nothing to be wrong with it", support::PATIENCE, || match finding(&ns, &pod) {
+            None => Ok(()),
+            Some(found) => Err(found.to_string()),
         });
     }
 }

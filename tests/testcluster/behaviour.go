@@ -58,7 +58,8 @@ type behaviour struct {
 	eventBurst int
 	log        string
 	message    string
-	wordless   bool // message is there, and empty: a probe that prints nothing
+	wordless   bool  // message is there, and empty: a probe that prints nothing
+	needs      int32 // seconds that a probe has to allow, so that it kills nothing
 	reason     string
 	linger     time.Duration
 	exec       *string // fixed output of every exec, instead of a command that runs
@@ -155,6 +156,8 @@ func behaviourOf(pod *corev1.Pod) behaviour {
 			b.log = value
 		case "message":
 			b.message, b.wordless = value, value == ""
+		case "needs":
+			b.needs = number(name, value)
 		case "reason":
 			b.reason = value
 		case "exec":
@@ -185,7 +188,21 @@ func behaviourOf(pod *corev1.Pod) behaviour {
 			b.problem = fmt.Sprintf("mode %s needs a container with a %s probe", m, m)
 		}
 	}
+	if (b.mode == modeLiveness || b.mode == modeStartup) && b.needs > 0 && allowed(pod, b.mode) >= b.needs {
+		b.mode = modeReady
+	}
 	return b
+}
+
+// allowed is the longest time that a probe of this pod gives its container before it is killed.
+func allowed(pod *corev1.Pod, m mode) int32 {
+	var longest int32
+	for _, container := range slices.Concat(pod.Spec.Containers, pod.Spec.InitContainers) {
+		if probe := probeOf(container, m); probe != nil {
+			longest = max(longest, probe.InitialDelaySeconds+probe.PeriodSeconds*probe.FailureThreshold+probe.TimeoutSeconds)
+		}
+	}
+	return longest
 }
 
 // at returns the mode that holds so long after the end of the delay, how long it has held, and when it changes.
