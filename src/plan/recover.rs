@@ -6,7 +6,7 @@ use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop};
 use crate::controller::{self, Blocker, Next, Rest, next, would_get};
 use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::paste::{kubectl, sts};
-use crate::rules::{Severity, Stuck, said_of, stuck};
+use crate::rules::{Severity, Stuck, said_of, stuck, stuck_for_certain};
 use crate::snapshot::owner::managed_by;
 use crate::snapshot::{Replica, Snapshot, Trouble, Unseen};
 use crate::words;
@@ -154,7 +154,7 @@ impl Recover {
 
     /// The plan, unless something is wrong that no recovery helps against.
     fn unless_stuck(self, plan: Plan, now: &Snapshot<'_>) -> Result<Plan, Stop> {
-        match stuck(now).filter(|stuck| self.first && !stuck.findings.is_empty()) {
+        match stuck_for_certain(now).filter(|_| self.first) {
             Some(stuck) => Err(otherwise(now, &stuck)),
             None => Ok(plan),
         }
@@ -325,7 +325,7 @@ fn starts(now: &Snapshot<'_>, replica: &Replica<'_>) -> bool {
 /// It is stuck, and not on pods that have to be deleted: the finding, and what helps against it.
 fn otherwise(now: &Snapshot<'_>, stuck: &Stuck) -> Stop {
     let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
-    let hint = match stuck.findings.first().and_then(|finding| finding.remedy.first()) {
+    let hint = match stuck.remedy() {
         Some(command) => command.after("instead"),
         None => sts("doctor").name(name).namespace(namespace).after("see all of it"),
     };
@@ -341,8 +341,8 @@ fn owner(set: &StatefulSet) -> Option<String> {
 /// The pods of an OnDelete set are for its users to delete.
 fn on_delete(now: &Snapshot<'_>) -> Stop {
     let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
-    let stuck = stuck(now).filter(|stuck| !stuck.findings.is_empty());
-    let command = stuck.as_ref().and_then(|stuck| stuck.findings.first()?.remedy.first());
+    let stuck = stuck_for_certain(now);
+    let command = stuck.as_ref().and_then(Stuck::remedy);
     refuse(
         "on-delete",
         match &stuck {
@@ -462,8 +462,8 @@ fn ending(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
 /// Nothing is done to a set that is being deleted.
 pub(super) fn leaving(now: &Snapshot<'_>) -> Stop {
     let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
-    let stuck = stuck(now).filter(|stuck| !stuck.findings.is_empty());
-    let command = stuck.as_ref().and_then(|stuck| stuck.findings.first()?.remedy.first());
+    let stuck = stuck_for_certain(now);
+    let command = stuck.as_ref().and_then(Stuck::remedy);
     refuse(
         "set-deleting",
         match &stuck {

@@ -2,7 +2,7 @@
 
 use super::{Goal, Plan, Step, Stop};
 use crate::controller::{Next, Rest, next};
-use crate::rules::stuck;
+use crate::rules::stuck_for_certain;
 use crate::snapshot::Snapshot;
 
 /// The set comes to rest, whatever it is on its way to.
@@ -15,10 +15,10 @@ impl Goal for Rollout {
         let headline = format!("watch {} in {}", set.metadata.name, set.metadata.namespace);
         let wait = |pods: Vec<String>, until: &str| vec![Step::Await { pods, until: until.to_owned() }];
         let steps = match next(now)? {
-            Next::Settled(Rest::Done | Rest::Partition) => match stuck(now) {
+            Next::Settled(Rest::Done | Rest::Partition) => match stuck_for_certain(now) {
                 // It is ready for a moment between two crashes, or the model does not know what it waits for.
-                Some(stuck) if !stuck.findings.is_empty() => wait(vec![stuck.on], "to stay available"),
-                _ => Vec::new(),
+                Some(stuck) => wait(vec![stuck.on], "to stay available"),
+                None => Vec::new(),
             },
             Next::Settled(Rest::OnDelete) => wait(stale(now), "to be deleted by you"),
             Next::Settled(Rest::Deleting) => wait(Vec::new(), "the set to be gone"),

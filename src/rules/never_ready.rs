@@ -207,7 +207,7 @@ fn ownership(snapshot: &Snapshot<'_>, group: &Group<'_>) -> Finding {
         .only(Severity::Note)
 }
 
-/// The newest warning about a pod since it has a node, but for those that pods get which start all the same.
+/// The newest warning about a pod since it was scheduled, without those that pods get which start nevertheless.
 fn telling<'a>(snapshot: &Snapshot<'a>, pod: &Pod) -> Option<&'a Event> {
     let harmless =
         ["DNSConfigForming", "MissingClusterDNS", "FailedToRetrieveImagePullSecret", "LifecycleHTTPFallback"];

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::controller::{Action, Next, Purpose, Rest, next};
 use crate::kinds::{Kind, Pod, StatefulSet};
+use crate::paste::Command;
 use crate::snapshot::{Replica, Snapshot};
 
 /// What it is stuck on.
@@ -34,6 +35,11 @@ impl Stuck {
         }
     }
 
+    /// The first command that helps, where a rule knows one.
+    pub fn remedy(&self) -> Option<&Command> {
+        self.findings.first()?.remedy.first()
+    }
+
     /// Whether the API server refuses to create or delete the pod.
     pub fn is_on_refusal(&self) -> bool {
         self.findings.first().is_some_and(|finding| {
@@ -46,6 +52,11 @@ impl Stuck {
     pub fn is_on_pvc(&self) -> bool {
         self.findings.first().is_some_and(|finding| finding.subject.kind == Kind::PersistentVolumeClaim)
     }
+}
+
+/// The same, but `None` while only time speaks against it.
+pub fn stuck_for_certain(snapshot: &Snapshot<'_>) -> Option<Stuck> {
+    stuck(snapshot).filter(|stuck| !stuck.findings.is_empty())
 }
 
 /// What a rule says of a pod, however bad it is, in one line.

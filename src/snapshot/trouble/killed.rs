@@ -147,7 +147,7 @@ fn proved<'a>(
 ) -> Option<Kills<'a>> {
     let newest = events.iter().rev().find(|event| killer(event).is_some())?;
     let killer = killer(newest)?;
-    // A kubelet that was started anew counts in another event.
+    // A kubelet counts in another event after its restart.
     let all = || events.iter().filter(|event| self::killer(event) == Some(killer));
     let times = all().fold(0_i32, |sum, event| sum.saturating_add(event.times()));
     let seen = newest.last_seen()?;
@@ -211,7 +211,7 @@ fn is_over(status: &ContainerStatus, kills: &Kills<'_>, now: Timestamp) -> bool 
     }
     let running = status.state.running.as_ref();
     let Some(started) = running.and_then(|running| running.started_at) else { return false };
-    // It is on its way out already.
+    // It is being stopped already.
     if kills.seen.is_some_and(|(_, last)| last > started) {
         return false;
     }
