@@ -1,5 +1,7 @@
 //! Beginning and going on.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::witness::Witness;
@@ -66,11 +68,12 @@ fn a_canary_goes_step_by_step_to_the_end() {
     assert_eq!((found["stable"].as_str(), found["partition"].as_i64()), (Some(stable), Some(0)));
     assert!(found["by"].as_str().is_some_and(|by| by.contains('@')), "{found}");
 
-    let status = ns.sts(&["status", "postgres"]).ok();
-    assert!(
-        status.contains("2 of 5 on the new revision, canary since") && status.contains("baking for"),
-        "{status}"
-    );
+    // How long the new pods have been ready is said from the first whole second on.
+    let status = ns.wait("how long the new pods have been ready", Duration::from_secs(30), || {
+        let status = ns.sts(&["status", "postgres"]).ok();
+        if status.contains("baking for") { Ok(status) } else { Err(status) }
+    });
+    assert!(status.contains("2 of 5 on the new revision, canary since"), "{status}");
     // The same again: nothing is left to do, and nothing is written.
     let again = ns
         .sts(&["canary", "postgres", "--partition", "3", "--image", "postgres=postgres:16-alpine", "--yes"])
