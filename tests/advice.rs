@@ -284,7 +284,7 @@ fn standbys_are_told_from_replicas_that_are_broken() {
     };
     let parallel = "podManagementPolicy: Parallel,";
     ns.apply(&with("lock", 3, parallel, "fake.test/mode: unready, fake.test/mode-1: ready"));
-    // One of three is no standby.
+    // One of three may be a standby, or broken.
     ns.apply(&with("sick", 3, parallel, "fake.test/mode-2: unready"));
     // No replica is ready.
     ns.apply(&with("down", 2, parallel, "fake.test/mode: unready"));
@@ -309,14 +309,18 @@ fn standbys_are_told_from_replicas_that_are_broken() {
     ns.age("20d");
     let expected = [
         "STS404 error Pod/down-0",
-        "STS404 error Pod/sick-2",
         "STS404 note Pod/lock-0",
         "STS404 note Pod/turns-0",
+        "STS404 warning Pod/sick-2",
     ];
     assert_eq!(of_pods(&ns), expected);
     let found = finding(&ns, "STS404", "lock-0");
     says(&found, "while lock-1 is ready on the same revision: this looks like active/standby");
     assert_eq!(found["otherObjects"][0]["name"], "lock-2", "{found}");
+    says(
+        &finding(&ns, "STS404", "sick-2"),
+        "a standby that waits for a lock, or a replica with a fault of its own",
+    );
     ns.sts(&["doctor", "lock"]).code(0);
     try_it(&ns, "STS404", "lock-0");
     agree(&ns);

@@ -4,51 +4,9 @@ use serde_json::{Value, json};
 
 use crate::doctor::{finds, run_remedy};
 use crate::recover::{set, uids};
+use crate::support::freeze::{FREEZE, Freeze};
 use crate::support::verdict::agree;
-use crate::support::{self, Binding, Cluster, Namespace, Run};
-
-/// An admission policy that forbids the deletion of the pods of one namespace, until it is dropped.
-struct Freeze {
-    cluster: &'static Cluster,
-    name: String,
-}
-
-/// What it says.
-const FREEZE: &str = "no deletions during the change freeze";
-
-impl Freeze {
-    fn of(ns: &Namespace) -> Freeze {
-        Freeze::with(ns, "DELETE", "false", |ns| ns.kubectl(&["delete", "pods", "--all", "--dry-run=server"]))
-    }
-
-    /// Of this operation on pods, unless the expression holds; `probe` is refused once it is enforced.
-    fn with(ns: &Namespace, operation: &str, unless: &str, probe: impl Fn(&Namespace) -> Run) -> Freeze {
-        let name = ns.name.clone();
-        ns.apply(&format!(
-            "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata: {{name: {name}}}\n\
-             spec:\n  failurePolicy: Fail\n  matchConstraints:\n    namespaceSelector: {{matchLabels: \
-             {{kubernetes.io/metadata.name: {name}}}}}\n    resourceRules: [{{apiGroups: [''], apiVersions: [v1], \
-             operations: [{operation}], resources: [pods]}}]\n  validations: [{{expression: \"{unless}\", message: {FREEZE}}}]\n---\n\
-             apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\nmetadata: {{name: \
-             {name}}}\nspec: {{policyName: {name}, validationActions: [Deny]}}\n"
-        ));
-        ns.wait("the policy to be enforced", support::PATIENCE, || {
-            let run = probe(ns);
-            if run.stderr.contains(FREEZE) { Ok(()) } else { Err(run.to_string()) }
-        });
-        Freeze { cluster: ns.cluster, name }
-    }
-}
-
-impl Drop for Freeze {
-    fn drop(&mut self) {
-        self.cluster.kubectl(&[
-            "delete",
-            "validatingadmissionpolicybinding,validatingadmissionpolicy",
-            &self.name,
-        ]);
-    }
-}
+use crate::support::{self, Binding, Cluster, Namespace};
 
 fn new_template(ns: &Namespace) {
     ns.patch("sts/web", &json!({"spec": {"template": {"metadata": {"annotations": {"version": "2"}}}}}));
@@ -119,15 +77,17 @@ fn a_scale_down_that_is_refused_can_be_taken_back() {
     assert_eq!(ns.kubectl_json(&["get", "sts", "web"])["spec"]["replicas"], 3);
 }
 
+/// A claim template.
+fn template(name: &str, class: &str) -> String {
+    format!(
+        "{{metadata: {{name: {name}}}, spec: {{accessModes: [ReadWriteOnce], storageClassName: {class}, resources: \
+         {{requests: {{storage: 1Gi}}}}}}}}"
+    )
+}
+
 /// A StatefulSet with PVCs, deleted without its pods, and created again with one more claim template.
 fn with_more_storage(ns: &Namespace, class: &str, spec: &str) {
-    let template = |name: &str| {
-        format!(
-            "{{metadata: {{name: {name}}}, spec: {{accessModes: [ReadWriteOnce], storageClassName: {class}, resources: \
-             {{requests: {{storage: 1Gi}}}}}}}}"
-        )
-    };
-    let (data, wal) = (template("data"), template("wal"));
+    let (data, wal) = (template("data", class), template("wal", class));
     ns.apply(&set("web", 3, &format!("volumeClaimTemplates: [{data}], {spec}")));
     ns.wait_ready("web", 3);
     ns.delete(&["sts", "web", "--cascade=orphan"]);
@@ -229,6 +189,54 @@ fn an_update_of_a_pod_that_is_refused_is_said() {
     agree(&ns);
     drop(freeze);
     finds(&ns, &[]);
+}
+
+#[test]
+fn an_ended_pod_that_only_the_controller_may_not_delete_is_deleted_by_hand() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("freeze-ended");
+    ns.apply(&set("web", 2, ""));
+    ns.wait_ready("web", 2);
+    let freeze = Freeze::as_controller(&ns, "pods", "DELETE", |ns| {
+        ns.kubectl(&["delete", "pods", "--all", "--dry-run=server"])
+    });
+    let before = uids(&ns);
+    ns.kubectl(&["annotate", "pod", "web-0", "fake.test/mode=failed"]).ok();
+    finds(&ns, &["STS308 error Pod/web-0"]);
+    agree(&ns);
+    run_remedy(&ns, "STS308");
+    ns.wait_ready("web", 2);
+    finds(&ns, &[]);
+    let after = uids(&ns);
+    assert!(after["web-0"] != before["web-0"] && after["web-1"] == before["web-1"], "{after:?}");
+    drop(freeze);
+}
+
+#[test]
+fn pvcs_that_may_not_change_their_owner_are_left_as_they_are() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("freeze-owner");
+    let class = cluster.storage_class("fast", Binding::Immediate, false);
+    ns.apply(&set("web", 2, &format!("volumeClaimTemplates: [{}],", template("data", &class))));
+    ns.wait_ready("web", 2);
+    let freeze = Freeze::as_controller(&ns, "persistentvolumeclaims", "UPDATE", |ns| {
+        ns.kubectl(&["annotate", "pvc", "--all", "some=text", "--dry-run=server"])
+    });
+    ns.patch(
+        "sts/web",
+        &json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}}),
+    );
+    finds(&ns, &["STS309 error Pod/web-0"]);
+    agree(&ns);
+    let before = uids(&ns);
+    run_remedy(&ns, "STS309");
+    finds(&ns, &[]);
+    // The controller works again. The new PVC is bound only later, as that is an update as well.
+    ns.kubectl(&["scale", "sts/web", "--replicas=3"]).ok();
+    ns.wait_pod("web-2", "created", |_| true);
+    drop(freeze);
+    ns.wait_ready("web", 3);
+    assert!(uids(&ns).iter().filter(|(pod, _)| *pod != "web-2").eq(&before));
 }
 
 /// Each pod is ready only while all are, and one crashes.

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::doctor::{found, run_remedy};
+use crate::support::freeze::Freeze;
 use crate::support::{self, Binding, Cluster, Namespace};
 
 /// A set of two with one PVC each. `metadata` and `spec` are YAML flow mappings without braces; `pod` are lines.
@@ -117,6 +118,55 @@ fn a_foreground_deletion_that_waits_for_a_pod_names_it_and_a_young_one_is_silent
     run_remedy(&ns, "STS310");
     gone(&ns, "sts/web");
     gone(&ns, "pvc/data-web-1");
+}
+
+#[test]
+fn an_orphaning_that_the_garbage_collector_cannot_do_is_done_by_hand() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("orphaning");
+    let policy = "  persistentVolumeClaimRetentionPolicy: {whenDeleted: Delete}\n";
+    let manifest = web(&class(cluster), "", policy, "");
+    ns.apply(&manifest);
+    ns.wait_ready("web", 2);
+    let _freeze = Freeze::as_controller(&ns, "pods", "UPDATE", |ns| {
+        ns.kubectl(&["annotate", "pods", "--all", "some=text", "--dry-run=server"])
+    });
+    ns.delete(&["sts", "web", "--cascade=orphan", "--wait=false"]);
+    let all = ["pod/web-0", "pod/web-1", "pvc/data-web-0", "pvc/data-web-1"];
+    let uids = || all.map(|object| uid(&ns, object));
+    let before = uids();
+    ns.age("2h");
+    let finding = finds(&ns, "STS310 error StatefulSet/web");
+    assert!(because(&finding).contains("the garbage collector"), "{finding}");
+    run_remedy(&ns, "STS310");
+    gone(&ns, "sts/web");
+    // The garbage collector deletes what still names an owner that is gone, within seconds.
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert_eq!(uids(), before);
+    is_over(&ns, "STS310");
+}
+
+#[test]
+fn a_foreground_deletion_that_waits_for_a_kubelet_ends_with_its_report() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("foreground-node");
+    let Some(node) = cluster.node("silent", &[]) else { return };
+    let at = format!("      nodeSelector: {{kubernetes.io/hostname: {}}}\n", node.name);
+    ns.apply(&web(&class(cluster), "", "", &at));
+    ns.wait_ready("web", 2);
+    cluster.lose_node(&node.name, true);
+    ns.delete(&["sts", "web", "--cascade=foreground", "--wait=false"]);
+    ns.age("2h");
+    let finding = finds(&ns, "STS310 error StatefulSet/web");
+    let said = format!("the kubelet of {} has not reported its end", node.name);
+    assert!(because(&finding).contains(&said), "{finding}");
+    assert!(
+        finding["try"].to_string().contains(&format!("kubectl describe node {}", node.name)),
+        "{finding}"
+    );
+    run_remedy(&ns, "STS310");
+    cluster.lose_node(&node.name, false);
+    gone(&ns, "sts/web");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop};
 use crate::controller::{self, Blocker, Next, Rest, next, would_get};
 use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::paste::{kubectl, sts};
-use crate::rules::{Severity, Stuck, said_of, stuck, stuck_for_certain};
+use crate::rules::{Severity, Stuck, said_of, stuck};
 use crate::snapshot::owner::managed_by;
 use crate::snapshot::{Replica, Snapshot, Trouble, Unseen};
 use crate::words;
@@ -154,10 +154,7 @@ impl Recover {
 
     /// The plan, unless something is wrong that no recovery helps against.
     fn unless_stuck(self, plan: Plan, now: &Snapshot<'_>) -> Result<Plan, Stop> {
-        match stuck_for_certain(now).filter(|_| self.first) {
-            Some(stuck) => Err(otherwise(now, &stuck)),
-            None => Ok(plan),
-        }
+        stuck(now).filter(|_| self.first).map_or(Ok(plan), |stuck| Err(otherwise(now, &stuck)))
     }
 
     /// The controller waits for a pod that is no trap: either it only needs time, or deleting it changes nothing.
@@ -221,14 +218,13 @@ impl Recover {
                 sts("doctor").name(name).namespace(namespace).after("see why it is not"),
             ));
         }
-        let fault = known.filter(|stuck| !stuck.findings.is_empty());
-        if let Some(stuck) = fault.as_ref().filter(|stuck| {
+        if let Some(stuck) = known.as_ref().filter(|stuck| {
             // Another pod, a PVC, a node, or a refusal of the API server is at fault.
             stuck.on != replica.name || because != Blocker::NotReady || hard.is_none()
         }) {
             return Err(otherwise(now, stuck));
         }
-        if let (Some(trouble), true) = (hard, fault.is_some()) {
+        if let (Some(trouble), true) = (hard, known.is_some()) {
             let state = format!("{} is stuck ({})", replica.name, trouble.why.word());
             let would_get = would_get(now, on);
             let condemned = now.condemned()?.iter().any(|replica| replica.ordinal == on);
@@ -283,8 +279,10 @@ impl Recover {
         }
         let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
         let because = match (stuck(now), pod) {
-            (Some(stuck), _) if !stuck.findings.is_empty() => return Err(otherwise(now, &stuck)),
-            (Some(late), _) => late.because(),
+            (Some(stuck), _) => return Err(otherwise(now, &stuck)),
+            (None, Some(pod)) if is_late(now, pod) => {
+                format!("{pod} has run for longer than its probes allow, and may still become ready")
+            }
             (None, Some(pod)) => match said_of(now, pod) {
                 Some(said) => format!("{pod} is not ready, and no deletion is known to help: {said}"),
                 None => format!("{pod} is not stuck, it only needs more time"),
@@ -293,6 +291,14 @@ impl Recover {
         };
         Err(refuse("merely-slow", because, sts("watch").name(name).namespace(namespace).after("follow it")))
     }
+}
+
+/// Whether the pod of this name is not ready for longer than its probes allow.
+fn is_late(now: &Snapshot<'_>, pod: &str) -> bool {
+    let is_it = |replica: &Replica<'_>| {
+        replica.name == pod && replica.pod.is_some_and(|pod| now.late_since(pod).is_some())
+    };
+    now.replicas().is_ok_and(|replicas| replicas.iter().any(is_it))
 }
 
 /// Whether the controller waits for a pod that comes up only as one with more volumes: it is held to be in order, or it is
@@ -341,7 +347,7 @@ fn owner(set: &StatefulSet) -> Option<String> {
 /// The pods of an OnDelete set are for its users to delete.
 fn on_delete(now: &Snapshot<'_>) -> Stop {
     let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
-    let stuck = stuck_for_certain(now);
+    let stuck = stuck(now);
     let command = stuck.as_ref().and_then(Stuck::remedy);
     refuse(
         "on-delete",
@@ -462,7 +468,7 @@ fn ending(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
 /// Nothing is done to a set that is being deleted.
 pub(super) fn leaving(now: &Snapshot<'_>) -> Stop {
     let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
-    let stuck = stuck_for_certain(now);
+    let stuck = stuck(now);
     let command = stuck.as_ref().and_then(Stuck::remedy);
     refuse(
         "set-deleting",

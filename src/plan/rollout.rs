@@ -2,7 +2,7 @@
 
 use super::{Goal, Plan, Step, Stop};
 use crate::controller::{Next, Rest, next};
-use crate::rules::stuck_for_certain;
+use crate::rules::stuck;
 use crate::snapshot::Snapshot;
 
 /// The set comes to rest, whatever it is on its way to.
@@ -15,7 +15,7 @@ impl Goal for Rollout {
         let headline = format!("watch {} in {}", set.metadata.name, set.metadata.namespace);
         let wait = |pods: Vec<String>, until: &str| vec![Step::Await { pods, until: until.to_owned() }];
         let steps = match next(now)? {
-            Next::Settled(Rest::Done | Rest::Partition) => match stuck_for_certain(now) {
+            Next::Settled(Rest::Done | Rest::Partition) => match stuck(now) {
                 // It is ready for a moment between two crashes, or the model does not know what it waits for.
                 Some(stuck) => wait(vec![stuck.on], "to stay available"),
                 None => Vec::new(),

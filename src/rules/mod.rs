@@ -65,7 +65,7 @@ use crate::paste::Command;
 use crate::snapshot::{Snapshot, Unseen};
 
 pub use diagnose::{Diagnosis, Filter, Skipped, diagnose, of_set, skipped};
-pub use stuck::{Stuck, said_of, stuck, stuck_by, stuck_for_certain};
+pub use stuck::{Stuck, said_of, stuck, stuck_by};
 
 /// Every rule, by code.
 pub const RULES: &[&Rule] = &[

@@ -142,6 +142,12 @@ fn standby(snapshot: &Snapshot<'_>, group: &Group<'_>, container: &str) -> Findi
     let pods = snapshot.replicas().unwrap_or_default().iter().filter_map(|replica| replica.pod);
     let ready: Vec<&str> = pods.filter(|pod| pod.is_ready()).map(|pod| pod.metadata.name.as_str()).collect();
     let are = if ready.len() == 1 { "is" } else { "are" };
+    let is_minority = group.iter().count() < ready.len();
+    let looks = if is_minority {
+        "this may be a standby that waits for a lock, or a replica with a fault of its own: its log says which"
+    } else {
+        "this looks like active/standby, where only the replica that holds the lock is ready"
+    };
     let cost = if snapshot.set.is_parallel() {
         ""
     } else {
@@ -150,13 +156,13 @@ fn standby(snapshot: &Snapshot<'_>, group: &Group<'_>, container: &str) -> Findi
     group
         .finding(&RULE, &["runs without becoming ready", "run without becoming ready"])
         .because(format!(
-            "container {container} runs without a restart, {}, while {} {are} ready on the same revision: this looks \
-             like active/standby, where only the replica that holds the lock is ready{cost}{said}",
+            "container {container} runs without a restart, {}, while {} {are} ready on the same revision: \
+             {looks}{cost}{said}",
             group.unready(snapshot),
             words::list(&ready, 3)
         ))
         .remedy(logs(snapshot, group, container))
-        .only(Severity::Note)
+        .only(if is_minority { Severity::Warning } else { Severity::Note })
 }
 
 /// The kubelet is at work, and only looks as if it did nothing.

@@ -26,9 +26,13 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let finding = RULE
             .about(Kind::Pod, name, format!("the controller cannot delete {name}"))
             .because(format!("{}; {}", quoted(snapshot, &refused), why(snapshot, pod, purpose)));
-        found.push(
-            finding.remedy(take_back(snapshot, purpose)?.unwrap_or_else(|| look(snapshot, refused.said))),
-        );
+        let finding =
+            finding.remedy(take_back(snapshot, purpose)?.unwrap_or_else(|| look(snapshot, refused.said)));
+        found.push(match purpose {
+            // Nothing runs in it, and the refusal may be meant for the controller's user only.
+            Purpose::Replace => finding.remedy(kubectl("delete pod").name(name).namespace(home(snapshot))),
+            Purpose::Update | Purpose::ScaleDown => finding,
+        });
     }
     Ok(found)
 }
@@ -56,7 +60,11 @@ fn why(snapshot: &Snapshot<'_>, pod: &Pod, purpose: Purpose) -> String {
         Purpose::ScaleDown => {
             format!("the scale-down of {name} to {} waits", words::count(count(set.replicas()), "replica"))
         }
-        Purpose::Replace => format!("the pod has ended ({}), and cannot be recreated", pod.status.phase),
+        Purpose::Replace => format!(
+            "the pod has ended ({}), and is recreated only when it is deleted; if the policy allows your user to delete \
+             it, nothing is lost, as no container runs in it",
+            pod.status.phase
+        ),
     };
     format!("{what}; the controller tries again every 17 minutes or sooner, and continues once it is allowed")
 }

@@ -1,5 +1,7 @@
 //! The controller cannot bring a pod in line with its StatefulSet, so nothing moves any more.
 
+use serde_json::json;
+
 use super::pod_creation_failed::look;
 use super::pod_deletion_refused::quoted;
 use super::prelude::*;
@@ -48,21 +50,35 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
         let name = &replica.name;
         let (wants, remedy) = if is_named(replica, pod) {
-            ("wants to change the owner of its PVCs", look(snapshot, refused.said))
+            let back = keep_owners(snapshot).map(|command| vec![command]);
+            let remedy = back.unwrap_or_else(|| vec![look(snapshot, refused.said)]);
+            ("wants to change the owner of its PVCs (persistentVolumeClaimRetentionPolicy)", remedy)
         } else {
             let label = kubectl("label pod").name(name).joined(POD_NAME_IS, name).with("--overwrite");
-            ("wants to give it its name label back", label.namespace(home(snapshot)))
+            ("wants to give it its name label back", vec![label.namespace(home(snapshot))])
         };
-        found.push(
-            RULE.about(Kind::Pod, name, format!("the controller cannot update {name}"))
-                .because(format!(
-                    "it {wants}, and {}; until that succeeds no replica is created, updated or deleted",
-                    quoted(snapshot, &refused)
-                ))
-                .remedy(remedy),
-        );
+        let finding =
+            RULE.about(Kind::Pod, name, format!("the controller cannot update {name}")).because(format!(
+                "it {wants}, and {}; until that succeeds no replica is created, updated or deleted",
+                quoted(snapshot, &refused)
+            ));
+        found.push(remedy.into_iter().fold(finding, Finding::remedy));
     }
     Ok(found)
+}
+
+/// Takes back a retention policy that the PVCs do not follow yet. Not the other way round: their owner would be the set
+/// again for good, and its deletion that of the data.
+fn keep_owners(snapshot: &Snapshot<'_>) -> Option<Command> {
+    let set = snapshot.set;
+    let patch = json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain"}}});
+    (set.spec.persistent_volume_claim_retention_policy.when_deleted == "Delete").then(|| {
+        kubectl("patch statefulset")
+            .name(&set.metadata.name)
+            .namespace(home(snapshot))
+            .with("--type=merge")
+            .patch(&patch)
+    })
 }
 
 /// Whether the controller has nothing to change at the pod and its PVCs: it was refused, and has succeeded since

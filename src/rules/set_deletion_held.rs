@@ -1,5 +1,7 @@
 //! The set was deleted, and a finalizer keeps it: its controller does nothing for it in the meantime.
 
+use serde_json::json;
+
 use super::finalizers::{COLLECTED, FOREGROUND, ORPHAN, foreign, owner, owners, removal};
 use super::prelude::*;
 
@@ -31,6 +33,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     };
     Ok(found.into_iter().collect())
 }
+
+/// The kinds of which the StatefulSet controller makes objects that name the set as their owner.
+const OWNED: [Kind; 3] = [Kind::Pod, Kind::PersistentVolumeClaim, Kind::ControllerRevision];
 
 /// What the deletion means for the pods.
 fn idle(snapshot: &Snapshot<'_>) -> Result<String, Unseen> {
@@ -74,18 +79,37 @@ fn by_controller(snapshot: &Snapshot<'_>, deleted: &str, idle: &str, finalizers:
 /// The pods are to stay, and the garbage collector has not let go of them.
 fn by_collector(snapshot: &Snapshot<'_>, deleted: &str, idle: &str) -> Finding {
     let name = &snapshot.set.metadata.name;
-    let owned: Vec<String> = dependents(snapshot).into_iter().map(|it| it.words()).collect();
+    let dependents = dependents(snapshot);
+    let owned: Vec<String> = dependents.iter().map(Dependent::words).collect();
     let left = match owned.as_slice() {
         [] => "nothing that can be seen names it as its owner".to_owned(),
         [one] => format!("{one} still names it as its owner"),
         several => format!("{} still name it as their owner", words::list(several, 4)),
     };
-    RULE.about(Kind::StatefulSet, name, format!("{deleted} (--cascade=orphan), and the garbage collector still holds it"))
+    let finding = RULE
+        .about(Kind::StatefulSet, name, format!("{deleted} (--cascade=orphan), and the garbage collector still holds it"))
         .because(format!(
-            "{left}; {idle}; either the garbage collector of kube-controller-manager does not run, or an admission webhook \
-             refuses its changes: its lease says when it was last there"
+            "{left}; {idle}; either the garbage collector of kube-controller-manager does not run, or an admission policy \
+             or webhook refuses its changes: its lease kube-controller-manager says when it was last there; if it cannot be repaired, do its \
+             work by hand in the order shown: the owner references first, then the finalizer, or the pods are deleted"
         ))
-        .remedy(kubectl("get lease kube-controller-manager -n kube-system -o yaml"))
+        .remedy(kubectl("get leases -n kube-system"));
+    // An object that was not seen would be deleted with its owner.
+    if snapshot.unseen().iter().any(|unseen| OWNED.contains(&unseen.kind)) {
+        return finding;
+    }
+    let all = dependents.iter().map(|it| it.disown(snapshot));
+    all.chain([let_go(snapshot)]).fold(finding, Finding::remedy)
+}
+
+/// Removes the finalizer of the garbage collector from the StatefulSet.
+fn let_go(snapshot: &Snapshot<'_>) -> Command {
+    let meta = &snapshot.set.metadata;
+    kubectl("patch statefulset")
+        .name(&meta.name)
+        .namespace(home(snapshot))
+        .with("--type=json")
+        .patch(&removal(&meta.finalizers, |name| name == ORPHAN))
 }
 
 /// All that belongs to it is to go first, and does not.
@@ -122,6 +146,8 @@ fn by_dependents(snapshot: &Snapshot<'_>, deleted: &str, idle: &str) -> Option<F
 struct Dependent<'a> {
     kind: Kind,
     meta: &'a Meta,
+    /// The place of the set among its owners.
+    at: usize,
     /// Whether a foreground deletion waits for it.
     blocks: bool,
     pod: Option<&'a Pod>,
@@ -138,8 +164,9 @@ fn dependents<'a>(snapshot: &Snapshot<'a>) -> Vec<Dependent<'a>> {
                 owner.uid == set.uid
             }
         };
-        let owner = meta.owner_references.iter().find(is_it)?;
-        Some(Dependent { kind, meta, blocks: owner.block_owner_deletion, pod })
+        let at = meta.owner_references.iter().position(|owner| is_it(&owner))?;
+        let owner = meta.owner_references.get(at)?;
+        Some(Dependent { kind, meta, at, blocks: owner.block_owner_deletion, pod })
     };
     let around = snapshot.namespace;
     let pods = around.pods.iter().filter_map(|pod| of(&pod.metadata, Kind::Pod, Some(pod)));
@@ -155,6 +182,21 @@ fn is_stopping(snapshot: &Snapshot<'_>, pod: &Pod) -> bool {
 }
 
 impl Dependent<'_> {
+    /// Makes it belong to the set no longer, as long as the set still is its owner at this place.
+    fn disown(&self, snapshot: &Snapshot<'_>) -> Command {
+        let path = format!("/metadata/ownerReferences/{}", self.at);
+        let patch = json!([
+            {"op": "test", "path": format!("{path}/uid"), "value": snapshot.set.metadata.uid},
+            {"op": "remove", "path": path},
+        ]);
+        kubectl("patch")
+            .with(self.word())
+            .name(&self.meta.name)
+            .namespace(home(snapshot))
+            .with("--type=json")
+            .patch(&patch)
+    }
+
     /// The kind for a command.
     fn word(&self) -> &'static str {
         match self.kind {

@@ -20,9 +20,10 @@ pub struct Stuck {
     pub on: String,
     /// The pod that the controller waits for, where that is another one.
     pub waits_for: Option<String>,
-    /// Why it will not come, the strongest evidence first. Empty where only time speaks against it: the pod has run for
-    /// longer than its probes allow, but not yet for so long that a rule reports it.
+    /// Why it will not come, the strongest evidence first; never empty.
     pub findings: Vec<Finding>,
+    /// Whether all that is wrong is time: the pod runs, and is not ready for longer than its probes allow.
+    pub is_late: bool,
 }
 
 impl Stuck {
@@ -31,7 +32,7 @@ impl Stuck {
         match self.findings.first() {
             Some(finding) if finding.because.is_empty() => finding.what.clone(),
             Some(finding) => format!("{}: {}", finding.what, finding.because),
-            None => format!("{} has run for longer than its probes allow, and is not ready", self.on),
+            None => String::new(),
         }
     }
 
@@ -54,11 +55,6 @@ impl Stuck {
     }
 }
 
-/// The same, but `None` while only time speaks against it.
-pub fn stuck_for_certain(snapshot: &Snapshot<'_>) -> Option<Stuck> {
-    stuck(snapshot).filter(|stuck| !stuck.findings.is_empty())
-}
-
 /// What a rule says of a pod, however bad it is, in one line.
 pub fn said_of(snapshot: &Snapshot<'_>, pod: &str) -> Option<String> {
     let (findings, _) = of_set(snapshot, &Filter::default());
@@ -67,7 +63,7 @@ pub fn said_of(snapshot: &Snapshot<'_>, pod: &str) -> Option<String> {
 }
 
 /// Whether the StatefulSet is stuck: the controller waits for something, and a finding says that it will not come by
-/// itself, or it is late. `None` also where pods were not seen.
+/// itself. `None` also where pods were not seen.
 pub fn stuck(snapshot: &Snapshot<'_>) -> Option<Stuck> {
     let (findings, _) = of_set(snapshot, &Filter::default());
     stuck_by(snapshot, &findings)
@@ -87,19 +83,17 @@ pub fn stuck_by(snapshot: &Snapshot<'_>, findings: &[Finding]) -> Option<Stuck> 
             on: finding.subject.name.clone(),
             waits_for: None,
             findings: vec![(*finding).clone()],
+            is_late: false,
         });
     }
-    let (on, findings) = match waited.at_fault(snapshot, &evidence) {
-        Some(replica) => {
-            let mut findings: Vec<Finding> = waited.about(&evidence, replica).cloned().collect();
-            findings.sort_by_key(rank);
-            (replica, findings)
-        }
-        None => (waited.late(snapshot)?, Vec::new()),
-    };
+    let on = waited.at_fault(snapshot, &evidence)?;
+    let mut findings: Vec<Finding> = waited.about(&evidence, on).cloned().collect();
+    findings.sort_by_key(rank);
+    let is_late = findings.first().is_some_and(|finding| rank(finding) == Rank::NotReady)
+        && on.pod.is_some_and(|pod| snapshot.late_since(pod).is_some());
     let first = waited.first.first().map(|replica| replica.name.clone());
     let waits_for = first.filter(|first| *first != on.name && !findings.iter().any(|it| has(it, first)));
-    Some(Stuck { set: set.clone(), on: on.name.clone(), waits_for, findings })
+    Some(Stuck { set: set.clone(), on: on.name.clone(), waits_for, findings, is_late })
 }
 
 /// How strong evidence is: a pod that crashes, cannot get its image or cannot be created may be why others are not ready.

@@ -11,8 +11,7 @@ const STANDING: SignedDuration = SignedDuration::from_hours(24);
 
 impl Snapshot<'_> {
     /// Whether this pod looks like a standby: only the replicas that hold a lock are ready, and the others run for days,
-    /// without a restart, on the same revision. One unready replica among several ready ones is none of these: it looks
-    /// like a fault of that replica.
+    /// without a restart, on the same revision.
     pub fn stands_by(&self, pod: &Pod) -> bool {
         let set = self.set;
         if !set.is_observed() || set.metadata.is_terminating() || !self.condemned.is_empty() {
@@ -24,11 +23,8 @@ impl Snapshot<'_> {
             return false;
         }
         let pods = || self.replicas.iter().filter_map(|replica| replica.pod);
-        let ready = pods().filter(|pod| pod.is_ready()).count();
-        let standing = pods().filter(|pod| !pod.is_ready()).count();
         let same = |other: &Pod| other.revision() == set.status.update_revision;
-        ready > 0
-            && ready <= standing
+        pods().any(Pod::is_ready)
             && pods().all(|other| same(other) && (other.is_ready() || self.runs_unready(other)))
     }
 

@@ -92,17 +92,16 @@ impl Ending {
                 "nothing to do any more: the cluster changed after the plan was shown".to_owned()
             }
             Outcome::Reached => format!("settled: {}", self.rest),
-            Outcome::Stuck(stuck) if stuck.findings.is_empty() => {
-                format!(
-                    "stuck on {}: it runs, and has not become ready in the time its probes give it",
-                    stuck.on
-                )
-            }
             Outcome::Stuck(stuck) => {
                 let waits = stuck.waits_for.as_ref().map_or(String::new(), |pod| {
                     format!(" (the controller waits for {pod} first, which is not ready either)")
                 });
-                format!("stuck on {}{waits}", stuck.on)
+                let late = if stuck.is_late {
+                    ": it runs, and has not become ready in the time its probes give it"
+                } else {
+                    ""
+                };
+                format!("stuck on {}{waits}{late}", stuck.on)
             }
             Outcome::Gone => "the set is gone".to_owned(),
             Outcome::Failed(what, _) => format!("stopped: {what}"),

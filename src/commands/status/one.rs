@@ -46,7 +46,7 @@ impl Screen {
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let next = controller::next(snapshot);
         let (rollout, rollout_word) = rollout(snapshot, next.as_ref().ok());
-        let stuck = stuck_by(snapshot, &findings).filter(|stuck| !stuck.findings.is_empty());
+        let stuck = stuck_by(snapshot, &findings);
         let rollout_word = stuck.as_ref().map_or(rollout_word, |stuck| stuck_word(snapshot, stuck));
         let mut rows: Vec<Row> = Vec::new();
         let mixed = mixed(snapshot);
