@@ -10,7 +10,7 @@ use kubectl_sts::commands::{self, Cli};
 use kubectl_sts::error::{Error, Exit, Result};
 use kubectl_sts::reconcile::interrupt::unattended;
 use kubectl_sts::render::{Look, Output, out, refusal, render, terminal};
-use kubectl_sts::{signals, stop};
+use kubectl_sts::{paste, signals, stop};
 
 fn main() -> ExitCode {
     if let Some(words) = commands::asked(std::env::args_os()) {
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Err(error) => return explain(&error).into(),
     };
     signals::listen();
+    paste::reach_by(cli.global.connect.to_repeat());
     let look = look(cli.global.color);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

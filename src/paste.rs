@@ -5,6 +5,7 @@
 //! whole command unprintable: the reason is said instead.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -12,6 +13,31 @@ use crate::text::{in_quotes, is_hidden};
 
 /// No word from the outside is longer: a path has at most this many bytes.
 const LONGEST: usize = 4096;
+
+/// How the cluster was reached, as flags of kubectl; set once, before anything is shown.
+static CONNECTION: OnceLock<Command> = OnceLock::new();
+
+/// Makes every command that is shown from now on reach the cluster in this way: flags of kubectl with their values, such
+/// as `--context` and `staging`; a switch has an empty value. Only the first call of a process counts.
+pub fn reach_by(flags: impl IntoIterator<Item = (&'static str, String)>) {
+    let _ = CONNECTION.set(connection(flags));
+}
+
+/// A program that has these flags, and no name.
+fn connection(flags: impl IntoIterator<Item = (&'static str, String)>) -> Command {
+    let nothing = Command { programs: vec![Program { joint: "", words: Vec::new() }], obstacle: None };
+    flags.into_iter().fold(nothing, |mut all, (flag, value)| {
+        if value.is_empty() {
+            return all.own(flag);
+        }
+        if value.starts_with('-') {
+            all.vouch(&value);
+            all.push([Word::Text(format!("{flag}={value}"))]);
+            return all;
+        }
+        all.own(flag).value(value)
+    })
+}
 
 /// A line to paste: one program, or several that follow or feed each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +61,19 @@ enum Word {
     Text(String),
     /// The value of `-n`.
     Namespace(String),
+}
+
+impl Program {
+    /// Whether it asks the cluster: not those that only read documentation, files or the kubeconfig.
+    fn connects(&self) -> bool {
+        let words: Vec<&str> = self.words.iter().map(Word::as_str).collect();
+        match words.as_slice() {
+            ["kubectl", "config" | "explain", ..] | ["kubectl", "sts", "explain" | "completion", ..] => false,
+            ["kubectl", "sts", ..] => !words.contains(&"--from"),
+            ["kubectl", ..] => true,
+            _ => false,
+        }
+    }
 }
 
 impl Word {
@@ -174,17 +213,27 @@ impl Command {
 
     /// Why it cannot be printed, as a fragment.
     pub fn obstacle(&self) -> Option<&str> {
-        self.obstacle.as_deref()
+        self.obstacle_with(CONNECTION.get())
+    }
+
+    fn obstacle_with<'a>(&'a self, connection: Option<&'a Command>) -> Option<&'a str> {
+        let connection = connection.filter(|_| self.programs.iter().any(Program::connects));
+        let of_connection = connection.and_then(|connection| connection.obstacle.as_deref());
+        self.obstacle.as_deref().or(of_connection)
     }
 
     /// The line for a POSIX shell; `None` where there is an obstacle. Every command that is shown comes through here.
     pub fn line(&self) -> Option<String> {
-        if self.obstacle.is_some() {
+        self.line_with(CONNECTION.get())
+    }
+
+    fn line_with(&self, connection: Option<&Command>) -> Option<String> {
+        if self.obstacle_with(connection).is_some() {
             return None;
         }
         let mut line = String::new();
-        for program in &self.programs {
-            let words: Vec<_> = program.words.iter().map(|word| quote(word.as_str())).collect();
+        for (program, words) in self.programs.iter().zip(self.words_with(connection)) {
+            let words: Vec<_> = words.into_iter().map(quote).collect();
             if !program.joint.is_empty() {
                 line.push_str(&format!(" {} ", program.joint));
             }
@@ -195,7 +244,22 @@ impl Command {
 
     /// The words each program is to get, its own name first.
     pub fn words(&self) -> Vec<Vec<&str>> {
-        self.programs.iter().map(|program| program.words.iter().map(Word::as_str).collect()).collect()
+        self.words_with(CONNECTION.get())
+    }
+
+    fn words_with<'a>(&'a self, connection: Option<&'a Command>) -> Vec<Vec<&'a str>> {
+        let flags = connection.into_iter().flat_map(|command| &command.programs).flat_map(|it| &it.words);
+        let flags: Vec<&str> = flags.map(Word::as_str).collect();
+        let whole = |program: &'a Program| {
+            let mut words: Vec<&str> = program.words.iter().map(Word::as_str).collect();
+            if program.connects() {
+                // What follows `--` is for the container.
+                let end = words.iter().position(|word| *word == "--").unwrap_or(words.len());
+                words.splice(end..end, flags.iter().copied());
+            }
+            words
+        };
+        self.programs.iter().map(whole).collect()
     }
 
     fn join(mut self, joint: &'static str, next: Command) -> Command {
@@ -230,11 +294,9 @@ impl Command {
 
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.line(), &self.obstacle) {
-            (Some(line), _) => f.write_str(&line),
-            (None, obstacle) => {
-                write!(f, "(no command is shown: {})", obstacle.as_deref().unwrap_or_default())
-            }
+        match self.line() {
+            Some(line) => f.write_str(&line),
+            None => write!(f, "(no command is shown: {})", self.obstacle().unwrap_or_default()),
         }
     }
 }
@@ -280,6 +342,27 @@ mod tests {
         ] {
             assert_eq!(command.line().as_deref(), Some(line));
         }
+    }
+
+    #[test]
+    fn commands_reach_the_cluster_that_was_asked() {
+        let by = connection([("--context", "a b".to_owned()), ("--as", "-me".to_owned())]);
+        for (command, line) in [
+            (kubectl("get pods").namespace("x"), "kubectl get pods -n x --context 'a b' --as=-me"),
+            (kubectl("exec").name("a").with("-- ls"), "kubectl exec a --context 'a b' --as=-me -- ls"),
+            (sts("explain STS301"), "kubectl sts explain STS301"),
+            (sts("doctor --from").path("x.yaml"), "kubectl sts doctor --from x.yaml"),
+            (
+                echo("a").piped_into(kubectl("apply -f -")),
+                "echo a | kubectl apply -f - --context 'a b' --as=-me",
+            ),
+            (kubectl("config get-contexts"), "kubectl config get-contexts"),
+        ] {
+            assert_eq!(command.line_with(Some(&by)).as_deref(), Some(line));
+        }
+        let hidden = connection([("--context", "a\u{202e}b".to_owned())]);
+        assert_eq!(kubectl("get pods").line_with(Some(&hidden)), None);
+        assert!(sts("explain STS301").line_with(Some(&hidden)).is_some());
     }
 
     #[test]

@@ -72,9 +72,14 @@ fn every_rule_finds_its_fault_and_no_other_error() {
                             case.wait(plane, program, &ns.name)
                         });
                     let agreed = found.as_ref().map_or(Ok(()), |_| support::verdict::agreed(&ns));
+                    let pasted = found.as_ref().map_or(Ok(1), |_| support::pasted::works(&ns));
                     case.end(plane, repository(), &ns.name);
                     let found = found?;
                     agreed.map_err(|contradiction| format!("{}: {contradiction}", case.name))?;
+                    let count = pasted.map_err(|line| format!("{}: {line}", case.name))?;
+                    if count == 0 {
+                        return Err(format!("{}: no command is printed", case.name));
+                    }
                     let other = |(rule, severity): &&(String, String)| {
                         severity == "error" && *rule != case.name && !case.allowed.contains(rule)
                     };

@@ -6,7 +6,7 @@ use crate::doctor::{finds, run_remedy};
 use crate::recover::{set, uids};
 use crate::support::freeze::{FREEZE, Freeze};
 use crate::support::verdict::agree;
-use crate::support::{self, Binding, Cluster, Namespace};
+use crate::support::{self, Binding, Namespace};
 
 fn new_template(ns: &Namespace) {
     ns.patch("sts/web", &json!({"spec": {"template": {"metadata": {"annotations": {"version": "2"}}}}}));

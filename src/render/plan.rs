@@ -30,11 +30,15 @@ pub fn plan(page: &mut Page, plan: &Plan) {
     if !plan.restarts.is_empty() {
         page.field("  restarts", 12, &restarts(&plan.restarts));
     }
-    for (label, text) in [("then", &plan.then), ("stays", &plan.stays), ("back", &plan.back)] {
-        if !text.is_empty() {
-            page.field(&format!("  {label}"), 10, text);
+    for (label, text) in [("then", &plan.then), ("stays", &plan.stays)] {
+        // What follows is a command.
+        let (prose, command) = text.split_once('\n').unwrap_or((text, ""));
+        if !prose.is_empty() {
+            page.field(&format!("  {label}"), 10, prose);
         }
+        page.command("", 10, command);
     }
+    page.command("  back", 10, &plan.back);
 }
 
 /// Every pod by name; neighbours as a range: `web-9 down to web-3, web-1`.

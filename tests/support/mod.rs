@@ -8,6 +8,7 @@
 pub mod controlplane;
 pub mod freeze;
 pub mod large;
+pub mod pasted;
 pub mod playground;
 pub mod proxy;
 #[cfg(unix)]
@@ -493,7 +494,7 @@ impl Namespace {
     pub fn sts_command_as(&self, kubeconfig: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-sts"));
         self.cluster.plane.clean(&mut command);
-        command.arg("--kubeconfig").arg(kubeconfig).args(["--namespace", &self.name]).args(args);
+        command.env("KUBECONFIG", kubeconfig).args(["--namespace", &self.name]).args(args);
         command
     }
 

@@ -102,6 +102,33 @@ pub struct ConnectArgs {
 }
 
 impl ConnectArgs {
+    /// The flags that a command to paste repeats, so that it reaches the same cluster as the same user; the value of a
+    /// switch is empty. Tokens, passwords and a URL that has some are secrets, and are left out.
+    pub fn to_repeat(&self) -> Vec<(&'static str, String)> {
+        let file = |path: &Option<PathBuf>| path.as_ref().and_then(|path| path.to_str()).map(str::to_owned);
+        let server = self.server.clone().filter(|url| !url.contains(['@', '?', '#']));
+        let single = [
+            ("--kubeconfig", file(&self.kubeconfig)),
+            ("--context", self.context.clone()),
+            ("--cluster", self.cluster.clone()),
+            ("--user", self.user.clone()),
+            ("--server", server),
+            ("--as", self.as_user.clone()),
+            ("--as-uid", self.as_uid.clone()),
+            ("--certificate-authority", file(&self.certificate_authority)),
+            ("--client-certificate", file(&self.client_certificate)),
+            ("--client-key", file(&self.client_key)),
+            ("--tls-server-name", self.tls_server_name.clone()),
+        ];
+        let groups = self.as_group.iter().map(|group| ("--as-group", group.clone()));
+        let extra =
+            self.as_user_extra.iter().map(|(key, value)| ("--as-user-extra", format!("{key}={value}")));
+        let given = single.into_iter().filter_map(|(flag, value)| Some((flag, value?)));
+        let given = given.chain(groups).chain(extra).filter(|(_, value)| !value.is_empty());
+        let switch = self.insecure_skip_tls_verify.then(|| ("--insecure-skip-tls-verify", String::new()));
+        given.chain(switch).collect()
+    }
+
     /// Whether the flags say who is asking, so that the kubeconfig need not.
     pub(super) fn has_credentials(&self) -> bool {
         self.token.as_ref().is_some_and(|token| !token.reveal().is_empty())

@@ -89,7 +89,11 @@ pub(super) fn no_canary(now: &Snapshot<'_>) -> Result<Refusal, Unseen> {
     } else {
         (
             "a rollout is in progress",
-            format!("{}, or go back with: {}", command(now, "watch"), command(now, "undo")),
+            format!(
+                "{}\n{}",
+                command(now, "watch").after("follow it"),
+                command(now, "undo").after("or go back with")
+            ),
         )
     };
     Ok(Refusal { reason: "no-canary", because: format!("no canary of {name} is in progress: {what}"), hint })
@@ -178,7 +182,7 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
         return refuse(
             "pod-unhealthy",
             format!("{} {is} not available already", words::list(&sick, 3)),
-            &format!("see {}, or give --allow-unhealthy", command(now, "doctor")),
+            &format!("{}\nor give --allow-unhealthy", command(now, "doctor").after("see why")),
         );
     }
     Ok(())

@@ -296,9 +296,9 @@ pub fn edited(now: &Snapshot<'_>, change: &Change) -> Option<Refusal> {
             "the template is not any more as this canary made it: it has been edited since ({line})"
         ),
         hint: format!(
-            "go back with: {}, or on with it as it is: {}",
-            command(now, "abort"),
-            command(now, "promote")
+            "{}\n{}",
+            command(now, "abort").after("go back with"),
+            command(now, "promote").after("or continue with it as it is")
         ),
     })
 }
@@ -430,9 +430,8 @@ fn keeps_new(now: &Snapshot<'_>, from: i32, to: i32) -> Result<Option<String>, U
         .collect();
     Ok((!kept.is_empty()).then(|| {
         format!(
-            "raising the partition brings nothing back: {} on the new revision until deleted; {} brings all back",
-            stay(&kept),
-            command(now, "abort")
+            "raising the partition brings nothing back: {} on the new revision until deleted; an abort brings all back",
+            stay(&kept)
         )
     }))
 }
@@ -446,11 +445,10 @@ fn stuck(now: &Snapshot<'_>) -> Result<Option<String>, Unseen> {
     });
     Ok(first.map(|(replica, trouble)| {
         format!(
-            "the canary is stuck: {} does not become available ({}); no further pod is updated until it is; to go back: \
-             {}",
+            "the canary is stuck: {} does not become available ({}); no further pod is updated until it is; an abort goes \
+             back",
             replica.name,
-            trouble.why.word(),
-            command(now, "abort")
+            trouble.why.word()
         )
     }))
 }
@@ -477,7 +475,11 @@ fn command(now: &Snapshot<'_>, verb: &'static str) -> Command {
 
 /// How to end a canary before something else begins.
 fn end_first(now: &Snapshot<'_>) -> String {
-    format!("end it first: {}, or {}", command(now, "promote").with("--full"), command(now, "abort"))
+    format!(
+        "{}\n{}",
+        command(now, "promote").with("--full").after("finish it first with"),
+        command(now, "abort").after("or go back with")
+    )
 }
 
 /// A revision without the name of the set.

@@ -54,7 +54,7 @@ impl Canary {
             .collect();
         if !stays.is_empty() && !plan.steps.is_empty() {
             let (names, verb) = (through(&stays), if stays.len() == 1 { "keeps" } else { "keep" });
-            plan.stays = format!("{names} {verb} {} until {}", short(now, keeps), command(now, "promote"));
+            plan.stays = format!("{names} {verb} {} until you promote", short(now, keeps));
         }
         if mark.is_some_and(|mark| now.lacks_revision(&mark.stable)) {
             return Ok(());
@@ -62,8 +62,11 @@ impl Canary {
         if self.finish && target == 0 && !plan.steps.is_empty() {
             // Then no canary is on any more.
             if mark.is_some() || !self.goes_on || !moves.is_empty() {
-                plan.back =
-                    format!("{} on the way, {} afterwards", command(now, "abort"), command(now, "undo"));
+                plan.back = format!(
+                    "{}\n{}",
+                    command(now, "abort").after("until it is complete"),
+                    command(now, "undo").after("afterwards")
+                );
             }
         } else if mark.is_some() || !self.goes_on {
             plan.back = command(now, "abort").to_string();
@@ -111,7 +114,7 @@ impl Canary {
         let container = set.spec.template.spec.containers.first().map_or("CONTAINER", |it| it.name.as_str());
         let canary = command(now, "canary").with("--partition").value(target.to_string());
         let canary = canary.with("--image").value(format!("{container}=IMAGE"));
-        canary.after("no pod moves yet; change the template next, with")
+        format!("no pod moves yet; change the template next, with:\n{canary}")
     }
 }
 
