@@ -14,6 +14,7 @@ pub mod plan;
 pub mod reconcile;
 pub mod render;
 pub mod rules;
+pub mod secrecy;
 pub mod signals;
 pub mod snapshot;
 pub mod stop;

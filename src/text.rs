@@ -1,11 +1,7 @@
 //! Text from the cluster, made safe for a terminal.
 
-mod credentials;
-
 use std::iter::Peekable;
 use std::str::Chars;
-
-pub use credentials::without_credentials;
 
 /// `text` on one line, without anything a terminal would obey or an eye would miss: ANSI and OSC escapes, controls
 /// and hidden characters ([`is_hidden`]) are dropped; tabs and line breaks become spaces.

@@ -8,6 +8,8 @@ mod begin;
 mod interrupted;
 #[path = "canary/moving.rs"]
 mod moving;
+#[path = "canary/patches.rs"]
+mod patches;
 #[path = "canary/refusals.rs"]
 mod refusals;
 #[path = "canary/witness.rs"]

@@ -108,7 +108,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
         let template = raw.map(|raw| &raw["spec"]["template"]).or(known.as_ref()).unwrap_or(&Value::Null);
         let change = Change::of(&args.image, patch.clone(), &set.spec.template, template)
             .map_err(|refusal| super::act::stopped(Stop::Refused(refusal)))?;
-        if let Some(refusal) = change.as_ref().and_then(|change| edited(now, change)) {
+        if let Some(refusal) = change.as_ref().and_then(|change| edited(now, change, template)) {
             return Err(super::act::stopped(Stop::Refused(refusal)));
         }
         let steps = args.partitions(set)?;

@@ -21,8 +21,8 @@ use crate::words;
 
 /// Shows the revisions of a set, which pods are on each, and how two of them differ
 ///
-/// Values of environment variables, and what is named as a secret is, are never shown. With --diff, the program that
-/// KUBECTL_EXTERNAL_DIFF names is given the two templates as files.
+/// Values of environment variables, commands, arguments, HTTP headers, and annotations that are named like secrets are never
+/// shown. With --diff, the program that KUBECTL_EXTERNAL_DIFF names is given the two templates as files, without these values.
 #[derive(clap::Args, Debug)]
 #[command(after_help = help!(
     "Reads what `status` reads; with --diff only the set and its ControllerRevisions."
@@ -233,22 +233,22 @@ async fn difference(global: &Global, name: &str, pair: &Pair, streams: &Streams)
     };
     let (from, to) = (find(&pair.0)?, find(&pair.1)?);
     let template = |revision: &Value| {
-        let mut template = template::redacted(revision["data"]["spec"]["template"].clone());
+        let mut template = revision["data"]["spec"]["template"].clone();
         if let Some(fields) = template.as_object_mut() {
             fields.remove("$patch");
         }
         template
     };
+    let (before, after) = (template(from), template(to));
     let title = |revision: &Value| revision["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let said = match std::env::var("KUBECTL_EXTERNAL_DIFF") {
         Ok(program) if !program.trim().is_empty() => {
-            Some(external::run(&program, [(&title(from), &template(from)), (&title(to), &template(to))])?)
+            let [before, after] = template::to_compare(&before, &after);
+            Some(external::run(&program, [(&title(from), &before), (&title(to), &after)])?)
         }
         _ => None,
     };
-    // The values themselves are compared, and only then hidden.
-    let raw = |revision: &Value| revision["data"]["spec"]["template"].clone();
-    let changes = template::changes(&raw(from), &raw(to));
+    let changes = template::changes(&before, &after);
     let view =
         Difference { name: name.to_owned(), namespace, from: title(from), to: title(to), changes, said };
     Ok(Answer { view: Box::new(view), exit: Exit::Good })

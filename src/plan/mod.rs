@@ -5,6 +5,7 @@
 mod agreement;
 mod canary;
 mod course;
+mod merge;
 pub mod prune;
 mod recover;
 mod rollout;

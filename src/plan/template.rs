@@ -4,107 +4,76 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::canary::merge_key;
-use crate::text::without_credentials;
+use super::merge::merge_key;
+use crate::secrecy::{HIDDEN, is_hidden, redacted_at};
 
-/// What stands in place of a value that may be a secret.
-pub const HIDDEN: &str = "(value not shown)";
 /// A value longer than this is cut.
 const LONGEST: usize = 80;
 
-/// What differs, a line each: `image of container web: web:1 → web:2`. Values of environment variables and HTTP headers,
-/// commands and arguments, and annotations and the like that are named as secrets are, are not shown, nor credentials in
-/// URLs.
+/// What differs, a line each: `image of container web: web:1 → web:2`. What may be a secret ([`crate::secrecy`]) is
+/// compared, but not shown.
 pub fn changes(old: &Value, new: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     walk(&mut Vec::new(), Some(old), Some(new), &mut lines);
     lines
 }
 
-/// The same object with [`HIDDEN`] for each value that [`changes`] would not show.
-pub fn redacted(mut value: Value) -> Value {
-    redact(&mut value, &mut Vec::new());
-    value
-}
-
-fn redact(value: &mut Value, path: &mut Vec<String>) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                path.push(key.clone());
-                redact(value, path);
-                path.pop();
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| redact(item, path)),
-        Value::Null => {}
-        _ if is_hidden(path) => *value = HIDDEN.into(),
-        Value::String(text) => *text = without_credentials(text),
-        _ => {}
-    }
-}
-
-fn is_hidden(path: &[String]) -> bool {
-    let part = |part: &String| part.split('[').next().unwrap_or_default().to_owned();
-    let within = |name: &str| path.iter().any(|step| part(step) == name);
-    let last = path.last().map(|last| last.to_ascii_lowercase()).unwrap_or_default();
-    if within("annotations") {
-        let telling =
-            ["pass", "secret", "token", "credential", "key", "auth", "cert", "last-applied-configuration"];
-        return telling.iter().any(|word| last.contains(word));
-    }
-    // What a container and a hook are started with, and what a storage driver is told.
-    let given = ["args", "command", "volumeAttributes"].iter().any(|name| within(name));
-    let told = within("flexVolume") && within("options");
-    given || told || (last == "value" && (within("env") || within("httpHeaders")))
-}
-
 fn walk(path: &mut Vec<String>, old: Option<&Value>, new: Option<&Value>, lines: &mut Vec<String>) {
-    let there = |value: Option<&Value>| value.is_some_and(|value| !value.is_null());
-    if old == new || (!there(old) && !there(new)) {
+    let is_there = |value: Option<&Value>| value.is_some_and(|value| !value.is_null());
+    if old == new || (!is_there(old) && !is_there(new)) {
         return;
     }
     match (old, new) {
-        (Some(Value::Object(a)), Some(Value::Object(b))) => {
-            let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        (Some(Value::Object(old)), Some(Value::Object(new))) => {
+            let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             for key in keys.into_iter().filter(|key| !key.starts_with('$')) {
                 path.push(key.clone());
-                walk(path, a.get(key), b.get(key), lines);
+                walk(path, old.get(key), new.get(key), lines);
                 path.pop();
             }
         }
-        (Some(Value::Array(a)), Some(Value::Array(b))) => {
-            let list = path.last().cloned().unwrap_or_default();
-            match merge_key(&list).filter(|key| a.iter().chain(b).all(|item| item.get(*key).is_some())) {
-                Some(key) => {
-                    let of =
-                        |items: &[Value], name: &Value| items.iter().find(|item| item[key] == *name).cloned();
-                    let mut names: Vec<&Value> = Vec::new();
-                    for item in a.iter().chain(b) {
-                        if !names.contains(&&item[key]) {
-                            names.push(&item[key]);
-                        }
-                    }
-                    for name in names {
-                        path.pop();
-                        path.push(format!("{list}[{}]", plain(name)));
-                        walk(path, of(a, name).as_ref(), of(b, name).as_ref(), lines);
-                        path.pop();
-                        path.push(list.clone());
-                    }
-                    let order =
-                        |items: &[Value]| items.iter().map(|item| item[key].clone()).collect::<Vec<_>>();
-                    let (mut from, mut to) = (order(a), order(b));
-                    from.retain(|name| to.contains(name));
-                    to.retain(|name| from.contains(name));
-                    if from != to {
-                        lines.push(format!("{}: in another order", path.join(".")));
-                    }
-                }
+        (Some(Value::Array(before)), Some(Value::Array(after))) => {
+            let list = path.last().map_or("", String::as_str);
+            match by_name(list, before).zip(by_name(list, after)) {
+                Some((before, after)) => walk_list(path, &before, &after, lines),
                 None => lines.push(leaf(path, old, new)),
             }
         }
         _ => lines.push(leaf(path, old, new)),
+    }
+}
+
+type Named<'a> = Vec<(String, &'a Value)>;
+
+/// The items of a list that is merged, each with its name; `None` unless each has one of its own.
+fn by_name<'a>(list: &str, items: &'a [Value]) -> Option<Named<'a>> {
+    let key = merge_key(list)?;
+    let named: Named<'a> =
+        items.iter().map(|item| Some((plain(item.get(key)?), item))).collect::<Option<_>>()?;
+    let names: BTreeSet<&String> = named.iter().map(|(name, _)| name).collect();
+    (names.len() == named.len()).then_some(named)
+}
+
+fn item<'a>(items: &Named<'a>, name: &str) -> Option<&'a Value> {
+    items.iter().find(|(known, _)| known == name).map(|(_, item)| *item)
+}
+
+/// The names of the items that the other list has, too.
+fn common<'n>(of: &'n Named<'_>, with: &Named<'_>) -> Vec<&'n String> {
+    of.iter().map(|(name, _)| name).filter(|name| item(with, name).is_some()).collect()
+}
+
+fn walk_list(path: &mut Vec<String>, old: &Named<'_>, new: &Named<'_>, lines: &mut Vec<String>) {
+    let list = path.pop().unwrap_or_default();
+    let added = new.iter().filter(|(name, _)| item(old, name).is_none());
+    for (name, _) in old.iter().chain(added) {
+        path.push(format!("{list}[{name}]"));
+        walk(path, item(old, name), item(new, name), lines);
+        path.pop();
+    }
+    path.push(list);
+    if common(old, new) != common(new, old) {
+        lines.push(format!("{}: in another order", path.join(".")));
     }
 }
 
@@ -116,34 +85,69 @@ fn leaf(path: &[String], old: Option<&Value>, new: Option<&Value>) -> String {
         }
         _ => path.join("."),
     };
-    let old = old.filter(|old| !old.is_null());
-    let new = new.filter(|new| !new.is_null());
-    if is_hidden(path) {
-        let word = match (old, new) {
-            (None, _) => "added",
-            (_, None) => "removed",
-            _ => "changed",
-        };
-        return format!("{name}: {word} {HIDDEN}");
-    }
-    let shown = |value: &Value| {
-        let mut value = value.clone();
-        redact(&mut value, &mut path.to_vec());
-        let text = plain(&value);
-        match text.char_indices().nth(LONGEST) {
-            Some((at, _)) => format!("{}…", &text[..at]),
-            None => text,
-        }
-    };
-    match (old, new) {
-        (Some(old), Some(new)) => format!("{name}: {} → {}", shown(old), shown(new)),
-        (None, Some(new)) => format!("{name}: none → {}", shown(new)),
+    let shown = |value: &Value| plain(&redacted_at(path, value.clone()));
+    let is_there = |value: &&Value| !value.is_null();
+    match (old.filter(is_there), new.filter(is_there)) {
+        (None, Some(_)) if is_hidden(path) => format!("{name}: added {HIDDEN}"),
+        (Some(old), Some(new)) => match (shown(old), shown(new)) {
+            (old, new) if old == new => format!("{name}: changed {HIDDEN}"),
+            (old, new) => {
+                let from = differ_at(&old, &new);
+                format!("{name}: {} → {}", cut(&old, from), cut(&new, from))
+            }
+        },
+        (None, Some(new)) => format!("{name}: none → {}", cut(&shown(new), 0)),
         _ => format!("{name}: removed"),
     }
 }
 
+/// From which character on two texts are shown: the beginning, unless what differs would be cut off.
+fn differ_at(one: &str, other: &str) -> usize {
+    let same = one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
+    if same < LONGEST / 2 { 0 } else { same - LONGEST / 4 }
+}
+
+fn cut(text: &str, from: usize) -> String {
+    let start = if from > 0 { "…" } else { "" };
+    let end = if text.chars().nth(from.saturating_add(LONGEST)).is_some() { "…" } else { "" };
+    let middle: String = text.chars().skip(from).take(LONGEST).collect();
+    format!("{start}{middle}{end}")
+}
+
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Both without what may be a secret, for another program to compare: where two hidden values differ, the second says so.
+pub fn to_compare(old: &Value, new: &Value) -> [Value; 2] {
+    let (before, mut after) = (redacted_at(&[], old.clone()), redacted_at(&[], new.clone()));
+    tell_apart("", [old, &before], new, &mut after);
+    [before, after]
+}
+
+/// What differs, and does not any more once it is shown, is told apart.
+fn tell_apart(field: &str, [old, before]: [&Value; 2], new: &Value, after: &mut Value) {
+    match (new, after) {
+        (Value::Object(new), Value::Object(after)) => {
+            for (key, after) in after {
+                tell_apart(key, [&old[key], &before[key]], &new[key], after);
+            }
+        }
+        (Value::Array(new), Value::Array(after)) => {
+            let key = merge_key(field);
+            for (at, (new, after)) in new.iter().zip(after).enumerate() {
+                let is_same = |old: &&Value| key.is_some_and(|key| old.get(key) == new.get(key));
+                let earlier = old.as_array().and_then(|all| all.iter().position(|old| is_same(&old)));
+                let at = if key.is_some() { earlier.unwrap_or(usize::MAX) } else { at };
+                tell_apart("", [&old[at], &before[at]], new, after);
+            }
+        }
+        (new, after) => {
+            if old != new && before == after {
+                *after = format!("{} (another value, not shown)", plain(after)).into();
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -193,8 +197,30 @@ mod tests {
         };
         let lines = changes(&given("s3cret"), &given("s3cret2"));
         assert!(lines.len() == 5 && !lines.concat().contains("s3cret"), "{lines:?}");
-        assert!(!redacted(given("s3cret")).to_string().contains("s3cret"));
-        assert!(!redacted(new.clone()).to_string().contains("s3cret"));
         assert_eq!(changes(&new, &new), Vec::<String>::new());
+        let [one, other] = to_compare(&given("s3cret"), &given("s3cret2"));
+        assert!(one != other && !format!("{one}{other}").contains("s3cret"), "{one}{other}");
+        assert_eq!(other["spec"]["containers"][0]["args"][0], "(value not shown) (another value, not shown)");
+        let [one, other] = to_compare(&old, &new);
+        let variables = |template: &Value| template["spec"]["containers"][0]["env"].clone();
+        assert_eq!(variables(&one)[0]["value"], HIDDEN);
+        assert_eq!(variables(&other)[0]["value"], "(value not shown) (another value, not shown)");
+        assert_eq!(variables(&other)[1]["value"], HIDDEN);
+    }
+
+    #[test]
+    fn long_values_are_shown_where_they_differ() {
+        let value = |end: &str| json!({"a": format!("{}{end}", "x".repeat(200))});
+        let line = changes(&value("1"), &value("2")).concat();
+        assert_eq!(line, format!("a: …{0}1 → …{0}2", "x".repeat(20)));
+    }
+
+    #[test]
+    fn items_without_a_name_of_their_own_are_compared_as_a_whole() {
+        let ports = |number: i32| {
+            json!({"ports": [{"containerPort": 53, "protocol": "TCP"},
+            {"containerPort": 53, "protocol": "UDP", "hostPort": number}]})
+        };
+        assert_eq!(changes(&ports(1), &ports(2)).len(), 1);
     }
 }

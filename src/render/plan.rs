@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::Page;
-use crate::plan::template::redacted;
 use crate::plan::{Plan, Step};
+use crate::secrecy::redacted;
 use crate::snapshot::parse_pod_name;
 use crate::words;
 

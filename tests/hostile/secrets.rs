@@ -1,9 +1,9 @@
 //! Credentials in every place of a manifest where people put them: no view and no recording has them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::run::{file, looks, sts};
-use crate::support::{self, PATIENCE};
+use crate::support::{self, Namespace, PATIENCE, Run};
 
 /// A template with a canary wherever a secret may be.
 fn template() -> serde_json::Value {
@@ -181,4 +181,157 @@ fn no_view_shows_a_credential_of_a_cluster() {
             "{look:?}: {run}"
         );
     }
+}
+
+/// A template with a secret in every place where one may stand, and a name by which it is told from others.
+fn secretive(image: &str, canary: &str) -> Value {
+    let exec = json!({"exec": {"command": ["sh", "-c", format!("psql {canary}1")]}});
+    let get = json!({"httpGet": {"path": format!("/health?token={canary}2"), "port": 8080, "httpHeaders": [
+        {"name": "Authorization", "value": format!("Bearer {canary}3")}, {"name": "X", "value": format!("{canary}4")}]}});
+    let container = |name: &str| {
+        json!({
+            "name": name, "image": image,
+            "command": ["db", format!("{canary}5")],
+            "args": ["-v", format!("--password={canary}6"), format!("{canary}7")],
+            "env": [
+                {"name": "PASSWORD", "value": format!("{canary}8")}, {"name": "PLAIN", "value": format!("{canary}9")},
+                {"name": canary.to_lowercase(), "value": "new"},
+            ],
+            "startupProbe": get, "readinessProbe": get, "livenessProbe": exec,
+            "lifecycle": {"postStart": exec, "preStop": get},
+        })
+    };
+    let mut init = container("init");
+    for field in ["startupProbe", "readinessProbe", "livenessProbe", "lifecycle"] {
+        init.as_object_mut().unwrap().remove(field);
+    }
+    json!({
+        "metadata": {"labels": {"app": "db"}, "annotations": {
+            "team": image, "vault/token": format!("{canary}10"), "dsn": format!("postgres://bob:{canary}11@db/x?a={canary}12"),
+            "kubectl.kubernetes.io/last-applied-configuration": format!("{{\"a\": \"{canary}13\"}}"),
+            "note": format!("password={canary}14"),
+        }},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "initContainers": [init],
+            "containers": [container("db")],
+            "volumes": [
+                {"name": "c", "csi": {"driver": "x.csi", "volumeAttributes": {"password": format!("{canary}15")}}},
+                {"name": "f", "flexVolume": {"driver": "a/b", "options": {"password": format!("{canary}16")}}},
+            ],
+        },
+    })
+}
+
+/// What nobody may see, told as where it was seen.
+#[track_caller]
+fn hides(what: &str, seen: &str) {
+    let words = seen.split(|c: char| !c.is_alphanumeric()).filter(|word| word.contains("CANARY"));
+    assert_eq!(words.collect::<Vec<_>>(), Vec::<&str>::new(), "{what}: {seen}");
+}
+
+const OUTPUTS: [&str; 4] = ["text", "wide", "json", "yaml"];
+
+#[test]
+fn a_canary_of_a_recording_hides_what_the_patch_holds() {
+    let mut given = set();
+    given["spec"]["template"] = secretive("db:1", "CANARYA");
+    given["status"]["observedGeneration"] = 0.into();
+    given["status"]["replicas"] = 1.into();
+    let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u1", "controller": true}]);
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "spec": secretive("db:1", "CANARYA")["spec"]});
+    pod["metadata"] = json!({"name": "db-0", "namespace": "shop", "uid": "p1", "ownerReferences": owner,
+        "labels": {"app": "db", "controller-revision-hash": "db-1"}, "creationTimestamp": "2026-01-01T00:00:00Z"});
+    pod["status"] = json!({"phase": "Running", "conditions": [
+        {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    let revision = json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 1,
+        "metadata": {"name": "db-1", "namespace": "shop", "ownerReferences": owner}});
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [given, pod, revision]});
+    let (_folder, path) = file(&list.to_string());
+    let patch = secretive("bob:CANARYB0@registry.example/db:2", "CANARYB").to_string();
+    for output in OUTPUTS {
+        let run = sts(
+            &["canary", "db", "--partition", "0", "--patch", &patch, "--dry-run=client", "-o", output],
+            &path,
+        );
+        assert_eq!(run.code, 0, "{output}: {}", run.all());
+        assert!(
+            run.all().contains("db:2") && run.all().contains("(value not shown)"),
+            "{output}: {}",
+            run.all()
+        );
+        hides(output, &run.all());
+    }
+}
+
+#[test]
+fn no_command_shows_what_a_template_or_a_patch_hides() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("hostile-template");
+    ns.apply(
+        &json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "db"}},
+                "template": secretive("db:1", "CANARYA")},
+        })
+        .to_string(),
+    );
+    ns.wait_ready("db", 2);
+    let patch = secretive("db:2", "CANARYB").to_string();
+    let canary = ["canary", "db", "--partition", "1", "--patch", &patch];
+    let all = |ns: &Namespace, command: &[&str], code: i32| {
+        for output in OUTPUTS {
+            let run = ns.sts(&[command, &["-o", output]].concat()).code(code);
+            hides(&format!("{command:?} {output}"), &format!("{}{}", run.stdout, run.stderr));
+        }
+    };
+    for dry_run in ["--dry-run=client", "--dry-run=server"] {
+        all(&ns, &[&canary[..], &[dry_run]].concat(), 0);
+    }
+    let plan = ns.sts(&[&canary[..], &["--dry-run=client"]].concat()).ok();
+    let plan = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in [
+        "image of container db: db:1 → db:2",
+        "metadata.annotations.team: db:1 → db:2",
+        "metadata.annotations.vault/token: changed (value not shown)",
+        "metadata.annotations.dsn: changed (value not shown)",
+        "spec.containers[db].args: changed (value not shown)",
+        "spec.containers[db].command: changed (value not shown)",
+        "spec.containers[db].env[PASSWORD].value: changed (value not shown)",
+        "spec.containers[db].livenessProbe.exec.command: changed (value not shown)",
+        "spec.containers[db].lifecycle.preStop.httpGet.path: changed (value not shown)",
+        "spec.volumes[c].csi.volumeAttributes.password: changed (value not shown)",
+    ] {
+        assert!(plan.contains(line), "{line}\n{plan}");
+    }
+    // What the server refuses is quoted by it.
+    let mut refused = secretive("db:2", "CANARYB");
+    refused["spec"]["containers"][0]["livenessProbe"]["httpGet"] =
+        json!({"path": "/?token=CANARYB20", "port": 0});
+    let refused = refused.to_string();
+    all(&ns, &["canary", "db", "--partition", "1", "--patch", &refused, "--dry-run=server"], 3);
+
+    let run = ns.sts(&[&canary[..], &["--yes", "-o", "json"]].concat()).code(0);
+    hides("canary --yes", &format!("{}{}", run.stdout, run.stderr));
+    for command in [
+        &["history", "db"][..],
+        &["history", "db", "--diff", "1..2"],
+        &["undo", "db", "--dry-run=client"],
+        &["undo", "db", "--dry-run=server"],
+        &["abort", "db", "--dry-run=client"],
+        &["promote", "db", "--dry-run=client"],
+        &["status", "db"],
+        &["doctor", "db"],
+        &["record"],
+    ] {
+        all(&ns, command, 0);
+    }
+    let mut command = ns.sts_command(&["history", "db", "--diff", "1..2"]);
+    command.env("KUBECTL_EXTERNAL_DIFF", "diff -u").env("PATH", "/usr/bin:/bin");
+    let text = Run::of(&mut command, "").ok();
+    hides("KUBECTL_EXTERNAL_DIFF", &text);
+    // A password that is the only thing to change is a change for the other program, too.
+    assert!(text.contains("(value not shown) (another value, not shown)"), "{text}");
+    let run = ns.sts(&["undo", "db", "--yes", "-o", "json"]).code(0);
+    hides("undo --yes", &format!("{}{}", run.stdout, run.stderr));
 }

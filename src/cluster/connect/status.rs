@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::secrecy::without_credentials;
 use crate::text::one_line;
 
 /// Messages are for one line; a 422 repeats the whole object.
@@ -19,7 +20,7 @@ pub(super) struct Refusal {
 impl Refusal {
     /// Cleaned and shortened; without a message the code's own name.
     pub fn new(reason: &str, message: &str, code: u16) -> Refusal {
-        let mut message = one_line(&without_object(message), LONGEST);
+        let mut message = one_line(&without_credentials(&without_object(message)), LONGEST);
         if message.is_empty() {
             let name = StatusCode::from_u16(code).ok().and_then(|code| code.canonical_reason());
             message = one_line(&format!("the server answered {code} {}", name.unwrap_or_default()), LONGEST);

@@ -1,9 +1,10 @@
-//! What a canary changes of the pod template: read from images and a patch, and told without the values of variables.
+//! What a canary changes of the pod template: read from images and a patch.
 
 use serde_json::{Map, Value, json};
 
 use crate::kinds::PodTemplate;
-use crate::plan::Refusal;
+use crate::plan::merge::{extended, patched};
+use crate::plan::{Refusal, template};
 use crate::words;
 
 /// A change of the pod template.
@@ -41,20 +42,25 @@ impl Change {
     pub fn of(
         images: &[(String, String)],
         patch: Option<Value>,
-        template: &PodTemplate,
+        containers: &PodTemplate,
         now: &Value,
     ) -> Result<Option<Change>, Refusal> {
         let mut body = patch.map(of_template).transpose()?.unwrap_or_else(|| json!({}));
         for (container, image) in images {
-            set_image(&mut body, container, image, template)?;
+            set_image(&mut body, container, image, containers)?;
         }
         if body.as_object().is_none_or(Map::is_empty) {
             return Ok(None);
         }
-        let mut lines = Vec::new();
-        differences(&mut Vec::new(), Some(now), &body, &mut lines);
+        let lines = template::changes(now, &patched(now, &body));
         let digest = digest(&body);
         Ok(Some(Change { template: body, digest, lines }))
+    }
+
+    /// The first thing that the patch sets, and that the template does not have now. What the patch replaces as a whole, the
+    /// API server has filled in since.
+    pub fn missing(&self, now: &Value) -> Option<String> {
+        template::changes(now, &extended(now, &self.template)).into_iter().next()
     }
 }
 
@@ -131,95 +137,6 @@ fn set_image(body: &mut Value, name: &str, image: &str, template: &PodTemplate) 
     Ok(())
 }
 
-/// The key by which the API server merges a list of the pod template; `None` where a list is replaced as a whole.
-pub(in crate::plan) fn merge_key(list: &str) -> Option<&'static str> {
-    Some(match list {
-        "containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes" | "imagePullSecrets" => {
-            "name"
-        }
-        "ports" => "containerPort",
-        "volumeMounts" => "mountPath",
-        "volumeDevices" => "devicePath",
-        "hostAliases" => "ip",
-        "topologySpreadConstraints" => "topologyKey",
-        _ => return None,
-    })
-}
-
-fn differences(path: &mut Vec<String>, old: Option<&Value>, new: &Value, lines: &mut Vec<String>) {
-    match new {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                if key.starts_with('$') {
-                    lines.push(format!("{} ({key})", path.join(".")));
-                    continue;
-                }
-                path.push(key.clone());
-                differences(path, old.and_then(|old| old.get(key)), value, lines);
-                path.pop();
-            }
-        }
-        Value::Array(items) => {
-            let list = path.last().cloned().unwrap_or_default();
-            match merge_key(&list) {
-                Some(merge) if items.iter().all(|item| item.get(merge).is_some()) => {
-                    for item in items {
-                        let known = old
-                            .and_then(Value::as_array)
-                            .and_then(|old| old.iter().find(|known| known[merge] == item[merge]));
-                        let name =
-                            item[merge].as_str().map_or_else(|| item[merge].to_string(), str::to_owned);
-                        path.pop();
-                        path.push(format!("{list}[{name}]"));
-                        match known {
-                            None if item["$patch"] == "delete" => {}
-                            None => lines.push(format!("{} (added)", path.join("."))),
-                            Some(_) if item["$patch"] == "delete" => {
-                                lines.push(format!("{} (removed)", path.join(".")));
-                            }
-                            Some(_) => differences(path, known, item, lines),
-                        }
-                        path.pop();
-                        path.push(list.clone());
-                    }
-                }
-                _ if old == Some(new) => {}
-                _ => lines.push(format!("{} (changed)", path.join("."))),
-            }
-        }
-        Value::Null => {
-            if old.is_some_and(|old| !old.is_null()) {
-                lines.push(format!("{} (removed)", path.join(".")));
-            }
-        }
-        _ if old == Some(new) => {}
-        _ => lines.push(leaf(path, old, new)),
-    }
-}
-
-/// A changed value. Only values that cannot be secrets are shown: images, resources, numbers and switches.
-fn leaf(path: &[String], old: Option<&Value>, new: &Value) -> String {
-    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let within = |name: &str| path.iter().any(|part| part.split('[').next() == Some(name));
-    let last = path.last().map_or("", String::as_str);
-    let change = match old {
-        Some(old) if !old.is_null() => format!("{} → {}", plain(old), plain(new)),
-        _ => format!("none → {}", plain(new)),
-    };
-    if last == "image" {
-        let container = path.iter().rev().nth(1).and_then(|part| part.split_once('['));
-        let container = container.map_or("", |(_, name)| name.trim_end_matches(']'));
-        return format!("image of container {container}: {change}");
-    }
-    let shown = !within("env") && (within("resources") || new.is_number() || new.is_boolean());
-    let path = path.join(".");
-    match old {
-        _ if shown => format!("{path}: {change}"),
-        Some(old) if !old.is_null() => format!("{path} (changed)"),
-        _ => format!("{path} (added)"),
-    }
-}
-
 /// FNV-1a of the patch as JSON, whose keys are sorted.
 fn digest(body: &Value) -> String {
     let hash = body.to_string().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -253,7 +170,7 @@ mod tests {
             (json!({"metadata": {"labels": {"app": "web"}}}), vec![]),
             (
                 json!({"metadata": {"annotations": {"token": "hunter3"}}}),
-                vec!["metadata.annotations.token (added)"],
+                vec!["metadata.annotations: none → {\"token\":\"(value not shown)\"}"],
             ),
             (
                 json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "web:2"}]}}}}),
@@ -263,12 +180,16 @@ mod tests {
                 json!({"spec": {"containers": [{"name": "web", "env": [{"name": "PASSWORD", "value": "hunter4"}],
                     "resources": {"limits": {"memory": "2Gi"}}, "ports": [{"containerPort": 81}]}]}}),
                 vec![
-                    "spec.containers[web].env[PASSWORD].value (changed)",
-                    "spec.containers[web].ports[81] (added)",
+                    "spec.containers[web].env[PASSWORD].value: changed (value not shown)",
+                    "spec.containers[web].ports[81]: none → {\"containerPort\":81}",
                     "spec.containers[web].resources.limits.memory: 1Gi → 2Gi",
                 ],
             ),
             (json!({"spec": {"containers": [{"name": "side", "$patch": "delete"}]}}), vec![]),
+            (
+                json!({"spec": {"containers": [{"name": "web", "args": ["--password=hunter5"]}]}}),
+                vec!["spec.containers[web].args: added (value not shown)"],
+            ),
         ] {
             let found = change(patch).lines;
             assert_eq!(found, lines);

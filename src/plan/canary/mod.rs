@@ -18,7 +18,6 @@ use crate::words;
 
 pub use abort::{Abort, stable};
 pub use change::Change;
-pub(super) use change::merge_key;
 
 /// Who did it, and when.
 #[derive(Clone, Debug)]
@@ -281,15 +280,14 @@ impl Canary {
     }
 }
 
-/// Why a canary that brings this change cannot go on: its template has been edited since. `change` was compared with the
-/// template as it is now.
-pub fn edited(now: &Snapshot<'_>, change: &Change) -> Option<Refusal> {
+/// Why a canary that brings this change cannot go on: its template has been edited since. `template` is the template
+/// as it is now.
+pub fn edited(now: &Snapshot<'_>, change: &Change, template: &Value) -> Option<Refusal> {
     let mark = now.mark().flatten()?;
     if mark.change.as_ref() != Some(&change.digest) || !now.set.is_observed() || is_put_back(now, &mark) {
         return None;
     }
-    // What deletes leaves nothing to compare with.
-    let line = change.lines.iter().find(|line| !line.contains("($"))?;
+    let line = change.missing(template)?;
     Some(Refusal {
         reason: "template-edited",
         because: format!(
