@@ -9,6 +9,7 @@ pub mod commands;
 pub mod controller;
 pub mod error;
 pub mod kinds;
+pub mod messages;
 pub mod paste;
 pub mod plan;
 pub mod reconcile;

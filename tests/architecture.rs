@@ -11,9 +11,10 @@ use kubectl_sts::rules::RULES;
 /// Who may use whom. `error`, `paste`, `secrecy`, `stop`, `text`, `time` and `words` are everybody's.
 const LAYERS: &[(&str, &[&str])] = &[
     ("kinds", &[]),
-    ("snapshot", &["kinds"]),
+    ("messages", &["kinds"]),
+    ("snapshot", &["kinds", "messages"]),
     ("controller", &["kinds", "snapshot"]),
-    ("rules", &["kinds", "snapshot", "controller"]),
+    ("rules", &["kinds", "messages", "snapshot", "controller"]),
     ("plan", &["kinds", "snapshot", "controller", "rules"]),
     ("cluster", &["kinds", "snapshot", "plan"]),
     ("reconcile", &["kinds", "snapshot", "controller", "rules", "plan", "cluster"]),
@@ -291,6 +292,40 @@ fn each_rule_has_a_file_a_page_and_a_code_of_its_own() {
     let sources: BTreeSet<String> =
         files("src/rules", "rs").iter().filter(|path| with_rule(path)).map(|path| kebab(path)).collect();
     assert_eq!(names, sources, "rules, and files in src/rules");
+}
+
+#[test]
+fn rules_know_nothing_of_each_other() {
+    let all: BTreeSet<String> = RULES.iter().map(|rule| rule.name.replace('-', "_")).collect();
+    // Which rules there are, and which of them say that a StatefulSet is stuck, is asked of the rules themselves.
+    let places = ["src/rules/mod.rs", "src/rules/stuck.rs"];
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.module == "rules") {
+        let uses = ["super::", "crate::rules::"].map(|start| names_after(&source.code, start)).concat();
+        let others = uses.into_iter().filter(|name| all.contains(*name));
+        if !places.contains(&source.path.as_str()) {
+            wrong.extend(others.map(|name| format!("{} uses {name}", source.path)));
+        }
+    }
+    none(&wrong, "what several rules need has a file of its own:");
+}
+
+/// Only `src/messages` knows the wording of what components of Kubernetes write: elsewhere no text of a message is looked for.
+#[test]
+fn messages_are_read_in_one_place() {
+    let of_a_message = [
+        "message.contains(",
+        "message.starts_with(",
+        "message.split",
+        "said.contains(",
+        "said.starts_with(",
+        "said.split",
+        "text().starts_with(",
+        "text().contains(",
+        "text().split",
+    ];
+    let places = ["src/messages/", "src/messages.rs", "src/kinds/", "src/cluster/", "src/error.rs"];
+    none(&uses(&of_a_message, &places), "messages are read in src/messages:");
 }
 
 #[test]

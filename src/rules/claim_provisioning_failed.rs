@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::claims::{self, Case, Source, Used};
 use super::prelude::*;
+use crate::messages::provisioner;
 use crate::paste::tool;
 use crate::text;
 
@@ -127,10 +128,7 @@ fn trouble<'a>(
     let complaint = complaint(snapshot, used.claim)?;
     if let Some(event) = complaint {
         let message = text::one_line(&event.message, 300);
-        let is_slow = ["DeadlineExceeded", "deadline exceeded", "already exists", "Aborted"]
-            .iter()
-            .any(|word| message.contains(word));
-        if !is_slow || waited > SLOW {
+        if !provisioner::is_slow(&message) || waited > SLOW {
             return Ok(Some(Trouble::Said(message)));
         }
     }
@@ -146,7 +144,7 @@ fn complaint<'a>(
         event.reason == "ProvisioningFailed"
             && snapshot.since(event.last_seen()).is_none_or(|age| age < STALE)
             // The class has come since, or this would be the finding of another rule.
-            && !(event.message.starts_with("storageclass.storage.k8s.io") && snapshot.classes().is_ok())
+            && !(provisioner::lacks_class(&event.message) && snapshot.classes().is_ok())
     };
     Ok(snapshot.events_about(claim)?.into_iter().rev().find(is_current))
 }

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::claims::{self, Case};
 use super::prelude::*;
+use crate::messages::provisioner;
 use crate::text;
 
 pub const RULE: Rule = Rule {
@@ -51,8 +52,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
 fn failure(snapshot: &Snapshot<'_>, claim: &PersistentVolumeClaim) -> Result<Option<String>, Unseen> {
     let condition = CONDITIONS.iter().filter_map(|name| claim.condition(name)).find(|it| it.status == "True");
     let status = claim.status.allocated_resource_statuses.get("storage").map(String::as_str);
-    // Kubernetes before 1.31 said Failed.
-    let status = status.filter(|status| status.ends_with("Infeasible") || status.ends_with("Failed"));
+    let status = status.filter(|status| provisioner::has_failed(status));
     let message = condition.map(|condition| condition.message.as_str()).filter(|message| !message.is_empty());
     let message = match message {
         None if is_larger(claim) => complaint(snapshot, claim)?,

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use super::claims::{self, Case};
 use super::prelude::*;
 use super::services;
+use crate::messages::scheduler::has_volume_conflict;
 use crate::snapshot::{Trouble, Why};
 
 pub const RULE: Rule = Rule {
@@ -17,10 +18,6 @@ pub const RULE: Rule = Rule {
     page: include_str!("../../docs/rules/claim-zone-mismatch.md"),
     check,
 };
-
-/// What the scheduler says (`volumebinding/binder.go:ErrReasonNodeConflict`), in its older and newer words.
-const CONFLICT: [&str; 2] =
-    ["volume node affinity conflict", "didn't match PersistentVolume's node affinity"];
 
 /// A node that was restarted, or cordoned for a short work on it, is back by then.
 const BRIEF: SignedDuration = SignedDuration::from_mins(5);
@@ -54,7 +51,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             lasting.push(Case { used, because, remedy: look(required) });
         } else if usable.is_empty() {
             // Without the conflict no node has what the pod asks for, wherever its volume is.
-            if !CONFLICT.iter().any(|text| message.contains(text)) {
+            if !has_volume_conflict(message) {
                 continue;
             }
             let because = format!(

@@ -1,7 +1,8 @@
 //! A `ConfigMap` or `Secret`, or a key of it, is not there, or a container cannot be made for another reason.
 
-use super::pods::{grouped, refusal, wanted};
+use super::pods::{grouped, wanted};
 use super::prelude::*;
+use crate::messages::kubelet::{Missing, missing, start_failure, without_pod};
 use crate::snapshot::Why;
 
 pub const RULE: Rule = Rule {
@@ -12,15 +13,6 @@ pub const RULE: Rule = Rule {
     page: include_str!("../../docs/rules/config-missing.md"),
     check,
 };
-
-/// What is not there.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Missing<'a> {
-    kind: &'static str,
-    /// Empty where neither the message nor the pod tells.
-    name: &'a str,
-    key: Option<&'a str>,
-}
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Cause<'a> {
@@ -33,7 +25,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let groups = grouped(wanted(snapshot)?, |case| match case.why()? {
         Why::Config { reason, message } => Some(match missing(case.pod, message) {
             Some(missing) => Cause::Missing(missing),
-            None => Cause::Refused(case.container()?, reason, said(message)),
+            None => Cause::Refused(case.container()?, reason, start_failure(without_pod(message))),
         }),
         Why::Mount { message } => missing(case.pod, message).map(Cause::Missing),
         _ => None,
@@ -48,20 +40,20 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         };
         let because = format!("{stage}, {}", group.unready(snapshot));
         match cause {
-            Cause::Missing(Missing { kind, name, key: None }) => {
-                let what = format!("the {kind} {name}, which does not exist");
+            Cause::Missing(Missing { object, name, key: None }) => {
+                let what = format!("the {} {name}, which does not exist", object.kind());
                 group
                     .finding(&RULE, &[format!("needs {what}"), format!("need {what}")])
                     .because(because)
                     .remedy(
                         group
                             .other_template(snapshot)
-                            .unwrap_or_else(|| kubectl("get").with(plural(kind)).namespace(at)),
+                            .unwrap_or_else(|| kubectl("get").with(object.plural()).namespace(at)),
                     )
             }
-            Cause::Missing(Missing { kind, name, key: Some(key) }) => {
-                let what = format!("the key {key} of the {kind} {name}, which has no such key");
-                let show = kubectl("describe").with(singular(kind)).name(name).namespace(at);
+            Cause::Missing(Missing { object, name, key: Some(key) }) => {
+                let what = format!("the key {key} of the {} {name}, which has no such key", object.kind());
+                let show = kubectl("describe").with(object.singular()).name(name).namespace(at);
                 group
                     .finding(&RULE, &[format!("needs {what}"), format!("need {what}")])
                     .because(because)
@@ -79,54 +71,4 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
     });
     Ok(found.collect())
-}
-
-fn singular(kind: &str) -> &'static str {
-    if kind == "Secret" { "secret" } else { "configmap" }
-}
-
-fn plural(kind: &str) -> &'static str {
-    if kind == "Secret" { "secrets" } else { "configmaps" }
-}
-
-/// The message without the pod's own name, which differs between pods with the same fault.
-fn said(message: &str) -> String {
-    refusal(message.split(" (pod: ").next().unwrap_or(message))
-}
-
-/// The object the kubelet misses, by its wording (`kubelet_pods.go:makeEnvironmentVariables`, `volume/configmap`,
-/// `volume/secret`, `volume/util.go`).
-pub(super) fn missing<'a>(pod: &'a Pod, message: &'a str) -> Option<Missing<'a>> {
-    for (kind, word) in [("ConfigMap", "configmap \""), ("Secret", "secret \"")] {
-        if let Some((before, rest)) = message.split_once(word)
-            && !before.ends_with(|c: char| c.is_alphanumeric())
-            && let Some((name, rest)) = rest.split_once('"')
-            && rest.starts_with(" not found")
-        {
-            return Some(Missing { kind, name, key: None });
-        }
-        if let Some((_, rest)) = message.split_once("couldn't find key ")
-            && let Some((key, rest)) = rest.split_once(&format!(" in {kind} "))
-        {
-            let object = rest.split([' ', ',', ';']).next().unwrap_or(rest);
-            let name = object.rsplit_once('/').map_or(object, |(_, name)| name);
-            return Some(Missing { kind, name, key: Some(key) });
-        }
-    }
-    for (kind, word) in [
-        ("ConfigMap", "references non-existent config key: "),
-        ("Secret", "references non-existent secret key: "),
-    ] {
-        if let Some((before, key)) = message.split_once(word) {
-            let volume = before.split_once("volume \"").and_then(|(_, rest)| rest.split_once('"'))?.0;
-            let volume = pod.spec.volumes.iter().find(|it| it.name == volume)?;
-            let name = match (&volume.config_map, &volume.secret) {
-                (Some(map), _) => map.name.as_str(),
-                (None, Some(secret)) => secret.secret_name.as_str(),
-                (None, None) => return None,
-            };
-            return Some(Missing { kind, name, key: Some(key.trim_end()) });
-        }
-    }
-    None
 }

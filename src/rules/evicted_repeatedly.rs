@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-use super::pods::clipped;
 use super::prelude::*;
+use crate::messages::{clipped, kubelet};
 
 pub const RULE: Rule = Rule {
     code: "STS413",
@@ -36,7 +36,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             let it = &event.involved_object;
             it.kind == "Pod"
                 && it.name == replica.name
-                && (is_end(&event.reason) || event.message.starts_with("Pod was rejected"))
+                && kubelet::ends_pod(event)
                 && snapshot.since(event.last_seen()).is_some_and(|ago| ago < SPAN)
         };
         let ends: Vec<&Event> = events.iter().copied().filter(about).collect();
@@ -69,23 +69,4 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         );
     }
     Ok(found)
-}
-
-/// Reasons for which a kubelet ends a pod, or does not take it (`eviction_manager.go`, `predicate.go`,
-/// `topologymanager`), so that its phase is Failed and the set makes another.
-fn is_end(reason: &str) -> bool {
-    matches!(
-        reason,
-        "Evicted"
-            | "UnexpectedAdmissionError"
-            | "NodeAffinity"
-            | "NodePorts"
-            | "TopologyAffinityError"
-            | "PodOSNotSupported"
-            | "PodOSSelectorNodeLabelDoesNotMatch"
-            | "SysctlForbidden"
-            | "AppArmor"
-            | "Terminated"
-            | "NodeShutdown"
-    ) || reason.starts_with("OutOf")
 }

@@ -1,10 +1,8 @@
 //! A replica is broken on the old revision, and the partition keeps the new one from it.
 
-use super::never_ready::DEADLINE;
 use super::prelude::*;
-use super::rollout_blocked::is_in;
-use crate::controller::{self, MaxUnavailable};
-use crate::snapshot::{Trouble, Why};
+use super::rollouts::{held, is_in};
+use crate::controller::MaxUnavailable;
 
 pub const RULE: Rule = Rule {
     code: "STS311",
@@ -15,55 +13,6 @@ pub const RULE: Rule = Rule {
     page: include_str!("../../docs/rules/fix-above-partition.md"),
     check,
 };
-
-/// The replicas below the partition that are broken on the old revision, lowest first; none where a pod of the new
-/// revision is broken too, or no new revision waits.
-pub(super) fn held<'s, 'a>(snapshot: &'s Snapshot<'a>) -> Result<Vec<(i32, &'a Pod, Trouble<'a>)>, Unseen> {
-    let set = snapshot.set;
-    let update = &set.status.update_revision;
-    if set.strategy() != Strategy::RollingUpdate
-        || set.metadata.is_terminating()
-        // An operator has its own way with partitions.
-        || set.metadata.controller().is_some()
-        || !set.is_observed()
-        || set.partition() == 0
-        || controller::current_revision(snapshot) == update
-    {
-        return Ok(Vec::new());
-    }
-    let boundary = set.boundary();
-    let broken = |pod: &'a Pod| {
-        let trouble = snapshot.trouble(pod).filter(|_| !pod.metadata.is_terminating())?;
-        // It may be replaying its log.
-        let young = snapshot.since(trouble.since).is_none_or(|time| time < DEADLINE);
-        let passes = snapshot.may_pass(pod, &trouble) && (young || snapshot.stands_by(pod));
-        (is_of_the_template(&trouble.why) && !passes).then_some(trouble)
-    };
-    let (mut held, mut fails) = (Vec::new(), false);
-    for replica in snapshot.replicas()? {
-        let Some((pod, trouble)) = replica.pod.and_then(|pod| Some((pod, broken(pod)?))) else { continue };
-        if pod.revision() == update {
-            fails = true;
-        } else if replica.ordinal < boundary {
-            held.push((replica.ordinal, pod, trouble));
-        }
-    }
-    Ok(if fails { Vec::new() } else { held })
-}
-
-/// Whether another template may help.
-fn is_of_the_template(why: &Why<'_>) -> bool {
-    match why {
-        Why::ImagePull { .. }
-        | Why::CrashLoop { .. }
-        | Why::Killed(_)
-        | Why::Config { .. }
-        | Why::Unschedulable { .. }
-        | Why::Mount { .. }
-        | Why::Unready { .. } => true,
-        Why::NodeComing { .. } | Why::Gated | Why::Sandbox { .. } | Why::Silent | Why::Starting => false,
-    }
-}
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let held = held(snapshot)?;

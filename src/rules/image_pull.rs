@@ -1,8 +1,9 @@
 //! The image of a container cannot be had.
 
-use super::pods::{gist, grouped, wanted};
+use super::pods::{grouped, wanted};
 use super::prelude::*;
 use crate::controller;
+use crate::messages::kubelet::{gist, is_passing, is_unauthorized, pull_secrets};
 use crate::snapshot::Why;
 
 pub const RULE: Rule = Rule {
@@ -14,24 +15,6 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-/// Trouble on the way to the registry, or at it, which mostly passes.
-const PASSING: [&str; 12] = [
-    "timeout",
-    "timed out",
-    "deadline exceeded",
-    "connection refused",
-    "connection reset",
-    "temporary failure",
-    "toomanyrequests",
-    "Too Many Requests",
-    "500 Internal Server Error",
-    "502 Bad Gateway",
-    "503 Service Unavailable",
-    "unexpected EOF",
-];
-/// What registries say to whom they do not know.
-const UNAUTHORIZED: [&str; 8] =
-    ["401", "403", "nauthorized", "Forbidden", "forbidden", "denied", "authorization", "authentication"];
 /// After which it has not passed: the kubelet's longest back-off.
 const PASSED: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 
@@ -44,10 +27,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     });
     let found = groups.iter().filter_map(|((container, image, said), group)| {
         let Some(Why::ImagePull { reason, .. }) = group.first().why() else { return None };
-        let passing = PASSING.iter().any(|sign| said.contains(sign))
-            && group.longest(snapshot).is_some_and(|time| time < PASSED);
-        let secrets = missing_secrets(snapshot, group.first().pod)
-            .filter(|_| UNAUTHORIZED.iter().any(|sign| said.contains(sign)));
+        let passing = is_passing(said) && group.longest(snapshot).is_some_and(|time| time < PASSED);
+        let secrets = missing_secrets(snapshot, group.first().pod).filter(|_| is_unauthorized(said));
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
         let without = secrets.map_or(String::new(), |secrets| {
             format!("; the kubelet cannot get its image pull secret {}", words::list(&secrets, 3))
@@ -71,11 +52,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     Ok(found.collect())
 }
 
-/// The image pull secrets that the kubelet asks for in vain (`kubelet_pods.go:getPullSecretsForPod`).
+/// The image pull secrets that the kubelet asks for in vain.
 fn missing_secrets<'a>(snapshot: &Snapshot<'a>, pod: &Pod) -> Option<Vec<&'a str>> {
-    let events = snapshot.events_about(pod).ok()?;
-    let event = events.iter().rev().find(|event| event.reason == "FailedToRetrieveImagePullSecret")?;
-    let (_, rest) = event.message.split_once("image pull secrets (")?;
-    let (names, _) = rest.split_once(')')?;
-    Some(names.split(", ").filter(|name| !name.is_empty()).collect())
+    snapshot.events_about(pod).ok()?.into_iter().rev().find_map(pull_secrets)
 }

@@ -1,6 +1,6 @@
 //! An init container fails, so that the pod's own containers are never started.
 
-use super::crash_loop::looping;
+use super::loops::looping;
 use super::prelude::*;
 
 pub const RULE: Rule = Rule {

@@ -3,9 +3,10 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::pods::{Group, container, ending, grouped, probe_words, timing, wanted};
+use super::pods::{Group, container, ending, grouped, timing, wanted};
 use super::prelude::*;
 use crate::controller;
+use crate::messages::kubelet::{is_wrong_question, probe_words, timed_out};
 use crate::snapshot::{Killer, Kills, Why};
 
 pub const RULE: Rule = Rule {
@@ -135,20 +136,12 @@ fn is_by_update(snapshot: &Snapshot<'_>, group: &Group<'_>, kills: &Kills<'_>) -
     made.duration_since(revision) < RECENT && killed.duration_since(made) < LONG
 }
 
-/// Whether the application answers, and the answer is that it does not know or allow what the probe asks for.
-fn is_wrong_question(said: &str) -> bool {
-    ["statuscode: 400", "statuscode: 401", "statuscode: 403", "statuscode: 404", "statuscode: 405"]
-        .iter()
-        .any(|code| said.contains(code))
-        || ["server gave HTTP response to HTTPS client", "malformed HTTP"].iter().any(|it| said.contains(it))
-}
-
 /// The fields of the probe that give the application more time, where what it lacks is time.
 fn more(pod: &Pod, name: &str, kills: &Kills<'_>) -> Option<Value> {
     let container = container(pod, name)?;
     let probe = kills.killer.probe(container)?;
     let said = kills.said.unwrap_or_default();
-    if ["timeout", "timed out", "deadline exceeded"].iter().any(|word| said.contains(word)) {
+    if timed_out(said) {
         return Some(json!({"timeoutSeconds": probe.timeout().saturating_mul(2).max(5)}));
     }
     match kills.killer {

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::prelude::*;
-use super::replica_without_endpoint::again;
+use super::services::again;
 use crate::paste::tool;
 use crate::words::distance;
 

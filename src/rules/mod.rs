@@ -4,13 +4,17 @@ mod amounts;
 mod claims;
 mod diagnose;
 mod finalizers;
+mod loops;
 mod managers;
 mod misspelt;
 mod pods;
 mod prelude;
 mod refusals;
+mod refused;
+mod rollouts;
 mod services;
 mod stuck;
+mod volumes;
 
 mod claim_class_missing;
 mod claim_lost;

@@ -2,8 +2,10 @@
 
 use jiff::SignedDuration;
 
-use super::pods::{Group, clipped, gist, grouped, probe_words, wanted};
+use super::pods::{DEADLINE, Group, grouped, wanted};
 use super::prelude::*;
+use crate::messages::clipped;
+use crate::messages::kubelet::{gist, lacks_network, owner_progress, probe_words};
 use crate::snapshot::Why;
 
 pub const RULE: Rule = Rule {
@@ -14,9 +16,6 @@ pub const RULE: Rule = Rule {
     page: include_str!("../../docs/rules/never-ready.md"),
     check,
 };
-
-/// Deployments give up after this long (`progressDeadlineSeconds`); a `StatefulSet` never does.
-pub(super) const DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Cause<'a> {
@@ -171,11 +170,7 @@ fn ownership(snapshot: &Snapshot<'_>, group: &Group<'_>) -> Finding {
     let event = snapshot.changes_owner(group.first().pod);
     let said = event.map_or(String::new(), |event| {
         let ago = snapshot.since(event.last_seen()).unwrap_or_default();
-        let message =
-            event.message.strip_prefix("(combined from similar events): ").unwrap_or(&event.message);
-        // The address of a page of documentation follows.
-        let message = message.split(", consider using").next().unwrap_or(message);
-        format!("; it said {} ago: {}", words::age(ago), clipped(message))
+        format!("; it said {} ago: {}", words::age(ago), clipped(owner_progress(event)))
     });
     let is_root_only = set.spec.template.spec.security_context.fs_group_change_policy == "OnRootMismatch";
     let wait =
@@ -243,12 +238,7 @@ fn logs(snapshot: &Snapshot<'_>, group: &Group<'_>, container: &str) -> Command 
 
 /// What the pod does not get while its sandbox cannot be made: mostly its network, but it may be the runtime itself.
 fn lacking(message: &str) -> &'static str {
-    let lower = message.to_lowercase();
-    if ["network", "cni", "plugin type=", "address", "ipam"].iter().any(|word| lower.contains(word)) {
-        "network"
-    } else {
-        "sandbox"
-    }
+    if lacks_network(message) { "network" } else { "sandbox" }
 }
 
 fn closed_gate(pod: &Pod) -> Option<&str> {

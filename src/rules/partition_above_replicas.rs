@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 
-use super::fix_above_partition::held;
 use super::prelude::*;
+use super::rollouts::held;
 
 pub const RULE: Rule = Rule {
     code: "STS304",

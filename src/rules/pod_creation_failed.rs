@@ -2,9 +2,10 @@
 
 use jiff::SignedDuration;
 
-use super::pods::clipped;
 use super::prelude::*;
+use super::refused::look;
 use crate::controller;
+use crate::messages::{admission, clipped};
 use crate::snapshot::{Refused, Replica};
 
 pub const RULE: Rule = Rule {
@@ -28,7 +29,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let said = failed.said;
     // The PVC it waited for is gone since: the controller tries again.
     let ends = replica.claims().any(|claim| claim.metadata.is_terminating());
-    if said.starts_with("pvc ") && said.contains(" is being deleted") && !ends && snapshot.claims().is_ok() {
+    if admission::waits_for_claim(said) && !ends && snapshot.claims().is_ok() {
         return Ok(Vec::new());
     }
     let ago = snapshot.since(failed.at).map(|ago| format!(", {} ago", words::age(ago)));
@@ -78,32 +79,4 @@ fn ignored(snapshot: &Snapshot<'_>) -> Option<Finding> {
             ))
             .remedy(kubectl("get lease kube-controller-manager -n kube-system -o yaml"))
     })
-}
-
-/// Where to look for what refuses a request.
-pub(super) fn look(snapshot: &Snapshot<'_>, said: &str) -> Command {
-    let at = home(snapshot);
-    if said.contains("exceeded quota") || said.contains("failed quota") {
-        kubectl("describe resourcequotas").namespace(at)
-    } else if said.contains("LimitRange") || said.contains("per Pod") || said.contains("per Container") {
-        kubectl("describe limitranges").namespace(at)
-    } else if said.contains("violates PodSecurity") {
-        kubectl("get namespace").name(at).with("--show-labels")
-    } else if let Some(binding) = binding(said) {
-        kubectl("get validatingadmissionpolicybinding").name(binding).with("-o yaml")
-    } else if said.contains("admission webhook") || said.contains("failed calling webhook") {
-        kubectl("get validatingwebhookconfigurations,mutatingwebhookconfigurations")
-    } else if said.contains("serviceaccount") {
-        kubectl("get serviceaccounts").namespace(at)
-    } else {
-        kubectl("describe statefulset").name(&snapshot.set.metadata.name).namespace(at)
-    }
-}
-
-/// The binding of the policy that refuses: `ValidatingAdmissionPolicy 'freeze' with binding 'all' denied request: …`
-/// (`admission/plugin/policy/validating/dispatcher.go`).
-fn binding(said: &str) -> Option<&str> {
-    let (_, rest) = said.split_once("ValidatingAdmissionPolicy '")?;
-    let (_, rest) = rest.split_once("' with binding '")?;
-    rest.split_once('\'').map(|(binding, _)| binding)
 }

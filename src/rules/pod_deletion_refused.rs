@@ -1,10 +1,9 @@
 //! The API server refuses to delete a pod that the controller wants to delete, so nothing moves any more.
 
-use super::pod_creation_failed::look;
-use super::pods::clipped;
 use super::prelude::*;
+use super::refused::{look, quoted};
 use crate::controller::{self, Action, Next, Purpose};
-use crate::snapshot::{Refused, Verb};
+use crate::snapshot::Verb;
 
 pub const RULE: Rule = Rule {
     code: "STS308",
@@ -35,15 +34,6 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         });
     }
     Ok(found)
-}
-
-/// The words of the API server, and that the controller tries again.
-pub(super) fn quoted(snapshot: &Snapshot<'_>, refused: &Refused<'_>) -> String {
-    let ago = snapshot.since(refused.at).map(|ago| format!(", last {} ago", words::age(ago)));
-    // What follows is a diff of the whole object.
-    let said = refused.said.split(" core.PodSpec{").next().unwrap_or(refused.said);
-    let said = said.split('\n').next().unwrap_or(said);
-    format!("the API server refuses it{}: {}", ago.unwrap_or_default(), clipped(said))
 }
 
 /// What the deletion is for.

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::pod_creation_failed::look;
-use super::pod_deletion_refused::quoted;
 use super::prelude::*;
+use super::refused::{look, quoted};
 use crate::controller::{lacks_volume, missing_volumes};
+use crate::messages::admission::is_conflict;
 use crate::snapshot::{Replica, Verb};
 
 pub const RULE: Rule = Rule {
@@ -42,7 +42,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     for (replica, pod) in replicas.iter().filter_map(|replica| Some((replica, replica.pod?))) {
         let Some(refused) = snapshot.refused_for(Verb::Update, pod)? else { continue };
         // Another write came first; the controller tries again at once.
-        if refused.said.contains("the object has been modified") {
+        if is_conflict(refused.said) {
             continue;
         }
         if is_in_line(snapshot.set, replica, pod) {

@@ -1,54 +1,11 @@
-//! What the scheduler says about the nodes it refuses, taken apart: which reason matters, what it means for a set, and
-//! where to look.
+//! What it means for a set that the scheduler refuses nodes, and where to look.
 
 use std::collections::BTreeSet;
 
 use super::prelude::*;
 use super::{amounts, services};
+use crate::messages::scheduler::{Reason, Refusal, is_mostly_closed};
 use crate::paste::tool;
-
-/// Why some of the nodes do not take a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal<'a> {
-    /// How many nodes; 0 where the scheduler does not count them.
-    pub nodes: usize,
-    /// Its words, such as `Insufficient cpu`.
-    pub reason: &'a str,
-}
-
-/// The reasons in a message such as `0/4 nodes are available: 1 node(s) had untolerated taint(s), 3 Insufficient cpu.`
-pub(super) fn refusals(message: &str) -> Vec<Refusal<'_>> {
-    let message = message.split(" preemption: ").next().unwrap_or(message);
-    let Some((_, reasons)) = message.split_once("nodes are available: ") else { return Vec::new() };
-    let each = reasons.trim_end_matches(['.', ' ']).split(", ");
-    each.map(|text| {
-        let (count, reason) = text.split_once(' ').unwrap_or(("", text));
-        match count.parse() {
-            Ok(nodes) => Refusal { nodes, reason },
-            Err(_) => Refusal { nodes: 0, reason: text },
-        }
-    })
-    .collect()
-}
-
-/// The reason that matters: the one for most of the nodes that would take the pod otherwise. That a node is tainted or
-/// cordoned says nothing about the pod, as every cluster has such nodes, and often more of them than of others.
-pub(super) fn decisive<'a>(all: &[Refusal<'a>]) -> Option<Refusal<'a>> {
-    let weigh = |refusal: &Refusal<'a>| {
-        if refusal.reason.contains("taint {node-role.kubernetes.io/") { 0 } else { refusal.nodes }
-    };
-    let (closed, others): (Vec<_>, Vec<_>) = all.iter().copied().partition(is_closed);
-    // The first of the largest: the scheduler sorts them by their words.
-    let largest = |some: &[Refusal<'a>]| {
-        some.iter().copied().reduce(|best, next| if weigh(&next) > weigh(&best) { next } else { best })
-    };
-    largest(&others).or_else(|| largest(&closed))
-}
-
-/// Whether it is about nodes that take no pods, or only certain ones.
-pub(super) fn is_closed(refusal: &Refusal<'_>) -> bool {
-    refusal.reason.contains("untolerated taint") || refusal.reason.contains("were unschedulable")
-}
 
 fn taints() -> Command {
     kubectl("get nodes -o").own("custom-columns=NAME:.metadata.name,TAINTS:.spec.taints[*].key")
@@ -56,12 +13,7 @@ fn taints() -> Command {
 
 /// The command that shows the taints, where more nodes are closed than refuse the pod for other reasons.
 pub(super) fn look_at_taints(all: &[Refusal<'_>]) -> Option<Command> {
-    let (closed, others): (Vec<_>, Vec<_>) = all
-        .iter()
-        .filter(|it| !it.reason.contains("taint {node-role.kubernetes.io/"))
-        .partition(|it| is_closed(it));
-    let nodes = |some: &[&Refusal<'_>]| some.iter().map(|refusal| refusal.nodes).sum::<usize>();
-    (nodes(&closed) > nodes(&others)).then(taints)
+    is_mostly_closed(all).then(taints)
 }
 
 /// What that reason means for this pod, where more can be said than the scheduler does.
@@ -71,29 +23,27 @@ pub(super) fn meaning(
     refusal: Refusal<'_>,
     all: &[Refusal<'_>],
 ) -> Option<String> {
-    let reason = refusal.reason;
-    if let Some(resource) = reason.strip_prefix("Insufficient ") {
-        return amounts::too_large(snapshot, pod, resource);
-    }
-    if reason.contains("anti-affinity") {
-        return Some(apart(snapshot, pod, refusal.nodes));
-    }
-    if reason.contains("topology spread constraints") {
-        if reason.contains("missing required label") {
-            return Some("those nodes lack the label its spread constraint goes by".to_owned());
+    match refusal.reason {
+        Reason::Insufficient(resource) => amounts::too_large(snapshot, pod, resource),
+        Reason::AntiAffinity => Some(apart(snapshot, pod, refusal.nodes)),
+        Reason::Spread { unlabelled: true } => {
+            Some("those nodes lack the label its spread constraint goes by".to_owned())
         }
-        let counted = match all.iter().any(is_closed) {
-            true => "; tainted nodes count, unless its nodeTaintsPolicy is Honor",
-            false => "",
-        };
-        return Some(format!(
-            "its spread constraint wants it where there are fewer of these pods, and no node there takes it{counted}"
-        ));
+        Reason::Spread { unlabelled: false } => {
+            let counted = match all.iter().any(Refusal::is_closed) {
+                true => "; tainted nodes count, unless its nodeTaintsPolicy is Honor",
+                false => "",
+            };
+            Some(format!(
+                "its spread constraint wants it where there are fewer of these pods, and no node there takes it{counted}"
+            ))
+        }
+        Reason::Ports => Some("each node has a host port only once".to_owned()),
+        Reason::Selector => lonely_selector(snapshot, pod),
+        Reason::TooManyPods | Reason::Taint { .. } | Reason::Cordoned | Reason::Affinity | Reason::Other => {
+            None
+        }
     }
-    if reason.contains("free ports") {
-        return Some("each node has a host port only once".to_owned());
-    }
-    lonely_selector(snapshot, pod).filter(|_| reason.contains("node affinity/selector"))
 }
 
 /// What anti-affinity that keeps a pod from so many nodes amounts to. The rule itself may be another pod's; where the
@@ -137,64 +87,68 @@ pub(super) fn look(
     refusal: Refusal<'_>,
     all: &[Refusal<'_>],
 ) -> Option<Command> {
-    let (reason, name, at) = (refusal.reason, &pod.metadata.name, home(snapshot));
-    Some(if let Some(resource) = reason.strip_prefix("Insufficient ") {
-        if amounts::too_large(snapshot, pod, resource).is_some() {
-            let key = resource.replace('.', "\\.");
-            kubectl("get nodes -o")
-                .joined("custom-columns=NAME:.metadata.name,ALLOCATABLE:.status.allocatable.", key)
-        } else {
-            // The table of what is requested on each node.
-            // No more than the name of a resource is read as a pattern.
-            let pattern: String =
-                resource.chars().filter(|c| c.is_ascii_alphanumeric() || "-./".contains(*c)).collect();
-            let grep = tool("grep -E").value(format!("^Name:|^  {pattern}  "));
-            kubectl("describe nodes").piped_into(grep)
+    let (name, at) = (&pod.metadata.name, home(snapshot));
+    Some(match refusal.reason {
+        Reason::Insufficient(resource) => look_at_room(snapshot, pod, resource),
+        Reason::TooManyPods => {
+            kubectl("describe nodes").piped_into(tool("grep -E").own("^Name:|^  pods:|^Non-terminated"))
         }
-    } else if reason.contains("Too many pods") {
-        kubectl("describe nodes").piped_into(tool("grep -E").own("^Name:|^  pods:|^Non-terminated"))
-    } else if reason.contains("taint") {
-        taints()
-    } else if reason.contains("were unschedulable") {
-        kubectl("get nodes")
-    } else if reason.contains("node affinity/selector") {
-        let wanted = &pod.spec.node_selector;
-        let keys: Vec<_> = wanted.keys().map(String::as_str).collect();
-        // Where a node has these labels it is its taint, or the affinity that no node satisfies.
-        let mut there = snapshot.nodes().unwrap_or_default().iter();
-        if keys.is_empty() || there.any(|node| matches_labels(wanted, &node.metadata.labels)) {
-            match all.iter().any(is_closed) {
-                true => kubectl("get nodes -o").own(
-                    "custom-columns=NAME:.metadata.name,TAINTS:.spec.taints[*].key,LABELS:.metadata.labels",
-                ),
-                false => kubectl("get nodes --show-labels"),
-            }
-        } else {
-            kubectl("get nodes -L").value(keys.join(","))
-        }
-    } else if reason.contains("anti-affinity") || reason.contains("topology spread constraints") {
-        kubectl("get pods -l")
+        Reason::Taint { .. } => taints(),
+        Reason::Cordoned => kubectl("get nodes"),
+        Reason::Selector => look_at_labels(snapshot, pod, all),
+        Reason::AntiAffinity | Reason::Spread { .. } => kubectl("get pods -l")
             .value(services::selector(snapshot.set))
             .with("-o wide")
             .namespace(at)
-            .and(kubectl("get nodes -L topology.kubernetes.io/zone"))
-    } else if reason.contains("pod affinity rules") {
-        kubectl("get pod").name(name).with("-o").own("jsonpath={.spec.affinity.podAffinity}").namespace(at)
-    } else if reason.contains("free ports") {
-        kubectl("get pods -A -o")
+            .and(kubectl("get nodes -L topology.kubernetes.io/zone")),
+        Reason::Affinity => kubectl("get pod")
+            .name(name)
+            .with("-o")
+            .own("jsonpath={.spec.affinity.podAffinity}")
+            .namespace(at),
+        Reason::Ports => kubectl("get pods -A -o")
             .own(
                 "custom-columns=NODE:.spec.nodeName,NAMESPACE:.metadata.namespace,POD:.metadata.name,\
                  PORTS:.spec.containers[*].ports[*].hostPort",
             )
-            .piped_into(tool("grep -v").own("<none>$"))
-    } else {
-        return None;
+            .piped_into(tool("grep -v").own("<none>$")),
+        Reason::Other => return None,
     })
+}
+
+fn look_at_room(snapshot: &Snapshot<'_>, pod: &Pod, resource: &str) -> Command {
+    if amounts::too_large(snapshot, pod, resource).is_some() {
+        let key = resource.replace('.', "\\.");
+        return kubectl("get nodes -o")
+            .joined("custom-columns=NAME:.metadata.name,ALLOCATABLE:.status.allocatable.", key);
+    }
+    // The table of what is requested on each node. No more than the name of a resource is read as a pattern.
+    let pattern: String =
+        resource.chars().filter(|c| c.is_ascii_alphanumeric() || "-./".contains(*c)).collect();
+    let grep = tool("grep -E").value(format!("^Name:|^  {pattern}  "));
+    kubectl("describe nodes").piped_into(grep)
+}
+
+fn look_at_labels(snapshot: &Snapshot<'_>, pod: &Pod, all: &[Refusal<'_>]) -> Command {
+    let wanted = &pod.spec.node_selector;
+    let keys: Vec<_> = wanted.keys().map(String::as_str).collect();
+    // Where a node has these labels it is its taint, or the affinity that no node satisfies.
+    let mut there = snapshot.nodes().unwrap_or_default().iter();
+    if !keys.is_empty() && !there.any(|node| matches_labels(wanted, &node.metadata.labels)) {
+        return kubectl("get nodes -L").value(keys.join(","));
+    }
+    match all.iter().any(Refusal::is_closed) {
+        true => kubectl("get nodes -o")
+            .own("custom-columns=NAME:.metadata.name,TAINTS:.spec.taints[*].key,LABELS:.metadata.labels"),
+        false => kubectl("get nodes --show-labels"),
+    }
 }
 
 /// Whether the pod fits on no node however empty: another template can help, room cannot.
 pub(super) fn is_hopeless(snapshot: &Snapshot<'_>, pod: &Pod, refusal: Refusal<'_>) -> bool {
-    let resource = refusal.reason.strip_prefix("Insufficient ");
-    resource.is_some_and(|resource| amounts::too_large(snapshot, pod, resource).is_some())
-        || (refusal.reason.contains("node affinity/selector") && lonely_selector(snapshot, pod).is_some())
+    match refusal.reason {
+        Reason::Insufficient(resource) => amounts::too_large(snapshot, pod, resource).is_some(),
+        Reason::Selector => lonely_selector(snapshot, pod).is_some(),
+        _ => false,
+    }
 }

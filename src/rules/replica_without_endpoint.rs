@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use jiff::SignedDuration;
 
 use super::prelude::*;
+use super::services::again;
 
 pub const RULE: Rule = Rule {
     code: "STS106",
@@ -124,15 +125,4 @@ fn unlisted<'a>(
         .filter(|pod| !pod.status.pod_ip.is_empty())
         .filter(|pod| matches_labels(&service.spec.selector, &pod.metadata.labels) && !is_listed(pod))
         .collect())
-}
-
-/// Makes the pods again, one after another where the set does that by itself.
-pub(super) fn again(snapshot: &Snapshot<'_>, first: &Pod) -> Command {
-    let set = snapshot.set;
-    let at = home(snapshot);
-    if set.strategy() == Strategy::RollingUpdate && set.partition() == 0 {
-        kubectl("rollout restart statefulset").name(&set.metadata.name).namespace(at)
-    } else {
-        kubectl("delete pod").name(&first.metadata.name).namespace(at)
-    }
 }

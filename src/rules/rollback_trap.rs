@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::prelude::*;
-use crate::controller;
+use super::rollouts::trapped;
 use crate::snapshot::{Trouble, Why};
 
 pub const RULE: Rule = Rule {
@@ -14,16 +14,6 @@ pub const RULE: Rule = Rule {
     page: include_str!("../../docs/rules/rollback-trap.md"),
     check,
 };
-
-/// The pod in the trap, on evidence that it is one, and what is the matter with it.
-pub(super) fn trapped<'a>(
-    snapshot: &Snapshot<'a>,
-) -> Result<Option<(controller::Trap<'a>, &'a Pod, Trouble<'a>)>, Unseen> {
-    let Some(trap) = controller::trap(snapshot)? else { return Ok(None) };
-    let Some(pod) = snapshot.replica(trap.ordinal)?.and_then(|replica| replica.pod) else { return Ok(None) };
-    let trouble = snapshot.trouble(pod).filter(|trouble| trouble.why.is_hard());
-    Ok(trouble.filter(|trouble| !snapshot.may_pass(pod, trouble)).map(|trouble| (trap, pod, trouble)))
-}
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let Some((trap, pod, trouble)) = trapped(snapshot)? else { return Ok(Vec::new()) };

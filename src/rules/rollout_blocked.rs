@@ -1,9 +1,7 @@
 //! An update or a scaling stands still because one pod does not become available.
 
-use super::fix_above_partition::held;
 use super::prelude::*;
-use super::rollback_trap::trapped;
-use super::scale_down_deadlock::deadlock;
+use super::rollouts::{deadlock, held, is_in, trapped};
 use crate::controller::{self, Blocker, Next};
 use crate::snapshot::{Trouble, Why};
 
@@ -105,21 +103,4 @@ fn at_fault<'a>(
 fn are(names: &[String]) -> String {
     let verb = if names.len() == 1 { "is" } else { "are" };
     format!("{} {verb} still", words::list(names, 3))
-}
-
-/// What is the matter with a pod, after its name.
-pub(super) fn is_in(why: &Why<'_>) -> String {
-    match why {
-        Why::CrashLoop { .. } if why.word() == "OOMKilled" => "runs out of memory (OOMKilled)".to_owned(),
-        Why::ImagePull { .. } | Why::Config { .. } | Why::CrashLoop { .. } => format!("is in {}", why.word()),
-        Why::Killed(kills) => format!("is killed by its {} probe", kills.killer.word()),
-        Why::Unschedulable { .. } => "fits on no node".to_owned(),
-        Why::Gated => "is held back by a scheduling gate".to_owned(),
-        Why::Mount { .. } => "cannot mount its volumes".to_owned(),
-        Why::Sandbox { .. } => "gets no network".to_owned(),
-        Why::Unready { .. } => "does not become ready".to_owned(),
-        Why::NodeComing { .. } => "waits for a node".to_owned(),
-        Why::Silent => "does not start".to_owned(),
-        Why::Starting => "is starting".to_owned(),
-    }
 }

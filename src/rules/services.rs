@@ -108,3 +108,14 @@ pub(super) fn is_proven(snapshot: &Snapshot<'_>) -> Result<bool, Unseen> {
 pub(super) fn all_ready(snapshot: &Snapshot<'_>) -> Result<bool, Unseen> {
     Ok(snapshot.replicas()?.iter().all(|replica| replica.pod.is_some_and(Pod::is_ready)))
 }
+
+/// Makes the pods again, one after another where the set does that by itself.
+pub(super) fn again(snapshot: &Snapshot<'_>, first: &Pod) -> Command {
+    let set = snapshot.set;
+    let at = home(snapshot);
+    if set.strategy() == Strategy::RollingUpdate && set.partition() == 0 {
+        kubectl("rollout restart statefulset").name(&set.metadata.name).namespace(at)
+    } else {
+        kubectl("delete pod").name(&first.metadata.name).namespace(at)
+    }
+}

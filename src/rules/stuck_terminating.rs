@@ -2,8 +2,9 @@
 
 use jiff::SignedDuration;
 
-use super::pods::{all, clipped, grouped, leaving};
+use super::pods::{all, grouped, leaving};
 use super::prelude::*;
+use crate::messages::clipped;
 use crate::snapshot::lost;
 
 pub const RULE: Rule = Rule {

@@ -2,9 +2,10 @@
 
 use jiff::SignedDuration;
 
-use super::pods::{Group, clipped, grouped, wanted};
+use super::pods::{Group, grouped, wanted};
 use super::prelude::*;
 use super::refusals;
+use crate::messages::{clipped, scheduler};
 use crate::paste::tool;
 use crate::snapshot::Why;
 
@@ -113,8 +114,7 @@ fn gated(snapshot: &Snapshot<'_>, group: &Group<'_>, gates: &[&str], severity: S
 
 /// The scheduler's message without what it says about preemption, which repeats it.
 fn condensed(message: &str) -> String {
-    let message = message.split(" preemption: ").next().unwrap_or(message);
-    clipped(message)
+    clipped(scheduler::without_preemption(message))
 }
 
 /// No node takes these pods, for the reasons the scheduler gives.
@@ -124,8 +124,8 @@ fn refused(snapshot: &Snapshot<'_>, group: &Group<'_>, said: &str) -> Finding {
         Some(Why::Unschedulable { message }) => *message,
         _ => said,
     };
-    let all = refusals::refusals(message);
-    let decisive = refusals::decisive(&all);
+    let all = scheduler::refusals(message);
+    let decisive = scheduler::decisive(&all);
     let meaning = decisive.and_then(|refusal| refusals::meaning(snapshot, pod, refusal, &all));
     let meaning = meaning.map_or(String::new(), |meaning| format!("{meaning}; "));
     let hopeless = decisive.filter(|refusal| refusals::is_hopeless(snapshot, pod, *refusal));
@@ -138,7 +138,7 @@ fn refused(snapshot: &Snapshot<'_>, group: &Group<'_>, said: &str) -> Finding {
         .because(format!("{}; {meaning}the scheduler says: {said}", group.unready(snapshot)))
         .remedy(remedy);
     match refusals::look_at_taints(&all) {
-        Some(look) if decisive.is_some_and(|refusal| !refusals::is_closed(&refusal)) => finding.remedy(look),
+        Some(look) if decisive.is_some_and(|refusal| !refusal.is_closed()) => finding.remedy(look),
         _ => finding,
     }
 }

@@ -1,8 +1,10 @@
 //! A volume cannot be attached to the pod's node, or mounted there.
 
-use super::config_missing::missing;
-use super::pods::{gist, grouped, wanted};
+use super::pods::{grouped, wanted};
 use super::prelude::*;
+use super::volumes::named;
+use crate::messages::attach::{failure, is_multi_attach};
+use crate::messages::kubelet::{gist, missing};
 use crate::snapshot::Why;
 
 pub const RULE: Rule = Rule {
@@ -18,7 +20,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     snapshot.events()?;
     let groups = grouped(wanted(snapshot)?, |case| match case.why()? {
         Why::Mount { message } if !is_multi_attach(message) && missing(case.pod, message).is_none() => {
-            Some(said(message))
+            Some(gist(failure(message)))
         }
         _ => None,
     });
@@ -34,28 +36,4 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             .remedy(group.describe(snapshot))
     });
     Ok(found.collect())
-}
-
-/// Whether the volume is still attached to another node, which is volume-multi-attach.
-pub(super) fn is_multi_attach(message: &str) -> bool {
-    message.contains("Multi-Attach error")
-}
-
-/// The volume a message is about, and the claim it belongs to.
-pub(super) fn named(snapshot: &Snapshot<'_>, message: &str) -> Option<String> {
-    let (_, rest) = message.split_once("volume \"")?;
-    let (name, _) = rest.split_once('"')?;
-    let claim = snapshot.namespace.claim_of_volume(name);
-    Some(match claim {
-        Some(claim) => format!("volume {name} of the claim {}", claim.metadata.name),
-        None => format!("volume {name}"),
-    })
-}
-
-/// What went wrong, without which step for which volume.
-fn said(message: &str) -> String {
-    match message.split_once("\" : ") {
-        Some((_, inner)) => gist(inner),
-        None => gist(message),
-    }
 }

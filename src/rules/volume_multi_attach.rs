@@ -4,8 +4,9 @@ use jiff::SignedDuration;
 
 use super::pods::{grouped, wanted};
 use super::prelude::*;
-use super::volume_mount_failed::{is_multi_attach, named};
+use super::volumes::named;
 use crate::kinds::condition;
+use crate::messages::attach::{self, is_multi_attach};
 use crate::paste::tool;
 use crate::snapshot::Why;
 
@@ -29,8 +30,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     });
     let found = groups.iter().map(|(message, group)| {
         let volume = named(snapshot, message).unwrap_or("its volume".to_owned());
-        let holders = holders(message);
-        let claim = volume_in(message).and_then(|volume| snapshot.namespace.claim_of_volume(volume));
+        let holders = attach::holders(message);
+        let claim = attach::volume(message).and_then(|volume| snapshot.namespace.claim_of_volume(volume));
         let waits_on = group.first().pod.spec.node_name.as_str();
         let pods: Vec<_> = snapshot
             .namespace
@@ -66,7 +67,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         };
         let remedy = match pods.first() {
             Some(pod) => kubectl("describe pod").name(&pod.metadata.name).namespace(home(snapshot)),
-            None => match volume_in(message) {
+            None => match attach::volume(message) {
                 Some(volume) => {
                     kubectl("get volumeattachments").piped_into(tool("grep -F -e NODE -e").value(volume))
                 }
@@ -83,12 +84,6 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             .only(if staying || long { Severity::Error } else { Severity::Warning })
     });
     Ok(found.collect())
-}
-
-/// The name of the volume a message is about.
-fn volume_in(message: &str) -> Option<&str> {
-    let (_, rest) = message.split_once("volume \"")?;
-    rest.split_once('"').map(|(name, _)| name)
 }
 
 /// The nodes that may be the one, where nobody says which it is: a node that is not ready cannot let go.
@@ -111,12 +106,4 @@ fn unready(snapshot: &Snapshot<'_>, name: &str) -> Option<String> {
     let ready = condition(&node.status.conditions, "Ready").filter(|ready| ready.status != "True")?;
     let since = snapshot.since(ready.last_transition_time);
     Some(since.map_or("is not ready".to_owned(), |since| format!("is not ready for {}", words::age(since))))
-}
-
-/// The pods the attach controller names (`attachdetach/reconciler.go:reportMultiAttachError`); it names none of other
-/// namespaces, and none where it does not know.
-fn holders(message: &str) -> Vec<&str> {
-    let Some((_, rest)) = message.split_once("used by pod(s) ") else { return Vec::new() };
-    let names = rest.split_once(" and ").map_or(rest, |(names, _)| names);
-    names.split(',').map(|name| name.trim().trim_end_matches('.')).filter(|name| !name.is_empty()).collect()
 }

@@ -4,14 +4,11 @@ use jiff::SignedDuration;
 
 use super::{Snapshot, Trouble, Why};
 use crate::kinds::{Event, Pod};
+use crate::messages::kubelet;
 
-/// The kubelet's reason, from 30 seconds on and then once a minute (`pkg/volume/volume_linux.go:monitorProgress`).
-const CHANGES_OWNER: &str = "VolumePermissionChangeInProgress";
 /// How old the newest such event may be. After 25 warnings about a pod only one in five minutes gets through, and the sums
 /// of `FailedMount` take their share of them.
 const HEARD: SignedDuration = SignedDuration::from_mins(30);
-/// How the kubelet begins the sum it draws every 2 minutes while a volume is not there yet, whatever the reason.
-const SUM: &str = "Unable to attach or mount volumes";
 
 impl<'a> Snapshot<'a> {
     /// The newest event with which the kubelet says that it is changing the owner of the files in the pod's volumes, if
@@ -28,7 +25,7 @@ impl<'a> Snapshot<'a> {
         }
         let newest = self.warnings(pod).into_iter().rfind(|event| !is_sum(event))?;
         let heard = self.since(newest.last_seen()).is_some_and(|ago| ago < HEARD);
-        (newest.reason == CHANGES_OWNER && heard).then_some(newest)
+        (kubelet::is_owner_change(newest) && heard).then_some(newest)
     }
 
     /// The warnings about the pod since it has a node, newest last.
@@ -43,7 +40,7 @@ impl<'a> Snapshot<'a> {
     pub(super) fn at_work(&self, pod: &Pod, trouble: Trouble<'a>) -> Trouble<'a> {
         let vague = match &trouble.why {
             Why::Silent => true,
-            Why::Mount { message } => message.starts_with(SUM),
+            Why::Mount { message } => kubelet::is_sum(message),
             _ => false,
         };
         if vague && self.changes_owner(pod).is_some() {
@@ -54,5 +51,5 @@ impl<'a> Snapshot<'a> {
 }
 
 fn is_sum(event: &Event) -> bool {
-    event.reason == "FailedMount" && event.message.starts_with(SUM)
+    event.reason == "FailedMount" && kubelet::is_sum(&event.message)
 }

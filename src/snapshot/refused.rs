@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{Replica, Snapshot, Unseen};
 use crate::kinds::{Event, Pod};
+use crate::messages::admission;
 
 /// A write of the controller, about a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,18 +41,14 @@ pub struct Refused<'a> {
 }
 
 impl Refused<'_> {
-    /// Whether it is about the pod of that name: `delete Pod web-2 in StatefulSet web failed error: …`, capitalised since
-    /// 1.35.
+    /// Whether it is about the pod of that name.
     pub fn is_about(&self, pod: &str) -> bool {
-        let head = self.event.message.split("error: ").next().unwrap_or_default();
-        head.split_whitespace().any(|word| word == pod)
+        admission::is_about(&self.event.message, pod)
     }
 
     /// Whether the words do not depend on what the pod is like, so that another template is refused as well.
     pub fn is_whatever_the_template(&self) -> bool {
-        ["exceeded quota", "failed calling webhook", "being terminated", "Internal error"]
-            .iter()
-            .any(|sign| self.said.contains(sign))
+        admission::is_whatever_the_template(self.said)
     }
 }
 
@@ -65,10 +62,11 @@ impl<'a> Snapshot<'a> {
         // However old: the controller tries again every 17 minutes or sooner, but events may not get through.
         let of_verb = events.into_iter().rev().filter(|event| event.reason == verb.reason());
         Ok(of_verb
-            .map(|event| {
-                let said =
-                    event.message.split_once("error: ").map_or(event.message.as_str(), |(_, said)| said);
-                Refused { verb, said, at: event.last_seen(), event }
+            .map(|event| Refused {
+                verb,
+                said: admission::reason(&event.message),
+                at: event.last_seen(),
+                event,
             })
             .collect())
     }

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::kinds::{ContainerStatus, Event, Pod, Terminated};
+use crate::messages::kubelet;
 
 mod killed;
 mod probes;
@@ -226,13 +227,9 @@ fn container_trouble<'a>(
             | "RegistryUnavailable"
             | "SignatureValidationFailed" => {
                 let image = image_of(pod, status);
-                // The event of another image, or of an earlier refusal, can be the last that got through.
-                let pulled = last_message(events, Some(&status.name), |event| {
-                    event.reason == "Failed"
-                        && event.text().starts_with("Failed to pull image")
-                        && event.message.contains(image)
-                });
-                let told = message.filter(|message| tells(message));
+                let pulled =
+                    last_message(events, Some(&status.name), |event| kubelet::is_pull_failure(event, image));
+                let told = message.filter(|message| kubelet::tells(message));
                 Some(Why::ImagePull { image, reason: &waiting.reason, message: told.or(pulled).or(message) })
             }
             "CrashLoopBackOff" => Some(Why::CrashLoop { last, restarts, init, said: None }),
@@ -244,8 +241,7 @@ fn container_trouble<'a>(
             | "CreateContainerError"
             | "PreCreateHookError"
             | "PreStartHookError" => {
-                // The kubelet has not got its copy of a ConfigMap or Secret yet, and asks again.
-                let syncing = message.is_some_and(|message| message.contains("failed to sync"));
+                let syncing = message.is_some_and(kubelet::is_syncing);
                 (!syncing).then_some(Why::Config { reason: &waiting.reason, message: message.unwrap_or("") })
             }
             "" | "ContainerCreating" | "PodInitializing" => None,
@@ -284,11 +280,6 @@ fn container_trouble<'a>(
 fn image_of<'a>(pod: &'a Pod, status: &'a ContainerStatus) -> &'a str {
     let mut all = pod.spec.containers.iter().chain(&pod.spec.init_containers);
     all.find(|container| container.name == status.name).map_or(&status.image, |container| &container.image)
-}
-
-/// Whether a message of the kubelet says what was wrong with an image: some versions say only that they wait.
-fn tells(message: &str) -> bool {
-    !message.starts_with("Back-off ") || message.contains("\": ")
 }
 
 /// The newest message of such events, see [`last`].

@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{LOOP, SLACK, STEADY, Why, is_about_container};
 use crate::kinds::{Container, ContainerStatus, Event, Pod, Probe, Terminated};
+use crate::messages::kubelet;
+pub use crate::messages::kubelet::KILLING;
 
-/// The reason of the events with which a kubelet says that it stops a container.
-pub const KILLING: &str = "Killing";
 /// As many events of one type a kubelet writes about a pod; of all further ones one in five minutes
 /// (`client-go/tools/record/events_cache.go`: `defaultSpamBurst`, `defaultSpamQPS`).
 const BURST: i32 = 25;
@@ -46,22 +46,22 @@ impl Killer {
         }
     }
 
+    fn of(probe: kubelet::Probe) -> Option<Killer> {
+        match probe {
+            kubelet::Probe::Liveness => Some(Killer::Liveness),
+            kubelet::Probe::Startup => Some(Killer::Startup),
+            kubelet::Probe::Readiness => None,
+        }
+    }
+
     /// Whether an event is a failure of that probe.
     pub fn is_failure(self, event: &Event) -> bool {
-        event.reason == "Unhealthy" && event.text().starts_with(self.failed())
+        kubelet::failed_probe(event).is_some_and(|probe| Killer::of(probe) == Some(self))
     }
 
     /// Whether a run was long enough for that probe to end it.
     pub fn can_end(self, container: &Container, run: &Terminated) -> bool {
         self.probe(container).is_none_or(|probe| could(Some(probe), run))
-    }
-
-    /// How its failures begin. A probe that `errored` has no result, and kills nothing (`prober/worker.go:doProbe`).
-    fn failed(self) -> &'static str {
-        match self {
-            Killer::Liveness => "Liveness probe failed:",
-            Killer::Startup => "Startup probe failed:",
-        }
     }
 }
 
@@ -89,15 +89,9 @@ impl Kills<'_> {
     }
 }
 
-/// The probe that an event names as the reason why a container is stopped. The end of a pod, a changed container and a
-/// failed hook are such events too.
+/// The probe that an event names as the reason why a container is stopped.
 pub fn killer(event: &Event) -> Option<Killer> {
-    let says = |words: &str| event.reason == KILLING && event.text().contains(words);
-    match () {
-        () if says(" failed liveness probe") => Some(Killer::Liveness),
-        () if says(" failed startup probe") => Some(Killer::Startup),
-        () => None,
-    }
+    kubelet::killing_probe(event).and_then(Killer::of)
 }
 
 /// Whether the pod may have been killed by a probe lately, so that it is worth asking for the events that say so.

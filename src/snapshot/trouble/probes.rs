@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::last;
 use crate::kinds::{Condition, Container, ContainerStatus, Event, Pod, Probe, ReadinessGate};
+use crate::messages::kubelet;
 use crate::time::later;
 
 /// A probe is late only when it is over its own allowance by this much: probes run on the kubelet's clock, in periods.
@@ -99,7 +100,7 @@ pub(super) fn overdue(
     (now.duration_since(from) > allowance.saturating_add(allowance.max(SLACK))).then_some(allowed)
 }
 
-type Test = fn(&str) -> bool;
+type Test = fn(kubelet::Probe) -> bool;
 
 /// What the probe said last that keeps the container from being ready: the startup probe until it has passed, and readiness
 /// after that; else any other one.
@@ -110,12 +111,12 @@ pub(super) fn said<'a>(
 ) -> Option<&'a str> {
     let begun = status.started == Some(true);
     let unhealthy = |is_it: Test| {
-        last(events, Some(&container.name), move |event| event.reason == "Unhealthy" && is_it(event.text()))
+        last(events, Some(&container.name), move |event| kubelet::probe(event).is_some_and(is_it))
     };
     let (own, other): (Test, Test) = if begun {
-        (|text| text.starts_with("Readiness"), |text| !text.starts_with("Startup"))
+        (|probe| probe == kubelet::Probe::Readiness, |probe| probe != kubelet::Probe::Startup)
     } else {
-        (|text| text.starts_with("Startup"), |_| true)
+        (|probe| probe == kubelet::Probe::Startup, |_| true)
     };
     unhealthy(own).or_else(|| unhealthy(other)).map(Event::text)
 }
@@ -126,16 +127,13 @@ fn begun(container: &Container, events: &[&Event], started: Timestamp) -> (Times
     if container.startup_probe.is_none() {
         return (started, start(container));
     }
-    let failed = |probe: &'static str| {
-        last(events, Some(&container.name), move |event| {
-            event.reason == "Unhealthy" && event.text().starts_with(probe)
-        })
-    };
-    let probed = failed("Readiness").and_then(|event| event.first_timestamp);
+    let failed =
+        |probe| last(events, Some(&container.name), move |event| kubelet::probe(event) == Some(probe));
+    let probed = failed(kubelet::Probe::Readiness).and_then(|event| event.first_timestamp);
     if let Some(probed) = probed.filter(|first| *first >= started) {
         return (probed, readiness(container));
     }
-    match failed("Startup").and_then(Event::last_seen).filter(|last| *last >= started) {
+    match failed(kubelet::Probe::Startup).and_then(Event::last_seen).filter(|last| *last >= started) {
         Some(last) => (later(last, SPARSE), readiness(container)),
         None => (started, probes(container)),
     }

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Unbound, Why, last_message};
 use crate::kinds::{ContainerStatus, Event, Pod};
+use crate::messages::{kubelet, scheduler};
 
 /// How long a volume may take to be provided before a pod's waiting for it is remarkable; its claim is spoken of before.
 const PROVISION: SignedDuration = SignedDuration::from_mins(6);
@@ -61,11 +62,8 @@ pub(super) fn scheduling<'a>(
     };
     let claimed = unbound.and_then(|claim| claim.made);
     let message = scheduled.message.as_str();
-    let coming = (message.contains("unbound immediate PersistentVolumeClaims")
-        && younger(PROVISION, claimed))
-        || (message.contains("persistentvolumeclaim \"")
-            && message.contains("not found")
-            && younger(CREATION, created));
+    let coming = (scheduler::waits_for_binding(message) && younger(PROVISION, claimed))
+        || (scheduler::lacks_claim(message) && younger(CREATION, created));
     match scheduled.reason.as_str() {
         "SchedulingGated" => Why::Gated,
         "Unschedulable" if is_nominated(events, now) => Why::NodeComing { message },
@@ -123,21 +121,10 @@ fn waited(pod: &Pod, now: Timestamp) -> Option<SignedDuration> {
 
 /// The message of a mount that fails.
 fn mounting<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a str> {
-    let failed = |event: &Event| {
-        matches!(event.reason.as_str(), "FailedMount" | "FailedAttachVolume" | "FailedMapVolume")
-            && !event.message.contains("failed to sync")
-    };
-    // The sum the kubelet draws every 2 minutes says less than the failure of one volume.
-    let message = last_message(events, None, |event| {
-        failed(event) && !event.text().starts_with("Unable to attach or mount volumes")
-    })
-    .or_else(|| last_message(events, None, failed))?;
-    // An object that is not there is a fault at once, apart from the one every new namespace gets; anything else may
-    // pass, as a driver does that has yet to register on a new node.
-    let object = message.contains("configmap") || message.contains("secret");
-    let absent = message.contains("\" not found") || message.contains("non-existent");
-    let missing = object && absent && !message.contains("kube-root-ca.crt");
-    (missing || waited(pod, now).is_none_or(|waited| waited > MOUNT)).then_some(message)
+    let failed = kubelet::is_mount_failure;
+    let message = last_message(events, None, |event| failed(event) && !kubelet::is_sum(event.text()))
+        .or_else(|| last_message(events, None, failed))?;
+    (kubelet::is_absence(message) || waited(pod, now).is_none_or(|waited| waited > MOUNT)).then_some(message)
 }
 
 /// The message of a sandbox that cannot be made for longer than a network takes to come up on a new node.

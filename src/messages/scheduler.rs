@@ -1,0 +1,157 @@
+//! The scheduler, about the nodes that it refuses: `0/4 nodes are available: 1 node(s) had untolerated taint(s), 3
+//! Insufficient cpu.` (`framework/types.go:FitError`, and each plugin of `framework/plugins` for its own words.)
+
+/// Why some of the nodes do not take a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal<'a> {
+    /// How many nodes; 0 where the scheduler does not count them.
+    pub nodes: usize,
+    /// For what reason.
+    pub reason: Reason<'a>,
+}
+
+/// A reason of the scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason<'a> {
+    /// Too little of this resource is free.
+    Insufficient(&'a str),
+    /// The node has as many pods as it may have.
+    TooManyPods,
+    /// A taint.
+    Taint {
+        /// The taint of a node with a role, such as that of the control plane.
+        of_role: bool,
+    },
+    /// The node is cordoned.
+    Cordoned,
+    /// The pod's nodeSelector, or its node affinity.
+    Selector,
+    /// Anti-affinity, of the pod or of another one.
+    AntiAffinity,
+    /// The pod's affinity to other pods.
+    Affinity,
+    /// A topology spread constraint.
+    Spread {
+        /// The node lacks the label that the constraint goes by.
+        unlabelled: bool,
+    },
+    /// A host port.
+    Ports,
+    /// Anything else.
+    Other,
+}
+
+impl Reason<'_> {
+    fn parse(text: &str) -> Reason<'_> {
+        let says = |words: &str| text.contains(words);
+        if let Some(resource) = text.strip_prefix("Insufficient ") {
+            return Reason::Insufficient(resource);
+        }
+        match () {
+            () if says("Too many pods") => Reason::TooManyPods,
+            () if says("taint") => Reason::Taint { of_role: says("taint {node-role.kubernetes.io/") },
+            () if says("were unschedulable") => Reason::Cordoned,
+            () if says("node affinity/selector") => Reason::Selector,
+            () if says("anti-affinity") => Reason::AntiAffinity,
+            () if says("topology spread constraints") => {
+                Reason::Spread { unlabelled: says("missing required label") }
+            }
+            () if says("pod affinity rules") => Reason::Affinity,
+            () if says("free ports") => Reason::Ports,
+            () => Reason::Other,
+        }
+    }
+}
+
+impl Refusal<'_> {
+    /// Whether it is about nodes that take no pods, or only certain ones.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.reason, Reason::Taint { .. } | Reason::Cordoned)
+    }
+
+    /// The nodes it counts for, where most of them decide: nodes of a role are in every cluster.
+    fn weight(&self) -> usize {
+        if self.reason == (Reason::Taint { of_role: true }) { 0 } else { self.nodes }
+    }
+}
+
+/// The reasons in a message.
+pub fn refusals(message: &str) -> Vec<Refusal<'_>> {
+    let Some((_, reasons)) = without_preemption(message).split_once("nodes are available: ") else {
+        return Vec::new();
+    };
+    let each = reasons.trim_end_matches(['.', ' ']).split(", ");
+    each.map(|text| {
+        let counted = text.split_once(' ').and_then(|(count, reason)| Some((count.parse().ok()?, reason)));
+        let (nodes, reason) = counted.unwrap_or((0, text));
+        Refusal { nodes, reason: Reason::parse(reason) }
+    })
+    .collect()
+}
+
+/// The reason that matters: the one for most of the nodes that would take the pod otherwise. That a node is tainted or
+/// cordoned says nothing about the pod, as every cluster has such nodes, and often more of them than of others.
+pub fn decisive<'a>(all: &[Refusal<'a>]) -> Option<Refusal<'a>> {
+    let (closed, others): (Vec<_>, Vec<_>) = all.iter().copied().partition(Refusal::is_closed);
+    // The first of the largest: the scheduler sorts them by their words.
+    let largest = |some: &[Refusal<'a>]| {
+        some.iter().copied().reduce(|best, next| if next.weight() > best.weight() { next } else { best })
+    };
+    largest(&others).or_else(|| largest(&closed))
+}
+
+/// Whether more nodes are closed than refuse the pod for other reasons; nodes of a role do not count.
+pub fn is_mostly_closed(all: &[Refusal<'_>]) -> bool {
+    let (closed, others): (Vec<_>, Vec<_>) = all.iter().partition(|refusal| refusal.is_closed());
+    let nodes = |some: &[&Refusal<'_>]| some.iter().map(|refusal| refusal.weight()).sum::<usize>();
+    nodes(&closed) > nodes(&others)
+}
+
+/// The message without what it says about preemption, which repeats it.
+pub fn without_preemption(message: &str) -> &str {
+    message.split(" preemption: ").next().unwrap_or(message)
+}
+
+/// Whether the pod waits for a PVC to be bound.
+pub fn waits_for_binding(message: &str) -> bool {
+    message.contains("unbound immediate PersistentVolumeClaims")
+}
+
+/// Whether a PVC that the pod names is not there.
+pub fn lacks_claim(message: &str) -> bool {
+    message.contains("persistentvolumeclaim \"") && message.contains("not found")
+}
+
+/// Whether a volume cannot be used on some of the nodes (`volumebinding/binder.go:ErrReasonNodeConflict`), in its older and
+/// newer words.
+pub fn has_volume_conflict(message: &str) -> bool {
+    let signs = ["volume node affinity conflict", "didn't match PersistentVolume's node affinity"];
+    signs.iter().any(|sign| message.contains(sign))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_taken_apart() {
+        let message = "0/9 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu, 3 node(s) had untolerated \
+                       taint {node-role.kubernetes.io/control-plane: }, 3 node(s) didn't match pod anti-affinity rules. \
+                       preemption: 0/9 nodes are available: 9 Preemption is not helpful for scheduling.";
+        let all = refusals(message);
+        let refusal = |nodes, reason| Refusal { nodes, reason };
+        assert_eq!(
+            all,
+            [
+                refusal(1, Reason::Cordoned),
+                refusal(2, Reason::Insufficient("cpu")),
+                refusal(3, Reason::Taint { of_role: true }),
+                refusal(3, Reason::AntiAffinity),
+            ]
+        );
+        assert_eq!(decisive(&all), Some(refusal(3, Reason::AntiAffinity)));
+        assert!(!is_mostly_closed(&all));
+        assert_eq!(refusals("0/1 nodes are available: pod has unbound PVCs.")[0], refusal(0, Reason::Other));
+        assert!(refusals("no such message").is_empty());
+    }
+}
