@@ -166,21 +166,12 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Reads these kinds, all at once.
     async fn read(&self, kinds: &BTreeSet<Kind>, observed: &mut Observed) -> Result<()> {
-        let (sets, ..) = join!(
-            self.list(kinds),
-            self.fill(&mut observed.revisions, kinds),
-            self.fill(&mut observed.pods, kinds),
-            self.fill(&mut observed.claims, kinds),
-            self.fill(&mut observed.volumes, kinds),
-            self.fill(&mut observed.classes, kinds),
-            self.fill(&mut observed.services, kinds),
-            self.fill(&mut observed.slices, kinds),
-            self.fill(&mut observed.budgets, kinds),
-            self.fill(&mut observed.autoscalers, kinds),
-            self.fill(&mut observed.quotas, kinds),
-            self.fill(&mut observed.nodes, kinds),
-            self.fill(&mut observed.events, kinds),
-        );
+        macro_rules! read_all {
+            ([$($of_sets:tt)*] $([$kind:ident $field:ident $($more:tt)*])*) => {
+                join!(self.list(kinds), $(self.fill(&mut observed.$field, kinds),)*)
+            };
+        }
+        let (sets, ..) = for_each_kind!(read_all);
         if let Some(sets) = sets {
             observed.sets = sets.map_err(|error| self.connection.explain(&error, "list StatefulSets"))?;
         }
@@ -204,7 +195,7 @@ impl Reader<'_> {
         // Of events only warnings tell something, and etcd has to read them all.
         let query = if T::KIND == Kind::Event { "?fieldSelector=type!%3DNormal" } else { "" };
         let path = format!("{}{query}", T::KIND.path(self.namespace.as_deref()));
-        // Thirteen of these wait side by side.
+        // One of these for each kind waits, side by side.
         let items: std::result::Result<Vec<T>, _> =
             Box::pin(list(self.connection, &path)).await.map(|list| list.items);
         Some(items.and_then(|items| match items.iter().find_map(door::unfit) {

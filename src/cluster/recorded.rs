@@ -142,17 +142,6 @@ pub enum Absent {
     Empty,
 }
 
-/// Calls a macro with every kind's field and type in [`Observed`], apart from the sets.
-macro_rules! for_each_kind {
-    ($each:ident) => {
-        $each!(
-            revisions ControllerRevision, pods Pod, claims PersistentVolumeClaim, volumes PersistentVolume,
-            classes StorageClass, services Service, slices EndpointSlice, budgets PodDisruptionBudget,
-            autoscalers HorizontalPodAutoscaler, quotas ResourceQuota, nodes Node, events Event
-        )
-    };
-}
-
 /// The recording as a value that serialises to YAML or JSON.
 ///
 /// # Errors
@@ -166,7 +155,7 @@ pub fn recording(observed: &Observed) -> Result<impl Serialize + use<>> {
     }
     counts.insert(Kind::StatefulSet.name().to_owned(), observed.sets.len());
     macro_rules! push {
-        ($($field:ident $type:ident),*) => { $(
+        ([$($of_sets:tt)*] $([$type:ident $field:ident $($more:tt)*])*) => { $(
             match &observed.$field {
                 Ok(objects) => {
                     counts.insert(Kind::$type.name().to_owned(), objects.len());
@@ -247,22 +236,16 @@ fn hash(value: &Value) -> u64 {
     hasher.finish()
 }
 
-#[derive(Default)]
-struct Objects {
-    sets: Vec<StatefulSet>,
-    revisions: Vec<ControllerRevision>,
-    pods: Vec<Pod>,
-    claims: Vec<PersistentVolumeClaim>,
-    volumes: Vec<PersistentVolume>,
-    classes: Vec<StorageClass>,
-    services: Vec<Service>,
-    slices: Vec<EndpointSlice>,
-    budgets: Vec<PodDisruptionBudget>,
-    autoscalers: Vec<HorizontalPodAutoscaler>,
-    quotas: Vec<ResourceQuota>,
-    nodes: Vec<Node>,
-    events: Vec<Event>,
+macro_rules! declare_objects {
+    ($([$type:ident $field:ident $($more:tt)*])*) => {
+        /// The objects of the files, by kind.
+        #[derive(Default)]
+        struct Objects {
+            $($field: Vec<$type>,)*
+        }
+    };
 }
+for_each_kind!(declare_objects);
 
 impl Pile {
     fn document(&mut self, name: &str, mut document: Value) -> Result<()> {
@@ -361,9 +344,8 @@ impl Pile {
         }
         let objects = &mut self.objects;
         macro_rules! push {
-            ($($field:ident $type:ident),*) => {
+            ($([$type:ident $field:ident $($more:tt)*])*) => {
                 match kind {
-                    Kind::StatefulSet => objects.sets.push(decode::object(value).map_err(failed)?),
                     $(Kind::$type => objects.$field.push(decode::object(value).map_err(failed)?),)*
                 }
             };
@@ -408,7 +390,7 @@ impl Pile {
         observed.sets = objects.sets;
         observed.around = users;
         macro_rules! fill {
-            ($($field:ident $type:ident),*) => { $(
+            ([$($of_sets:tt)*] $([$type:ident $field:ident $($more:tt)*])*) => { $(
                 observed.$field = {
                     let found: Seen<$type> = Ok(objects.$field);
                     let empty = found.as_ref().is_ok_and(Vec::is_empty);

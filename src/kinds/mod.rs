@@ -69,95 +69,100 @@ macro_rules! partial {
 }
 pub(crate) use partial;
 
-/// The kinds that are read, in the order they are recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    StatefulSet,
-    ControllerRevision,
-    Pod,
-    PersistentVolumeClaim,
-    PersistentVolume,
-    StorageClass,
-    Service,
-    EndpointSlice,
-    PodDisruptionBudget,
-    HorizontalPodAutoscaler,
-    ResourceQuota,
-    Node,
-    Event,
+/// Calls a macro with the table of all kinds that are read, in the order they are recorded: the kind and its type, the field
+/// that holds them, the resource as RBAC and kubectl name it, `apiVersion`, whether they live in a namespace, and what they
+/// are. To read another kind, give it a line here and a type of that name. The StatefulSets come first: there is always a
+/// list of them.
+macro_rules! for_each_kind {
+    ($each:ident) => {
+        $each! {
+            [StatefulSet sets "statefulsets" "apps/v1" namespaced "The StatefulSets"]
+            [ControllerRevision revisions "controllerrevisions" "apps/v1" namespaced "Their revisions"]
+            [Pod pods "pods" "v1" namespaced "All pods: others than those of StatefulSets can mount a PVC or take a name"]
+            [PersistentVolumeClaim claims "persistentvolumeclaims" "v1" namespaced "PVCs"]
+            [PersistentVolume volumes "persistentvolumes" "v1" cluster "Volumes"]
+            [StorageClass classes "storageclasses" "storage.k8s.io/v1" cluster "Storage classes"]
+            [Service services "services" "v1" namespaced "Services"]
+            [EndpointSlice slices "endpointslices" "discovery.k8s.io/v1" namespaced "Endpoint slices"]
+            [PodDisruptionBudget budgets "poddisruptionbudgets" "policy/v1" namespaced "Disruption budgets"]
+            [HorizontalPodAutoscaler autoscalers "horizontalpodautoscalers" "autoscaling/v2" namespaced "Autoscalers"]
+            [ResourceQuota quotas "resourcequotas" "v1" namespaced "Resource quotas"]
+            [Node nodes "nodes" "v1" cluster "Nodes"]
+            [Event events "events" "v1" namespaced "Events of type Warning, and those few others that tell something: that a \
+                node is coming for a pod, and that a container was killed because a probe failed"]
+        }
+    };
+}
+pub(crate) use for_each_kind;
+
+/// Declares [`Kind`] and [`Object`] by the table.
+macro_rules! declare_kinds {
+    ($([$name:ident $field:ident $plural:literal $version:literal $scope:ident $about:literal])*) => {
+        /// The kinds that are read, in the order they are recorded.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $($name,)*
+        }
+
+        impl Kind {
+            /// Every kind, in the order they are recorded.
+            pub const ALL: [Kind; [$(Kind::$name),*].len()] = [$(Kind::$name),*];
+
+            /// `kind` as written in manifests.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Kind::$name => stringify!($name),)*
+                }
+            }
+
+            /// The resource as RBAC and kubectl name it.
+            pub fn plural(self) -> &'static str {
+                match self {
+                    $(Kind::$name => $plural,)*
+                }
+            }
+
+            /// `apiVersion` as written in manifests.
+            pub fn api_version(self) -> &'static str {
+                match self {
+                    $(Kind::$name => $version,)*
+                }
+            }
+
+            fn scope(self) -> Scope {
+                match self {
+                    $(Kind::$name => Scope::$scope,)*
+                }
+            }
+        }
+
+        $(
+            impl Object for $name {
+                const KIND: Kind = Kind::$name;
+                fn meta(&self) -> &Meta {
+                    &self.metadata
+                }
+                fn meta_mut(&mut self) -> &mut Meta {
+                    &mut self.metadata
+                }
+            }
+        )*
+    };
+}
+for_each_kind!(declare_kinds);
+
+/// Where objects of a kind live, in the words of the table.
+#[allow(non_camel_case_types, reason = "words of the table of kinds")]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    namespaced,
+    cluster,
 }
 
 impl Kind {
-    /// Every kind, in the order they are recorded.
-    pub const ALL: [Kind; 13] = [
-        Kind::StatefulSet,
-        Kind::ControllerRevision,
-        Kind::Pod,
-        Kind::PersistentVolumeClaim,
-        Kind::PersistentVolume,
-        Kind::StorageClass,
-        Kind::Service,
-        Kind::EndpointSlice,
-        Kind::PodDisruptionBudget,
-        Kind::HorizontalPodAutoscaler,
-        Kind::ResourceQuota,
-        Kind::Node,
-        Kind::Event,
-    ];
-
-    /// `kind` as written in manifests.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::StatefulSet => "StatefulSet",
-            Kind::ControllerRevision => "ControllerRevision",
-            Kind::Pod => "Pod",
-            Kind::PersistentVolumeClaim => "PersistentVolumeClaim",
-            Kind::PersistentVolume => "PersistentVolume",
-            Kind::StorageClass => "StorageClass",
-            Kind::Service => "Service",
-            Kind::EndpointSlice => "EndpointSlice",
-            Kind::PodDisruptionBudget => "PodDisruptionBudget",
-            Kind::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
-            Kind::ResourceQuota => "ResourceQuota",
-            Kind::Node => "Node",
-            Kind::Event => "Event",
-        }
-    }
-
-    /// The resource as RBAC and kubectl name it.
-    pub fn plural(self) -> &'static str {
-        match self {
-            Kind::StatefulSet => "statefulsets",
-            Kind::ControllerRevision => "controllerrevisions",
-            Kind::Pod => "pods",
-            Kind::PersistentVolumeClaim => "persistentvolumeclaims",
-            Kind::PersistentVolume => "persistentvolumes",
-            Kind::StorageClass => "storageclasses",
-            Kind::Service => "services",
-            Kind::EndpointSlice => "endpointslices",
-            Kind::PodDisruptionBudget => "poddisruptionbudgets",
-            Kind::HorizontalPodAutoscaler => "horizontalpodautoscalers",
-            Kind::ResourceQuota => "resourcequotas",
-            Kind::Node => "nodes",
-            Kind::Event => "events",
-        }
-    }
-
-    /// `apiVersion` as written in manifests.
-    pub fn api_version(self) -> &'static str {
-        match self {
-            Kind::StatefulSet | Kind::ControllerRevision => "apps/v1",
-            Kind::StorageClass => "storage.k8s.io/v1",
-            Kind::EndpointSlice => "discovery.k8s.io/v1",
-            Kind::PodDisruptionBudget => "policy/v1",
-            Kind::HorizontalPodAutoscaler => "autoscaling/v2",
-            _ => "v1",
-        }
-    }
-
     /// Whether objects of this kind live in a namespace.
     pub fn is_namespaced(self) -> bool {
-        !matches!(self, Kind::PersistentVolume | Kind::StorageClass | Kind::Node)
+        self.scope() == Scope::namespaced
     }
 
     /// The path of the list on the API server; `namespace` is ignored for kinds that have none.
@@ -184,32 +189,3 @@ pub trait Object: serde::de::DeserializeOwned + serde::Serialize + Send + 'stati
     /// The same, to change it.
     fn meta_mut(&mut self) -> &mut Meta;
 }
-
-macro_rules! objects {
-    ($($name:ident),*) => { $(
-        impl Object for $name {
-            const KIND: Kind = Kind::$name;
-            fn meta(&self) -> &Meta {
-                &self.metadata
-            }
-            fn meta_mut(&mut self) -> &mut Meta {
-                &mut self.metadata
-            }
-        }
-    )* };
-}
-objects!(
-    StatefulSet,
-    ControllerRevision,
-    Pod,
-    PersistentVolumeClaim,
-    PersistentVolume,
-    StorageClass,
-    Service,
-    EndpointSlice,
-    PodDisruptionBudget,
-    HorizontalPodAutoscaler,
-    ResourceQuota,
-    Node,
-    Event
-);

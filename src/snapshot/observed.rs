@@ -56,180 +56,138 @@ impl ServerVersion {
     }
 }
 
-/// What was read of a cluster.
-#[derive(Clone, Debug)]
-pub struct Observed {
-    /// When, by the server's clock. Ages and "for how long" are counted up to here, never up to this machine's clock.
-    pub taken_at: Timestamp,
-    /// How well that time is known.
-    pub clock: Clock,
-    /// `None` when unknown, as with plain manifests.
-    pub server: Option<ServerVersion>,
-    /// Which part.
-    pub scope: Scope,
-    /// The StatefulSets; without them nothing can be said at all.
-    pub sets: Vec<StatefulSet>,
-    /// Apps/v1 ControllerRevisions.
-    pub revisions: Seen<ControllerRevision>,
-    /// All pods, not only those of StatefulSets: others can mount a claim or take a name.
-    pub pods: Seen<Pod>,
-    /// Claims.
-    pub claims: Seen<PersistentVolumeClaim>,
-    /// Volumes.
-    pub volumes: Seen<PersistentVolume>,
-    /// Storage classes.
-    pub classes: Seen<StorageClass>,
-    /// Services.
-    pub services: Seen<Service>,
-    /// Endpoint slices.
-    pub slices: Seen<EndpointSlice>,
-    /// Disruption budgets.
-    pub budgets: Seen<PodDisruptionBudget>,
-    /// Autoscalers.
-    pub autoscalers: Seen<HorizontalPodAutoscaler>,
-    /// Resource quotas.
-    pub quotas: Seen<ResourceQuota>,
-    /// Nodes.
-    pub nodes: Seen<Node>,
-    /// Events of type Warning, and those few others that tell something: that a node is coming for a pod
-    /// ([`NOMINATIONS`](super::NOMINATIONS)), and that a container was killed because a probe failed ([`super::killer`]).
-    pub events: Seen<Event>,
-    /// What holds claims besides pods: read only where claims seem left over, and not part of plain files.
-    pub around: Option<Around>,
+/// Declares [`Observed`] by the table of kinds.
+macro_rules! declare_observed {
+    ([$set:ident $sets:ident $($of_sets:tt)*]
+     $([$name:ident $field:ident $plural:literal $version:literal $scope:ident $about:literal])*) => {
+        /// What was read of a cluster.
+        #[derive(Clone, Debug)]
+        pub struct Observed {
+            /// When, by the server's clock. Ages and "for how long" are counted up to here, never up to this machine's clock.
+            pub taken_at: Timestamp,
+            /// How well that time is known.
+            pub clock: Clock,
+            /// `None` when unknown, as with plain manifests.
+            pub server: Option<ServerVersion>,
+            /// Which part.
+            pub scope: Scope,
+            /// The StatefulSets; without them nothing can be said at all.
+            pub $sets: Vec<$set>,
+            $(
+                #[doc = concat!($about, ".")]
+                pub $field: Seen<$name>,
+            )*
+            /// What holds claims besides pods: read only where claims seem left over, and not part of plain files.
+            pub around: Option<Around>,
+        }
+
+        impl Observed {
+            /// Nothing was read yet, for the reason given.
+            pub fn nothing(taken_at: Timestamp, scope: Scope, why: &str) -> Observed {
+                fn unseen<T: Object>(why: &str) -> Seen<T> {
+                    Err(Unseen { kind: T::KIND, why: why.to_owned() })
+                }
+                Observed {
+                    taken_at,
+                    clock: Clock::of_file(taken_at),
+                    server: None,
+                    scope,
+                    $sets: Vec::new(),
+                    $($field: unseen(why),)*
+                    around: None,
+                }
+            }
+
+            /// When the newest of the objects was created, by the API server's clock.
+            pub fn newest(&self) -> Option<Timestamp> {
+                fn of<T: Object>(seen: &[T]) -> Option<Timestamp> {
+                    seen.iter().filter_map(|object| object.meta().creation_timestamp).max()
+                }
+                let all = [of(&self.$sets), $(of(self.$field.as_deref().unwrap_or_default()),)*];
+                all.into_iter().flatten().max()
+            }
+
+            /// The kinds that could not be looked at, and why, in the order they are recorded.
+            pub fn unseen(&self) -> Vec<Unseen> {
+                [$(self.$field.as_ref().err(),)*].into_iter().flatten().cloned().collect()
+            }
+        }
+    };
+}
+for_each_kind!(declare_observed);
+
+/// Declares [`Namespace`] by the table of kinds: only some of them live in one.
+macro_rules! declare_namespace {
+    (@ [$($about:literal $name:ident $field:ident)*]) => {
+        /// The objects of one namespace. Kinds that were not seen are empty here; whether they were is asked of [`Observed`].
+        #[derive(Clone, Debug, Default)]
+        pub struct Namespace<'a> {
+            $(
+                #[doc = concat!($about, ".")]
+                pub $field: Vec<&'a $name>,
+            )*
+            pub(super) names: Names,
+        }
+
+        impl<'a> Namespace<'a> {
+            fn sort(all: &mut BTreeMap<&'a str, Namespace<'a>>, observed: &'a Observed) {
+                fn sort<'a, T: Object>(
+                    all: &mut BTreeMap<&'a str, Namespace<'a>>,
+                    seen: impl IntoIterator<Item = &'a T>,
+                    part: impl for<'n> Fn(&'n mut Namespace<'a>) -> &'n mut Vec<&'a T>,
+                ) {
+                    for object in seen {
+                        if let Some(namespace) = all.get_mut(object.meta().namespace.as_str()) {
+                            part(namespace).push(object);
+                        }
+                    }
+                }
+                $(sort(all, observed.$field.objects(), |namespace| &mut namespace.$field);)*
+            }
+        }
+    };
+    (@ [$($done:tt)*] [$name:ident $field:ident $plural:literal $version:literal namespaced $about:literal] $($rest:tt)*) => {
+        declare_namespace!(@ [$($done)* $about $name $field] $($rest)*);
+    };
+    (@ [$($done:tt)*] [$name:ident $field:ident $plural:literal $version:literal cluster $about:literal] $($rest:tt)*) => {
+        declare_namespace!(@ [$($done)*] $($rest)*);
+    };
+    ([$($first:tt)*] $($rest:tt)*) => {
+        declare_namespace!(@ [] [$($first)*] $($rest)*);
+    };
+}
+for_each_kind!(declare_namespace);
+
+/// What was seen of a kind, and of the StatefulSets, without which there is nothing to see.
+trait Objects<T> {
+    fn objects(&self) -> &[T];
+}
+
+impl<T> Objects<T> for Vec<T> {
+    fn objects(&self) -> &[T] {
+        self
+    }
+}
+
+impl<T> Objects<T> for Seen<T> {
+    fn objects(&self) -> &[T] {
+        self.as_deref().unwrap_or_default()
+    }
 }
 
 impl Observed {
-    /// Nothing was read yet, for the reason given.
-    pub fn nothing(taken_at: Timestamp, scope: Scope, why: &str) -> Observed {
-        fn unseen<T: Object>(why: &str) -> Seen<T> {
-            Err(Unseen { kind: T::KIND, why: why.to_owned() })
-        }
-        Observed {
-            taken_at,
-            clock: Clock::of_file(taken_at),
-            server: None,
-            scope,
-            sets: Vec::new(),
-            revisions: unseen(why),
-            pods: unseen(why),
-            claims: unseen(why),
-            volumes: unseen(why),
-            classes: unseen(why),
-            services: unseen(why),
-            slices: unseen(why),
-            budgets: unseen(why),
-            autoscalers: unseen(why),
-            quotas: unseen(why),
-            nodes: unseen(why),
-            events: unseen(why),
-            around: None,
-        }
-    }
-
     /// Sorted into namespaces, for those that hold a StatefulSet.
     pub fn namespaces(&self) -> BTreeMap<&str, Namespace<'_>> {
-        fn sort<'a, T: Object>(
-            all: &mut BTreeMap<&'a str, Namespace<'a>>,
-            seen: &'a Seen<T>,
-            part: impl for<'n> Fn(&'n mut Namespace<'a>) -> &'n mut Vec<&'a T>,
-        ) {
-            for object in seen.iter().flatten() {
-                if let Some(namespace) = all.get_mut(object.meta().namespace.as_str()) {
-                    part(namespace).push(object);
-                }
-            }
-        }
-        let mut all: BTreeMap<&str, Namespace<'_>> = BTreeMap::new();
-        for set in &self.sets {
-            all.entry(&set.metadata.namespace).or_default().sets.push(set);
-        }
-        for namespace in all.values_mut() {
-            namespace.sets.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-        }
-        sort(&mut all, &self.revisions, |n| &mut n.revisions);
-        sort(&mut all, &self.pods, |n| &mut n.pods);
-        sort(&mut all, &self.claims, |n| &mut n.claims);
-        sort(&mut all, &self.services, |n| &mut n.services);
-        sort(&mut all, &self.slices, |n| &mut n.slices);
-        sort(&mut all, &self.budgets, |n| &mut n.budgets);
-        sort(&mut all, &self.autoscalers, |n| &mut n.autoscalers);
-        sort(&mut all, &self.quotas, |n| &mut n.quotas);
-        sort(&mut all, &self.events, |n| &mut n.events);
+        let names = self.sets.iter().map(|set| (set.metadata.namespace.as_str(), Namespace::default()));
+        let mut all: BTreeMap<&str, Namespace<'_>> = names.collect();
+        Namespace::sort(&mut all, self);
         let wide = Rc::default();
         for namespace in all.values_mut() {
+            namespace.sets.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
             namespace.names.wide = Rc::clone(&wide);
         }
         all
     }
-
-    /// When the newest of the objects was created, by the API server's clock.
-    pub fn newest(&self) -> Option<Timestamp> {
-        fn of<T: Object>(seen: &[T]) -> Option<Timestamp> {
-            seen.iter().filter_map(|object| object.meta().creation_timestamp).max()
-        }
-        fn among<T: Object>(seen: &Seen<T>) -> Option<Timestamp> {
-            of(seen.as_deref().unwrap_or_default())
-        }
-        let all = [
-            of(&self.sets),
-            among(&self.revisions),
-            among(&self.pods),
-            among(&self.claims),
-            among(&self.volumes),
-            among(&self.services),
-            among(&self.slices),
-            among(&self.budgets),
-            among(&self.autoscalers),
-            among(&self.nodes),
-            among(&self.events),
-        ];
-        all.into_iter().flatten().max()
-    }
-
-    /// The kinds that could not be looked at, and why, in the order they are recorded.
-    pub fn unseen(&self) -> Vec<Unseen> {
-        let kinds = [
-            self.revisions.as_ref().err(),
-            self.pods.as_ref().err(),
-            self.claims.as_ref().err(),
-            self.volumes.as_ref().err(),
-            self.classes.as_ref().err(),
-            self.services.as_ref().err(),
-            self.slices.as_ref().err(),
-            self.budgets.as_ref().err(),
-            self.autoscalers.as_ref().err(),
-            self.quotas.as_ref().err(),
-            self.nodes.as_ref().err(),
-            self.events.as_ref().err(),
-        ];
-        kinds.into_iter().flatten().cloned().collect()
-    }
-}
-
-/// The objects of one namespace. Kinds that were not seen are empty here; whether they were is asked of [`Observed`].
-#[derive(Clone, Debug, Default)]
-pub struct Namespace<'a> {
-    /// Its StatefulSets, by name.
-    pub sets: Vec<&'a StatefulSet>,
-    /// Its ControllerRevisions.
-    pub revisions: Vec<&'a ControllerRevision>,
-    /// Its pods.
-    pub pods: Vec<&'a Pod>,
-    /// Its claims.
-    pub claims: Vec<&'a PersistentVolumeClaim>,
-    /// Its Services.
-    pub services: Vec<&'a Service>,
-    /// Its endpoint slices.
-    pub slices: Vec<&'a EndpointSlice>,
-    /// Its disruption budgets.
-    pub budgets: Vec<&'a PodDisruptionBudget>,
-    /// Its autoscalers.
-    pub autoscalers: Vec<&'a HorizontalPodAutoscaler>,
-    /// Its quotas.
-    pub quotas: Vec<&'a ResourceQuota>,
-    /// Its events.
-    pub events: Vec<&'a Event>,
-    pub(super) names: Names,
 }
 
 #[cfg(test)]
