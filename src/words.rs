@@ -24,7 +24,9 @@ pub fn age(duration: SignedDuration) -> String {
 }
 
 /// `1 pod`, `3 pods`.
-pub fn count(number: usize, noun: &str) -> String {
+pub fn count(number: impl TryInto<usize>, noun: &str) -> String {
+    // Nothing that is counted is below 0, though it may be written down so.
+    let number = number.try_into().unwrap_or(0);
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 

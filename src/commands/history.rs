@@ -105,18 +105,17 @@ impl History {
             }
             let on: Vec<&Pod> = pods.iter().copied().filter(|pod| pod.revision() == name).collect();
             let stuck = |pod: &&Pod| now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard());
-            let available = |pod: &&Pod| pod.is_available(now.set.spec.min_ready_seconds, now.taken_at);
+            let available = |pod: &&Pod| now.is_available(pod);
             let glyph = match on.as_slice() {
                 [] => Glyph::Empty,
                 on if on.iter().any(stuck) => Glyph::Bad,
                 on if on.iter().all(available) => Glyph::Good,
                 _ => Glyph::Moving,
             };
-            let hash = name.strip_prefix(meta.name.as_str()).unwrap_or(name).trim_start_matches('-');
             Row {
                 number: revision.revision,
                 name: name.clone(),
-                hash: hash.to_owned(),
+                hash: now.set.short_revision(name).to_owned(),
                 age: now.since(revision.metadata.creation_timestamp).map_or(String::new(), words::age),
                 cause: revision
                     .metadata

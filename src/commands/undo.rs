@@ -112,7 +112,7 @@ fn written(revision: &Value) -> Option<(String, Timestamp)> {
 fn facts(now: &Snapshot<'_>, aim: &Aim, set: &Value, data: &Value) -> Vec<(&'static str, String)> {
     let revisions = now.revisions().unwrap_or_default();
     let word = |name: &str| {
-        let short = name.strip_prefix(now.set.metadata.name.as_str()).unwrap_or(name).trim_start_matches('-');
+        let short = now.set.short_revision(name);
         match revisions.iter().find(|revision| revision.metadata.name == name) {
             Some(revision) => format!("{} ({short})", revision.revision),
             None => short.to_owned(),

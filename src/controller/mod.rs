@@ -154,12 +154,11 @@ pub fn trap<'a>(snapshot: &Snapshot<'a>) -> Result<Option<Trap<'a>>, Unseen> {
     if set.strategy() != Strategy::RollingUpdate || set.metadata.is_terminating() || !(ordered || trapping) {
         return Ok(None);
     }
-    let min_ready = set.spec.min_ready_seconds;
     let mut blocked = snapshot.replicas()?.iter().filter_map(|replica| {
         let pod = replica.pod?;
         let stuck = !pod.metadata.is_terminating()
             && !pod.is_finished()
-            && !pod.is_available(min_ready, snapshot.taken_at);
+            && !snapshot.is_available(pod);
         stuck.then_some((replica.ordinal, pod.revision()))
     });
     // Without the stanza the cure is to add it first, with partition 0, so that the successor gets the update.

@@ -112,6 +112,12 @@ impl StatefulSet {
         self.spec.replicas.unwrap_or(1).max(0)
     }
 
+    /// A revision without the name of the set: `58d44dd8f` of `web-58d44dd8f`.
+    pub fn short_revision<'r>(&self, revision: &'r str) -> &'r str {
+        let hash = revision.strip_prefix(self.metadata.name.as_str()).and_then(|rest| rest.strip_prefix('-'));
+        hash.unwrap_or(revision)
+    }
+
     /// The first ordinal.
     pub fn start(&self) -> i32 {
         self.spec.ordinals.as_ref().map_or(0, |ordinals| ordinals.start.max(0))

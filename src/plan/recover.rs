@@ -69,9 +69,9 @@ impl Goal for Recover {
                 evict: self.evict,
                 note: format!(
                     "on abandoned {} ({}), comes back on {}; up to {grace}s to stop",
-                    short(now, pod.revision()),
+                    now.set.short_revision(pod.revision()),
                     trouble.why.word(),
-                    short(now, target(now, replica.ordinal)),
+                    now.set.short_revision(target(now, replica.ordinal)),
                 ),
             });
             plan.steps
@@ -132,7 +132,7 @@ impl Recover {
                     evict: self.evict,
                     note: format!(
                         "it lacks volume {volumes} and is recreated with it on {} (grace period {grace}s)",
-                        short(now, target(now, replica.ordinal))
+                        now.set.short_revision(target(now, replica.ordinal))
                     ),
                 });
             }
@@ -192,7 +192,7 @@ impl Recover {
                     ));
                 }
                 // This is what an interrupted recovery leaves behind: all that is left is to see it through.
-                let until = format!("to be available on {}", short(now, would_get(now, on)));
+                let until = format!("to be available on {}", now.set.short_revision(would_get(now, on)));
                 plan.steps.push(Step::Await { pods: vec![replica.name.clone()], until });
                 return Ok(plan);
             }
@@ -249,7 +249,7 @@ impl Recover {
                     "below-partition",
                     format!(
                         "{state}, and below the partition it would come back on {} again",
-                        short(now, would_get)
+                        now.set.short_revision(would_get)
                     ),
                     sts("doctor").name(name).namespace(namespace).after("see how the update can reach it"),
                 )
@@ -323,7 +323,7 @@ fn needs_volume(now: &Snapshot<'_>, on: i32, because: Blocker) -> Result<bool, U
 fn starts(now: &Snapshot<'_>, replica: &Replica<'_>) -> bool {
     replica.pod.is_some_and(|pod| {
         !controller::lacks_volume(now.set, pod)
-            && !pod.is_available(now.set.spec.min_ready_seconds, now.taken_at)
+            && !now.is_available(pod)
             && !now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard())
     })
 }
@@ -392,10 +392,9 @@ fn trapped<'s, 'a>(now: &'s Snapshot<'a>) -> Result<Vec<Trapped<'s, 'a>>, Unseen
     if controller::trap(now)?.is_none() {
         return Ok(Vec::new());
     }
-    let min_ready = now.set.spec.min_ready_seconds;
     let stuck = now.replicas()?.iter().filter_map(|replica| {
         let pod =
-            replica.pod.filter(|pod| !pod.is_finished() && !pod.is_available(min_ready, now.taken_at))?;
+            replica.pod.filter(|pod| !pod.is_finished() && !now.is_available(pod))?;
         let trouble = now.trouble(pod).filter(|trouble| trouble.why.is_hard())?;
         if now.may_pass(pod, &trouble) {
             return None;
@@ -490,10 +489,4 @@ pub(super) fn leaving(now: &Snapshot<'_>) -> Stop {
 
 pub(super) fn refuse(reason: &'static str, because: String, hint: String) -> Stop {
     Stop::Refused(Refusal { reason, because, hint })
-}
-
-pub(super) fn short<'r>(now: &Snapshot<'_>, revision: &'r str) -> &'r str {
-    revision
-        .strip_prefix(now.set.metadata.name.as_str())
-        .map_or(revision, |rest| rest.trim_start_matches('-'))
 }

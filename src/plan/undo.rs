@@ -60,7 +60,7 @@ impl Goal for Undo {
             body: self.data.clone(),
             revision: Some(self.target.clone()),
             pauses: false,
-            note: format!("puts the template of {} back", short(now, &self.target)),
+            note: format!("puts the template of {} back", now.set.short_revision(&self.target)),
         }));
         let mut set = set.clone();
         set.status.update_revision.clone_from(&self.target);
@@ -95,7 +95,7 @@ impl Undo {
     fn rest(&self, now: &Snapshot<'_>, plan: &mut Plan) -> Result<(), Stop> {
         let set = now.set;
         let name = &set.metadata.name;
-        let target = short(now, &self.target);
+        let target = now.set.short_revision(&self.target);
         let partition = set.partition();
         if set.strategy() == Strategy::OnDelete {
             plan.then = match self.left(now)? {
@@ -243,7 +243,7 @@ fn unfinished(now: &Snapshot<'_>) -> Result<Vec<String>, Unseen> {
         replica.pod.is_some_and(|pod| {
             // Below the partition nobody replaces it.
             (replica.ordinal < boundary || pod.revision() == would_get(now, replica.ordinal))
-                && pod.is_available(now.set.spec.min_ready_seconds, now.taken_at)
+                && now.is_available(pod)
                 && !pod.metadata.is_terminating()
         })
     };
@@ -261,7 +261,7 @@ fn abandoned(after: &Snapshot<'_>) -> Result<Vec<Step>, Unseen> {
     let mut steps = Vec::new();
     for replica in after.replicas()? {
         let Some(pod) = replica.pod else { continue };
-        let fine = pod.is_available(set.spec.min_ready_seconds, after.taken_at) || pod.is_finished();
+        let fine = after.is_available(pod) || pod.is_finished();
         let hard = after.trouble(pod).is_some_and(|trouble| trouble.why.is_hard());
         let gets = would_get(after, replica.ordinal);
         if fine || hard || pod.metadata.is_terminating() || pod.revision() == gets {
@@ -273,8 +273,8 @@ fn abandoned(after: &Snapshot<'_>) -> Result<Vec<Step>, Unseen> {
             evict: false,
             note: format!(
                 "on abandoned {}, comes back on {}",
-                short(after, pod.revision()),
-                short(after, gets)
+                after.set.short_revision(pod.revision()),
+                after.set.short_revision(gets)
             ),
         });
     }
@@ -324,7 +324,7 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Writ
     let Some(before) = others().next() else {
         return Err(refuse(
             "no-earlier-revision",
-            format!("{name} has no other revision than {}", short(now, update)),
+            format!("{name} has no other revision than {}", now.set.short_revision(update)),
             sts("history").name(name).namespace(namespace).after("see for yourself"),
         ));
     };
@@ -375,7 +375,7 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Writ
     }
     stays(format!(
         "it was made in the same second as {}, and nothing says which came first; to go there: --to-revision {}",
-        short(now, &target.metadata.name),
+        now.set.short_revision(&target.metadata.name),
         target.revision
     ))
 }
@@ -396,7 +396,7 @@ fn unbroken(now: &Snapshot<'_>, revision: &str, instead: Option<String>) -> Resu
     match broken(now, revision)? {
         Some(replica) => Err(refuse(
             "target-broken",
-            format!("{replica} is stuck on {}, the revision to go back to", short(now, revision)),
+            format!("{replica} is stuck on {}, the revision to go back to", now.set.short_revision(revision)),
             instead.unwrap_or_else(|| {
                 sts("history").name(name).namespace(namespace).after("choose another one")
             }),
@@ -429,7 +429,7 @@ fn named(
     let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
     let found = revisions.iter().find(|revision| {
         let full = revision.metadata.name.as_str();
-        revision.revision.to_string() == asked || full == asked || short(now, full) == asked
+        revision.revision.to_string() == asked || full == asked || now.set.short_revision(full) == asked
     });
     if let Some(found) = found {
         if found.metadata.name != now.set.status.update_revision {
@@ -444,7 +444,7 @@ fn named(
     }
     let all: Vec<String> = revisions
         .iter()
-        .map(|revision| format!("{} ({})", revision.revision, short(now, &revision.metadata.name)))
+        .map(|revision| format!("{} ({})", revision.revision, now.set.short_revision(&revision.metadata.name)))
         .collect();
     let there = if all.is_empty() {
         "there is none".to_owned()
@@ -482,8 +482,4 @@ fn moved<'a>(
         .iter()
         .filter(|revision| revision.revision > number + 1 && is_older(revision, following, written));
     older.next().filter(|_| older.next().is_none()).copied()
-}
-
-fn short<'r>(now: &Snapshot<'_>, revision: &'r str) -> &'r str {
-    super::recover::short(now, revision)
 }

@@ -38,13 +38,7 @@ impl Course {
     /// The course in the names of this set.
     pub fn of(now: &Snapshot<'_>, course: &controller::Course) -> Course {
         let set = now.set;
-        let short = |revision: &str| {
-            revision
-                .strip_prefix(set.metadata.name.as_str())
-                .unwrap_or(revision)
-                .trim_start_matches('-')
-                .to_owned()
-        };
+        let short = |revision| set.short_revision(revision).to_owned();
         let moves = course.moves.iter().map(|it| match it {
             Move::Delete(ordinal, _) => Named { pod: set.pod_name(*ordinal), made: None },
             Move::Create { ordinal, revision, or } => Named {

@@ -104,7 +104,7 @@ impl Progress {
                 .count();
             if old > 0 {
                 let order = if set.is_parallel() { "" } else { ", highest first" };
-                let (update, pods) = (short(snapshot, &set.status.update_revision), words::count(old, "pod"));
+                let (update, pods) = (snapshot.set.short_revision(&set.status.update_revision), words::count(old, "pod"));
                 let text = match set.strategy() {
                     Strategy::OnDelete => format!("{update} is for {pods} when you delete them (OnDelete)"),
                     _ => format!("rolling out {update} over {pods}{order}"),
@@ -124,10 +124,10 @@ impl Progress {
             let revision = |seen: &Seen| {
                 // The status still names the revision of before.
                 if !set.is_observed() {
-                    return short(snapshot, &seen.revision);
+                    return snapshot.set.short_revision(&seen.revision).to_owned();
                 }
                 let age = if seen.revision == set.status.update_revision { "new" } else { "old" };
-                format!("{age} {}", short(snapshot, &seen.revision))
+                format!("{age} {}", snapshot.set.short_revision(&seen.revision))
             };
             let (old, new) = (self.pods.get(&ordinal), now.get(&ordinal));
             let replaced = matches!((old, new), (Some(old), Some(new)) if old.uid != new.uid);
@@ -177,7 +177,7 @@ impl Progress {
                 say(&pod, "unavailable", format!("not available any more: {}", new.state));
             } else if !new.available && is_news(&new.state) && same.is_none_or(|old| old.state != new.state) {
                 let restarts = if new.restarts > 0 {
-                    format!(", {}", words::count(usize::try_from(new.restarts).unwrap_or(0), "restart"))
+                    format!(", {}", words::count(new.restarts, "restart"))
                 } else {
                     String::new()
                 };
@@ -188,7 +188,7 @@ impl Progress {
                     "restarted",
                     format!(
                         "restarted, {}",
-                        words::count(usize::try_from(new.restarts).unwrap_or(0), "restart")
+                        words::count(new.restarts, "restart")
                     ),
                 );
             }
@@ -289,7 +289,7 @@ impl Progress {
         let replica = snapshot.replica(ordinal).ok().flatten().and_then(|replica| replica.pod);
         let trouble = replica.and_then(|pod| snapshot.trouble(pod));
         let restarts = if pod.restarts > 0 {
-            format!(", {}", words::count(usize::try_from(pod.restarts).unwrap_or(0), "restart"))
+            format!(", {}", words::count(pod.restarts, "restart"))
         } else {
             String::new()
         };
@@ -335,7 +335,6 @@ impl Progress {
 }
 
 fn seen(snapshot: &Snapshot<'_>) -> BTreeMap<i32, Seen> {
-    let min_ready = snapshot.set.spec.min_ready_seconds;
     let wanted = snapshot.replicas().unwrap_or_default();
     let condemned = snapshot.condemned().unwrap_or_default();
     wanted
@@ -348,7 +347,7 @@ fn seen(snapshot: &Snapshot<'_>) -> BTreeMap<i32, Seen> {
                 revision: pod.revision().to_owned(),
                 created: pod.metadata.creation_timestamp,
                 leaving: pod.metadata.is_terminating(),
-                available: pod.is_available(min_ready, snapshot.taken_at),
+                available: snapshot.is_available(pod),
                 state: pod_state(pod),
                 restarts: pod_restarts(pod),
             };
@@ -366,8 +365,4 @@ fn is_news(state: &str) -> bool {
     !matches!(state, "Pending" | "ContainerCreating" | "PodInitializing" | "Running" | "NotReady")
         && !state.starts_with("Init:0")
         && !state.contains('/')
-}
-
-fn short(snapshot: &Snapshot<'_>, revision: &str) -> String {
-    revision.strip_prefix(&format!("{}-", snapshot.set.metadata.name)).unwrap_or(revision).to_owned()
 }

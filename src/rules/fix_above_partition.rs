@@ -20,12 +20,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let set = snapshot.set;
     let (name, at) = (&set.metadata.name, home(snapshot));
     let (update, old) = (&set.status.update_revision, first.revision());
-    let min_ready = set.spec.min_ready_seconds;
     let good: Vec<&str> = snapshot
         .replicas()?
         .iter()
         .filter_map(|replica| replica.pod)
-        .filter(|pod| pod.revision() == update && pod.is_available(min_ready, snapshot.taken_at))
+        .filter(|pod| pod.revision() == update && snapshot.is_available(pod))
         .map(|pod| pod.metadata.name.as_str())
         .collect();
     let proof = match good.len() {

@@ -45,7 +45,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             Some(said) => format!("its {}", probe_words(said)),
             None => format!("no event says how its {word} probe failed"),
         };
-        let restarts = words::count(usize::try_from(kills.restarts).unwrap_or(0), "restart");
+        let restarts = words::count(kills.restarts, "restart");
         let numbers = container(group.first().pod, name).and_then(|it| killer.probe(it)).map(numbers);
         let finding = group
             .finding(&RULE, &says)
@@ -65,7 +65,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
 fn how_often(snapshot: &Snapshot<'_>, kills: &Kills<'_>) -> String {
     let ended = format!("{}{}", ending(kills.last), timing(snapshot, kills.last));
     let Some((first, last)) = kills.seen else { return ended };
-    let times = words::count(usize::try_from(kills.times).unwrap_or(0), "time");
+    let times = words::count(kills.times, "time");
     let killed = format!("was killed {times} in {}", words::age(last.duration_since(first)));
     let ago = snapshot.since(Some(last)).map(words::age).unwrap_or_default();
     // A kubelet that has written many events about a pod leaves most of the others out.

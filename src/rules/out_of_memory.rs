@@ -68,7 +68,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             .because(format!(
                 "container {name} was killed (OOMKilled) {limit}{}; {} so far",
                 ago.unwrap_or_default(),
-                words::count(usize::try_from(restarts).unwrap_or(0), "restart")
+                words::count(restarts, "restart")
             ))
             .remedy(more.unwrap_or_else(|| group.logs(snapshot, name)))
             .only(*severity)

@@ -35,11 +35,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     if updating {
         return Ok(Vec::new());
     }
-    let min_ready = set.spec.min_ready_seconds;
     let down: Vec<_> = snapshot
         .replicas()?
         .iter()
-        .filter(|replica| replica.pod.is_none_or(|pod| !pod.is_available(min_ready, snapshot.taken_at)))
+        .filter(|replica| replica.pod.is_none_or(|pod| !snapshot.is_available(pod)))
         .map(|replica| replica.name.clone())
         .collect();
     let name = &set.metadata.name;

@@ -30,7 +30,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let update = &set.status.update_revision;
     let pods: Vec<&Pod> = snapshot.replicas()?.iter().filter_map(|replica| replica.pod).collect();
     let waiting = *update != set.status.current_revision && pods.iter().any(|pod| pod.revision() != update);
-    let count = words::count(usize::try_from(replicas).unwrap_or(0), "replica");
+    let count = words::count(replicas, "replica");
     let at = home(snapshot);
     let full = sts("promote").name(name).namespace(at).with("--full");
     // An update is staged by a partition that equals the replicas, and rolled out by lowering it.

@@ -63,7 +63,7 @@ fn ignored(snapshot: &Snapshot<'_>) -> Option<Finding> {
     if !untouched || replicas.is_empty() || replicas.iter().any(|replica| replica.pod.is_some()) {
         return None;
     }
-    let wanted = words::count(usize::try_from(set.replicas()).unwrap_or(0), "pod");
+    let wanted = words::count(set.replicas(), "pod");
     let finding = RULE.about(Kind::StatefulSet, name, format!("{name} has none of its pods"));
     let at = home(snapshot);
     Some(if set.is_observed() {

@@ -225,7 +225,7 @@ impl<'a> Group<'a> {
             .filter(|pod| pod.revision() != update)
             .peekable();
         before.peek().is_some()
-            && before.all(|pod| pod.is_available(set.spec.min_ready_seconds, snapshot.taken_at))
+            && before.all(|pod| snapshot.is_available(pod))
             && self.iter().all(|case| case.pod.revision() == update)
     }
 

@@ -56,7 +56,7 @@ fn apart(snapshot: &Snapshot<'_>, pod: &Pod, refused: usize) -> String {
         .map(|other| other.spec.node_name.as_str())
         .filter(|node| !node.is_empty())
         .collect();
-    let replicas = words::count(usize::try_from(snapshot.set.replicas()).unwrap_or_default(), "replica");
+    let replicas = words::count(snapshot.set.replicas(), "replica");
     if own.len() == refused && refused > 0 {
         let nodes = words::count(refused, "node");
         return format!("{replicas} need a node each, and {nodes} can be had");

@@ -20,6 +20,6 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let name = &set.metadata.name;
     Ok(vec![RULE.about(Kind::StatefulSet, name, format!("{name} names no Service")).because(format!(
         "its {} have no DNS names of their own, and serviceName cannot be set later",
-        words::count(usize::try_from(set.replicas()).unwrap_or_default(), "replica")
+        words::count(set.replicas(), "replica")
     ))])
 }

@@ -138,9 +138,8 @@ impl<'s, 'a> Waited<'s, 'a> {
     fn of(snapshot: &'s Snapshot<'a>) -> Option<Waited<'s, 'a>> {
         let next = next(snapshot).ok()?;
         let replicas = snapshot.replicas().ok()?;
-        let min_ready = snapshot.set.spec.min_ready_seconds;
         let is_available =
-            |pod: &Pod| pod.is_available(min_ready, snapshot.taken_at) && !pod.metadata.is_terminating();
+            |pod: &Pod| snapshot.is_available(pod) && !pod.metadata.is_terminating();
         // A pod that is ready for a moment between two crashes is waited for as well.
         let is_up = |pod: &'a Pod| {
             is_available(pod) && !snapshot.trouble(pod).is_some_and(|trouble| trouble.why.is_hard())

@@ -60,7 +60,7 @@ impl<'a> Snapshot<'a> {
         replica.pod.is_some_and(|pod| {
             !pod.metadata.is_terminating()
                 && pod.revision() == self.set.status.update_revision
-                && pod.is_available(self.set.spec.min_ready_seconds, self.taken_at)
+                && self.is_available(pod)
         })
     }
 

@@ -114,6 +114,11 @@ impl<'a> Snapshot<'a> {
         self.pods().map(|_| self.replicas.as_slice())
     }
 
+    /// Whether a pod is available: ready for the `minReadySeconds` of the set.
+    pub fn is_available(&self, pod: &Pod) -> bool {
+        pod.is_available(self.set.spec.min_ready_seconds, self.taken_at)
+    }
+
     /// The kinds that could not be looked at, and why.
     pub fn unseen(&self) -> Vec<Unseen> {
         self.observed.unseen()

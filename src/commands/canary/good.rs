@@ -146,10 +146,10 @@ fn spoiled(now: &Snapshot<'_>, known: &Known) -> Option<String> {
         }
         let cause = now.trouble(pod).map_or(String::new(), |trouble| format!(" ({})", trouble.why.word()));
         if pod.restarts() > *restarts {
-            let times = words::count(usize::try_from(pod.restarts() - restarts).unwrap_or(0), "time");
+            let times = words::count(pod.restarts() - restarts, "time");
             return Some(format!("{name} restarted {times} while it baked{cause}"));
         }
-        let available = pod.is_available(now.set.spec.min_ready_seconds, now.taken_at);
+        let available = now.is_available(pod);
         (!available).then(|| format!("{name} did not stay available while it baked{cause}"))
     })
 }

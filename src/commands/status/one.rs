@@ -59,7 +59,7 @@ impl Screen {
         rows.sort_by_key(|row| std::cmp::Reverse(row.ordinal));
         let available = snapshot.replicas().ok().map(|replicas| {
             let available = |replica: &&Replica<'_>| {
-                replica.pod.is_some_and(|pod| pod.is_available(set.spec.min_ready_seconds, snapshot.taken_at))
+                replica.pod.is_some_and(|pod| snapshot.is_available(pod))
             };
             replicas.iter().filter(available).count()
         });
@@ -124,7 +124,7 @@ impl Screen {
             if condemned_above && row.wanted {
                 table.ruler(format!(
                     "{} wanted from here down",
-                    words::count(usize::try_from(self.set.replicas()).unwrap_or(0), "replica")
+                    words::count(self.set.replicas(), "replica")
                 ));
             }
             condemned_above = !row.wanted && row.ordinal >= self.set.start();
@@ -132,19 +132,17 @@ impl Screen {
                 table.ruler(format!("partition {}", self.set.partition()));
             }
             above = row.wanted && row.ordinal >= boundary;
-            let short = |revision: &str| {
-                revision.strip_prefix(&format!("{}-", self.set.metadata.name)).unwrap_or(revision).to_owned()
-            };
+            let short = self.set.short_revision(&row.revision);
             let revision = match row.is_new {
-                Some(true) => format!("new  {}", short(&row.revision)),
-                Some(false) => format!("old  {}", short(&row.revision)),
-                None => short(&row.revision),
+                Some(true) => format!("new  {short}"),
+                Some(false) => format!("old  {short}"),
+                None => short.to_owned(),
             };
             let state = if row.restarts > 0 && !row.is_available {
                 format!(
                     "{}, {}",
                     row.state,
-                    words::count(usize::try_from(row.restarts).unwrap_or(0), "restart")
+                    words::count(row.restarts, "restart")
                 )
             } else {
                 row.state.clone()
@@ -178,7 +176,7 @@ impl Screen {
 
     fn headline(&self) -> String {
         let set = &self.set;
-        let replicas = words::count(usize::try_from(set.replicas()).unwrap_or(0), "replica");
+        let replicas = words::count(set.replicas(), "replica");
         let start = if set.start() > 0 { format!(" from ordinal {}", set.start()) } else { String::new() };
         let strategy = match (set.strategy(), set.partition()) {
             (Strategy::RollingUpdate, 0) => "RollingUpdate".to_owned(),
@@ -346,8 +344,7 @@ fn wanted(set: &StatefulSet) -> usize {
 
 /// Whether what was rolled out is available as well.
 fn word_of(snapshot: &Snapshot<'_>) -> String {
-    let min_ready = snapshot.set.spec.min_ready_seconds;
-    let is_up = |pod: &Pod| pod.is_available(min_ready, snapshot.taken_at);
+    let is_up = |pod: &Pod| snapshot.is_available(pod);
     let mut pods = snapshot.replicas().unwrap_or_default().iter();
     (if pods.all(|replica| replica.pod.is_some_and(is_up)) { "done" } else { "starting" }).to_owned()
 }

@@ -70,7 +70,7 @@ impl Row {
             row.state.push_str(", node does not respond");
         }
         row.is_available =
-            pod.is_available(set.spec.min_ready_seconds, snapshot.taken_at) && !pod.metadata.is_terminating();
+            snapshot.is_available(pod) && !pod.metadata.is_terminating();
         row.revision = or_none(pod.revision());
         row.is_new = mixed.then(|| pod.revision() == set.status.update_revision);
         row.restarts = pod_restarts(pod);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::checks::{is_by_hand, no_canary};
-use super::{Stamp, Steps, checks, mark, short};
+use super::{Stamp, Steps, checks, mark};
 use crate::controller::would_get;
 use crate::paste::kubectl;
 use crate::plan::{Goal, Plan, Refusal, Step, Stop};
@@ -51,7 +51,7 @@ impl Goal for Abort {
         let mut steps = Steps::of(now);
         let lowest = self.lowest(now, partition, &strays);
         if mark.is_none() && back && strays.is_empty() {
-            plan.then = format!("no canary is on, and every pod is on {}", short(now, stable));
+            plan.then = format!("no canary is on, and every pod is on {}", now.set.short_revision(stable));
             return Ok(plan);
         }
         if mark.is_none() && !set.is_observed() {
@@ -77,11 +77,11 @@ impl Goal for Abort {
             let to = (lowest != partition || !has_stanza).then_some(lowest);
             let body = self.change(now, !is_marked, !back, to);
             let note = match (back, lowest < partition) {
-                (false, false) => format!("puts the template of {} back", short(now, stable)),
+                (false, false) => format!("puts the template of {} back", now.set.short_revision(stable)),
                 (false, true) => {
                     format!(
                         "puts the template of {} back, and partition {partition} → {lowest}",
-                        short(now, stable)
+                        now.set.short_revision(stable)
                     )
                 }
                 (true, _) => format!("partition {partition} → {lowest}, as pods below it are to go back too"),
@@ -100,14 +100,14 @@ impl Goal for Abort {
             plan.warnings.push(format!(
                 "this canary was not made by kubectl sts: the stable revision is taken to be {}, which the pods below \
                  the partition have, and the partition before it is not known: it is left at {earlier}",
-                short(now, stable)
+                now.set.short_revision(stable)
             ));
         }
         let marked = mark.is_some() || !steps.all.is_empty();
         self.free(now, &strays, back, &mut steps, &mut plan)?;
         let waiting = self.unfinished(now, mark.as_ref())?;
         if !waiting.is_empty() {
-            let until = format!("to be available on {}", short(now, stable));
+            let until = format!("to be available on {}", now.set.short_revision(stable));
             steps.all.push(Step::Await { pods: waiting, until });
         } else if back && set.status.current_revision != *stable {
             // Until then a pod below a partition would come back on the abandoned revision.
@@ -125,7 +125,7 @@ impl Goal for Abort {
             steps.patch(body, note, restores);
         }
         plan.steps = steps.all;
-        plan.then = format!("every pod is on {}, as before the canary", short(now, stable));
+        plan.then = format!("every pod is on {}, as before the canary", now.set.short_revision(stable));
         plan.stays = self.untouched(now)?;
         Ok(plan)
     }
@@ -227,8 +227,8 @@ impl Abort {
                 evict: false,
                 note: format!(
                     "on abandoned {}{state}, comes back on {}",
-                    short(now, pod.revision()),
-                    short(now, &self.stable)
+                    now.set.short_revision(pod.revision()),
+                    now.set.short_revision(&self.stable)
                 ),
             };
             if (trouble.is_some() || late) && ready {
@@ -242,7 +242,6 @@ impl Abort {
 
     /// Pods that are not available on the stable revision yet, highest first.
     fn unfinished(&self, now: &Snapshot<'_>, mark: Option<&Mark>) -> Result<Vec<String>, Unseen> {
-        let min_ready = now.set.spec.min_ready_seconds;
         let is_done = |replica: &Replica<'_>| {
             replica.pod.is_some_and(|pod| {
                 let meta = &pod.metadata;
@@ -251,7 +250,7 @@ impl Abort {
                     mark.zip(meta.creation_timestamp).is_some_and(|(mark, created)| created < mark.at);
                 pod.revision() == self.stable
                     && !meta.is_terminating()
-                    && (untouched || pod.is_available(min_ready, now.taken_at))
+                    && (untouched || now.is_available(pod))
             })
         };
         let replicas = now.replicas()?.iter().rev();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{command, end_first, is_put_back, short};
+use super::{command, end_first, is_put_back};
 use crate::controller;
 use crate::kinds::Strategy;
 use crate::paste::kubectl;
@@ -54,7 +54,7 @@ pub(super) fn possible(now: &Snapshot<'_>, partitions: &[i32]) -> Result<(), Ref
             reason: "nothing-updated",
             because: format!(
                 "nothing would be updated: partition {partition} is not below {}",
-                words::count(usize::try_from(replicas).unwrap_or(0), "replica")
+                words::count(replicas, "replica")
             ),
             hint: format!("the highest partition that updates a pod is {}", replicas - 1),
         }),
@@ -118,7 +118,7 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
     let mut live: BTreeSet<&str> = pods().map(crate::kinds::Pod::revision).collect();
     live.insert(update);
     if live.len() > 2 {
-        let live: Vec<_> = live.iter().map(|revision| short(now, revision)).collect();
+        let live: Vec<_> = live.iter().map(|revision| now.set.short_revision(revision)).collect();
         return refuse(
             "too-many-revisions",
             format!(
@@ -169,9 +169,8 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
             format!("a rollout is in flight: {} to be updated", are(&words::list(&old, 3), old.len()));
         return refuse("rollout-in-flight", because, &hint);
     }
-    let min_ready = set.spec.min_ready_seconds;
     let sick: Vec<_> = pods()
-        .filter(|pod| !pod.is_available(min_ready, now.taken_at))
+        .filter(|pod| !now.is_available(pod))
         .map(|pod| {
             let trouble = now.trouble(pod).map(|trouble| format!(" ({})", trouble.why.word()));
             format!("{}{}", pod.metadata.name, trouble.unwrap_or_default())

@@ -80,7 +80,7 @@ impl Goal for Canary {
             plan.warnings.push(format!(
                 "revision {} of before the canary is gone: nothing brings it back, and a pod that restarts comes back on \
                  the new one",
-                short(now, &mark.stable)
+                now.set.short_revision(&mark.stable)
             ));
         }
         if self.goes_on && !matches!(stage, Stage::Over) {
@@ -186,7 +186,7 @@ impl Canary {
                     "aborted",
                     format!(
                         "the template of before the canary ({}) is back already: there is nothing to promote",
-                        short(now, &mark.stable)
+                        now.set.short_revision(&mark.stable)
                     ),
                     command(now, "abort").after("end the canary"),
                 );
@@ -478,11 +478,6 @@ fn end_first(now: &Snapshot<'_>) -> String {
         command(now, "promote").with("--full").after("finish it first with"),
         command(now, "abort").after("or go back with")
     )
-}
-
-/// A revision without the name of the set.
-fn short(now: &Snapshot<'_>, revision: &str) -> String {
-    revision.strip_prefix(&format!("{}-", now.set.metadata.name)).unwrap_or(revision).to_owned()
 }
 
 fn stay(names: &[String]) -> String {

@@ -1,6 +1,6 @@
 //! What is said of a canary around its steps.
 
-use super::{Canary, command, is_held, short};
+use super::{Canary, command, is_held};
 use crate::controller::MaxUnavailable;
 use crate::plan::Plan;
 use crate::snapshot::{Mark, Replica, Snapshot, Unseen};
@@ -32,7 +32,7 @@ impl Canary {
             format!(
                 "{verb} {name} in {namespace}: {} of {} ({}) {} to the new template",
                 moves.len(),
-                words::count(usize::try_from(all).unwrap_or(0), "pod"),
+                words::count(all, "pod"),
                 in_order(&moves),
                 if one { "moves" } else { "move" }
             )
@@ -54,7 +54,7 @@ impl Canary {
             .collect();
         if !stays.is_empty() && !plan.steps.is_empty() {
             let (names, verb) = (through(&stays), if stays.len() == 1 { "keeps" } else { "keep" });
-            plan.stays = format!("{names} {verb} {} until you promote", short(now, keeps));
+            plan.stays = format!("{names} {verb} {} until you promote", now.set.short_revision(keeps));
         }
         if mark.is_some_and(|mark| now.lacks_revision(&mark.stable)) {
             return Ok(());
@@ -87,7 +87,7 @@ impl Canary {
         let first = set.pod_name(set.start().saturating_add(target));
         if plan.steps.is_empty() {
             return match target {
-                0 => format!("every pod is on {}", short(now, &set.status.update_revision)),
+                0 => format!("every pod is on {}", now.set.short_revision(&set.status.update_revision)),
                 _ => format!("the canary is at partition {target} ({first}) already"),
             };
         }
