@@ -156,9 +156,7 @@ pub fn trap<'a>(snapshot: &Snapshot<'a>) -> Result<Option<Trap<'a>>, Unseen> {
     }
     let mut blocked = snapshot.replicas()?.iter().filter_map(|replica| {
         let pod = replica.pod?;
-        let stuck = !pod.metadata.is_terminating()
-            && !pod.is_finished()
-            && !snapshot.is_available(pod);
+        let stuck = !pod.metadata.is_terminating() && !pod.is_finished() && !snapshot.is_available(pod);
         stuck.then_some((replica.ordinal, pod.revision()))
     });
     // Without the stanza the cure is to add it first, with partition 0, so that the successor gets the update.

@@ -301,7 +301,15 @@ impl ContainerStatus {
     }
 }
 
+/// The reason of a container that was killed for its memory.
+pub const OUT_OF_MEMORY: &str = "OOMKilled";
+
 impl Terminated {
+    /// Whether it was killed because it had no memory left.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.reason == OUT_OF_MEMORY
+    }
+
     /// Whether it ended as what is told to stop may end: with 143, with 137 if it does not listen, and with 0 if it is
     /// polite.
     pub fn was_stopped(&self) -> bool {

@@ -393,8 +393,7 @@ fn trapped<'s, 'a>(now: &'s Snapshot<'a>) -> Result<Vec<Trapped<'s, 'a>>, Unseen
         return Ok(Vec::new());
     }
     let stuck = now.replicas()?.iter().filter_map(|replica| {
-        let pod =
-            replica.pod.filter(|pod| !pod.is_finished() && !now.is_available(pod))?;
+        let pod = replica.pod.filter(|pod| !pod.is_finished() && !now.is_available(pod))?;
         let trouble = now.trouble(pod).filter(|trouble| trouble.why.is_hard())?;
         if now.may_pass(pod, &trouble) {
             return None;

@@ -444,7 +444,9 @@ fn named(
     }
     let all: Vec<String> = revisions
         .iter()
-        .map(|revision| format!("{} ({})", revision.revision, now.set.short_revision(&revision.metadata.name)))
+        .map(|revision| {
+            format!("{} ({})", revision.revision, now.set.short_revision(&revision.metadata.name))
+        })
         .collect();
     let there = if all.is_empty() {
         "there is none".to_owned()

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Value, json};
 
 use crate::controller::{self, End, Move, Rest};
+use crate::kinds::StatefulSet;
 use crate::snapshot::{Snapshot, Verb, parse_pod_name};
 
 /// How many groups of pods are told one by one.
@@ -14,7 +15,7 @@ const MOST: usize = 6;
 #[derive(Clone, Debug)]
 pub struct Course {
     moves: Vec<Named>,
-    end: &'static str,
+    end: End,
     waits_for: Option<String>,
 }
 
@@ -46,18 +47,7 @@ impl Course {
                 made: Some(Made { revision: revision.clone(), short: short(revision), or: or.clone() }),
             },
         });
-        let (end, waits_for) = match course.end {
-            End::At(Rest::Partition) => ("partition", None),
-            End::At(Rest::OnDelete) => ("on-delete", None),
-            End::At(Rest::Deleting) => ("deleting", None),
-            End::At(Rest::Done | Rest::Unobserved | Rest::UnknownStrategy) => ("settled", None),
-            End::Blocked(ordinal, _) => ("blocked", Some(set.pod_name(ordinal))),
-            End::Refused(ordinal, Verb::Create) => ("creation-refused", Some(set.pod_name(ordinal))),
-            End::Refused(ordinal, Verb::Delete) => ("deletion-refused", Some(set.pod_name(ordinal))),
-            End::Refused(ordinal, Verb::Update) => ("update-refused", Some(set.pod_name(ordinal))),
-            End::Endless => ("endless", None),
-        };
-        Course { moves: moves.collect(), end, waits_for }
+        Course { moves: moves.collect(), end: course.end, waits_for: waits_for(set, course.end) }
     }
 
     /// `postgres-2 anew on 85b44c86db; then it is settled`.
@@ -95,15 +85,18 @@ impl Course {
             parts.truncate(MOST);
             parts.push(format!("{more} more"));
         }
-        parts.push(match (self.end, &self.waits_for) {
-            ("creation-refused", Some(pod)) => format!("then the API server refuses to create {pod}"),
-            ("deletion-refused", Some(pod)) => format!("then the API server refuses to delete {pod}"),
-            ("update-refused", Some(pod)) => format!("then the API server refuses to update {pod}"),
-            (_, Some(pod)) => format!("then it waits for {pod}"),
-            ("partition", _) => "then it rests at the partition".to_owned(),
-            ("on-delete", _) => "then the old pods wait to be deleted by you".to_owned(),
-            ("endless", _) => "and so on, without an end".to_owned(),
-            _ => "then it is settled".to_owned(),
+        let pod = self.waits_for.as_deref().unwrap_or_default();
+        parts.push(match self.end {
+            End::Refused(_, Verb::Create) => format!("then the API server refuses to create {pod}"),
+            End::Refused(_, Verb::Delete) => format!("then the API server refuses to delete {pod}"),
+            End::Refused(_, Verb::Update) => format!("then the API server refuses to update {pod}"),
+            End::Blocked(..) => format!("then it waits for {pod}"),
+            End::At(Rest::Partition) => "then it rests at the partition".to_owned(),
+            End::At(Rest::OnDelete) => "then the old pods wait to be deleted by you".to_owned(),
+            End::Endless => "and so on, without an end".to_owned(),
+            End::At(Rest::Deleting | Rest::Done | Rest::Unobserved | Rest::UnknownStrategy) => {
+                "then it is settled".to_owned()
+            }
         });
         parts.join("; ")
     }
@@ -121,7 +114,30 @@ impl Course {
                 }),
             })
             .collect();
-        json!({"moves": moves, "end": self.end, "waitsFor": self.waits_for})
+        json!({"moves": moves, "end": end_word(self.end), "waitsFor": self.waits_for})
+    }
+}
+
+/// How a course ends, as programs are told.
+fn end_word(end: End) -> &'static str {
+    match end {
+        End::At(Rest::Partition) => "partition",
+        End::At(Rest::OnDelete) => "on-delete",
+        End::At(Rest::Deleting) => "deleting",
+        End::At(Rest::Done | Rest::Unobserved | Rest::UnknownStrategy) => "settled",
+        End::Blocked(..) => "blocked",
+        End::Refused(_, Verb::Create) => "creation-refused",
+        End::Refused(_, Verb::Delete) => "deletion-refused",
+        End::Refused(_, Verb::Update) => "update-refused",
+        End::Endless => "endless",
+    }
+}
+
+/// The pod that is waited for in the end.
+fn waits_for(set: &StatefulSet, end: End) -> Option<String> {
+    match end {
+        End::Blocked(ordinal, _) | End::Refused(ordinal, _) => Some(set.pod_name(ordinal)),
+        End::At(_) | End::Endless => None,
     }
 }
 

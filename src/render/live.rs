@@ -3,7 +3,7 @@
 
 use console::{Term, truncate_str};
 
-use super::progress::{Line, Progress};
+use super::progress::{Line, Progress, ReplicaRow};
 use super::{Glyph, Look, Output, json_line, out, terminal, yaml};
 use crate::error::Result;
 use crate::snapshot::Snapshot;
@@ -127,7 +127,7 @@ impl Screen {
 /// The frame for a screen of this size. Where not all replicas fit, those that rest are left out first.
 fn fit(
     heading: &str,
-    replicas: &[(Glyph, String)],
+    replicas: &[ReplicaRow],
     trouble: Option<&str>,
     rows: usize,
     columns: usize,
@@ -143,15 +143,15 @@ fn fit(
     } else {
         let mut by_interest: Vec<usize> = (0..replicas.len()).collect();
         by_interest.sort_by_key(|index| {
-            let (glyph, text) = &replicas[*index];
-            (*glyph == Glyph::Good && !text.ends_with("next"), *index)
+            let row = &replicas[*index];
+            (row.glyph == Glyph::Good && !row.is_next, *index)
         });
         let mut chosen: Vec<usize> = by_interest.into_iter().take(room.saturating_sub(1)).collect();
         chosen.sort_unstable();
         chosen
     };
     for index in &shown {
-        let (glyph, text) = &replicas[*index];
+        let ReplicaRow { glyph, text, .. } = &replicas[*index];
         let line = cut(&format!("{}  {}", glyph.sign(look.ascii), clean(text)));
         frame.push(match line.strip_prefix(glyph.sign(look.ascii)) {
             Some(rest) if look.color => format!("{}{rest}", glyph.painted(look)),
@@ -159,11 +159,11 @@ fn fit(
         });
     }
     if shown.len() < replicas.len() {
-        let hidden: Vec<&(Glyph, String)> = (0..replicas.len())
+        let hidden: Vec<&ReplicaRow> = (0..replicas.len())
             .filter(|index| !shown.contains(index))
             .map(|index| &replicas[index])
             .collect();
-        let good = hidden.iter().filter(|(glyph, _)| *glyph == Glyph::Good).count();
+        let good = hidden.iter().filter(|row| row.glyph == Glyph::Good).count();
         frame.push(cut(&format!("   … {} more, {good} of them available", hidden.len())));
     }
     frame

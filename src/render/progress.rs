@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::Glyph;
-use crate::controller::{Action, Next, next};
+use crate::controller::{Action, Next, Rest, next};
 use crate::kinds::{Pod, Strategy};
 use crate::snapshot::{Snapshot, lost, pod_restarts, pod_state};
 use crate::words;
@@ -53,6 +53,16 @@ pub struct Progress {
     /// Uids of pods that have been available.
     started_up: BTreeSet<String>,
     replaced: usize,
+}
+
+/// A replica on the screen.
+pub struct ReplicaRow {
+    /// How it does.
+    pub glyph: Glyph,
+    /// Its name, and what is to be said of it.
+    pub text: String,
+    /// Whether it is well, and replaced next.
+    pub is_next: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +114,8 @@ impl Progress {
                 .count();
             if old > 0 {
                 let order = if set.is_parallel() { "" } else { ", highest first" };
-                let (update, pods) = (snapshot.set.short_revision(&set.status.update_revision), words::count(old, "pod"));
+                let (update, pods) =
+                    (snapshot.set.short_revision(&set.status.update_revision), words::count(old, "pod"));
                 let text = match set.strategy() {
                     Strategy::OnDelete => format!("{update} is for {pods} when you delete them (OnDelete)"),
                     _ => format!("rolling out {update} over {pods}{order}"),
@@ -183,14 +194,7 @@ impl Progress {
                 };
                 say(&pod, "state", format!("{}{restarts}", new.state));
             } else if same.is_some_and(|old| old.restarts < new.restarts) && !first {
-                say(
-                    &pod,
-                    "restarted",
-                    format!(
-                        "restarted, {}",
-                        words::count(new.restarts, "restart")
-                    ),
-                );
+                say(&pod, "restarted", format!("restarted, {}", words::count(new.restarts, "restart")));
             }
         }
         self.started_up.extend(now.values().filter(|pod| pod.available).map(|pod| pod.uid.clone()));
@@ -199,7 +203,7 @@ impl Progress {
     }
 
     /// How things stand: a heading, and a line for each replica, highest first.
-    pub fn frame(&self, snapshot: &Snapshot<'_>) -> (String, Vec<(Glyph, String)>) {
+    pub fn frame(&self, snapshot: &Snapshot<'_>) -> (String, Vec<ReplicaRow>) {
         let set = snapshot.set;
         let next = next(snapshot).ok();
         let update = &set.status.update_revision;
@@ -254,20 +258,22 @@ impl Progress {
                 let name = set.pod_name(ordinal);
                 let Some(pod) = self.pods.get(&ordinal) else {
                     let word = if creating.contains(&ordinal) { "being created" } else { "to be created" };
-                    return (Glyph::Empty, format!("{name:width$}       {word}"));
+                    let text = format!("{name:width$}       {word}");
+                    return ReplicaRow { glyph: Glyph::Empty, text, is_next: false };
                 };
                 let age = if pod.revision == *update { "new" } else { "old" };
                 let (glyph, state) = self.state(snapshot, ordinal, pod, waiting == Some(ordinal));
-                let state = if !set.in_range(ordinal) && !pod.leaving {
-                    format!("{state}, not wanted any more")
-                } else if deleting.contains(&ordinal)
-                    || (waiting.is_some() && old_ones.first() == Some(&ordinal) && pod.available)
-                {
-                    format!("{state}, next")
-                } else {
-                    state
+                let is_wanted = set.in_range(ordinal) || pod.leaving;
+                let is_next = is_wanted
+                    && (deleting.contains(&ordinal)
+                        || (waiting.is_some() && old_ones.first() == Some(&ordinal) && pod.available));
+                let more = match (is_wanted, is_next) {
+                    (false, _) => ", not wanted any more",
+                    (true, true) => ", next",
+                    (true, false) => "",
                 };
-                (glyph, format!("{name:width$}  {age}  {state}"))
+                let text = format!("{name:width$}  {age}  {state}{more}");
+                ReplicaRow { glyph, text, is_next }
             })
             .collect();
         (heading, rows)
@@ -314,10 +320,8 @@ impl Progress {
         let missing = usize::try_from(set.replicas()).unwrap_or(0)
             > self.pods.keys().filter(|ordinal| set.in_range(**ordinal)).count();
         match next {
-            Some(Next::Settled(_)) => {
-                super::brief(snapshot, next.unwrap_or(&Next::Settled(crate::controller::Rest::Done)))
-                    .replace('–', "settled")
-            }
+            Some(Next::Settled(Rest::Done)) => "settled".to_owned(),
+            Some(next @ Next::Settled(_)) => super::brief(snapshot, next),
             _ if surplus => format!("scaling down to {}", set.replicas()),
             _ if old && !update.is_empty() => format!("rolling out {update}"),
             _ if missing => format!("scaling to {}", set.replicas()),

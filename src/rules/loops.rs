@@ -22,7 +22,7 @@ pub(super) fn looping(
         (Why::CrashLoop { last, init, .. }, Some(container)) if *init == inits => {
             let ended = last.map(|last| (last.exit_code, last.reason.as_str()));
             let better = last.is_some_and(|last| outlives(snapshot, case.pod, container, last));
-            ended.is_none_or(|(_, reason)| reason != "OOMKilled").then_some((container, ended, better))
+            (!last.is_some_and(Terminated::is_out_of_memory)).then_some((container, ended, better))
         }
         _ => None,
     });

@@ -24,12 +24,12 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let recently = |status: &&ContainerStatus| {
         let last = status.last_state.terminated.as_ref();
         last.is_some_and(|last| {
-            last.reason == "OOMKilled" && snapshot.since(last.finished_at).is_some_and(|ago| ago < RECENT)
+            last.is_out_of_memory() && snapshot.since(last.finished_at).is_some_and(|ago| ago < RECENT)
         })
     };
     let groups = grouped(wanted(snapshot)?, |case| {
         let looping = match (case.why(), case.container()) {
-            (Some(Why::CrashLoop { last: Some(last), .. }), Some(name)) if last.reason == "OOMKilled" => {
+            (Some(Why::CrashLoop { last: Some(last), .. }), Some(name)) if last.is_out_of_memory() => {
                 Some((name, Severity::Error))
             }
             // Whatever else keeps it from being available is said by another rule.

@@ -61,7 +61,7 @@ fn is_in(trouble: &Trouble<'_>) -> String {
         Why::Unschedulable { .. } => "has found no node".to_owned(),
         Why::Mount { .. } => "cannot mount its volumes, and has not been ready".to_owned(),
         Why::Killed(kills) => format!("has been killed by its {} probe again and again", kills.killer.word()),
-        why if why.word() == "OOMKilled" => "has been running out of memory (OOMKilled)".to_owned(),
+        why if why.is_out_of_memory() => "has been running out of memory (OOMKilled)".to_owned(),
         why => format!("has been in {}", why.word()),
     }
 }

@@ -107,7 +107,7 @@ fn is_of_the_template(why: &Why<'_>) -> bool {
 /// What is the matter with a pod, after its name.
 pub(super) fn is_in(why: &Why<'_>) -> String {
     match why {
-        Why::CrashLoop { .. } if why.word() == "OOMKilled" => "runs out of memory (OOMKilled)".to_owned(),
+        Why::CrashLoop { .. } if why.is_out_of_memory() => "runs out of memory (OOMKilled)".to_owned(),
         Why::ImagePull { .. } | Why::Config { .. } | Why::CrashLoop { .. } => format!("is in {}", why.word()),
         Why::Killed(kills) => format!("is killed by its {} probe", kills.killer.word()),
         Why::Unschedulable { .. } => "fits on no node".to_owned(),

@@ -138,8 +138,7 @@ impl<'s, 'a> Waited<'s, 'a> {
     fn of(snapshot: &'s Snapshot<'a>) -> Option<Waited<'s, 'a>> {
         let next = next(snapshot).ok()?;
         let replicas = snapshot.replicas().ok()?;
-        let is_available =
-            |pod: &Pod| snapshot.is_available(pod) && !pod.metadata.is_terminating();
+        let is_available = |pod: &Pod| snapshot.is_available(pod) && !pod.metadata.is_terminating();
         // A pod that is ready for a moment between two crashes is waited for as well.
         let is_up = |pod: &'a Pod| {
             is_available(pod) && !snapshot.trouble(pod).is_some_and(|trouble| trouble.why.is_hard())

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::kinds::{ContainerStatus, Event, Pod, Terminated};
+use crate::kinds::{ContainerStatus, Event, OUT_OF_MEMORY, Pod, Terminated};
 use crate::messages::kubelet;
 
 mod killed;
@@ -100,11 +100,16 @@ impl Why<'_> {
         !matches!(self, Why::Starting | Why::Gated | Why::NodeComing { .. })
     }
 
+    /// Whether its container ended last because it had no memory left.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Why::CrashLoop { last: Some(last), .. } if last.is_out_of_memory())
+    }
+
     /// In a word, the kubelet's own where it has one.
     pub fn word(&self) -> &str {
         match self {
             Why::ImagePull { reason, .. } | Why::Config { reason, .. } => reason,
-            Why::CrashLoop { last: Some(last), .. } if last.reason == "OOMKilled" => "OOMKilled",
+            Why::CrashLoop { .. } if self.is_out_of_memory() => OUT_OF_MEMORY,
             Why::CrashLoop { .. } => "CrashLoopBackOff",
             Why::Killed(Kills { killer: Killer::Liveness, .. }) => "killed by its liveness probe",
             Why::Killed(Kills { killer: Killer::Startup, .. }) => "killed by its startup probe",
@@ -261,7 +266,7 @@ fn container_trouble<'a>(
     }
     if status.state.terminated.is_some() {
         // Ended, and not yet counted as a loop: the kubelet starts it again at once the first time.
-        let again = restarts > 0 || last.reason == "OOMKilled";
+        let again = restarts > 0 || last.is_out_of_memory();
         let fails = last.exit_code != 0 && again;
         return (fails || (!init && restarts >= LOOP)).then_some(looping);
     }

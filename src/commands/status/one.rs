@@ -58,9 +58,8 @@ impl Screen {
         }
         rows.sort_by_key(|row| std::cmp::Reverse(row.ordinal));
         let available = snapshot.replicas().ok().map(|replicas| {
-            let available = |replica: &&Replica<'_>| {
-                replica.pod.is_some_and(|pod| snapshot.is_available(pod))
-            };
+            let available =
+                |replica: &&Replica<'_>| replica.pod.is_some_and(|pod| snapshot.is_available(pod));
             replicas.iter().filter(available).count()
         });
         Screen {
@@ -122,10 +121,8 @@ impl Screen {
         }
         for row in &self.rows {
             if condemned_above && row.wanted {
-                table.ruler(format!(
-                    "{} wanted from here down",
-                    words::count(self.set.replicas(), "replica")
-                ));
+                table
+                    .ruler(format!("{} wanted from here down", words::count(self.set.replicas(), "replica")));
             }
             condemned_above = !row.wanted && row.ordinal >= self.set.start();
             if has_boundary && above && row.ordinal < boundary {
@@ -139,11 +136,7 @@ impl Screen {
                 None => short.to_owned(),
             };
             let state = if row.restarts > 0 && !row.is_available {
-                format!(
-                    "{}, {}",
-                    row.state,
-                    words::count(row.restarts, "restart")
-                )
+                format!("{}, {}", row.state, words::count(row.restarts, "restart"))
             } else {
                 row.state.clone()
             };

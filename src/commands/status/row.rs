@@ -69,8 +69,7 @@ impl Row {
         if lost(snapshot, snapshot.nodes().unwrap_or_default(), pod).is_some() {
             row.state.push_str(", node does not respond");
         }
-        row.is_available =
-            snapshot.is_available(pod) && !pod.metadata.is_terminating();
+        row.is_available = snapshot.is_available(pod) && !pod.metadata.is_terminating();
         row.revision = or_none(pod.revision());
         row.is_new = mixed.then(|| pod.revision() == set.status.update_revision);
         row.restarts = pod_restarts(pod);

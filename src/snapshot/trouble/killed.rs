@@ -113,7 +113,7 @@ pub(super) fn kills<'a>(
     events: &[&'a Event],
     now: Timestamp,
 ) -> Option<Why<'a>> {
-    let last = status.last_end().filter(|last| !last.never_ran() && last.reason != "OOMKilled")?;
+    let last = status.last_end().filter(|last| !last.never_ran() && !last.is_out_of_memory())?;
     let mut containers = pod.spec.containers.iter().chain(&pod.spec.init_containers);
     let container = containers.find(|container| container.name == status.name)?;
     if status.restart_count == 0 {
