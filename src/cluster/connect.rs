@@ -39,8 +39,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub use duration::parse_duration;
 pub use environment::Environment;
-pub use explain::{explain, explain_read};
-pub use flags::{ConnectArgs, Secret};
+pub use explain::explain;
+pub use flags::ConnectArgs;
 pub use kubeconfig::{KubeconfigNames, kubeconfig_names};
 pub use read::{LONGEST_OBJECT, ReadError, Reply};
 

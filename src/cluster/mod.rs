@@ -1,17 +1,17 @@
 //! The only code that talks to an API server.
 
-pub mod claims;
+pub(crate) mod claims;
 pub mod connect;
-pub mod decode;
+pub(crate) mod decode;
 mod door;
 mod follow;
-pub mod inventory;
+pub(crate) mod inventory;
 mod items;
 mod lists;
-pub mod live;
+pub(crate) mod live;
 mod perform;
 mod place;
-pub mod raw;
+pub(crate) mod raw;
 pub mod recorded;
 
 pub use perform::{Failure, Performed};

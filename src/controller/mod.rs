@@ -11,7 +11,7 @@ use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::snapshot::{ServerVersion, Snapshot, Unseen, parse_pod_name};
 
 pub use course::{Assume, Change, Course, End, Move, Refusal, course, courses};
-pub use next::{Action, Blocker, Next, Purpose, Rest, is_current, next};
+pub use next::{Action, Blocker, Next, Purpose, Rest, next};
 pub use world::World;
 
 /// How the server treats `maxUnavailable` (gate MaxUnavailableStatefulSet). Gates are not in the API, so the version

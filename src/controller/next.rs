@@ -1,9 +1,9 @@
 //! The controller's next step, in the order of `stateful_set_control.go:updateStatefulSet`.
 
 use super::cells::{Cell, Cells, Is, Step};
-use super::{Assume, MaxUnavailable, would_get};
+use super::{Assume, MaxUnavailable};
 use crate::kinds::{StatefulSet, Strategy};
-use crate::snapshot::{Replica, Snapshot, Unseen};
+use crate::snapshot::{Snapshot, Unseen};
 
 /// `stateful_set_control.go:MaxBatchSize`.
 const MAX_BATCH: usize = 500;
@@ -282,9 +282,4 @@ fn end_of_batch(index: usize) -> usize {
         end += size;
     }
     if end > index { end } else { end + (index - end) / MAX_BATCH * MAX_BATCH + MAX_BATCH }
-}
-
-/// Whether the replica has the revision it would be made from now.
-pub fn is_current(snapshot: &Snapshot<'_>, replica: &Replica<'_>) -> bool {
-    replica.pod.is_some_and(|pod| pod.revision() == would_get(snapshot, replica.ordinal))
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Said, partial};
-use crate::secrecy::without_credentials;
+use crate::secrets::without_credentials;
 
 /// Label and annotation maps.
 pub type Map = BTreeMap<String, String>;

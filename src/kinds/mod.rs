@@ -1,7 +1,7 @@
 //! What is read of each Kubernetes kind: small partial types, nothing that is not used.
 //!
 //! Fields keep the names and units of the Kubernetes API. Whatever is not listed here is dropped while decoding, so a
-//! recording, which is these types written out again, holds none of what `secrecy` hides.
+//! recording, which is these types written out again, holds none of what `secrets` hides.
 #![allow(missing_docs, reason = "fields are those of the Kubernetes API reference, under the same names")]
 
 mod claim;

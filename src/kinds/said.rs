@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::secrecy::without_credentials;
+use crate::secrets::without_credentials;
 
 /// A message or the name of an image, [without credentials](without_credentials).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

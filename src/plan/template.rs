@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::merge::merge_key;
-use crate::secrecy::{HIDDEN, is_hidden, redacted_at};
+use crate::secrets::{HIDDEN, is_hidden, redacted_at};
 
 /// A value longer than this is cut.
 const LONGEST: usize = 80;
 
-/// What differs, a line each: `image of container web: web:1 → web:2`. What may be a secret ([`crate::secrecy`]) is
+/// What differs, a line each: `image of container web: web:1 → web:2`. What may be a secret ([`crate::secrets`]) is
 /// compared, but not shown.
 pub fn changes(old: &Value, new: &Value) -> Vec<String> {
     let mut lines = Vec::new();

@@ -88,11 +88,6 @@ impl Stream {
             screen.trouble = why.map(clean);
         }
     }
-
-    /// Seconds since the first look.
-    pub fn seconds(&self, now: jiff::Timestamp) -> i64 {
-        self.progress.seconds(now)
-    }
 }
 
 impl Screen {

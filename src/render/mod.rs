@@ -9,8 +9,8 @@ mod next;
 pub mod out;
 mod page;
 mod plan;
-pub mod progress;
-pub mod spinner;
+pub(crate) mod progress;
+pub(crate) mod spinner;
 mod table;
 pub mod terminal;
 

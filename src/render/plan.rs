@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Page;
 use crate::plan::{Plan, Step};
-use crate::secrecy::redacted;
+use crate::secrets::redacted;
 use crate::snapshot::parse_pod_name;
 use crate::words;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Finding, RULES, Rule, Severity, Subject, managers};
+use super::{Finding, RULES, Rule, Subject, managers};
 use crate::kinds::{Kind, StatefulSet};
 use crate::snapshot::{Observed, Snapshot, Unseen};
 
@@ -52,18 +52,6 @@ pub struct Diagnosis<'a> {
     pub findings: Vec<(&'a StatefulSet, Finding)>,
     /// What could not be looked at.
     pub skipped: Vec<Skipped>,
-}
-
-impl Diagnosis<'_> {
-    /// How many findings of this severity there are.
-    pub fn count(&self, severity: Severity) -> usize {
-        self.findings.iter().filter(|(_, finding)| finding.severity == severity).count()
-    }
-
-    /// The worst severity found.
-    pub fn worst(&self) -> Option<Severity> {
-        self.findings.iter().map(|(_, finding)| finding.severity).max()
-    }
 }
 
 /// Asks every admitted rule about every wanted set.

@@ -7,7 +7,7 @@ mod names;
 mod node;
 mod observed;
 mod ordinal;
-pub mod owner;
+pub(crate) mod owner;
 mod ownership;
 mod refused;
 mod replica;

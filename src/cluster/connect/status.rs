@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use crate::secrecy::without_credentials;
+use crate::secrets::without_credentials;
 use crate::text::one_line;
 
 /// Messages are for one line; a 422 repeats the whole object.
