@@ -25,14 +25,18 @@ pub(super) struct Running {
     terminal: Option<rustix::termios::Termios>,
 }
 
+#[cfg(unix)]
+fn in_own_group(mut command: std::process::Command) -> std::process::Command {
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command
+}
+
 impl Running {
     /// Starts `command`. One that talks to the user stays in our process group, as only that may read the terminal.
-    pub fn start(mut command: std::process::Command, interactive: bool) -> io::Result<Running> {
+    pub fn start(command: std::process::Command, interactive: bool) -> io::Result<Running> {
         let group = cfg!(unix) && !interactive;
         #[cfg(unix)]
-        if group {
-            std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        }
+        let command = if group { in_own_group(command) } else { command };
         #[cfg(unix)]
         let terminal = interactive.then(|| rustix::termios::tcgetattr(std::io::stdin()).ok()).flatten();
         let mut command = Command::from(command);

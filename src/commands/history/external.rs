@@ -17,6 +17,7 @@ impl Folder {
     fn new() -> std::io::Result<Folder> {
         let name = format!("kubectl-sts-{}-{}", std::process::id(), Timestamp::now().as_nanosecond());
         let path = std::env::temp_dir().join(name);
+        #[cfg_attr(not(unix), allow(unused_mut))]
         let mut builder = DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

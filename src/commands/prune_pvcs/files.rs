@@ -1,7 +1,7 @@
 //! A folder of files that are there whole, or not at all: written to a temporary name, synced, renamed. Symbolic links
 //! are not followed, and nothing that exists is written over.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -174,7 +174,7 @@ fn read(path: &Path) -> io::Result<Option<String>> {
 
 #[cfg(unix)]
 fn sync(folder: &Path) -> io::Result<()> {
-    match File::open(folder).and_then(|folder| folder.sync_all()) {
+    match fs::File::open(folder).and_then(|folder| folder.sync_all()) {
         // Not every file system can.
         Err(error) if [ErrorKind::InvalidInput, ErrorKind::Unsupported].contains(&error.kind()) => Ok(()),
         synced => synced,
