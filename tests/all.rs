@@ -19,6 +19,7 @@ mod canary;
 mod cluster_smoke;
 mod completion;
 mod connect;
+mod contributing;
 mod controller;
 mod delayed;
 mod docs;
