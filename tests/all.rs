@@ -40,6 +40,7 @@ mod reconcile;
 mod record;
 mod recover;
 mod reference;
+mod repository;
 mod requests;
 mod rules;
 mod schema;
