@@ -19,6 +19,7 @@ pub(super) struct Running {
     child: Child,
     output: Option<ChildStdout>,
     /// Whether it leads a process group of its own, which then is stopped as a whole.
+    #[cfg_attr(not(unix), allow(dead_code))]
     group: bool,
     ended: bool,
     #[cfg(unix)]
