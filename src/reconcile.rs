@@ -1,7 +1,7 @@
 //! The loop: observe, plan, do the first step if it was agreed to, look again.
 
 mod cluster;
-mod effect;
+mod facts;
 pub mod interrupt;
 mod journal;
 mod run;
@@ -9,13 +9,14 @@ mod run;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::plan::{Agreement, Goal, Refusal, Stop};
+use crate::plan::{Agreement, Goal, OneSet, Refusal, Stop, Subject};
 use crate::rules::Stuck;
-use crate::snapshot::{Snapshot, Unseen};
+use crate::snapshot::Unseen;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Now};
+pub use facts::{Facts, Standing};
 pub use interrupt::Acting;
-pub use journal::{Entry, EntryResult};
+pub use journal::{Entry, EntryResult, Replacement};
 use run::Run;
 
 /// How it ended.
@@ -44,7 +45,7 @@ pub enum Outcome {
 }
 
 /// When to give up, and when to believe.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
     /// The longest it may take in all.
     pub timeout: Option<Duration>,
@@ -75,21 +76,21 @@ impl Report {
 }
 
 /// Sees what happens while it happens.
-pub trait Witness {
+pub trait Witness<S: Subject = OneSet> {
     /// How things stand now; called at every look, at least once a second.
-    fn look(&mut self, snapshot: &Snapshot<'_>);
+    fn look(&mut self, now: &S::Now<'_>);
     /// The picture may be old, because of this.
     fn trouble(&mut self, why: Option<&str>);
 }
 
-/// Brings the set to the goal by what was agreed to, and nothing else. It keeps nothing: called again after an
+/// Brings the cluster to the goal by what was agreed to, and nothing else. It keeps nothing: called again after an
 /// interruption it continues where the cluster is.
 pub async fn reconcile<C: Cluster>(
     cluster: &mut C,
-    goal: &dyn Goal,
+    goal: &dyn Goal<C::Of>,
     agreement: &Agreement,
     limits: &Limits,
-    witness: &mut dyn Witness,
+    witness: &mut dyn Witness<C::Of>,
 ) -> Report {
     let mut run = Run::of(cluster, goal, agreement, limits, witness);
     let outcome = run.until_the_end().await;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kubectl_sts::cluster::{Failure, Performed};
 use kubectl_sts::controller::World;
 use kubectl_sts::plan::{
-    Abort, Agreement, Canary, Change, Goal, Plan, Recover, Stamp, Step, Stop, Undo, plan_in_full,
+    Abort, Agreement, Canary, Change, Goal, OneSet, Plan, Recover, Stamp, Step, Stop, Undo, plan_in_full,
 };
 use kubectl_sts::reconcile::{Cluster, Limits, Outcome, Report, Witness, reconcile};
 use kubectl_sts::snapshot::{CANARY, Snapshot};
@@ -99,7 +99,7 @@ impl Typed {
         match self {
             Typed::Canary(_) | Typed::Promote(_) => {
                 let goal = self.canary(sim);
-                let rungs = sim.with_snapshot(|now| goal.rungs(now.unwrap())).unwrap_or_default();
+                let rungs = sim.with_now(|now| goal.rungs(now.unwrap())).unwrap_or_default();
                 let mut journal = Vec::new();
                 for goal in rungs.into_iter().map(|rung| goal.up_to(rung)).chain([goal.ending()]) {
                     let report = reconcile(sim, &goal, agreement, &LIMITS, &mut Nobody).await;
@@ -128,7 +128,7 @@ fn stamp() -> Stamp {
 
 fn plan(sim: &Simulation, typed: &Typed) -> Result<Plan, Stop> {
     let goal = typed.goal(sim);
-    sim.with_snapshot(|now| plan_in_full(goal.as_ref(), now.unwrap()))
+    sim.with_now(|now| plan_in_full(goal.as_ref(), now.unwrap()))
 }
 
 /// A set on its way from revision A to B, or caught on the way back, or at rest; and what is typed about it.
@@ -377,14 +377,16 @@ fn a_write_without_effect_is_an_error() {
     /// Answers that it was done, and does nothing.
     struct Liar(Simulation);
     impl Cluster for Liar {
-        fn with_snapshot<R>(&self, look: impl FnOnce(Option<&Snapshot<'_>>) -> R) -> R {
-            self.0.with_snapshot(look)
+        type Of = OneSet;
+
+        fn with_now<R>(&self, look: impl FnOnce(Option<&Snapshot<'_>>) -> R) -> R {
+            self.0.with_now(look)
         }
         async fn next_change(&mut self, until: tokio::time::Instant) {
             self.0.next_change(until).await;
         }
-        async fn read_again(&mut self) -> kubectl_sts::error::Result<()> {
-            self.0.read_again().await
+        async fn read_again(&mut self, about: Option<&Step>) -> kubectl_sts::error::Result<()> {
+            self.0.read_again(about).await
         }
         async fn perform(&mut self, _: &Step, _: bool) -> Result<Performed, Failure> {
             Ok(Performed::Done)

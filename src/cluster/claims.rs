@@ -1,26 +1,19 @@
-//! Claims and their volumes: what holds them, and the writes that remove one and bring it back.
-
-use std::time::Duration;
+//! Claims and their volumes: where they are, and what holds them.
 
 use futures::future::join_all;
-use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::join;
-use tokio::time::Instant;
 
-use super::Performed;
 use super::connect::{Connection, ReadError};
 use super::inventory;
 use super::lists::{self, List, list, optional};
-use super::live::may as ask;
-use super::perform::FIELD_MANAGER;
+use super::perform;
 use super::raw;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kinds::*;
-use crate::paste::kubectl;
+use crate::plan::Permission;
 use crate::snapshot::Scope;
 use crate::snapshot::attribution::Around;
-use crate::time::{after, doubled};
 
 /// All kinds of [`Around`], as manifests and RBAC name them.
 pub(super) fn kinds_around() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -38,7 +31,6 @@ const WORKLOADS: [(&str, &str, &str); 6] = [
     ("ReplicationController", "api/v1", "replicationcontrollers"),
 ];
 const SNAPSHOTS: &str = "apis/snapshot.storage.k8s.io/v1";
-const PATCH: &str = "application/merge-patch+json";
 
 /// Reads what holds claims besides pods: one list for each kind, all at once. VolumeSnapshots the server does not have hold
 /// nothing; a kind that could not be read is noted.
@@ -82,17 +74,6 @@ fn keep<T>(
     Vec::new()
 }
 
-/// Asks whether we may; `None` when the server does not say.
-pub async fn may(
-    connection: &Connection,
-    namespace: &str,
-    verb: &str,
-    group: &str,
-    plural: &str,
-) -> Option<bool> {
-    ask(connection, namespace, [verb, group, plural, ""]).await
-}
-
 /// The path of a claim.
 pub fn claim_path(namespace: &str, name: &str) -> String {
     format!("{}/{name}", Kind::PersistentVolumeClaim.path(Some(namespace)))
@@ -103,8 +84,13 @@ pub fn volume_path(name: &str) -> String {
     format!("{}/{name}", Kind::PersistentVolume.path(None))
 }
 
+/// The path of the VolumeSnapshots of a namespace.
+pub(super) fn snapshots_path(namespace: &str) -> String {
+    format!("/{SNAPSHOTS}/namespaces/{namespace}/volumesnapshots")
+}
+
 /// The path of a set.
-pub fn set_path(namespace: &str, name: &str) -> String {
+pub(super) fn set_path(namespace: &str, name: &str) -> String {
     format!("{}/{name}", Kind::StatefulSet.path(Some(namespace)))
 }
 
@@ -116,80 +102,6 @@ pub async fn get(connection: &Connection, path: &str) -> Result<Option<Value>> {
     raw::get(connection, path).await
 }
 
-/// `persistentvolumeclaims data-db-2` of its path.
-fn what(path: &str) -> String {
-    let mut parts = path.rsplit('/');
-    let name = parts.next().unwrap_or_default();
-    format!("{} {name}", parts.next().unwrap_or_default())
-}
-
-/// Deletes a claim exactly as it was seen.
-///
-/// # Errors
-/// When the server does not answer, or may not be asked.
-pub async fn delete(
-    connection: &Connection,
-    claim: &PersistentVolumeClaim,
-    dry_run: bool,
-) -> Result<Performed> {
-    let meta = &claim.metadata;
-    let mut body = json!({"apiVersion": "v1", "kind": "DeleteOptions",
-        "preconditions": {"uid": meta.uid, "resourceVersion": meta.resource_version}});
-    if dry_run {
-        body["dryRun"] = json!(["All"]);
-    }
-    let path = claim_path(&meta.namespace, &meta.name);
-    send(connection, Method::DELETE, &path, "application/json", &body, "delete").await
-}
-
-/// What became of a change of a volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Changed {
-    /// The server says that it was done.
-    Done,
-    /// The volume is gone.
-    Gone,
-    /// The volume is not as it was seen: the server's message.
-    Conflict(String),
-    /// We may not, or an admission plugin said no: the server's message.
-    Forbidden(String),
-}
-
-/// Changes a volume by a merge patch, if it still is as it was seen.
-///
-/// # Errors
-/// When the server does not answer, or refuses for another reason; it may have been done all the same.
-pub async fn patch_volume(connection: &Connection, seen: &Value, mut change: Value) -> Result<Changed> {
-    for key in ["uid", "resourceVersion"] {
-        change["metadata"][key] = seen["metadata"][key].clone();
-    }
-    let path = volume_path(seen["metadata"]["name"].as_str().unwrap_or_default());
-    let sent = format!("{path}?fieldManager={FIELD_MANAGER}");
-    match connection.write(Method::PATCH, &sent, PATCH, change.to_string().into_bytes()).await {
-        Ok(_) => Ok(Changed::Done),
-        Err(ReadError::NotFound { .. }) => Ok(Changed::Gone),
-        Err(ReadError::Forbidden { message }) => Ok(Changed::Forbidden(message)),
-        Err(ReadError::Api { code: 409 | 422 | 429, message, .. }) => Ok(Changed::Conflict(message)),
-        Err(error) => Err(connection.explain(&error, &format!("patch {}", what(&path)))),
-    }
-}
-
-/// Makes a claim.
-///
-/// # Errors
-/// As [`delete`].
-pub async fn create_claim(
-    connection: &Connection,
-    namespace: &str,
-    claim: &Value,
-    dry_run: bool,
-) -> Result<Performed> {
-    let dry = if dry_run { "&dryRun=All" } else { "" };
-    let path =
-        format!("{}?fieldManager={FIELD_MANAGER}{dry}", Kind::PersistentVolumeClaim.path(Some(namespace)));
-    send(connection, Method::POST, &path, "application/json", claim, "create").await
-}
-
 /// Whether the server has VolumeSnapshots.
 ///
 /// # Errors
@@ -199,81 +111,14 @@ pub async fn has_snapshots(connection: &Connection) -> Result<bool> {
     asked.map_err(|error| connection.explain(&error, "ask whether there are VolumeSnapshots"))
 }
 
-/// Makes a snapshot of a claim and waits until it can be used.
-///
-/// # Errors
-/// When it cannot be made, says that it failed, or is not ready in time.
-pub async fn snapshot(
-    connection: &Connection,
-    namespace: &str,
-    claim: &str,
-    class: &str,
-    name: &str,
-    patience: Duration,
-) -> Result<()> {
-    let body = json!({"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"volumeSnapshotClassName": class, "source": {"persistentVolumeClaimName": claim}}});
-    let list = format!("/{SNAPSHOTS}/namespaces/{namespace}/volumesnapshots");
-    let path = format!("{list}?fieldManager={FIELD_MANAGER}");
-    if let Performed::Conflict(message) =
-        send(connection, Method::POST, &path, "application/json", &body, "create").await?
-    {
-        return Err(Error::refused(format!("VolumeSnapshot {name} could not be made")).because(message));
-    }
-    let path = format!("{list}/{name}");
-    let ready = until(patience, || async {
-        let found = get(connection, &path).await?.unwrap_or_default();
-        let status = &found["status"];
-        if let Some(message) = status["error"]["message"].as_str() {
-            return Err(Error::refused(format!("VolumeSnapshot {name} failed")).because(message));
-        }
-        Ok((status["readyToUse"] == true).then_some(()))
-    });
-    let hint = kubectl("describe volumesnapshot").name(name).namespace(namespace).after("look at it with");
-    ready.await?.ok_or_else(|| {
-        let waited = patience.as_secs();
-        Error::refused(format!("VolumeSnapshot {name} was not ready to use within {waited}s")).hint(hint)
-    })
-}
-
-/// Asks again and again until there is an answer, or the time is over.
-///
-/// # Errors
-/// Those of asking.
-pub async fn until<T, F: Future<Output = Result<Option<T>>>>(
-    patience: Duration,
-    mut look: impl FnMut() -> F,
-) -> Result<Option<T>> {
-    let end = after(Instant::now(), patience);
-    let mut pause = Duration::from_millis(50);
-    loop {
-        if let Some(found) = look().await? {
-            return Ok(Some(found));
-        }
-        if after(Instant::now(), pause) > end {
-            return Ok(None);
-        }
-        tokio::time::sleep(pause).await;
-        pause = doubled(pause, Duration::from_secs(1));
-    }
-}
-
-async fn send(
-    connection: &Connection,
-    method: Method,
-    path: &str,
-    content: &str,
-    body: &Value,
-    verb: &str,
-) -> Result<Performed> {
-    match connection.write(method, path, content, body.to_string().into_bytes()).await {
-        Ok(_) => Ok(Performed::Done),
-        Err(ReadError::NotFound { .. }) => Ok(Performed::AlreadySo),
-        Err(ReadError::Api { code: 409 | 422 | 429, message, .. }) => Ok(Performed::Conflict(message)),
-        Err(error) => {
-            let path = path.split('?').next().unwrap_or(path);
-            Err(connection.explain(&error, &format!("{verb} {}", what(path))))
+/// Those of the permissions that the server says we do not have.
+pub async fn denied(connection: &Connection, wanted: &[Permission]) -> Vec<Permission> {
+    let mut denied = Vec::new();
+    for permission in wanted {
+        let namespace = &connection.namespace;
+        if perform::may(connection, namespace, permission).await == Some(false) {
+            denied.push(permission.clone());
         }
     }
+    denied
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::join;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
@@ -13,7 +13,7 @@ use super::connect::{Connection, ReadError};
 use super::follow::{Change, Delta, follow};
 use super::inventory::{self, Want};
 use super::lists::{List, list};
-use super::perform::{self, Failure, Performed};
+use super::perform::{self, Failure, Performed, Seen};
 use super::place::encode;
 use super::raw;
 use crate::error::{Error, Result};
@@ -261,28 +261,29 @@ impl Live {
     /// # Errors
     /// When the server refused for good, or could not be reached; it may have been done all the same then.
     pub async fn perform(&mut self, step: &Step, dry_run: bool) -> std::result::Result<Performed, Failure> {
-        let (connection, namespace) = (&self.connection, &self.namespace);
+        let seen = own(&self.observed.sets, &self.name).map(|set| Seen::of(&set.metadata));
+        let Some(seen) = seen else { return Ok(Performed::AlreadySo) };
+        let sent = perform::perform(&self.connection, &self.namespace, step, &seen, dry_run);
+        let (performed, answer) = sent.await?;
         match step {
-            Step::Await { .. } => Ok(Performed::Done),
-            Step::Patch(patch) => {
-                let Some(set) = own(&self.observed.sets, &patch.set) else { return Ok(Performed::AlreadySo) };
-                let version = &set.metadata.resource_version;
-                let (performed, answer) =
-                    perform::patch_set(connection, namespace, patch, version, dry_run).await?;
+            Step::Patch(_) => {
                 if let Some(set) = answered::<StatefulSet>(&answer, dry_run) {
                     self.apply(Delta::Sets(Change::Put(set)));
                 }
-                Ok(performed)
             }
-            Step::DeletePod { pod, seen, evict, .. } => {
-                let sent = perform::delete_pod(connection, namespace, pod, seen, *evict, dry_run);
-                let (performed, answer) = sent.await?;
+            Step::DeletePod { .. } => {
                 if let Some(pod) = answered::<Pod>(&answer, dry_run) {
                     self.apply(Delta::Pods(Change::Put(pod)));
                 }
-                Ok(performed)
             }
+            Step::CreateSnapshot { .. }
+            | Step::PatchVolume(_)
+            | Step::DeletePvc { .. }
+            | Step::CreatePvc { .. }
+            | Step::Await { .. }
+            | Step::AwaitPvc { .. } => {}
         }
+        Ok(performed)
     }
 
     /// The kind's objects in the namespace, for what is not always looked at.
@@ -309,9 +310,9 @@ impl Live {
         raw::owned(&self.connection, &self.namespace, kind, owner).await
     }
 
-    /// Asks whether we may; `None` when the server does not say.
-    pub async fn may(&self, verb: &str, group: &str, resource: &str, subresource: &str) -> Option<bool> {
-        may(&self.connection, &self.namespace, [verb, group, resource, subresource]).await
+    /// The connection.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     fn apply(&mut self, delta: Delta) {
@@ -405,23 +406,6 @@ fn answered<T: Object>(answer: &[u8], dry_run: bool) -> Option<T> {
     let object: T = if dry_run { return None } else { serde_json::from_slice(answer).ok()? };
     let kind: Value = serde_json::from_slice(answer).ok()?;
     (kind["kind"] == T::KIND.name() && !object.meta().resource_version.is_empty()).then_some(object)
-}
-
-/// Asks whether we may: verb, group, resource and subresource; `None` when the server does not say.
-pub(super) async fn may(connection: &Connection, namespace: &str, what: [&str; 4]) -> Option<bool> {
-    let [verb, group, resource, subresource] = what;
-    let body = json!({
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {
-            "namespace": namespace, "verb": verb, "group": group, "resource": resource,
-            "subresource": subresource,
-        }},
-    });
-    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-    let body = body.to_string().into_bytes();
-    let answer = connection.write(http::Method::POST, path, "application/json", body).await.ok()?;
-    serde_json::from_slice::<Value>(&answer).ok()?["status"]["allowed"].as_bool()
 }
 
 fn own<'s>(sets: &'s [StatefulSet], name: &str) -> Option<&'s StatefulSet> {

@@ -3,6 +3,7 @@
 pub(crate) mod claims;
 pub mod connect;
 pub(crate) mod decode;
+pub mod deletions;
 mod door;
 mod follow;
 pub(crate) mod inventory;
@@ -13,5 +14,6 @@ mod perform;
 mod place;
 pub(crate) mod raw;
 pub mod recorded;
+pub(crate) mod returns;
 
 pub use perform::{Failure, Performed};

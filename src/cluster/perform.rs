@@ -1,15 +1,19 @@
-//! The writes to a set and its pods, and what the answers mean.
+//! Every write, and the one mapping of HTTP answers to results. Nothing else of this program sends anything but GET.
 
 use http::Method;
 use serde_json::{Value, json};
 
+use super::claims;
 use super::connect::{Connection, ReadError};
 use crate::error::Error;
-use crate::kinds::Kind;
-use crate::plan::{PatchKind, SetPatch};
+use crate::kinds::{Kind, Meta};
+use crate::plan::{PatchKind, Permission, Pvc, SetPatch, Step, VolumePatch};
 
 /// Who writes, in managedFields.
-pub(super) const FIELD_MANAGER: &str = "kubectl-sts";
+const FIELD_MANAGER: &str = "kubectl-sts";
+const JSON: &str = "application/json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 
 /// What became of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub enum Performed {
     Conflict(String),
     /// Refused for now, by a budget or a limit of requests: the server's message.
     TooManyRequests(String),
+    /// Refused to us, or by an admission plugin, and the plan has an answer to that: the server's message.
+    Forbidden(String),
 }
 
 /// A write that failed for good.
@@ -31,6 +37,8 @@ pub struct Failure {
     pub error: Error,
     /// Whether it may have been carried out all the same, as no answer came.
     pub is_uncertain: bool,
+    /// The server's message, where it forbids the write.
+    pub forbidden: Option<Box<str>>,
 }
 
 impl From<Failure> for Error {
@@ -42,63 +50,153 @@ impl From<Failure> for Error {
 /// What a write brought: the meaning, and what the server answered where it was done.
 pub(super) type Answered = Result<(Performed, Vec<u8>), Failure>;
 
-/// Patches a set, if it still is as it was seen with this resourceVersion.
-pub(super) async fn patch_set(
+/// The object of a write as it was seen last, for the preconditions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    pub uid: String,
+    pub resource_version: String,
+}
+
+impl Seen {
+    pub(super) fn of(meta: &Meta) -> Seen {
+        Seen { uid: meta.uid.clone(), resource_version: meta.resource_version.clone() }
+    }
+}
+
+/// One request.
+struct Request {
+    method: Method,
+    path: String,
+    /// Parameters besides the field manager and the dry run.
+    query: &'static str,
+    content: &'static str,
+    body: Value,
+}
+
+impl Request {
+    fn new(method: Method, path: String, body: Value) -> Request {
+        Request { method, path, query: "", content: JSON, body }
+    }
+
+    fn merge(path: String, body: Value) -> Request {
+        Request { content: MERGE_PATCH, ..Request::new(Method::PATCH, path, body) }
+    }
+
+    /// A deletion has its options in the body, everything else in the query.
+    fn target(&self, dry_run: bool) -> String {
+        if self.method == Method::DELETE {
+            return self.path.clone();
+        }
+        let dry = if dry_run { "&dryRun=All" } else { "" };
+        format!("{}?fieldManager={FIELD_MANAGER}{}{dry}", self.path, self.query)
+    }
+}
+
+/// Carries a step out, or has it checked without effect. `namespace` is that of the set; a step that waits is nothing to
+/// carry out.
+pub(super) async fn perform(
     connection: &Connection,
     namespace: &str,
-    patch: &SetPatch,
-    resource_version: &str,
+    step: &Step,
+    seen: &Seen,
     dry_run: bool,
 ) -> Answered {
-    let body = patch.with_preconditions(resource_version);
+    let mut request = match step {
+        Step::Await { .. } | Step::AwaitPvc { .. } => return Ok((Performed::Done, Vec::new())),
+        Step::Patch(patch) => patch_set(namespace, patch, seen),
+        Step::DeletePod { pod, seen, evict: true, .. } => evict_pod(namespace, pod, seen, dry_run),
+        Step::DeletePod { pod, seen, evict: false, .. } => {
+            let preconditions = json!({"uid": seen});
+            delete(format!("{}/{pod}", Kind::Pod.path(Some(namespace))), &preconditions)
+        }
+        Step::CreateSnapshot { pvc, name, class } => create_snapshot(pvc, name, class),
+        Step::PatchVolume(patch) => patch_volume(patch, seen),
+        Step::DeletePvc { pvc, .. } => {
+            let preconditions = json!({"uid": pvc.uid, "resourceVersion": seen.resource_version});
+            delete(claims::claim_path(&pvc.namespace, &pvc.name), &preconditions)
+        }
+        Step::CreatePvc { pvc, manifest, .. } => {
+            let path = Kind::PersistentVolumeClaim.path(Some(&pvc.namespace));
+            Request::new(Method::POST, path, manifest.clone())
+        }
+    };
+    if dry_run && request.method == Method::DELETE {
+        request.body["dryRun"] = json!(["All"]);
+    }
+    let body = request.body.to_string().into_bytes();
+    let sent =
+        connection.write(request.method.clone(), &request.target(dry_run), request.content, body).await;
+    meaning(connection, sent, &step.text())
+}
+
+/// A patch of a set, if it still is as it was seen.
+fn patch_set(namespace: &str, patch: &SetPatch, seen: &Seen) -> Request {
     let content = match patch.kind {
-        PatchKind::Merge => "application/merge-patch+json",
-        PatchKind::Strategic => "application/strategic-merge-patch+json",
+        PatchKind::Merge => MERGE_PATCH,
+        PatchKind::Strategic => STRATEGIC_PATCH,
     };
     // A misspelt field would be dropped without a word. A template from a revision may be older than the server, and is
     // taken as it is.
     let restores = patch.body.pointer("/spec/template/$patch").is_some();
-    let strict = if restores { "" } else { "&fieldValidation=Strict" };
-    let dry = if dry_run { "&dryRun=All" } else { "" };
-    let path = format!(
-        "{}/{}?fieldManager={FIELD_MANAGER}{strict}{dry}",
-        Kind::StatefulSet.path(Some(namespace)),
-        patch.set
-    );
-    let sent = connection.write(Method::PATCH, &path, content, body.to_string().into_bytes()).await;
-    meaning(connection, sent, &format!("patch StatefulSet {}", patch.set))
+    let query = if restores { "" } else { "&fieldValidation=Strict" };
+    let path = format!("{}/{}", Kind::StatefulSet.path(Some(namespace)), patch.set);
+    let body = with_preconditions(patch.body.clone(), &patch.seen, &seen.resource_version);
+    Request { query, content, ..Request::new(Method::PATCH, path, body) }
 }
 
-/// Deletes a pod with this uid, or evicts it, which asks its disruption budgets.
-pub(super) async fn delete_pod(
-    connection: &Connection,
-    namespace: &str,
-    pod: &str,
-    uid: &str,
-    evict: bool,
-    dry_run: bool,
-) -> Answered {
-    let dry = if dry_run { json!({"dryRun": ["All"]}) } else { json!({}) };
+/// An eviction, which asks the disruption budgets of the pod.
+fn evict_pod(namespace: &str, pod: &str, uid: &str, dry_run: bool) -> Request {
     let mut options = json!({"preconditions": {"uid": uid}});
-    merge(&mut options, dry);
-    let path = format!("{}/{pod}", Kind::Pod.path(Some(namespace)));
-    let (method, path, body) = if evict {
-        let dry = if dry_run { "&dryRun=All" } else { "" };
-        let body = json!({"apiVersion": "policy/v1", "kind": "Eviction",
-            "metadata": {"name": pod, "namespace": namespace}, "deleteOptions": options});
-        (Method::POST, format!("{path}/eviction?fieldManager={FIELD_MANAGER}{dry}"), body)
-    } else {
-        merge(&mut options, json!({"apiVersion": "v1", "kind": "DeleteOptions"}));
-        (Method::DELETE, path, options)
-    };
-    let sent = connection.write(method, &path, "application/json", body.to_string().into_bytes()).await;
-    meaning(connection, sent, &format!("{} pod {pod}", if evict { "evict" } else { "delete" }))
+    if dry_run {
+        options["dryRun"] = json!(["All"]);
+    }
+    let path = format!("{}/{pod}/eviction", Kind::Pod.path(Some(namespace)));
+    let body = json!({"apiVersion": "policy/v1", "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": namespace}, "deleteOptions": options});
+    Request::new(Method::POST, path, body)
 }
 
-fn merge(object: &mut Value, more: Value) {
-    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
-        object.extend(more);
+fn delete(path: String, preconditions: &Value) -> Request {
+    let body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions});
+    Request::new(Method::DELETE, path, body)
+}
+
+fn create_snapshot(pvc: &Pvc, name: &str, class: &str) -> Request {
+    let body = json!({"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot",
+        "metadata": {"name": name, "namespace": pvc.namespace},
+        "spec": {"volumeSnapshotClassName": class, "source": {"persistentVolumeClaimName": pvc.name}}});
+    Request::new(Method::POST, claims::snapshots_path(&pvc.namespace), body)
+}
+
+fn patch_volume(patch: &VolumePatch, seen: &Seen) -> Request {
+    let body = with_preconditions(patch.body(), &seen.uid, &seen.resource_version);
+    Request::merge(claims::volume_path(&patch.volume), body)
+}
+
+/// The body of a patch that fails if anything came between.
+fn with_preconditions(mut body: Value, uid: &str, resource_version: &str) -> Value {
+    if !body["metadata"].is_object() {
+        body["metadata"] = json!({});
     }
+    body["metadata"]["uid"] = uid.into();
+    body["metadata"]["resourceVersion"] = resource_version.into();
+    body
+}
+
+/// Asks whether we may; `None` when the server does not say. It has no effect, although it is sent like a write.
+pub(super) async fn may(connection: &Connection, namespace: &str, what: &Permission) -> Option<bool> {
+    let Permission { verb, group, resource, subresource, namespace: own } = what;
+    let body = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {
+            "namespace": own.as_deref().unwrap_or(namespace), "verb": verb, "group": group, "resource": resource,
+            "subresource": subresource,
+        }},
+    });
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let answer = connection.write(Method::POST, path, JSON, body.to_string().into_bytes()).await.ok()?;
+    serde_json::from_slice::<Value>(&answer).ok()?["status"]["allowed"].as_bool()
 }
 
 /// The one mapping of HTTP answers to results.
@@ -114,7 +212,14 @@ fn meaning(connection: &Connection, sent: std::result::Result<Vec<u8>, ReadError
             refused(Performed::Conflict(message))
         }
         Err(error) => Err(Failure {
-            is_uncertain: matches!(error, ReadError::Silent(_) | ReadError::Transport(_)),
+            is_uncertain: matches!(
+                error,
+                ReadError::Silent(_) | ReadError::Transport(_) | ReadError::Nonsense(_)
+            ),
+            forbidden: match &error {
+                ReadError::Forbidden { message } => Some(message.as_str().into()),
+                _ => None,
+            },
             error: connection.explain(&error, doing),
         }),
     }

@@ -1,54 +1,41 @@
 //! What watching and acting have in common: agreeing to a plan, telling what happens, and how it ended.
 
+mod consent;
 mod ending;
+mod of_set;
 mod shown;
 
 use std::time::Duration;
 
 use crate::cli::{Answer, Global, Streams};
-use crate::cluster::Performed;
 use crate::cluster::connect::parse_duration;
 use crate::cluster::inventory::Want;
 use crate::cluster::live::Live;
 use crate::error::{Error, Exit, Result};
-use crate::paste::kubectl;
-use crate::plan::{Agreement, Goal, Plan, Step, Stop, forecast, plan_in_full};
+use crate::plan::{Agreement, Goal, Plan, Step, forecast, plan_in_full};
 use crate::reconcile::{Limits, Outcome, Report, Witness, reconcile};
 use crate::render::live::{Stream, show};
 use crate::render::progress::Line;
-use crate::render::{Course, Look, Output, ask, render, step_text};
+use crate::render::{Course, Look, Output, ask, render};
 use crate::snapshot::{Snapshot, Unseen};
 
-pub(super) use ending::Ending;
-use shown::Shown;
+pub(super) use consent::{Agree, DryRun, checked, declined, permissions, permitted, show_plan, stopped};
+pub(super) use ending::{Account, Ending};
+pub(super) use of_set::OfSet;
+pub(super) use shown::Shown;
 
-/// Flags of commands that write.
+/// Flags of commands that change a set.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Consent {
-    /// Agree to the plan beforehand
-    #[arg(short, long)]
-    yes: bool,
-    /// Show the plan only (client), or also send each write without effect (server)
-    #[arg(long, value_enum, default_value_t, value_name = "WHERE", hide_default_value = true)]
-    dry_run: DryRun,
+    /// What all commands that write have.
+    #[command(flatten)]
+    agree: Agree,
     /// Give up after this time, with exit code 124 [default: never]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
     /// Stuck only once the evidence has held for this long
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
     stuck_after: Duration,
-}
-
-/// `--dry-run`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum DryRun {
-    /// Do it
-    #[default]
-    None,
-    /// Show the plan
-    Client,
-    /// Show the plan and have the server check each write
-    Server,
 }
 
 /// What came of showing a plan.
@@ -71,7 +58,7 @@ pub(super) async fn consented(
     streams: &Streams,
 ) -> Result<Consented> {
     live.catch_up().await?;
-    if consent.dry_run == DryRun::Client {
+    if consent.agree.dry_run == DryRun::Client {
         let answer =
             live.look(|now| now.map(|now| foreseen(now, plan_in_full(goal, now).map_err(stopped)?, name)));
         return answer.unwrap_or_else(|| Err(gone(name))).map(Consented::Answered);
@@ -81,16 +68,30 @@ pub(super) async fn consented(
     if plan.steps.is_empty() {
         return Ok(Consented::Nothing(plan));
     }
-    permitted(live, &plan).await?;
-    if consent.dry_run == DryRun::Server {
-        return checked(live, name, plan).await.map(Consented::Answered);
+    permitted(live.connection(), &plan).await?;
+    if consent.agree.dry_run == DryRun::Server {
+        let checks = checked(live, &plan).await?;
+        let exit = checks.exit();
+        let view = Shown { dry: true, checked: checks.results, ..Shown::of(plan, name, live.namespace()) };
+        return Ok(Consented::Answered(Answer { view: Box::new(view), exit }));
     }
     let course = live.look(|now| course(now?, &plan).ok());
     let shown = Shown { course, ..Shown::of(plan, name, live.namespace()) };
-    if !agreed(&shown, global.output, consent, streams)? {
-        return Err(Error::refused("declined; nothing was written").reason("declined"));
+    show_plan(&shown, global.output, streams)?;
+    if shown.plan.agreed().iter().any(Step::writes) {
+        consent.agree.confirm(&question(&shown.plan))?;
     }
     Ok(Consented::To(shown.plan))
+}
+
+/// What is asked about a plan.
+pub(super) fn question(plan: &Plan) -> String {
+    let writes: Vec<_> = plan.writes().map(Step::text).collect();
+    match writes.as_slice() {
+        [] => "Wait, and do this if it gets stuck?".to_owned(),
+        [one] => format!("{}{}?", one[..1].to_uppercase(), &one[1..]),
+        all => format!("Do these {} writes?", all.len()),
+    }
 }
 
 /// The label of a fact that is told even where there is nothing to do.
@@ -130,7 +131,7 @@ impl Consent {
 
     /// Whether somebody can be asked again, about a plan that has changed.
     pub(super) fn asks_again(&self, outcome: &Outcome) -> bool {
-        matches!(outcome, Outcome::Drifted(_)) && !self.yes && ask::somebody()
+        matches!(outcome, Outcome::Drifted(_)) && !self.agree.yes && ask::somebody()
     }
 }
 
@@ -150,87 +151,6 @@ pub(super) async fn recorded(
         }
     }
     Err(Error::cluster(format!("no StatefulSet \"{name}\" {}", sight.place)))
-}
-
-/// Why there is no plan, as an error; the reason is a stable word for programs.
-pub(super) fn stopped(stop: Stop) -> Error {
-    match stop {
-        Stop::Refused(refusal) => Error::refused(refusal.because).reason(refusal.reason).hint(refusal.hint),
-        Stop::Unseen(unseen) => {
-            Error::cluster(format!("could not see {unseen}, without which nothing is done"))
-        }
-    }
-}
-
-/// Whether all writes of the plan are allowed, asked before the first one.
-pub(super) async fn permitted(live: &Live, plan: &Plan) -> Result<()> {
-    let mut asked: Vec<(&str, &str, &str, &str)> = Vec::new();
-    for step in &plan.agreed() {
-        let needed = match step {
-            Step::Patch(_) => ("patch", "apps", "statefulsets", ""),
-            Step::DeletePod { evict: true, .. } => ("create", "", "pods", "eviction"),
-            Step::DeletePod { evict: false, .. } => ("delete", "", "pods", ""),
-            Step::Await { .. } => continue,
-        };
-        if asked.contains(&needed) {
-            continue;
-        }
-        asked.push(needed);
-        let (verb, group, resource, subresource) = needed;
-        if live.may(verb, group, resource, subresource).await == Some(false) {
-            let namespace = live.namespace();
-            let what = if subresource.is_empty() {
-                resource.to_owned()
-            } else {
-                format!("{resource}/{subresource}")
-            };
-            return Err(Error::refused(format!("you may not {verb} {what} here; nothing was written"))
-                .reason("forbidden")
-                .hint(
-                    kubectl("auth can-i").with(verb).value(what).namespace(namespace).after("check with"),
-                ));
-        }
-    }
-    Ok(())
-}
-
-/// Has the server check each write, without effect.
-async fn checked(live: &mut Live, name: &str, plan: Plan) -> Result<Answer> {
-    let mut results = Vec::new();
-    for step in plan.writes() {
-        let result = match live.perform(step, true).await? {
-            Performed::Done => "the server would do it".to_owned(),
-            Performed::AlreadySo => "it is gone already".to_owned(),
-            Performed::Conflict(message) | Performed::TooManyRequests(message) => {
-                format!("the server refuses: {message}")
-            }
-        };
-        results.push((step_text(step), result));
-    }
-    let refused = results.iter().any(|(_, result)| result.starts_with("the server refuses"));
-    let exit = if refused { Exit::Refused } else { Exit::Good };
-    let view = Shown { dry: true, checked: results, ..Shown::of(plan, name, live.namespace()) };
-    Ok(Answer { view: Box::new(view), exit })
-}
-
-/// Shows the plan and asks; nothing is written that was not shown, not even with `--yes`.
-fn agreed(shown: &Shown, output: Output, consent: &Consent, streams: &Streams) -> Result<bool> {
-    show(&render(shown, output, streams.look)?)?;
-    let plan = &shown.plan;
-    if consent.yes || !plan.agreed().iter().any(Step::writes) {
-        return Ok(true);
-    }
-    if !ask::somebody() {
-        return Err(Error::refused("nobody is here to agree to the plan; nothing was written")
-            .reason("nobody-agreed")
-            .hint("look at it with --dry-run=client, and agree with --yes"));
-    }
-    let writes: Vec<_> = plan.writes().map(step_text).collect();
-    ask::confirm(&match writes.as_slice() {
-        [] => "Wait, and do this if it gets stuck?".to_owned(),
-        [one] => format!("{}{}?", one[..1].to_uppercase(), &one[1..]),
-        all => format!("Do these {} writes?", all.len()),
-    })
 }
 
 /// Tells what happens while it happens.
@@ -302,18 +222,13 @@ pub(super) fn ended(
     typed: impl FnOnce(Option<&Snapshot<'_>>) -> Typed,
 ) -> Result<Option<Answer>> {
     let ask_again = consent.asks_again(&report.outcome);
-    let has_done = report.journal.iter().any(|entry| !entry.is_refused());
-    let mut ending = Ending::of(live, name, live.namespace(), report, &teller);
+    let mut account = OfSet::of(live, name, live.namespace(), &report, &teller);
     drop(teller);
-    ending.report.outcome = match ending.report.outcome {
-        Outcome::Error(error) if !has_done => return Err(error),
-        outcome => outcome,
-    };
-    ending.typed = live.look(typed);
+    account.typed = live.look(typed);
+    let ending = Ending::of(report, account)?;
     // What cannot be shown here must be told at the end.
     if ask_again && show(&render(&ending, global.output, streams.look)?).is_ok() {
         return Ok(None);
     }
-    let exit = ending.exit();
-    Ok(Some(Answer { view: Box::new(ending), exit }))
+    Ok(Some(ending.answer()))
 }

@@ -1,32 +1,38 @@
 //! `prune-pvcs`: claims no replica will use again.
 
-mod act;
 mod backup;
+mod consent;
 mod files;
-mod look;
 mod report;
 mod table;
+mod tell;
 
-pub(in crate::commands) use act::in_one_line;
 pub(in crate::commands) use backup::VOLUME_UID;
 
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
 
+use super::act::{Agree, DryRun, Ending, Shown, checked, declined, show_plan, stopped};
 use super::help;
 use crate::cli::{Answer, Choice, Global, Sight, Streams};
 use crate::cluster::claims;
 use crate::cluster::connect::{Connection, connect, parse_duration};
+use crate::cluster::deletions::Deletions;
 use crate::cluster::inventory::Want;
 use crate::error::{Error, Exit, Result};
 use crate::plan::prune::phase::Manner;
-use crate::plan::prune::{Found, LeftOver, Unfinished, Wanted, find};
-use crate::render::live::show;
-use crate::render::{Output, ask, render};
-use crate::snapshot::attribution::{Around, Fate};
-use crate::words;
+use crate::plan::prune::{Claims, Item, LeftOver, Prune, Unfinished, Wanted, find};
+use crate::plan::{Agreement, Goal as _, Plan};
+use crate::reconcile::{Acting, Limits, reconcile};
+use crate::render::{Output, ask};
+use crate::snapshot::Observed;
+use crate::snapshot::attribution::Around;
+use backup::Backup;
+use consent::{Missing, choose, missing, question, zero};
+use report::Report;
 use table::Listing;
+use tell::Teller;
 
 /// Finds claims of replicas their set no longer has, and deletes those you choose
 #[derive(clap::Args, Debug)]
@@ -77,12 +83,9 @@ pub struct Args {
     /// Write the manifests here [default: ./kubectl-sts-backup-YYYYMMDD-HHMMSS]
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     backup: Option<PathBuf>,
-    /// Delete all that is shown, without asking
-    #[arg(short, long)]
-    yes: bool,
-    /// Show only (client), or also send each deletion without effect (server)
-    #[arg(long, value_enum, default_value_t, value_name = "WHERE", hide_default_value = true)]
-    dry_run: super::act::DryRun,
+    /// What all commands that write have.
+    #[command(flatten)]
+    agree: Agree,
 }
 
 /// A duration as everywhere, and also in days and weeks.
@@ -113,91 +116,176 @@ impl Args {
 
 pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
     if !global.from.is_empty() {
-        if args.yes {
-            return Err(Error::usage("a recording cannot be changed: --yes needs a cluster"));
-        }
-        let sight = global.observe(args.choice.all_namespaces, Want::Claims, streams.warn).await?;
-        let chosen = sight.choose(&args.names, &args.choice)?;
-        seen(&sight)?;
-        let around = sight.observed.around.as_ref();
-        let found = find(&sight.observed, around, &args.wanted(), chosen, args.is_about_all());
-        let mut listing = Listing::new(args, &sight, found, around, Missing::default());
-        listing.recorded = true;
-        return Ok(Answer { view: Box::new(listing), exit: Exit::Good });
+        return recorded(global, args, streams).await;
     }
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
     let sight = Sight::of(&connection, args.choice.all_namespaces, Want::Claims).await?;
     let around = claims::around(&connection, &sight.observed.scope).await;
     let chosen = sight.choose(&args.names, &args.choice)?;
     seen(&sight)?;
+    sleeping(args, &sight)?;
+    let mut found = find(&sight.observed, Some(&around), &args.wanted(), chosen, args.is_about_all());
+    let missing = missing(&connection, args, &found, &sight.observed).await?;
+    if missing.may_not_finish {
+        found.hold("forbidden", "you may not patch persistentvolumes");
+    }
+    let mut work = Work {
+        goal: args.goal(missing.may_not_guard),
+        left_over: found.left_over.clone(),
+        unfinished: found.unfinished.clone(),
+        unjudged: found.unjudged().into_iter().map(str::to_owned).collect(),
+        args,
+        observed: &sight.observed,
+    };
+    let asking = ask::somebody() && matches!(global.output, Output::Text | Output::Wide) && !args.agree.yes;
+    let acts = args.agree.yes || asking;
+    if let Some(error) = wrong_answer(&sight, &around).or_else(|| untimed(args, &sight)).filter(|_| acts) {
+        return Err(error);
+    }
+    let mut listing = Listing::new(args, &sight, found, Some(&around), missing);
+    listing.dry = args.agree.is_dry();
+    if work.is_empty() && args.agree.yes && !listing.dry && !work.unjudged.is_empty() {
+        listing.acts = true;
+        show_plan(&listing, global.output, streams)?;
+        return Err(unread(&work.unjudged));
+    }
+    let only_shows = !acts && !listing.dry;
+    if work.is_empty() || only_shows {
+        return Ok(Answer { view: Box::new(listing), exit: Exit::Good });
+    }
+    // What is chosen is shown once more, when it is.
+    if !asking || listing.dry {
+        listing.plan = Some(work.plan()?);
+    }
+    if args.agree.dry_run == DryRun::Client {
+        return Ok(Answer { view: Box::new(listing), exit: Exit::Good });
+    }
+    if args.agree.dry_run == DryRun::Server {
+        let checks = checked(&mut work.deletions(&connection), &work.plan()?).await?;
+        let exit = checks.exit();
+        listing.checked = checks.results;
+        return Ok(Answer { view: Box::new(listing), exit });
+    }
+    listing.acts = true;
+    show_plan(&listing, global.output, streams)?;
+    listing.refusal().map_or(Ok(()), Err)?;
+    can_snapshot(args, &connection).await?;
+    work.consent(asking, global.output, streams)?;
+    Box::pin(work.run(&connection, global.output)).await
+}
+
+/// A cluster without VolumeSnapshots is refused before anything is written.
+async fn can_snapshot(args: &Args, connection: &Connection) -> Result<()> {
+    if args.snapshot.is_none() || claims::has_snapshots(connection).await? {
+        return Ok(());
+    }
+    Err(Error::refused("this cluster has no VolumeSnapshots; nothing was written")
+        .hint("keep the volumes instead: --retain"))
+}
+
+/// Of a recording it is only shown what is left over.
+async fn recorded(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+    if args.agree.yes {
+        return Err(Error::usage("a recording cannot be changed: --yes needs a cluster"));
+    }
+    let sight = global.observe(args.choice.all_namespaces, Want::Claims, streams.warn).await?;
+    let chosen = sight.choose(&args.names, &args.choice)?;
+    seen(&sight)?;
+    let around = sight.observed.around.as_ref();
+    let found = find(&sight.observed, around, &args.wanted(), chosen, args.is_about_all());
+    let mut listing = Listing::new(args, &sight, found, around, Missing::default());
+    listing.recorded = true;
+    Ok(Answer { view: Box::new(listing), exit: Exit::Good })
+}
+
+/// What is to be done, as far as it was chosen.
+struct Work<'a> {
+    left_over: Vec<LeftOver>,
+    unfinished: Vec<Unfinished>,
+    /// What could not be judged because it could not be read.
+    unjudged: Vec<String>,
+    goal: Prune,
+    args: &'a Args,
+    observed: &'a Observed,
+}
+
+impl Work<'_> {
+    fn is_empty(&self) -> bool {
+        self.left_over.is_empty() && self.unfinished.is_empty()
+    }
+
+    /// What an earlier run has left half done comes first.
+    fn deletions(&self, connection: &Connection) -> Deletions {
+        let items = items(self.args.retain, &self.left_over, &self.unfinished, self.observed);
+        Deletions::new(connection.clone(), items, self.args.wanted())
+    }
+
+    fn plan(&self) -> Result<Plan> {
+        let items = items(self.args.retain, &self.left_over, &self.unfinished, self.observed);
+        let now = Claims::shown(items, self.observed.taken_at);
+        self.goal.plan(&now).map_err(stopped)
+    }
+
+    /// Asks which PVCs are meant, shows the plan for them, and asks about it.
+    fn consent(&mut self, asking: bool, output: Output, streams: &Streams) -> Result<()> {
+        if asking {
+            choose(self.args, &mut self.left_over, &mut self.unfinished)?;
+        }
+        if self.is_empty() {
+            return Err(declined("nothing was chosen"));
+        }
+        zero(self.args, &self.left_over, &self.unfinished, asking)?;
+        if asking {
+            let shown = Shown::about(self.plan()?, Vec::new());
+            show_plan(&shown, output, streams)?;
+            self.args.agree.confirm(&question(self.args, &self.left_over, &self.unfinished))?;
+        }
+        Ok(())
+    }
+
+    /// Writes all manifests, then deletes PVC by PVC, and tells how that ended.
+    async fn run(self, connection: &Connection, output: Output) -> Result<Answer> {
+        let acting = Acting::begin();
+        let mut backup = Backup::open(self.args.backup.as_deref(), self.args.retain)?;
+        let mut files = Vec::new();
+        for left in &self.unfinished {
+            backup.write_volume(connection, left).await?;
+            files.push(None);
+        }
+        for left in &self.left_over {
+            if acting.is_interrupted() {
+                return Err(Error::refused("interrupted; nothing was changed").ending(Exit::Interrupted));
+            }
+            files.push(Some(backup.write(connection, left).await?));
+        }
+        backup.finish()?;
+        let mut teller = Teller::new(&self.goal, output);
+        teller.tell(format!("manifests written to {}", backup.path().display()));
+        let agreement = Agreement::to(&self.plan()?);
+        let mut deletions = self.deletions(connection);
+        let report = reconcile(&mut deletions, &self.goal, &agreement, &Limits::default(), &mut teller).await;
+        drop(teller);
+        drop(acting);
+        let unjudged = if self.args.agree.yes { self.unjudged } else { Vec::new() };
+        let account = Report::of(deletions.now(), &self.goal, &files, backup.path(), unjudged);
+        Ending::of(report, account).map(Ending::answer)
+    }
+}
+
+fn items(retain: bool, left_over: &[LeftOver], unfinished: &[Unfinished], observed: &Observed) -> Vec<Item> {
+    let finished = unfinished.iter().map(|left| Item::unfinished(left, retain));
+    finished.chain(left_over.iter().map(|left| Item::of(left, retain, observed))).collect()
+}
+
+/// Names given to `--include-zero` must be those of sets that are scaled to 0.
+fn sleeping(args: &Args, sight: &Sight) -> Result<()> {
     for name in args.include_zero.iter().flatten().filter(|name| !name.is_empty()) {
         if !sight.observed.sets.iter().any(|set| set.metadata.name == *name && set.replicas() == 0) {
             return Err(Error::usage(format!("no StatefulSet \"{name}\" is scaled to 0 {}", sight.place))
                 .hint("--include-zero takes the names of sets with 0 replicas"));
         }
     }
-    let mut found = find(&sight.observed, Some(&around), &args.wanted(), chosen, args.is_about_all());
-    let missing = missing(&connection, args, &found).await;
-    if missing.may_not_finish {
-        found.hold("forbidden", "you may not patch persistentvolumes");
-    }
-    let (left_over, unfinished) = (found.left_over.clone(), found.unfinished.clone());
-    let unjudged: Vec<String> = found.unjudged().into_iter().map(str::to_owned).collect();
-    let is_empty = found.is_empty();
-    let mut listing = Listing::new(args, &sight, found, Some(&around), missing);
-    let asking = ask::somebody() && matches!(global.output, Output::Text | Output::Wide) && !args.yes;
-    listing.dry = args.dry_run != super::act::DryRun::None;
-    let only_shows = args.dry_run == super::act::DryRun::Client || !(args.yes || asking);
-    if let Some(error) = wrong_answer(&sight, &around).filter(|_| args.yes || asking) {
-        return Err(error);
-    }
-    if let Some(refusal) = untimed(args, &sight).filter(|_| args.yes || asking) {
-        return Err(refusal);
-    }
-    if is_empty && args.yes && !listing.dry && !unjudged.is_empty() {
-        listing.acts = true;
-        show(&render(&listing, global.output, streams.look)?)?;
-        return Err(unread(&unjudged));
-    }
-    if is_empty || (only_shows && args.dry_run != super::act::DryRun::Server) {
-        return Ok(Answer { view: Box::new(listing), exit: Exit::Good });
-    }
-    if args.dry_run == super::act::DryRun::Server {
-        listing.checked = act::check(&connection, &left_over).await?;
-        let refused = listing.checked.iter().any(|(_, result)| result.starts_with("the server refuses"));
-        let exit = if refused { Exit::Refused } else { Exit::Good };
-        return Ok(Answer { view: Box::new(listing), exit });
-    }
-    let refusal = listing.refusal();
-    let manner = match (args.retain, listing.missing.may_not_guard) {
-        (true, _) => Manner::Keep,
-        (false, true) => Manner::Unguarded,
-        (false, false) => Manner::Guarded,
-    };
-    listing.acts = true;
-    show(&render(&listing, global.output, streams.look)?)?;
-    if let Some(refusal) = refusal {
-        return Err(refusal);
-    }
-    if args.snapshot.is_some() && !claims::has_snapshots(&connection).await? {
-        return Err(Error::refused("this cluster has no VolumeSnapshots; nothing was written")
-            .hint("keep the volumes instead: --retain"));
-    }
-    let (doomed, unfinished) =
-        if asking { choose(args, left_over, unfinished)? } else { (left_over, unfinished) };
-    if doomed.is_empty() && unfinished.is_empty() {
-        return Err(Error::refused("nothing was chosen; nothing was written").reason("declined"));
-    }
-    zero(args, &doomed, &unfinished, asking)?;
-    if asking && !ask::confirm(&question(args, &doomed, &unfinished))? {
-        return Err(Error::refused("declined; nothing was written").reason("declined"));
-    }
-    let unjudged = if args.yes { unjudged } else { Vec::new() };
-    let wanted = args.wanted();
-    let work = act::Work { connection: &connection, args, output: global.output, wanted, manner, unjudged };
-    let report = Box::pin(work.run(doomed, unfinished)).await?;
-    let exit = report.exit();
-    Ok(Answer { view: Box::new(report), exit })
+    Ok(())
 }
 
 /// What may not be read is named and weighed; what was answered wrongly is no ground to delete anything.
@@ -247,128 +335,13 @@ impl Args {
     fn is_about_all(&self) -> bool {
         self.names.is_empty() && self.choice.selector.is_none()
     }
-}
 
-/// The permissions that are missing.
-#[derive(Default)]
-struct Missing {
-    /// Without these nothing is done: as `kubectl auth can-i` takes them.
-    needed: Vec<String>,
-    /// Whether volumes that would be destroyed cannot be kept until the end.
-    may_not_guard: bool,
-    /// Whether what an earlier run has left cannot be finished.
-    may_not_finish: bool,
-}
-
-/// Asks for all permissions that the plan needs.
-async fn missing(connection: &Connection, args: &Args, found: &Found) -> Missing {
-    let left_over = &found.left_over;
-    let mut namespaces: Vec<&str> =
-        left_over.iter().map(|left| left.claim.metadata.namespace.as_str()).collect();
-    namespaces.extend(found.unfinished.iter().map(|left| left.namespace.as_str()));
-    namespaces.sort_unstable();
-    namespaces.dedup();
-    let snapshots = "snapshot.storage.k8s.io";
-    let mut needed = vec![
-        ("delete", "", "persistentvolumeclaims", true),
-        ("get", "", "persistentvolumeclaims", true),
-        ("get", "apps", "statefulsets", true),
-        ("get", "", "persistentvolumes", false),
-    ];
-    let mut missing = Missing::default();
-    // A volume that has the policy Retain already is not touched.
-    let is_guarded = |left: &LeftOver| left.fate == Fate::Destroyed;
-    let patches = args.retain || !found.unfinished.is_empty() || left_over.iter().any(is_guarded);
-    if patches && claims::may(connection, "", "patch", "", "persistentvolumes").await == Some(false) {
-        if args.retain {
-            missing.needed.push("patch persistentvolumes".to_owned());
-        }
-        missing.may_not_guard = !args.retain && left_over.iter().any(is_guarded);
-        missing.may_not_finish = !args.retain;
-    }
-    if args.snapshot.is_some() {
-        needed.push(("create", snapshots, "volumesnapshots", true));
-        needed.push(("get", snapshots, "volumesnapshots", true));
-    }
-    for (number, namespace) in namespaces.iter().enumerate() {
-        for (verb, group, plural, namespaced) in &needed {
-            if !namespaced && number > 0 {
-                continue;
-            }
-            let place = if *namespaced { *namespace } else { "" };
-            if claims::may(connection, place, verb, group, plural).await == Some(false) {
-                let plural =
-                    if group.is_empty() { (*plural).to_owned() } else { format!("{plural}.{group}") };
-                let flag = if *namespaced { format!(" -n {namespace}") } else { String::new() };
-                missing.needed.push(format!("{verb} {plural}{flag}"));
-            }
-        }
-    }
-    missing
-}
-
-fn choose(
-    args: &Args,
-    left_over: Vec<LeftOver>,
-    unfinished: Vec<Unfinished>,
-) -> Result<(Vec<LeftOver>, Vec<Unfinished>)> {
-    let deleted = left_over.iter().map(|left| {
-        format!("{}  {}  {}", left.claim.metadata.name, left.claim.size(), left.fate(args.retain))
-    });
-    let finished = unfinished.iter().map(|left| {
-        let (volume, size) = (&left.volume.metadata.name, left.volume.size());
-        format!("finish: volume {volume} of {}  {size}  {}", left.claim, left.fate(args.retain))
-    });
-    let items: Vec<String> = deleted.chain(finished).collect();
-    let chosen = ask::choose("Which to delete? (space chooses, enter goes on)", &items)?;
-    let count = left_over.len();
-    let left_over =
-        left_over.into_iter().enumerate().filter(|(at, _)| chosen.contains(at)).map(|(_, left)| left);
-    let unfinished = unfinished.into_iter().enumerate();
-    let unfinished = unfinished.filter(|(at, _)| chosen.contains(&(at + count))).map(|(_, left)| left);
-    Ok((left_over.collect(), unfinished.collect()))
-}
-
-/// A set scaled to 0 looks exactly like one that sleeps: its name must have been typed.
-fn zero(args: &Args, doomed: &[LeftOver], unfinished: &[Unfinished], asking: bool) -> Result<()> {
-    let deleted = doomed.iter().filter(|left| left.zero).map(|left| left.set.as_str());
-    let finished = unfinished.iter().filter(|left| left.zero).map(|left| left.set.as_str());
-    let mut sets: Vec<&str> = deleted.chain(finished).collect();
-    sets.sort_unstable();
-    sets.dedup();
-    for set in sets {
-        if args.include_zero.as_ref().is_some_and(|names| names.iter().any(|name| name == set)) {
-            continue;
-        }
-        let what = format!("{set} is scaled to 0, and these would be all its claims");
-        if !asking {
-            return Err(Error::refused(format!("{what}; nothing was written"))
-                .reason("scaled-to-zero")
-                .hint(format!("if it will never be scaled up again: --include-zero={set}")));
-        }
-        if ask::typed(&format!("{what}. Type the set's name to go on"))? != set {
-            return Err(Error::refused("that is not its name; nothing was written").reason("declined"));
-        }
-    }
-    Ok(())
-}
-
-fn question(args: &Args, doomed: &[LeftOver], unfinished: &[Unfinished]) -> String {
-    let lost = doomed.iter().filter(|left| match left.fate {
-        Fate::Destroyed => !args.retain,
-        Fate::Unknown => true,
-        Fate::Kept | Fate::NoVolume => false,
-    });
-    let lost = lost.count() + if args.retain { 0 } else { unfinished.len() };
-    let ends = match (lost, doomed.len() + unfinished.len()) {
-        (0, _) => "No data is lost.".to_owned(),
-        (lost, all) if lost == all => "Their data is destroyed.".to_owned(),
-        (lost, _) => format!("The data of {lost} is destroyed."),
-    };
-    let delete = format!("{ends} Delete {}", words::count(doomed.len(), "claim"));
-    match (doomed.len(), unfinished.len()) {
-        (_, 0) => format!("{delete}?"),
-        (0, all) => format!("{ends} Finish {}?", words::count(all, "volume")),
-        (_, all) => format!("{delete} and finish {}?", words::count(all, "volume")),
+    fn goal(&self, may_not_guard: bool) -> Prune {
+        let manner = match (self.retain, may_not_guard) {
+            (true, _) => Manner::Keep,
+            (false, true) => Manner::Unguarded,
+            (false, false) => Manner::Guarded,
+        };
+        Prune { manner, accept_race: self.accept_race, class: self.snapshot.clone() }
     }
 }

@@ -50,7 +50,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
             live.catch_up().await?;
             let plan = live.look(|now| now.map(|now| goal.plan(now)));
             if let Some(Ok(plan)) = plan {
-                permitted(&live, &plan).await?;
+                permitted(live.connection(), &plan).await?;
                 allowed(&mut live, &plan).await?;
             }
         }
@@ -73,8 +73,9 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
 async fn allowed(live: &mut Live, plan: &Plan) -> Result<()> {
     for step in plan.writes() {
         if let Step::DeletePod { pod, evict: true, .. } = step
-            && let Performed::Conflict(message) | Performed::TooManyRequests(message) =
-                live.perform(step, true).await?
+            && let Performed::Conflict(message)
+            | Performed::TooManyRequests(message)
+            | Performed::Forbidden(message) = live.perform(step, true).await?
         {
             return Err(Error::refused(format!("{pod} may not be evicted"))
                 .reason("budget")

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::act::{Ending, Teller};
+use super::act::{Ending, OfSet, Teller};
 use super::help;
 use crate::cli::{Answer, Global, Streams};
 use crate::cluster::connect::{connect, parse_duration};
@@ -62,8 +62,7 @@ pub(super) async fn follow(global: &Global, name: &str, limits: Limits, streams:
     let mut live = Live::start(connection, &namespace, name).await?;
     let mut teller = Teller::new(streams.look, global.output);
     let report = reconcile(&mut live, &Rollout, &Agreement::to_nothing(), &limits, &mut teller).await;
-    let ending = Ending::of(&live, name, &namespace, report, &teller);
+    let account = OfSet::of(&live, name, &namespace, &report, &teller);
     drop(teller);
-    let exit = ending.exit();
-    Ok(Answer { view: Box::new(ending), exit })
+    Ending::of(report, account).map(Ending::answer)
 }

@@ -77,8 +77,8 @@ fn restarts(now: &Snapshot<'_>, plan: &Plan) -> Result<Vec<String>, Unseen> {
         }
     }
     for step in plan.if_needed.iter().chain(&plan.steps) {
-        if let Step::DeletePod { pod, .. } = step {
-            add(pod.clone());
+        if let Some(pod) = step.deleted_pod() {
+            add(pod.to_owned());
         }
     }
     Ok(pods)

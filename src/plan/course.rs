@@ -29,7 +29,12 @@ pub fn forecast(now: &Snapshot<'_>, plan: &Plan) -> Result<Course, Unseen> {
                 let delete = parse_pod_name(pod).map(|(_, ordinal)| ordinal).into_iter().collect();
                 changes.push(Change { delete, ..Change::default() });
             }
-            Step::Await { .. } => {}
+            Step::CreateSnapshot { .. }
+            | Step::PatchVolume(_)
+            | Step::DeletePvc { .. }
+            | Step::CreatePvc { .. }
+            | Step::Await { .. }
+            | Step::AwaitPvc { .. } => {}
         }
     }
     changes.extend(paused);

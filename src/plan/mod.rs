@@ -8,11 +8,13 @@ mod course;
 mod merge;
 pub mod prune;
 mod recover;
+pub mod restore;
 mod rollout;
+mod step;
 pub mod template;
 mod undo;
 
-use serde_json::{Value, json};
+use std::time::Duration;
 
 use crate::snapshot::{Snapshot, Unseen};
 
@@ -21,15 +23,36 @@ pub use canary::{Abort, Canary, Change, Stamp, edited, stable};
 pub use course::forecast;
 pub use recover::Recover;
 pub use rollout::Rollout;
+pub use step::{PatchKind, Permission, Pvc, SNAPSHOT_GROUP, SetPatch, Step, VolumeChange, VolumePatch};
 pub use undo::{Aim, Undo, Written, aim};
 
+/// What a goal is about.
+pub trait Subject {
+    /// What there is of it at one moment: what a goal is planned from.
+    type Now<'a>;
+}
+
+/// One StatefulSet, with all that belongs to it.
+#[derive(Clone, Copy, Debug)]
+pub enum OneSet {}
+
+impl Subject for OneSet {
+    type Now<'a> = Snapshot<'a>;
+}
+
 /// Something to be reached.
-pub trait Goal {
+pub trait Goal<S: Subject = OneSet> {
     /// All steps that are left; none means it is reached.
     ///
     /// # Errors
     /// [`Stop`] when it will not or cannot be done from here.
-    fn plan(&self, now: &Snapshot<'_>) -> Result<Plan, Stop>;
+    fn plan(&self, now: &S::Now<'_>) -> Result<Plan, Stop>;
+
+    /// Why it ends when what is waited for has not come after all the time it may take; `None` where there is no more
+    /// to say than that.
+    fn overdue(&self, _now: &S::Now<'_>, _waited: Duration) -> Option<Refusal> {
+        None
+    }
 }
 
 /// Why there is no plan.
@@ -86,6 +109,8 @@ pub struct Plan {
     pub stays: String,
     /// How to go back, where there is a command for it.
     pub back: String,
+    /// Whether something is half done now: an interruption waits for the steps that finish it.
+    pub is_half_done: bool,
 }
 
 impl Plan {
@@ -97,108 +122,5 @@ impl Plan {
     /// Everything that is agreed to with this plan.
     pub fn agreed(&self) -> Vec<Step> {
         self.steps.iter().chain(&self.if_needed).cloned().collect()
-    }
-}
-
-/// One step.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// Changes the set, in one write.
-    Patch(SetPatch),
-    /// Deletes a pod, which the controller makes anew.
-    DeletePod {
-        /// The pod's name.
-        pod: String,
-        /// The uid it had when it was looked at.
-        seen: String,
-        /// Whether to ask the budgets, by eviction.
-        evict: bool,
-        /// What happens to it, for people.
-        note: String,
-    },
-    /// Waits, writing nothing.
-    Await {
-        /// The pods waited for, in the order in which they come.
-        pods: Vec<String>,
-        /// What for, as the end of `wait for postgres-2 …`: `to be available`.
-        until: String,
-    },
-}
-
-impl Step {
-    /// Whether anything is written.
-    pub fn writes(&self) -> bool {
-        !matches!(self, Step::Await { .. })
-    }
-}
-
-/// How a patch is read by the API server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PatchKind {
-    /// application/merge-patch+json.
-    Merge,
-    /// application/strategic-merge-patch+json.
-    Strategic,
-}
-
-/// A change of the set.
-#[derive(Clone, Debug)]
-pub struct SetPatch {
-    /// The set's name.
-    pub set: String,
-    /// The uid it had when it was looked at.
-    pub seen: String,
-    /// The generation it had: whoever changes the spec in between makes this another step.
-    pub generation: i64,
-    /// How the body is meant.
-    pub kind: PatchKind,
-    /// The change, without preconditions.
-    pub body: Value,
-    /// The revision whose template it puts back, by name; `None` where the template, if it has one, is new.
-    pub revision: Option<String>,
-    /// Whether it only stops a rollout where that has come to. It restarts no pod, so it is agreed to wherever that is.
-    pub pauses: bool,
-    /// What changes, for people: `partition 0 → 3`.
-    pub note: String,
-}
-
-impl SetPatch {
-    /// The body as it is sent: with the uid and resourceVersion seen last, so that it fails if anything came between.
-    pub fn with_preconditions(&self, resource_version: &str) -> Value {
-        let mut body = self.body.clone();
-        if !body["metadata"].is_object() {
-            body["metadata"] = json!({});
-        }
-        body["metadata"]["uid"] = self.seen.clone().into();
-        body["metadata"]["resourceVersion"] = resource_version.into();
-        body
-    }
-}
-
-impl PartialEq for SetPatch {
-    /// The same change of the same object as it was seen. Words for people do not count; nor, for a pause, where the
-    /// rollout has come to.
-    fn eq(&self, other: &SetPatch) -> bool {
-        let SetPatch { set: _, seen, generation, kind, body, revision: _, pauses, note: _ } = self;
-        *seen == other.seen
-            && *generation == other.generation
-            && *kind == other.kind
-            && *pauses == other.pauses
-            && (*pauses || *body == other.body)
-    }
-}
-
-impl PartialEq for Step {
-    /// The same step: the same object as it was seen, and the same change. Words for people do not count.
-    fn eq(&self, other: &Step) -> bool {
-        match self {
-            Step::Patch(patch) => matches!(other, Step::Patch(other) if patch == other),
-            Step::DeletePod { pod: _, seen, evict, note: _ } => {
-                matches!(other, Step::DeletePod { seen: s, evict: e, .. } if (seen, evict) == (s, e))
-            }
-            Step::Await { pods, until } => {
-                matches!(other, Step::Await { pods: p, until: u } if (pods, until) == (p, u))
-            }
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! Which claims are left over, in the order in which they are deleted.
 
+mod deletion;
+mod judge;
 pub mod phase;
 mod unfinished;
 
@@ -12,6 +14,8 @@ use crate::snapshot::attribution::{Around, Census, Class, Fate, Reason, Verdict,
 use crate::snapshot::{ClaimName, Clock, Observed};
 use crate::words;
 
+pub use deletion::{Claims, Deletions, Known, Prune, SnapshotState, race};
+pub use judge::{Item, Reading};
 use unfinished::Note;
 pub use unfinished::{Held, Unfinished};
 
@@ -265,6 +269,15 @@ impl LeftOver {
             Fate::Destroyed if retain => "the volume is kept (--retain)",
             Fate::Destroyed => "the volume and its data will be destroyed",
             Fate::Unknown => "not known: its volume could not be looked at",
+        }
+    }
+
+    /// Whether the volume is there with its data when the PVC is gone.
+    pub fn keeps_volume(&self, retain: bool) -> bool {
+        match self.fate {
+            Fate::Kept => true,
+            Fate::Destroyed => retain,
+            Fate::NoVolume | Fate::Unknown => false,
         }
     }
 

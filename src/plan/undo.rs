@@ -132,12 +132,8 @@ impl Undo {
         plan.steps.extend(recover.steps.into_iter().filter(|step| !is_vague(step)));
         let waited = unfinished(now)?;
         // A pod that is waited for as it is has its turn later; one that is deleted comes back as it is meant to be.
-        let deletions = plan.steps.iter().filter_map(|step| match step {
-            Step::DeletePod { pod, .. } => Some(pod),
-            _ => None,
-        });
-        let deleted: HashSet<&String> = deletions.collect();
-        let left: Vec<String> = waited.into_iter().filter(|pod| !deleted.contains(pod)).collect();
+        let deleted: HashSet<&str> = plan.steps.iter().filter_map(Step::deleted_pod).collect();
+        let left: Vec<String> = waited.into_iter().filter(|pod| !deleted.contains(pod.as_str())).collect();
         if !left.is_empty() {
             let all: HashSet<&String> = left.iter().collect();
             let told = |pods: &[String]| !pods.is_empty() && pods.iter().all(|pod| all.contains(pod));
@@ -151,7 +147,12 @@ impl Undo {
             match step {
                 Step::Await { pods, .. } => touched.extend(pods.iter().map(String::as_str)),
                 Step::DeletePod { pod, .. } => touched.extend([pod.as_str()]),
-                Step::Patch(_) => {}
+                Step::Patch(_)
+                | Step::CreateSnapshot { .. }
+                | Step::PatchVolume(_)
+                | Step::DeletePvc { .. }
+                | Step::CreatePvc { .. }
+                | Step::AwaitPvc { .. } => {}
             }
         }
         let names = now.replicas()?.iter().map(|replica| replica.name.as_str());

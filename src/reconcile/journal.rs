@@ -73,6 +73,7 @@ impl From<&Performed> for EntryResult {
             Performed::AlreadySo => EntryResult::AlreadyGone,
             Performed::Conflict(message) => EntryResult::Conflict(message.clone()),
             Performed::TooManyRequests(message) => EntryResult::TooManyRequests(message.clone()),
+            Performed::Forbidden(message) => EntryResult::Refused(message.clone()),
         }
     }
 }
@@ -106,7 +107,8 @@ impl Entry {
 }
 
 /// What has to come back in place of a deleted pod.
-pub(super) struct Replacement {
+#[derive(Clone, Debug)]
+pub struct Replacement {
     /// Its deletion in the journal.
     entry: usize,
     pod: String,

@@ -21,7 +21,7 @@ pub use encode::{json, json_line, yaml};
 pub use finding::{finding, finding_json, skipped, skipped_json};
 pub use next::{baking, brief, outlook, sentence, short_outlook};
 pub use page::{Glyph, Look, Page};
-pub use plan::{plan, plan_json, step_json, step_text};
+pub use plan::{plan, plan_json, step_json};
 pub use table::{Cell, Column, Table};
 
 use crate::error::{Error, Result};

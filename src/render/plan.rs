@@ -6,7 +6,6 @@ use super::Page;
 use crate::plan::{Plan, Step};
 use crate::secrets::redacted;
 use crate::snapshot::parse_pod_name;
-use crate::words;
 
 /// Writes the plan: every write by name, what happens then, what is not touched.
 pub fn plan(page: &mut Page, plan: &Plan) {
@@ -20,12 +19,13 @@ pub fn plan(page: &mut Page, plan: &Plan) {
         page.field("  ! note", 12, warning);
     }
     for (number, step) in plan.steps.iter().enumerate() {
-        let note = note(step);
-        let text = if note.is_empty() { step_text(step) } else { format!("{}:  {note}", step_text(step)) };
+        let note = step.note();
+        let text = if note.is_empty() { step.text() } else { format!("{}:  {note}", step.text()) };
         page.field(&format!("  {}", number + 1), 5, &text);
     }
     for step in &plan.if_needed {
-        page.field("  or", 5, &format!("{}, if it gets stuck:  {}", step_text(step), note(step)));
+        let when = if step.pvc().is_some() { "if it is needed" } else { "if it gets stuck" };
+        page.field("  or", 5, &format!("{}, {when}:  {}", step.text(), step.note()));
     }
     if !plan.restarts.is_empty() {
         page.field("  restarts", 12, &restarts(&plan.restarts));
@@ -77,35 +77,33 @@ pub fn plan_json(plan: &Plan) -> Value {
     })
 }
 
-/// A step in words: `delete pod postgres-2`.
-pub fn step_text(step: &Step) -> String {
-    match step {
-        Step::Patch(patch) => format!("patch StatefulSet {}", patch.set),
-        Step::DeletePod { pod, evict: true, .. } => format!("evict pod {pod}"),
-        Step::DeletePod { pod, evict: false, .. } => format!("delete pod {pod}"),
-        Step::Await { pods, until } if pods.is_empty() => format!("wait for {until}"),
-        Step::Await { pods, until } => format!("wait for {} {until}", words::list(pods, 5)),
-    }
-}
-
 /// A step for programs.
 pub fn step_json(step: &Step) -> Value {
-    match step {
-        Step::Patch(patch) => json!({
-            "do": "patch", "kind": "StatefulSet", "name": patch.set, "uid": patch.seen,
-            "generation": patch.generation, "patch": redacted(patch.body.clone()), "note": patch.note,
-        }),
-        Step::DeletePod { pod, seen, evict, note } => json!({
-            "do": if *evict { "evict" } else { "delete" }, "kind": "Pod", "name": pod, "uid": seen, "note": note,
-        }),
-        Step::Await { pods, until } => json!({"do": "await", "pods": pods, "until": until}),
+    let mut value = json!({"do": step.verb()});
+    if let Some((kind, name)) = step.object() {
+        value["kind"] = kind.into();
+        value["name"] = name.into();
+        value["note"] = step.note().into();
     }
-}
-
-fn note(step: &Step) -> &str {
     match step {
-        Step::Patch(patch) => &patch.note,
-        Step::DeletePod { note, .. } => note,
-        Step::Await { .. } => "",
+        Step::Patch(patch) => {
+            value["uid"] = patch.seen.clone().into();
+            value["generation"] = patch.generation.into();
+            value["patch"] = redacted(patch.body.clone());
+        }
+        Step::DeletePod { seen, .. } => value["uid"] = seen.clone().into(),
+        Step::PatchVolume(patch) => value["patch"] = patch.body(),
+        Step::DeletePvc { pvc, .. } => value["uid"] = pvc.uid.clone().into(),
+        Step::CreateSnapshot { .. } | Step::CreatePvc { .. } => {}
+        Step::Await { pods, until } => {
+            value = json!({"do": "await", "pods": pods, "until": until});
+        }
+        Step::AwaitPvc { pvc, until, .. } => {
+            value = json!({"do": "await", "pvcs": [pvc.name], "until": until});
+        }
     }
+    if let Some(pvc) = step.pvc() {
+        value["namespace"] = pvc.namespace.clone().into();
+    }
+    value
 }

@@ -47,6 +47,7 @@ fn without_patch_on_volumes_the_race_must_be_accepted() {
     shown(&run, "--accept-race");
     assert!(data[0].is_there() && names(&ns).len() == 3, "{run}");
     let run = ns.sts_as(&user, &[&args[..], &["-o", "json"]].concat()).code(4);
+    crate::schema::holds(&run.stdout);
     let last: Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!((&last["kind"], &last["reason"]), (&"Refusal".into(), &"last-moment-race".into()), "{run}");
     let run = ns.sts_as(&user, &[&args[..], &["--accept-race"]].concat()).code(0);

@@ -203,7 +203,7 @@ fn a_kept_volume_is_mounted_again() {
     let run = ns.sts(&["restore-pvc", file]).code(4);
     assert!(run.stderr.contains("nobody is here to agree"), "{run}");
     let run = ns.sts(&["restore-pvc", file, "--dry-run=server"]).code(0);
-    assert!(run.stdout.contains("the server would make it"), "{run}");
+    assert!(run.stdout.contains("the server would do it"), "{run}");
     assert_eq!(names(&ns), ["data-db-0"]);
     // The command that is shown, pasted.
     let readme = std::fs::read_to_string(backup.join("README.md")).unwrap();
@@ -367,7 +367,9 @@ spec:
     let run = sts_in_folder(&ns, folder.path(), &["prune-pvcs", "zero", "--yes", "--include-zero"]).code(4);
     assert!(run.stderr.contains("--include-zero=zero"), "{run}");
     assert_eq!(claims(&ns), before);
-    sts_in_folder(&ns, folder.path(), &["prune-pvcs", "zero", "--yes", "--include-zero=zero"]).code(0);
+    let args = ["prune-pvcs", "zero", "--yes", "--include-zero=zero", "-o", "json"];
+    let run = sts_in_folder(&ns, folder.path(), &args).code(0);
+    crate::schema::holds(&run.stdout);
     assert!(!names(&ns).iter().any(|name| name.starts_with("data-zero")), "{:?}", names(&ns));
     ns.patch("pvc/data-gone-1", &json!({"metadata": {"finalizers": null}}));
 }

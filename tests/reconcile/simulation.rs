@@ -8,7 +8,7 @@ use kubectl_sts::cluster::{Failure, Performed};
 use kubectl_sts::controller::{Action, Next, Purpose, World};
 use kubectl_sts::error::{Error, Result};
 use kubectl_sts::kinds::*;
-use kubectl_sts::plan::{SetPatch, Step};
+use kubectl_sts::plan::{OneSet, SetPatch, Step};
 use kubectl_sts::reconcile::Cluster;
 use kubectl_sts::snapshot::{Snapshot, parse_pod_name};
 use serde_json::{Value, json};
@@ -340,7 +340,7 @@ impl Simulation {
 }
 
 fn killed(when: &str) -> Failure {
-    Failure { error: Error::cluster(format!("killed {when} the write")), is_uncertain: true }
+    Failure { error: Error::cluster(format!("killed {when} the write")), is_uncertain: true, forbidden: None }
 }
 
 /// Writes or removes an annotation.
@@ -372,7 +372,9 @@ fn break_pod(pod: &mut Pod, now: Timestamp) {
 }
 
 impl Cluster for Simulation {
-    fn with_snapshot<R>(&self, look: impl FnOnce(Option<&Snapshot<'_>>) -> R) -> R {
+    type Of = OneSet;
+
+    fn with_now<R>(&self, look: impl FnOnce(Option<&Snapshot<'_>>) -> R) -> R {
         self.view.look(|snapshot| look(Some(snapshot)))
     }
 
@@ -382,7 +384,7 @@ impl Cluster for Simulation {
         sleep_until(until.min(Instant::now() + Duration::from_secs(1))).await;
     }
 
-    async fn read_again(&mut self) -> Result<()> {
+    async fn read_again(&mut self, _about: Option<&Step>) -> Result<()> {
         self.see();
         Ok(())
     }
@@ -405,7 +407,11 @@ impl Cluster for Simulation {
         let performed = match step {
             Step::Patch(patch) => self.patch(patch),
             Step::DeletePod { pod, seen, .. } => self.delete(pod, seen),
-            Step::Await { .. } => unreachable!("nothing to write"),
+            Step::CreateSnapshot { .. }
+            | Step::PatchVolume(_)
+            | Step::DeletePvc { .. }
+            | Step::CreatePvc { .. } => unreachable!("no PVC is written: {step:?}"),
+            Step::Await { .. } | Step::AwaitPvc { .. } => unreachable!("nothing to write"),
         };
         if performed == Performed::Done {
             self.writes.push(step.clone());

@@ -275,7 +275,7 @@ impl Connection {
     ///
     /// # Errors
     /// Any [`ReadError`]; [`ReadError::Nonsense`] also for an answer that is no object of Kubernetes.
-    pub async fn write(
+    pub(in crate::cluster) async fn write(
         &self,
         method: http::Method,
         path_and_query: &str,

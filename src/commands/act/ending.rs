@@ -1,66 +1,66 @@
-//! How watching or acting ended, with what was done.
+//! How watching or acting ended, with what was done: the same for every command.
 
 use serde_json::{Value, json};
 
-use super::{Teller, Typed};
-use crate::cluster::live::Live;
-use crate::error::Exit;
-use crate::paste::kubectl;
-use crate::plan::Step;
+use crate::cli::Answer;
+use crate::error::{Error, Exit, Result};
 use crate::reconcile::{Entry, Outcome, Report};
-use crate::render::{
-    Page, View, finding, finding_json, sentence, skipped, skipped_json, step_json, step_text,
-};
-use crate::rules::{self, Skipped, Stuck, stuck};
-use crate::snapshot::Snapshot;
-use crate::words;
+use crate::render::{Page, View, step_json};
+
+/// What a command tells of its end besides the outcome and what was written.
+pub(in crate::commands) trait Account {
+    /// How things stand.
+    fn state(&self) -> String;
+    /// The same, where it ended well.
+    fn reached(&self) -> String {
+        self.state()
+    }
+    /// Writes it for people; the sentence says how it ended.
+    fn text(&self, page: &mut Page, outcome: &Outcome, sentence: &str);
+    /// Adds its members.
+    fn json(&self, value: &mut Value);
+    /// The objects it is about, as `kubectl get -o name` writes them.
+    fn names(&self) -> Vec<String>;
+    /// How the process ends, if not as the outcome says.
+    fn exit(&self, _outcome: &Outcome) -> Option<Exit> {
+        None
+    }
+    /// Whether there is something to tell although nothing was written.
+    fn is_always_told(&self) -> bool {
+        false
+    }
+}
 
 /// How it ended, with what was done.
 pub(in crate::commands) struct Ending {
-    name: String,
-    namespace: String,
-    seconds: i64,
-    rest: String,
-    /// What is worth knowing although it ended well.
-    notes: Vec<String>,
-    /// What it was stuck on when the time was over.
-    stuck: Option<Stuck>,
-    /// What could not be looked at.
-    not_seen: Vec<Skipped>,
-    pub(super) report: Report,
-    /// What to type next: label and command.
-    pub(super) typed: Typed,
+    report: Report,
+    account: Box<dyn Account>,
 }
 
 impl Ending {
-    pub(in crate::commands) fn of(
-        live: &Live,
-        name: &str,
-        namespace: &str,
-        report: Report,
-        teller: &Teller,
-    ) -> Ending {
-        let rest = live.look(|snapshot| {
-            let snapshot = snapshot?;
-            let next = crate::controller::next(snapshot).ok()?;
-            Some(sentence(snapshot, &next))
-        });
-        Ending {
-            name: name.to_owned(),
-            namespace: namespace.to_owned(),
-            seconds: teller.seconds,
-            notes: live.look(|now| now.map_or(Vec::new(), |now| notes(now, &report.outcome))),
-            stuck: live.look(|now| now.and_then(|now| known(now, &report.outcome))),
-            rest: rest.unwrap_or_else(|| "the set is gone".to_owned()),
-            not_seen: live.look(|now| now.map_or(Vec::new(), |now| rules::skipped(now.unseen(), &[]))),
-            report,
-            typed: Vec::new(),
-        }
+    /// The end that a report tells of.
+    ///
+    /// # Errors
+    /// When a request failed before anything was done: then there is nothing else to tell.
+    pub(in crate::commands) fn of(mut report: Report, account: impl Account + 'static) -> Result<Ending> {
+        let has_done = report.journal.iter().any(|entry| !entry.is_refused());
+        report.outcome = match report.outcome {
+            Outcome::Error(error) if !has_done && !account.is_always_told() => return Err(error),
+            outcome => outcome,
+        };
+        Ok(Ending { report, account: Box::new(account) })
+    }
+
+    /// The same as an answer.
+    pub(in crate::commands) fn answer(self) -> Answer {
+        let exit = self.exit();
+        Answer { view: Box::new(self), exit }
     }
 
     /// How the process ends.
-    pub(in crate::commands) fn exit(&self) -> Exit {
-        match &self.report.outcome {
+    fn exit(&self) -> Exit {
+        let outcome = &self.report.outcome;
+        self.account.exit(outcome).unwrap_or_else(|| match outcome {
             Outcome::Reached => Exit::Good,
             Outcome::Stuck(_) | Outcome::Gone | Outcome::Failed(..) => Exit::Bad,
             Outcome::Drifted(_) | Outcome::Refused(_) => Exit::Refused,
@@ -68,7 +68,7 @@ impl Ending {
             Outcome::Error(error) => error.exit(),
             Outcome::TimedOut => Exit::TimedOut,
             Outcome::Interrupted => Exit::Interrupted,
-        }
+        })
     }
 
     fn word(&self) -> &'static str {
@@ -87,11 +87,12 @@ impl Ending {
     }
 
     fn sentence(&self) -> String {
+        let state = self.account.state();
         match &self.report.outcome {
             Outcome::Reached if self.report.needed_nothing() => {
                 "nothing to do any more: the cluster changed after the plan was shown".to_owned()
             }
-            Outcome::Reached => format!("settled: {}", self.rest),
+            Outcome::Reached => self.account.reached(),
             Outcome::Stuck(stuck) => {
                 let waits = stuck.waits_for.as_ref().map_or(String::new(), |pod| {
                     format!(" (the controller waits for {pod} first, which is not ready either)")
@@ -108,95 +109,41 @@ impl Ending {
             Outcome::Drifted(what) => {
                 format!("stopped: the cluster changed after the plan was shown: {what}")
             }
-            Outcome::Error(error) => format!("stopped: {}", error.what()),
+            Outcome::Error(error) => format!("stopped: {}", in_one_line(error)),
             Outcome::Refused(refusal) => format!("stopped: {}", refusal.because),
             Outcome::Unseen(unseen) => format!("stopped: could not see {unseen}"),
-            Outcome::TimedOut => format!("timed out: {}", self.rest),
-            Outcome::Interrupted => format!("interrupted: {}", self.rest),
+            Outcome::TimedOut => format!("timed out: {state}"),
+            Outcome::Interrupted => format!("interrupted: {state}"),
         }
     }
 }
 
-/// What is worth knowing of a good end.
-fn notes(now: &Snapshot<'_>, outcome: &Outcome) -> Vec<String> {
-    let is_told = matches!(outcome, Outcome::Reached) && now.set.replicas() > 0 && now.is_unprobed();
-    is_told
-        .then(|| "no readiness probe: Ready only means that the container has started".to_owned())
-        .into_iter()
-        .collect()
-}
-
-/// What it was stuck on, where time was up before that was certain.
-fn known(now: &Snapshot<'_>, outcome: &Outcome) -> Option<Stuck> {
-    matches!(outcome, Outcome::TimedOut).then(|| stuck(now)).flatten()
+/// An error as a part of a sentence.
+fn in_one_line(error: &Error) -> String {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join("; ").trim_start_matches("error: ").to_owned()
 }
 
 impl View for Ending {
     fn text(&self, page: &mut Page) {
-        for note in &self.notes {
-            page.field("  note", 11, note);
+        self.account.text(page, &self.report.outcome, &self.sentence());
+        if self.report.journal.is_empty() {
+            return;
         }
-        let age = words::age(jiff::SignedDuration::from_secs(self.seconds));
-        page.field(&format!("{age:>6}"), 8, &format!("{}: {}", self.name, self.sentence()));
-        if let Outcome::Stuck(stuck) = &self.report.outcome {
-            for found in &stuck.findings {
-                page.gap();
-                finding(page, &stuck.set, found, false);
-            }
-            if stuck.findings.is_empty() {
-                let command = kubectl("describe pod").name(&stuck.on).namespace(&self.namespace);
-                page.command("  try", 11, &command.to_string());
-            }
-        }
-        for found in self.stuck.iter().flat_map(|stuck| &stuck.findings) {
-            page.gap();
-            if let Some(stuck) = &self.stuck {
-                finding(page, &stuck.set, found, false);
-            }
-        }
-        skipped(page, &self.not_seen);
-        if let Outcome::Failed(_, said) = &self.report.outcome {
-            for line in said {
-                page.field("        |", 10, line);
-            }
-        }
-        if let Outcome::Refused(refusal) = &self.report.outcome {
-            page.field("  try", 11, &refusal.hint);
-        }
-        if let Outcome::Drifted(_) = &self.report.outcome {
-            page.field("  try", 11, "the same command again: it shows what is left to do now, and asks");
-        }
-        if !self.typed.is_empty() {
-            page.gap();
-        }
-        for (label, command) in &self.typed {
-            page.command(&format!("  {label}"), 8, command);
-        }
-        if !self.report.journal.is_empty() {
-            page.gap();
-            page.line("done:");
-            for Entry { at, step, result } in &self.report.journal {
-                let (what, result) = (step_text(step), result.text());
-                page.field(
-                    &format!("  {}", at.strftime("%H:%M:%SZ")),
-                    13,
-                    &match step {
-                        Step::Patch(patch) => format!("{what} ({}): {result}", patch.note),
-                        Step::DeletePod { .. } | Step::Await { .. } => format!("{what}: {result}"),
-                    },
-                );
-            }
+        page.gap();
+        page.line("done:");
+        for Entry { at, step, result } in &self.report.journal {
+            let (what, result) = (step.text(), result.text());
+            let what = match step.changes() {
+                Some(change) => format!("{what} ({change})"),
+                None => what,
+            };
+            page.field(&format!("  {}", at.strftime("%H:%M:%SZ")), 13, &format!("{what}: {result}"));
         }
     }
 
     fn json(&self) -> Value {
-        let stuck = match &self.report.outcome {
-            Outcome::Stuck(stuck) => Some(&**stuck),
-            _ => self.stuck.as_ref(),
-        };
-        let findings: Vec<Value> = stuck.map_or_else(Vec::new, |stuck| {
-            stuck.findings.iter().map(|found| finding_json(&stuck.set, found)).collect()
-        });
         let journal: Vec<_> = self
             .report
             .journal
@@ -206,31 +153,19 @@ impl View for Ending {
         let mut value = json!({
             "apiVersion": "kubectl-sts/v1",
             "kind": "Result",
-            "metadata": {"name": self.name, "namespace": self.namespace},
             "outcome": self.word(),
             "text": self.sentence(),
-            "seconds": self.seconds,
-            "findings": findings,
-            "notes": self.notes,
             "journal": journal,
-            "notLookedAt": skipped_json(&self.not_seen),
         });
-        if !self.typed.is_empty() {
-            let typed = self.typed.iter();
-            value["type"] =
-                typed.map(|(label, command)| json!({"label": label, "command": command})).collect();
+        if let Outcome::Refused(refusal) = &self.report.outcome {
+            value["reason"] = refusal.reason.into();
         }
-        match &self.report.outcome {
-            Outcome::Stuck(stuck) => value["stuckOn"] = stuck.on.clone().into(),
-            Outcome::Refused(refusal) => value["reason"] = refusal.reason.into(),
-            Outcome::Failed(_, said) => value["said"] = said.clone().into(),
-            _ => {}
-        }
+        self.account.json(&mut value);
         value
     }
 
     fn names(&self) -> Vec<String> {
-        vec![format!("statefulset.apps/{}", self.name)]
+        self.account.names()
     }
 
     fn is_streamed(&self) -> bool {

@@ -7,19 +7,27 @@ use crate::plan::Plan;
 use crate::render::{Course, Page, View, plan, plan_json};
 
 /// A plan, shown.
-pub(super) struct Shown {
-    pub(super) plan: Plan,
-    pub(super) name: String,
-    pub(super) namespace: String,
-    pub(super) dry: bool,
-    pub(super) checked: Vec<(String, String)>,
-    pub(super) course: Option<Course>,
+pub(in crate::commands) struct Shown {
+    pub(in crate::commands) plan: Plan,
+    /// The set's name and namespace, if it is about a set.
+    pub(in crate::commands) set: Option<(String, String)>,
+    /// The objects it is about.
+    pub(in crate::commands) names: Vec<String>,
+    pub(in crate::commands) dry: bool,
+    pub(in crate::commands) checked: Vec<(String, String)>,
+    pub(in crate::commands) course: Option<Course>,
 }
 
 impl Shown {
-    pub(super) fn of(plan: Plan, name: &str, namespace: &str) -> Shown {
-        let (name, namespace) = (name.to_owned(), namespace.to_owned());
-        Shown { plan, name, namespace, dry: false, checked: Vec::new(), course: None }
+    /// About a set.
+    pub(in crate::commands) fn of(plan: Plan, name: &str, namespace: &str) -> Shown {
+        let set = Some((name.to_owned(), namespace.to_owned()));
+        Shown { set, ..Shown::about(plan, vec![format!("statefulset.apps/{name}")]) }
+    }
+
+    /// About other objects.
+    pub(in crate::commands) fn about(plan: Plan, names: Vec<String>) -> Shown {
+        Shown { plan, set: None, names, dry: false, checked: Vec::new(), course: None }
     }
 }
 
@@ -48,7 +56,9 @@ impl View for Shown {
 
     fn json(&self) -> Value {
         let mut value = plan_json(&self.plan);
-        value["metadata"] = json!({"name": self.name, "namespace": self.namespace});
+        if let Some((name, namespace)) = &self.set {
+            value["metadata"] = json!({"name": name, "namespace": namespace});
+        }
         if let Some(course) = &self.course {
             value["course"] = course.json();
         }
@@ -61,7 +71,7 @@ impl View for Shown {
     }
 
     fn names(&self) -> Vec<String> {
-        vec![format!("statefulset.apps/{}", self.name)]
+        self.names.clone()
     }
 
     fn is_streamed(&self) -> bool {

@@ -4,39 +4,44 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::look::Item;
+use crate::commands::act::Account;
 use crate::error::Exit;
 use crate::kinds::StatefulSet;
 use crate::paste::{Command, kubectl, sts};
-use crate::render::{Page, View};
+use crate::plan::prune::phase::{Claim, End};
+use crate::plan::prune::{Claims, Item, Known, Prune};
+use crate::reconcile::Outcome;
+use crate::render::Page;
 use crate::words;
 
 /// What came of it.
 pub(super) struct Report {
-    pub done: Vec<Done>,
-    /// Volumes that were handed back for an earlier run, with their PVCs.
-    pub finished: Vec<(String, String)>,
+    done: Vec<Done>,
+    /// Volumes that were given back for an earlier run, with their PVCs.
+    finished: Vec<(String, String)>,
     /// PVCs and volumes that came to be needed in the last moment.
-    pub kept: Vec<Kept>,
-    /// PVCs that were chosen and are not deleted.
-    pub left: Vec<String>,
-    pub is_interrupted: bool,
-    surprise: Option<(String, Exit)>,
+    kept: Vec<Kept>,
+    /// PVCs with which something was begun that is not finished, and how they stand.
+    begun: Vec<String>,
+    /// PVCs that were chosen and are not deleted, or whose volume is not as it is to be.
+    left: Vec<String>,
     unjudged: Vec<String>,
     folder: PathBuf,
 }
 
 /// A PVC that is gone.
-pub(super) struct Done {
-    pub namespace: String,
-    pub claim: String,
-    pub volume: String,
-    pub fate: &'static str,
-    pub file: PathBuf,
+struct Done {
+    namespace: String,
+    claim: String,
+    volume: String,
+    /// Whether its volume keeps the data.
+    is_kept: bool,
+    fate: &'static str,
+    file: PathBuf,
 }
 
 /// A PVC that is needed after all, and how it comes back.
-pub(super) struct Kept {
+struct Kept {
     namespace: String,
     claim: String,
     volume: String,
@@ -46,8 +51,9 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn of(item: &Item, set: Option<&StatefulSet>, file: Option<&Path>, is_safe: bool) -> Kept {
-        let Item { namespace, claim, volume, set: name, ordinal, .. } = item;
+    fn of(item: &Item, set: Option<&StatefulSet>, file: Option<&Path>, is_safe: bool) -> Kept {
+        let Item { pvc, volume, set: name, ordinal, .. } = item;
+        let (namespace, claim) = (&pvc.namespace, &pvc.name);
         let mut commands = Vec::new();
         let wants = set.filter(|set| set.in_range(*ordinal));
         let scale = |to: i32| {
@@ -75,71 +81,89 @@ impl Kept {
 }
 
 impl Report {
-    pub(super) fn new(folder: &Path, unjudged: Vec<String>) -> Report {
-        Report {
+    /// What has become of each PVC; its manifest is in the file of the same place.
+    pub(super) fn of(
+        now: &Claims,
+        goal: &Prune,
+        files: &[Option<PathBuf>],
+        folder: &Path,
+        unjudged: Vec<String>,
+    ) -> Report {
+        let mut report = Report {
             done: Vec::new(),
             finished: Vec::new(),
             kept: Vec::new(),
+            begun: Vec::new(),
             left: Vec::new(),
-            is_interrupted: false,
-            surprise: None,
             unjudged,
             folder: folder.to_owned(),
+        };
+        for (known, file) in now.known.iter().zip(files) {
+            report.take(known, goal, file.as_deref());
+        }
+        report
+    }
+
+    fn take(&mut self, known: &Known, goal: &Prune, file: Option<&Path>) {
+        let Known { item, set, .. } = known;
+        let end = goal.end(known);
+        if known.is_begun && end.is_none() {
+            self.begun.push(standing(known));
+        }
+        let is_safe = match end {
+            Some(End::Kept(_)) => Some(true),
+            Some(End::Late(_)) => Some(false),
+            Some(End::Done | End::Stays(_)) | None => None,
+        };
+        if let Some(is_safe) = is_safe {
+            self.kept.push(Kept::of(item, set.as_ref(), file, is_safe));
+        }
+        let (namespace, claim) = (item.pvc.namespace.clone(), item.pvc.name.clone());
+        let is_deleted = known.is_gone() && item.was_there;
+        if let Some(file) = file.filter(|_| is_deleted) {
+            self.done.push(Done {
+                namespace,
+                claim: claim.clone(),
+                volume: item.volume.clone(),
+                is_kept: is_safe == Some(true) || item.keeps_volume,
+                fate: if is_safe == Some(true) { "the volume is kept" } else { item.fate },
+                file: file.to_owned(),
+            });
+        }
+        let is_settled = goal.is_settled(known);
+        if is_settled && !item.was_there {
+            self.finished.push((item.volume.clone(), claim));
+        } else if !is_settled && (!is_deleted || end.is_none()) {
+            self.left.push(claim);
         }
     }
 
-    /// Notes the surprise that it stops at.
-    pub(super) fn stop(&mut self, claim: &str, text: &str, exit: Exit) {
-        self.surprise = Some((format!("{claim}: {text}"), exit));
-    }
-
-    pub(super) fn has_stopped(&self) -> bool {
-        self.surprise.is_some()
-    }
-
-    /// How the process ends.
-    pub(super) fn exit(&self) -> Exit {
-        match &self.surprise {
-            Some((_, exit)) => *exit,
-            None if self.is_interrupted => Exit::Interrupted,
-            None if !self.unjudged.is_empty() => Exit::Refused,
-            None => Exit::Good,
+    /// Why it ended before all was done, and what is half done.
+    fn end(&self, page: &mut Page, outcome: &Outcome, sentence: &str) {
+        match outcome {
+            Outcome::Reached => {}
+            Outcome::Refused(refusal) => {
+                page.field("stopped", 9, &format!("{sentence} ({})", refusal.reason));
+                for line in refusal.hint.lines() {
+                    page.field("try", 9, line);
+                }
+            }
+            Outcome::Drifted(_)
+            | Outcome::Stuck(_)
+            | Outcome::Unseen(_)
+            | Outcome::Failed(..)
+            | Outcome::Error(_)
+            | Outcome::TimedOut
+            | Outcome::Interrupted
+            | Outcome::Gone => page.field("stopped", 9, sentence),
+        }
+        for begun in &self.begun {
+            page.field("begun", 9, begun);
         }
     }
 
-    fn outcome(&self) -> &'static str {
-        match &self.surprise {
-            _ if self.exit() == Exit::Interrupted => "interrupted",
-            None => "reached",
-            Some(_) => "stopped",
-        }
-    }
-}
-
-impl View for Report {
-    fn text(&self, page: &mut Page) {
-        page.gap();
-        let all = words::count(self.done.len(), "claim");
-        page.line(&format!("{all} deleted"));
-        for (volume, claim) in &self.finished {
-            page.field(
-                "finished",
-                9,
-                &format!("volume {volume} of {claim}, which an earlier run had deleted"),
-            );
-        }
-        if let Some((surprise, _)) = &self.surprise {
-            page.field("stopped", 9, surprise);
-        }
-        if self.is_interrupted {
-            page.field("stopped", 9, "interrupted");
-        }
-        if !self.left.is_empty() {
-            page.field("left", 9, &words::list(&self.left, 8));
-        }
-        for unjudged in &self.unjudged {
-            page.field("unread", 9, &format!("other PVCs were kept: {unjudged}"));
-        }
+    /// What brings back what is needed again, or was kept.
+    fn way_back(&self, page: &mut Page) {
         for kept in &self.kept {
             let Kept { claim, volume, .. } = kept;
             let what = match kept.is_safe {
@@ -155,20 +179,61 @@ impl View for Report {
                 page.command("", 9, &command.to_string());
             }
         }
-        for done in self.done.iter().filter(|done| done.fate.starts_with("the volume is kept")) {
+        for done in self.done.iter().filter(|done| done.is_kept) {
             if self.kept.iter().any(|kept| (&kept.claim, &kept.namespace) == (&done.claim, &done.namespace)) {
                 continue;
             }
             let command = sts("restore-pvc").path(&done.file.display().to_string());
             page.command("back", 9, &command.namespace(&done.namespace).to_string());
         }
+    }
+}
+
+/// How a PVC stands with which something was begun.
+fn standing(known: &Known) -> String {
+    let Item { pvc, volume, .. } = &known.item;
+    let is = match known.state.claim {
+        Claim::There => "is not deleted",
+        Claim::Leaving => "is being deleted",
+        Claim::Gone | Claim::Replaced => "is gone",
+    };
+    let keeps = match known.state.volume.is_noted() {
+        true => format!("; until that is finished, volume {volume} has the reclaim policy Retain"),
+        false => String::new(),
+    };
+    format!("{} {is}{keeps}", pvc.name)
+}
+
+impl Account for Report {
+    fn state(&self) -> String {
+        words::count(self.done.len(), "claim") + " deleted"
+    }
+
+    fn text(&self, page: &mut Page, outcome: &Outcome, sentence: &str) {
+        page.gap();
+        page.line(&self.state());
+        for (volume, claim) in &self.finished {
+            page.field(
+                "finished",
+                9,
+                &format!("volume {volume} of {claim}, which an earlier run had deleted"),
+            );
+        }
+        self.end(page, outcome, sentence.trim_start_matches("stopped: "));
+        if !self.left.is_empty() {
+            page.field("left", 9, &words::list(&self.left, 8));
+        }
+        for unjudged in &self.unjudged {
+            page.field("unread", 9, &format!("other PVCs were kept: {unjudged}"));
+        }
+        self.way_back(page);
         page.field("backup", 9, &self.folder.display().to_string());
-        if self.is_interrupted || (self.has_stopped() && !self.left.is_empty()) {
+        if !self.left.is_empty() {
             page.field("next", 9, "run the same command again: it shows what is left, and asks");
         }
     }
 
-    fn json(&self) -> Value {
+    fn json(&self, value: &mut Value) {
         let done = self.done.iter().map(|done| {
             json!({
                 "namespace": done.namespace, "name": done.claim, "volume": done.volume,
@@ -182,25 +247,26 @@ impl View for Report {
                 "isSafe": kept.is_safe, "commands": kept.commands.iter().filter_map(Command::line).collect::<Vec<_>>(),
             })
         });
-        json!({
-            "apiVersion": "kubectl-sts/v1",
-            "kind": "PruneResult",
-            "outcome": self.outcome(),
-            "text": self.surprise.as_ref().map(|(text, _)| text),
-            "deleted": done.collect::<Vec<_>>(),
-            "finished": finished.collect::<Vec<_>>(),
-            "kept": kept.collect::<Vec<_>>(),
-            "left": self.left,
-            "notJudged": self.unjudged,
-            "backup": self.folder.display().to_string(),
-        })
+        value["deleted"] = done.collect();
+        value["finished"] = finished.collect();
+        value["kept"] = kept.collect();
+        value["begun"] = self.begun.clone().into();
+        value["left"] = self.left.clone().into();
+        value["notJudged"] = self.unjudged.clone().into();
+        value["backup"] = self.folder.display().to_string().into();
     }
 
     fn names(&self) -> Vec<String> {
         self.done.iter().map(|done| format!("persistentvolumeclaim/{}", done.claim)).collect()
     }
 
-    fn is_streamed(&self) -> bool {
+    /// That PVCs could not be judged is no good end, if it was to be all of them.
+    fn exit(&self, outcome: &Outcome) -> Option<Exit> {
+        let is_unjudged = matches!(outcome, Outcome::Reached) && !self.unjudged.is_empty();
+        is_unjudged.then_some(Exit::Refused)
+    }
+
+    fn is_always_told(&self) -> bool {
         true
     }
 }

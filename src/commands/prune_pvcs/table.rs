@@ -2,14 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::act::race;
-use super::{Args, Missing};
+use super::Args;
+use super::consent::Missing;
 use crate::cli::Sight;
+use crate::commands::act::stopped;
 use crate::error::Error;
 use crate::kinds::{CLAIM_UID, EARLIER_POLICY};
 use crate::paste::{Command, kubectl, sts};
-use crate::plan::prune::{Found, Held, LeftOver, Rest, Unfinished};
-use crate::render::{Column, Page, Table, View};
+use crate::plan::Plan;
+use crate::plan::prune::{Found, Held, LeftOver, Rest, Unfinished, race};
+use crate::render::{Column, Page, Table, View, plan, plan_json};
 use crate::snapshot::attribution::Around;
 use crate::words;
 
@@ -26,6 +28,8 @@ pub(super) struct Listing {
     pub acts: bool,
     /// Whether it was only asked what would be done.
     pub dry: bool,
+    /// What is done, where it is all that is shown.
+    pub plan: Option<Plan>,
     /// What the server would say to each deletion.
     pub checked: Vec<(String, String)>,
     pub missing: Missing,
@@ -72,6 +76,7 @@ impl Listing {
             taken_at: observed.taken_at.to_string(),
             acts: false,
             dry: false,
+            plan: None,
             checked: Vec::new(),
             missing,
             accept_race: args.accept_race,
@@ -85,7 +90,10 @@ impl Listing {
         let needed = &self.missing.needed;
         let Some(first) = needed.first() else {
             let is_refused = self.missing.may_not_guard && !self.accept_race;
-            return is_refused.then(|| race("you may not patch persistentvolumes; nothing was deleted"));
+            return is_refused.then(|| {
+                let why = "you may not patch persistentvolumes; nothing was deleted";
+                stopped(race(why.to_owned()).into())
+            });
         };
         Some(
             Error::refused(format!("you may not {}; nothing was written", words::list(needed, 4)))
@@ -245,8 +253,12 @@ impl View for Listing {
             let needs = if self.accept_race { " (--accept-race)" } else { "; deleting needs --accept-race" };
             page.prose(&format!("{race}{needs}"), 13);
         }
-        for (claim, result) in &self.checked {
-            page.prose(&format!("check: delete {claim}: {result}"), 7);
+        if let Some(all) = &self.plan {
+            page.gap();
+            plan(page, all);
+        }
+        for (step, result) in &self.checked {
+            page.field("  check", 10, &format!("{step}: {result}"));
         }
         if !self.found.is_empty() && !self.acts && !self.recorded {
             page.prose(
@@ -285,8 +297,8 @@ impl View for Listing {
             })
         });
         let unread = self.unread.iter().map(|(kind, why)| json!({"kind": kind, "why": why}));
-        let checks = self.checked.iter().map(|(claim, result)| json!({"claim": claim, "result": result}));
-        json!({
+        let checks = self.checked.iter().map(|(step, result)| json!({"step": step, "result": result}));
+        let mut value = json!({
             "apiVersion": "kubectl-sts/v1",
             "kind": "ClaimList",
             "takenAt": self.taken_at,
@@ -299,7 +311,11 @@ impl View for Listing {
             "unfinished": unfinished.collect::<Vec<_>>(),
             "held": held.collect::<Vec<_>>(),
             "checks": checks.collect::<Vec<_>>(),
-        })
+        });
+        if let Some(plan) = &self.plan {
+            value["plan"] = plan_json(plan);
+        }
+        value
     }
 
     fn names(&self) -> Vec<String> {

@@ -53,6 +53,16 @@ pub enum Volume {
     },
 }
 
+impl Volume {
+    /// Whether its earlier policy was noted for the PVC.
+    pub fn is_noted(&self) -> bool {
+        match self {
+            Volume::Its { noted, .. } => noted.is_some(),
+            Volume::Never | Volume::Missing | Volume::Elsewhere => false,
+        }
+    }
+}
+
 /// What is observed of a PVC that is to be deleted, all of it read after the last write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {

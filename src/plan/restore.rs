@@ -1,0 +1,188 @@
+//! The goal of `restore-pvc`: PVCs that were deleted are there again, each bound to the volume it had.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Goal, Plan, Pvc, Refusal, Step, Stop, Subject, VolumeChange, VolumePatch};
+use crate::kinds::{PersistentVolume, PersistentVolumeClaim, RETAIN, Reference};
+use crate::paste::kubectl;
+use crate::words;
+
+/// PVCs that are to be brought back.
+#[derive(Clone, Copy, Debug)]
+pub enum Returns {}
+
+impl Subject for Returns {
+    type Now<'a> = Returning;
+}
+
+/// A PVC that was deleted, from its backup.
+#[derive(Clone, Debug)]
+pub struct Deleted {
+    /// The PVC, with the uid that it had; empty if that is not known.
+    pub pvc: Pvc,
+    /// Its volume.
+    pub volume: String,
+    /// The uid that its volume had; empty if that is not known.
+    pub volume_uid: String,
+    /// The PVC, as it is to be created.
+    pub manifest: Value,
+}
+
+/// What there is of one of them.
+#[derive(Clone, Debug)]
+pub struct Remains {
+    /// The PVC.
+    pub deleted: Deleted,
+    /// The PVC of its name.
+    pub claim: Option<PersistentVolumeClaim>,
+    /// The volume of that name.
+    pub volume: Option<PersistentVolume>,
+    /// Whether this run has changed anything of it.
+    pub is_begun: bool,
+}
+
+/// How things stand with the PVCs that are to be brought back.
+#[derive(Clone, Debug)]
+pub struct Returning {
+    /// When it was looked last.
+    pub taken_at: Timestamp,
+    /// Each PVC, in order.
+    pub all: Vec<Remains>,
+}
+
+/// Each PVC is bound to the volume it had.
+#[derive(Clone, Copy, Debug)]
+pub struct Restore {
+    /// How long a PVC may take to be bound.
+    pub patience: Duration,
+}
+
+impl Goal<Returns> for Restore {
+    fn plan(&self, now: &Returning) -> Result<Plan, Stop> {
+        let headline = format!("restore {}", words::count(now.all.len(), "PVC"));
+        let mut plan = Plan { headline, ..Plan::default() };
+        for remains in &now.all {
+            let left = self.left(remains)?;
+            plan.is_half_done |= plan.steps.is_empty() && remains.is_begun && !left.is_empty();
+            plan.steps.extend(left);
+        }
+        Ok(plan)
+    }
+}
+
+impl Restore {
+    /// All steps that are left for one PVC.
+    ///
+    /// # Errors
+    /// Why it cannot be brought back.
+    pub fn left(&self, remains: &Remains) -> Result<Vec<Step>, Refusal> {
+        let Deleted { pvc, volume: name, manifest, .. } = &remains.deleted;
+        if let Some(claim) = &remains.claim
+            && (claim.spec.volume_name != *name || claim.metadata.is_terminating())
+        {
+            return Err(remains.in_the_way(claim));
+        }
+        let volume = remains.own_volume()?;
+        let holder = volume.spec.claim_ref.as_ref().map_or("", |reference| &reference.uid);
+        let patch =
+            |change| Step::PatchVolume(VolumePatch { pvc: pvc.clone(), volume: name.clone(), change });
+        let mut steps = Vec::new();
+        if remains.claim.is_none() {
+            if !holder.is_empty() {
+                steps.push(patch(VolumeChange::Free));
+            }
+            let note = format!("bound to volume {name}");
+            steps.push(Step::CreatePvc { pvc: pvc.clone(), manifest: manifest.clone(), note });
+        }
+        match remains.claim.as_ref().filter(|claim| claim.is_bound()) {
+            None => {
+                let pvc = pvc.clone();
+                steps.push(Step::AwaitPvc { pvc, until: "to be bound", limit: self.patience });
+            }
+            Some(claim) if claim.metadata.uid != holder => {
+                return Err(remains.no("is not bound to it, although the PVC is bound"));
+            }
+            Some(_) => {}
+        }
+        // A free volume that is reserved is no place to stop, and one that has its PVC again gets its policy again.
+        if let Some(policy) = remains.earlier_policy() {
+            let policy = policy.to_owned();
+            steps.push(patch(VolumeChange::GiveBack { policy, destroys: false }));
+        }
+        Ok(steps)
+    }
+}
+
+impl Remains {
+    /// The policy that the volume had before prune-pvcs set it to Retain for this very PVC.
+    pub fn earlier_policy(&self) -> Option<&str> {
+        self.volume.as_ref()?.earlier_policy(&self.deleted.pvc.uid)
+    }
+
+    /// Whether the PVC is bound to its volume.
+    pub fn is_bound(&self) -> bool {
+        let is_its = |claim: &PersistentVolumeClaim| claim.spec.volume_name == self.deleted.volume;
+        self.claim.as_ref().is_some_and(|claim| claim.is_bound() && is_its(claim))
+    }
+
+    /// The volume, as long as it can be bound to the PVC.
+    fn own_volume(&self) -> Result<&PersistentVolume, Refusal> {
+        let Deleted { pvc, volume_uid, .. } = &self.deleted;
+        let Some(volume) = &self.volume else { return Err(self.no("is gone, and its data with it")) };
+        if !volume_uid.is_empty() && volume.metadata.uid != *volume_uid {
+            return Err(self.no("is another one of the same name"));
+        }
+        let claim_uid = self.claim.as_ref().map_or("", |claim| &claim.metadata.uid);
+        if let Some(reference) = &volume.spec.claim_ref {
+            let Reference { name, namespace, uid, .. } = reference;
+            let is_for_it = (name, namespace) == (&pvc.name, &pvc.namespace);
+            if !is_for_it || !(uid.is_empty() || uid == claim_uid || *uid == pvc.uid) {
+                return Err(self.no(&format!("is bound to another claim, {name} in {namespace}")));
+            }
+        }
+        if volume.metadata.is_terminating() {
+            return Err(self.no("is being deleted"));
+        }
+        let released = self.claim.is_none() && volume.status.phase == "Released";
+        if released && volume.spec.persistent_volume_reclaim_policy != RETAIN {
+            return Err(self.no("is about to be destroyed (reclaim policy Delete)"));
+        }
+        Ok(volume)
+    }
+
+    fn no(&self, why: &str) -> Refusal {
+        let Deleted { pvc, volume, .. } = &self.deleted;
+        let because = format!("volume {volume} of {} {why}", pvc.name);
+        Refusal { reason: "volume", because, hint: String::new() }
+    }
+
+    /// How to continue when there is a PVC of the name, as after a scale-up.
+    fn in_the_way(&self, claim: &PersistentVolumeClaim) -> Refusal {
+        let Deleted { pvc: Pvc { namespace, name, .. }, volume, .. } = &self.deleted;
+        let is_leaving = claim.metadata.is_terminating();
+        let because = match is_leaving {
+            true => format!("claim {name} exists already, and is being deleted"),
+            false => format!("claim {name} exists already"),
+        };
+        let has = match claim.spec.volume_name.as_str() {
+            "" => "it has no volume".to_owned(),
+            other if other == volume => "it waits for the pods that use it".to_owned(),
+            other => {
+                format!("it is on volume {other}, which goes with it if its reclaim policy is Delete")
+            }
+        };
+        let replica = name.rsplit_once('-').map_or("N", |(_, ordinal)| ordinal);
+        let look = kubectl("describe pvc").name(name).namespace(namespace);
+        let delete = kubectl("delete pvc").name(name).namespace(namespace).with("--ignore-not-found");
+        let hint = format!(
+            "look at it with: {look} ({has})\n\
+             to use the data of volume {volume} instead: scale the StatefulSet down so that replica {replica} is gone, then\n\
+             {delete}\n\
+             and this command again, before you scale up"
+        );
+        Refusal { reason: "exists", because, hint }
+    }
+}
