@@ -186,6 +186,62 @@ fn effects_have_their_places() {
     none(&uses(&["println!", "print!(", "stdout()", "stderr()"], &places), "only main and the screen write:");
 }
 
+/// What is shown, agreed to, checked and journaled is a step, and a step is sent from one place.
+#[test]
+fn one_file_writes_to_the_cluster() {
+    let requests = ["Method::POST", "Method::PUT", "Method::PATCH", "Method::DELETE", "connection.write("];
+    none(
+        &uses(&requests, &["src/cluster/perform.rs"]),
+        "only src/cluster/perform.rs sends anything but GET:",
+    );
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let write = "pub(in crate::cluster) async fn write(";
+    assert!(read("src/cluster/connect/read.rs").contains(write), "others can write too");
+    // kube's own ways to write.
+    let clients = ["Api::", "Api<", "PostParams", "PatchParams", "DeleteParams", ".request::<"];
+    none(&uses(&clients, &[]), "writes go through Connection::write:");
+}
+
+/// A new kind of step does not compile until everything that has to know it does.
+#[test]
+fn no_match_over_steps_has_a_wildcard() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for block in blocks(&source.code) {
+            let is_about = ["Step::DeletePod", "Step::DeletePvc", "Phase::HandBack", "VolumeChange::"];
+            let arms = |line: &str| {
+                let line = line.trim_start();
+                is_about.iter().any(|name| line.starts_with(name) || line.starts_with(&format!("| {name}")))
+            };
+            let wild =
+                |line: &&str| line.trim_start().starts_with("_ =>") || line.trim_start().starts_with("_ if");
+            if block.iter().any(|line| arms(line)) {
+                let found = block.iter().copied().filter(wild);
+                wrong.extend(found.map(|line| format!("{}: {}", source.path, line.trim())));
+            }
+        }
+    }
+    none(&wrong, "a match over steps has a wildcard:");
+}
+
+/// The arms of each `match`: the lines of one indentation.
+fn blocks(code: &str) -> Vec<Vec<&str>> {
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let lines: Vec<&str> = code.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let words = line.trim();
+        if !(words.ends_with('{') && (words.starts_with("match ") || words.contains(" match "))) {
+            continue;
+        }
+        let body =
+            lines[at + 1..].iter().take_while(|inner| inner.trim().is_empty() || depth(inner) > depth(line));
+        let arms = body.filter(|inner| depth(inner) == depth(line) + 4);
+        found.push(arms.copied().collect());
+    }
+    found
+}
+
 /// Durations come from flags, and timestamps from the cluster: a sum that cannot be represented would be a panic.
 #[test]
 fn time_is_added_up_in_one_place() {

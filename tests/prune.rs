@@ -9,6 +9,7 @@ mod live;
 mod namespaces;
 mod phases;
 mod race;
+mod simulated;
 mod terminal;
 
 use std::collections::BTreeSet;

@@ -1,8 +1,8 @@
 //! Killed at every write of prune-pvcs and restore-pvc: data is never lost, and the next run ends it.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use serde_json::{Value, json};
 
@@ -188,23 +188,134 @@ fn interrupted(ns: &Namespace, args: &[&str], write: usize, signal: &'static str
         }
         Then::Pass
     });
+    let mut lock = pid.lock().unwrap();
+    let child = start(ns, args, &proxy.server);
+    *lock = Some(child.id());
+    drop(lock);
+    ended(child, format!("{args:?}, interrupted at write {write}"))
+}
+
+/// Starts the program so that all signals reach it.
+fn start(ns: &Namespace, args: &[&str], server: &str) -> Child {
     let plain = ns.sts_command(args);
     // The tests themselves may run under nohup, which is inherited and heeded.
     let mut command = Command::new("/usr/bin/env");
     command.arg("--default-signal=HUP").arg(plain.get_program()).args(plain.get_args()).env_clear();
     command.envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    command.args(["--server", &proxy.server]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut lock = pid.lock().unwrap();
-    let child = command.spawn().unwrap();
-    *lock = Some(child.id());
-    drop(lock);
+    command.args(["--server", server]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn ended(child: Child, command: String) -> Run {
     let output = child.wait_with_output().unwrap();
     Run {
-        command: format!("{args:?}, interrupted at write {write}"),
+        command,
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Sends a signal between two PVCs: after this write, which is the last about the first, the program wants to read the PVC
+/// `next`, and gets no answer. What it wrote, its exit code, and the names of all that it has written to.
+fn between(ns: &Namespace, args: &[&str], write: usize, next: &str, signal: &str) -> (Run, Vec<String>) {
+    let place = Arc::new(OnceLock::<Weak<Proxy>>::new());
+    let (known, read) =
+        (Arc::clone(&place), format!("GET /api/v1/namespaces/{}/persistentvolumeclaims/{next}", ns.name));
+    let proxy = Arc::new(Proxy::of(ns, move |count| {
+        if count == write {
+            known.get().unwrap().upgrade().unwrap().hold(&read);
+        }
+        Then::Pass
+    }));
+    place.set(Arc::downgrade(&proxy)).unwrap();
+    let mut child = start(ns, args, &proxy.server);
+    ns.wait("the program between two PVCs", PATIENCE, || {
+        if let Some(status) = child.try_wait().unwrap() {
+            panic!("{args:?} ends by itself with {status}");
+        }
+        if proxy.held() > 0 { Ok(()) } else { Err(format!("{:?}", proxy.writes())) }
+    });
+    assert!(Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success());
+    let run = ended(child, format!("{args:?}, {signal} after write {write}"));
+    (run, proxy.writes())
+}
+
+#[test]
+fn a_signal_between_two_deletions_ends_with_an_account() {
+    let Some(cluster) = support::cluster() else { return };
+    std::thread::scope(|scope| {
+        for (signal, code) in SIGNALS {
+            scope.spawn(move || {
+                let ns = cluster.namespace(&format!("between-{}", signal.to_lowercase()));
+                let data = left_over(&ns);
+                let folder = tempfile::tempdir().unwrap();
+                let args = prune(folder.path(), &[]);
+                // Keep the volume, delete the PVC, give the volume back.
+                let (run, writes) = between(&ns, &args, 2, "data-db-1", signal);
+                assert_eq!(run.code, code, "{run}");
+                let deleted = run.stdout.find("data-db-2: deleted").unwrap_or_else(|| panic!("{run}"));
+                let account = &run.stdout[deleted..];
+                for text in [
+                    "1 claim deleted",
+                    "stopped  interrupted",
+                    "left     data-db-1\n",
+                    "same command",
+                    "delete PVC data-db-2 in",
+                ] {
+                    assert!(account.contains(text), "{text} is not in the account of {run}");
+                }
+                assert_eq!(writes.len(), 3, "{writes:?}");
+                assert!(!writes.iter().any(|write| write.contains("data-db-1")), "{writes:?}");
+                assert_eq!(names(&ns), ["data-db-0", "data-db-1"], "{run}");
+                assert_eq!(data[1].policy(), "Delete", "{run}");
+                data[0].wait_destroyed();
+                ns.sts(&args).code(0);
+                data[1].wait_destroyed();
+            });
+        }
+    });
+}
+
+#[test]
+fn a_signal_between_two_restored_pvcs_ends_with_an_account() {
+    let Some(cluster) = support::cluster() else { return };
+    std::thread::scope(|scope| {
+        for (signal, code) in SIGNALS {
+            scope.spawn(move || {
+                let ns = cluster.namespace(&format!("back-{}", signal.to_lowercase()));
+                let data = left_over(&ns);
+                let folder = tempfile::tempdir().unwrap();
+                ns.sts(&prune(folder.path(), &["--retain"])).code(0);
+                let file = |claim: &str| {
+                    folder.path().join(format!("{}.{claim}.pvc.yaml", ns.name)).to_str().unwrap().to_owned()
+                };
+                let (two, one) = (file("data-db-2"), file("data-db-1"));
+                let args = ["restore-pvc", &two, &one, "--yes", "-o", "json"];
+                // Release the volume, create the PVC.
+                let (run, writes) = between(&ns, &args, 1, "data-db-1", signal);
+                assert_eq!(run.code, code, "{run}");
+                crate::schema::holds(&run.stdout);
+                let account: Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+                assert_eq!(account["outcome"], "interrupted", "{run}");
+                let bound: Vec<_> = account["claims"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|it| (&it["name"], &it["bound"]))
+                    .collect();
+                let (first, second) = (Value::from("data-db-2"), Value::from("data-db-1"));
+                assert_eq!(bound, [(&first, &true.into()), (&second, &false.into())], "{run}");
+                assert_eq!(account["journal"].as_array().unwrap().len(), 2, "{run}");
+                assert_eq!(writes.len(), 2, "{writes:?}");
+                assert_eq!(names(&ns), ["data-db-0", "data-db-2"], "{run}");
+                data[0].is_in(&ns, "data-db-2");
+                let run = ns.sts(&args[..4]).code(0);
+                assert!(run.stdout.contains("data-db-1: bound to volume"), "{run}");
+                data[1].is_in(&ns, "data-db-1");
+            });
+        }
+    });
 }
 
 #[test]

@@ -25,6 +25,11 @@ impl Dice {
         z ^ (z >> 31)
     }
 
+    /// Dice of their own, for something apart.
+    pub fn another(&mut self) -> Dice {
+        Dice::new(self.next())
+    }
+
     pub fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() % limit as u64).unwrap()
     }

@@ -104,9 +104,9 @@ fn each_state_has_its_next_write() {
 
 /// A PVC, its volume and whatever can use it, as Kubernetes treats them.
 #[derive(Clone, Debug)]
-struct World {
-    claim: Claim,
-    volume: Volume,
+pub struct World {
+    pub claim: Claim,
+    pub volume: Volume,
     /// Whether the replica is in the range.
     in_range: bool,
     /// Whether a pod uses the PVC that is to be deleted.
@@ -114,22 +114,38 @@ struct World {
     /// Whether a pod names the PVC without using it: it came when the PVC was being deleted or gone.
     names: bool,
     /// Whether the data was destroyed.
-    destroyed: bool,
+    pub destroyed: bool,
     /// Whether the deletion of a run that was killed is still on its way to the server, and with what it was sent.
     on_its_way: Option<u64>,
     /// The PVC's resourceVersion, which a mount changes from Kubernetes 1.37 on.
-    version: u64,
+    pub version: u64,
     modern: bool,
     /// Whether the PVC was needed at the moment in which it was gone.
-    needed_when_gone: bool,
+    pub needed_when_gone: bool,
 }
 
 impl World {
+    /// A PVC that nothing needs; its volume may have been set to Retain by its user.
+    pub fn new(is_kept: bool, modern: bool) -> World {
+        World {
+            claim: Claim::There,
+            volume: if is_kept { its("Retain", None, false) } else { its("Delete", None, false) },
+            in_range: false,
+            uses: false,
+            names: false,
+            destroyed: false,
+            on_its_way: None,
+            version: 1,
+            modern,
+            needed_when_gone: false,
+        }
+    }
+
     fn needed(&self) -> bool {
         self.in_range || self.uses || self.names || self.claim == Claim::Replaced
     }
 
-    fn see(&self) -> State {
+    pub fn see(&self) -> State {
         State {
             claim: self.claim,
             volume: self.volume.clone(),
@@ -139,7 +155,7 @@ impl World {
     }
 
     /// Something that is not us does something.
-    fn interfere(&mut self, dice: &mut Dice) {
+    pub fn interfere(&mut self, dice: &mut Dice) {
         match dice.below(9) {
             0 => {
                 self.in_range = true;
@@ -176,7 +192,7 @@ impl World {
     }
 
     /// The controllers of Kubernetes get to it.
-    fn control(&mut self) {
+    pub fn control(&mut self) {
         // claim protection
         if self.claim == Claim::Leaving && !self.uses {
             self.claim = Claim::Gone;
@@ -200,7 +216,7 @@ impl World {
         }
     }
 
-    fn write(&mut self, phase: &Phase, seen: &World) {
+    pub fn write(&mut self, phase: &Phase, seen: &World) {
         // The volume's resourceVersion stands for all of it.
         let same = self.volume == seen.volume;
         match (phase, &mut self.volume) {
@@ -225,18 +241,8 @@ impl World {
 /// Whether the data was destroyed in the end, or the story of how needed data was.
 fn history(seed: u64) -> Result<bool, String> {
     let dice = &mut Dice::new(seed);
-    let mut world = World {
-        claim: Claim::There,
-        volume: if dice.one_in(8) { its("Retain", None, false) } else { its("Delete", None, false) },
-        in_range: false,
-        uses: false,
-        names: false,
-        destroyed: false,
-        on_its_way: None,
-        version: 1,
-        modern: dice.one_in(2),
-        needed_when_gone: false,
-    };
+    let is_kept = dice.one_in(8);
+    let mut world = World::new(is_kept, dice.one_in(2));
     let mut story = Vec::new();
     let busy = dice.below(4);
     let manner = if dice.one_in(5) { Manner::Keep } else { Manner::Guarded };
