@@ -227,6 +227,13 @@ impl Command {
         self.line_with(CONNECTION.get())
     }
 
+    /// The line for a file that is kept, or why there is none: without the flags by which the cluster was reached this time,
+    /// such as the address of a proxy.
+    pub fn line_to_keep(&self) -> String {
+        let none = || format!("(no command is shown: {})", self.obstacle_with(None).unwrap_or_default());
+        self.line_with(None).unwrap_or_else(none)
+    }
+
     fn line_with(&self, connection: Option<&Command>) -> Option<String> {
         if self.obstacle_with(connection).is_some() {
             return None;

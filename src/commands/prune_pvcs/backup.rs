@@ -83,12 +83,12 @@ impl Backup {
         if let Some(volume) = volume {
             self.file(&format!("{stem}.pv.yaml"), &self.volume(volume, &meta.uid))?;
         }
-        let restore = sts("restore-pvc").path(&name).namespace(&meta.namespace);
+        let restore = sts("restore-pvc").path(&name).namespace(&meta.namespace).line_to_keep();
         let mut body = format!("\n    {restore}\n");
         if !volume_name.is_empty() {
             let patch = kubectl("patch pv").name(volume_name).with("--type=merge");
             let patch = patch.patch(&json!({"spec": {"claimRef": {"uid": null, "resourceVersion": null}}}));
-            let create = kubectl("create -f").path(&name);
+            let (patch, create) = (patch.line_to_keep(), kubectl("create -f").path(&name).line_to_keep());
             body.push_str(&format!("\nor, without this plugin:\n\n    {patch}\n    {create}\n"));
         }
         let heading = format!("\n## {} of {} in {}\n", meta.name, left.set, meta.namespace);
@@ -211,10 +211,11 @@ fn unwritten(what: &str, (path, error): Failed) -> Error {
 fn is_whole(sections: &str) -> bool {
     let mut parts = sections.split("\n## ");
     let is_section = |part: &str| {
-        let (title, body) = part.split_once(&format!("\n\n    {} ", sts("restore-pvc")))?;
+        let (title, body) = part.split_once(&format!("\n\n    {} ", sts("restore-pvc").line_to_keep()))?;
         let (file, rest) = body.split_once(" -n ")?;
         let (_, rest) = rest.split_once('\n')?;
-        let ends = rest.is_empty() || rest.ends_with(&format!("\n    {}\n", kubectl("create -f").path(file)));
+        let ends = rest.is_empty()
+            || rest.ends_with(&format!("\n    {}\n", kubectl("create -f").path(file).line_to_keep()));
         Some(ends && !title.contains('\n'))
     };
     parts.next() == Some("") && parts.all(|part| is_section(part) == Some(true))
