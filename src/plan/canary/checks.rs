@@ -73,6 +73,15 @@ pub(super) fn is_by_hand(now: &Snapshot<'_>) -> bool {
     now.set.partition() > 0 && status.current_revision != status.update_revision
 }
 
+/// Whether a replica below the partition is, or would come back, on the revision of before.
+pub(super) fn holds_back(now: &Snapshot<'_>) -> bool {
+    let (update, boundary) = (&now.set.status.update_revision, now.set.boundary());
+    now.replicas().is_ok_and(|all| {
+        let mut below = all.iter().filter(|replica| replica.ordinal < boundary);
+        below.any(|replica| replica.pod.is_none_or(|pod| pod.revision() != update))
+    })
+}
+
 /// Why there is nothing to promote or to abort, with the command that fits what is there instead.
 ///
 /// # Errors

@@ -117,7 +117,8 @@ impl Canary {
     /// The annotation that a canary without one is given when it is promoted, so that it can be aborted, and the same
     /// command again is understood.
     fn adopted(&self, now: &Snapshot<'_>, mark: Option<&Mark>) -> Option<Mark> {
-        (self.goes_on && mark.is_none() && checks::is_by_hand(now)).then(|| Mark {
+        // One that holds no pod back is over, and shows it, as soon as its pods are available.
+        (self.goes_on && mark.is_none() && checks::is_by_hand(now) && checks::holds_back(now)).then(|| Mark {
             stable: now.set.status.current_revision.clone(),
             partition: now.set.partition(),
             by: self.stamp.by.clone(),
@@ -169,7 +170,9 @@ impl Canary {
         let all_good =
             || now.replicas().map(|all| set.is_observed() && all.iter().all(|replica| now.is_good(replica)));
         if mark.is_none() && set.partition() == self.target() && all_good()? {
-            let same = self.change.as_ref().map_or(self.goes_on, |change| change.lines.is_empty());
+            // Without a change, at partition 0, an annotation would be written only to be removed again.
+            let idle = self.goes_on || self.target() == 0;
+            let same = self.change.as_ref().map_or(idle, |change| change.lines.is_empty());
             if same {
                 return Ok(Stage::Over);
             }
