@@ -90,6 +90,8 @@ impl Facts for OneSet {
 
     fn has_effect(step: &Step, before: Option<&str>, now: &Snapshot<'_>) -> bool {
         match step {
+            // The controller writes the status all the time, which changes the resourceVersion too.
+            Step::Patch(patch) if patch.generation != 0 => now.set.metadata.generation != patch.generation,
             Step::Patch(_) => before.is_none_or(|before| before != Self::version(now)),
             Step::DeletePod { seen, .. } => {
                 let is_it = |pod: &&Pod| pod.metadata.uid == *seen;
