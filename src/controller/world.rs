@@ -141,6 +141,12 @@ impl World {
         }
     }
 
+    /// The claims, to change them.
+    pub fn claims_mut(&mut self) -> Option<&mut Vec<PersistentVolumeClaim>> {
+        self.model.take();
+        self.observed.claims.as_mut().ok()
+    }
+
     fn model(&self) -> &Model {
         self.model.get_or_init(|| {
             let names = self.pods().iter().enumerate().map(|(at, pod)| (pod.metadata.name.clone(), at));

@@ -306,6 +306,7 @@ fn answer(objects: &Mutex<BTreeMap<String, Value>>, asked: &Asked, body: &Value)
             Some(object) => {
                 if !dry {
                     objects.remove(path);
+                    release(&mut objects);
                 }
                 Said::json(200, &object)
             }
@@ -316,12 +317,29 @@ fn answer(objects: &Mutex<BTreeMap<String, Value>>, asked: &Asked, body: &Value)
                 merge(&mut object, body);
                 if !dry {
                     objects.insert(path.to_owned(), object.clone());
+                    release(&mut objects);
                 }
                 Said::json(200, &object)
             }
         },
         _ => Said::json(405, &status(405, "MethodNotAllowed")),
     }
+}
+
+/// What the PersistentVolume controller does: a volume whose PVC is gone is released, and goes if it is not to be kept.
+fn release(objects: &mut BTreeMap<String, Value>) {
+    let claims = format!("{}/", path("persistentvolumeclaims"));
+    let volumes = format!("{}/", path("persistentvolumes"));
+    let used: Vec<String> =
+        objects.keys().filter_map(|key| key.strip_prefix(&claims)).map(str::to_owned).collect();
+    objects.retain(|key, object| {
+        let claim = object["spec"]["claimRef"]["name"].as_str().unwrap_or_default();
+        if !key.starts_with(&volumes) || used.iter().any(|used| used == claim) {
+            return true;
+        }
+        object["status"]["phase"] = "Released".into();
+        object["spec"]["persistentVolumeReclaimPolicy"] != "Delete"
+    });
 }
 
 /// RFC 7386.

@@ -86,8 +86,13 @@ fn may_circle(world: &World) -> bool {
         && world.max_unavailable() == MaxUnavailable::Counted
 }
 
+/// How many cases, unless `PROPTEST_CASES` says otherwise.
+fn cases(default: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(default)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(1500), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_course_ends(
@@ -189,7 +194,7 @@ fn both_say(world: &World) -> [String; 2] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(1000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_kept_is_as_what_is_looked_at_again(
