@@ -17,7 +17,7 @@ use crate::error::{Error, Exit, Result};
 use crate::kinds::{LabelSelector, StatefulSet};
 use crate::paste::{Command, sts};
 use crate::render::spinner::Spinner;
-use crate::render::{Look, Output, View};
+use crate::render::{Output, Style, View};
 use crate::snapshot::{Observed, Scope};
 use crate::words::distance;
 
@@ -55,7 +55,7 @@ pub enum Color {
 
 /// Which sets a command is about.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Choice {
+pub struct SetFilter {
     /// Look in all namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     pub all_namespaces: bool,
@@ -66,9 +66,9 @@ pub struct Choice {
 
 /// Where a command shows and says things while it runs.
 #[derive(Clone, Copy, Debug)]
-pub struct Streams {
+pub struct Ui {
     /// How standard output looks.
-    pub look: Look,
+    pub look: Style,
     /// Says something beside the answer.
     pub warn: fn(&str),
 }
@@ -82,7 +82,7 @@ pub struct Answer {
 }
 
 /// What was observed for a command, and how to speak of where that was.
-pub struct Sight {
+pub struct Observation {
     /// Everything read.
     pub observed: Observed,
     /// `in namespace shop`, `in any namespace`, `in the files given`.
@@ -97,7 +97,7 @@ impl Global {
     ///
     /// # Errors
     /// When neither can be read.
-    pub async fn observe(&self, all_namespaces: bool, want: Want, warn: fn(&str)) -> Result<Sight> {
+    pub async fn observe(&self, all_namespaces: bool, want: Want, warn: fn(&str)) -> Result<Observation> {
         if !self.from.is_empty() {
             let observed = recorded::read(&read_files(&self.from)?, Absent::Unseen, Timestamp::now())?;
             let list = self.from.iter().fold(sts("status"), |list, file| list.with("--from").path(file));
@@ -105,22 +105,22 @@ impl Global {
                 Some(namespace) => format!("in namespace {namespace} of the files given"),
                 None => "in the files given".to_owned(),
             };
-            return Ok(Sight { observed, place, list, namespace: self.namespace.clone() });
+            return Ok(Observation { observed, place, list, namespace: self.namespace.clone() });
         }
         let connection = connect(&self.connect, self.namespace.as_deref(), warn).await?;
-        Sight::of(&connection, all_namespaces, want).await
+        Observation::of(&connection, all_namespaces, want).await
     }
 }
 
 /// What is read sooner needs no sign of life.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-impl Sight {
+impl Observation {
     /// Observes the cluster.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn of(connection: &Connection, all_namespaces: bool, want: Want) -> Result<Sight> {
+    pub async fn of(connection: &Connection, all_namespaces: bool, want: Want) -> Result<Observation> {
         let namespace = connection.namespace.clone();
         let (scope, place, list) = if all_namespaces {
             (Scope::All, "in any namespace".to_owned(), sts("status -A"))
@@ -138,14 +138,18 @@ impl Sight {
             let _sign = Spinner::start("reading the cluster");
             reading.await?
         };
-        Ok(Sight { observed, place, list, namespace: None })
+        Ok(Observation { observed, place, list, namespace: None })
     }
 
     /// The sets a command is about: the named ones, or all that the selector admits.
     ///
     /// # Errors
     /// When a named set does not exist; the hint says what does.
-    pub fn choose(&self, names: &[String], choice: &Choice) -> Result<impl Fn(&StatefulSet) -> bool + use<>> {
+    pub fn choose(
+        &self,
+        names: &[String],
+        choice: &SetFilter,
+    ) -> Result<impl Fn(&StatefulSet) -> bool + use<>> {
         let namespace = self.namespace.clone();
         let selector = choice.selector.clone();
         let names: Vec<String> =

@@ -5,11 +5,11 @@ use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::Parser;
-use kubectl_sts::cli::{Answer, Color, Streams};
+use kubectl_sts::cli::{Answer, Color, Ui};
 use kubectl_sts::commands::{self, Cli};
 use kubectl_sts::error::{Error, Exit, Result};
 use kubectl_sts::reconcile::interrupt::unattended;
-use kubectl_sts::render::{Look, Output, out, refusal, render, terminal};
+use kubectl_sts::render::{Output, Style, out, refusal, render, terminal};
 use kubectl_sts::{paste, signals, stop};
 
 fn main() -> ExitCode {
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
             return Exit::Cluster.into();
         }
     };
-    let streams = Streams { look, warn: |warning| tell(&format!("Warning: {warning}")) };
+    let streams = Ui { look, warn: |warning| tell(&format!("Warning: {warning}")) };
     let ended = runtime.block_on(async {
         let mut run = pin!(cli.run(&streams));
         tokio::select! {
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 /// Shows the answer, or why there is none.
-fn finish(answer: Result<Answer>, output: Output, look: Look) -> Exit {
+fn finish(answer: Result<Answer>, output: Output, look: Style) -> Exit {
     let interrupted = |exit: Exit| if exit == Exit::Interrupted { stop::exit() } else { exit };
     let (answer, text) = match answer.and_then(|answer| {
         let text = render(answer.view.as_ref(), output, look)?;
@@ -62,7 +62,7 @@ fn finish(answer: Result<Answer>, output: Output, look: Look) -> Exit {
     let Err(unwritten) = out::write(&text) else { return interrupted(answer.exit) };
     if stop::has_acted() {
         // What was done must be known to somebody.
-        if let Ok(account) = render(answer.view.as_ref(), Output::Text, Look::PLAIN) {
+        if let Ok(account) = render(answer.view.as_ref(), Output::Text, Style::PLAIN) {
             tell(account.trim_end());
         }
     }
@@ -116,7 +116,7 @@ fn tell(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-fn look(color: Color) -> Look {
+fn look(color: Color) -> Style {
     let terminal = std::io::stdout().is_terminal();
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -131,5 +131,5 @@ fn look(color: Color) -> Look {
     let ascii =
         dumb || locale.is_some_and(|locale| !locale.to_ascii_lowercase().replace('-', "").contains("utf8"));
     let width = terminal.then(|| usize::from(console::Term::stdout().size().1));
-    Look { width, color, ascii, wide: false }
+    Style { width, color, ascii, wide: false }
 }

@@ -76,7 +76,7 @@ impl Report {
 }
 
 /// Sees what happens while it happens.
-pub trait Witness<S: Subject = OneSet> {
+pub trait Observer<S: Subject = OneSet> {
     /// How things stand now; called at every look, at least once a second.
     fn look(&mut self, now: &S::Now<'_>);
     /// The picture may be old, because of this.
@@ -90,7 +90,7 @@ pub async fn reconcile<C: Cluster>(
     goal: &dyn Goal<C::Of>,
     agreement: &Agreement,
     limits: &Limits,
-    witness: &mut dyn Witness<C::Of>,
+    witness: &mut dyn Observer<C::Of>,
 ) -> Report {
     let mut run = Run::of(cluster, goal, agreement, limits, witness);
     let outcome = run.until_the_end().await;

@@ -196,7 +196,7 @@ fn one_file_writes_to_the_cluster() {
     );
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
     let write = "pub(in crate::cluster) async fn write(";
-    assert!(read("src/cluster/connect/read.rs").contains(write), "others can write too");
+    assert!(read("src/cluster/connect/request.rs").contains(write), "others can write too");
     // kube's own ways to write.
     let clients = ["Api::", "Api<", "PostParams", "PatchParams", "DeleteParams", ".request::<"];
     none(&uses(&clients, &[]), "writes go through Connection::write:");

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use kubectl_sts::cluster::connect::{ReadError, connect_in};
+use kubectl_sts::cluster::connect::{RequestError, connect_in};
 use kubectl_sts::error::Exit;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -132,13 +132,13 @@ async fn a_silent_server_ends_in_an_error_before_and_within_the_body() {
         let connection = Home::new("").connect(&["-s", &address, "--request-timeout=200ms"]).await.unwrap();
         let started = Instant::now();
         let error = connection.get_bytes("/", "*/*").await.unwrap_err();
-        assert!(matches!(error, ReadError::Silent(_)), "{error:?}");
+        assert!(matches!(error, RequestError::Silent(_)), "{error:?}");
         assert!(started.elapsed() < Duration::from_secs(5));
         let text = connection.explain(&error, "list pods").to_string();
         assert!(text.contains(&format!("http://{address} did not answer within 200ms")), "{text}");
         let client = connection.client();
         let call = client.apiserver_version();
-        assert!(matches!(connection.within(call).await, Err(ReadError::Silent(_))));
+        assert!(matches!(connection.within(call).await, Err(RequestError::Silent(_))));
     }
 }
 
@@ -203,13 +203,13 @@ async fn only_a_busy_server_that_says_when_is_asked_again() {
     for (code, headers) in [(429, ""), (429, "retry-after: 3600\r\n"), (503, "retry-after: 0\r\n")] {
         let (address, heads) = serve(move |_, _| answer(code, headers, "{}")).await;
         let connection = Home::new("").connect(&["-s", &address]).await.unwrap();
-        assert!(matches!(connection.get_bytes("/", "*/*").await, Err(ReadError::Api { .. })));
+        assert!(matches!(connection.get_bytes("/", "*/*").await, Err(RequestError::Api { .. })));
         connection.client().apiserver_version().await.unwrap_err();
         assert_eq!(heads.lock().unwrap().len(), 2, "kube must not retry on its own");
     }
     let (address, heads) = serve(|_, _| answer(429, "retry-after: 0\r\n", "{}")).await;
     let connection = Home::new("").connect(&["-s", &address]).await.unwrap();
-    assert!(matches!(connection.get_bytes("/", "*/*").await, Err(ReadError::Api { code: 429, .. })));
+    assert!(matches!(connection.get_bytes("/", "*/*").await, Err(RequestError::Api { code: 429, .. })));
     assert_eq!(heads.lock().unwrap().len(), 5);
 }
 

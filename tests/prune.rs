@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use kubectl_sts::cluster::recorded::{self, Absent};
 use kubectl_sts::kinds::{VolumeAttachment, VolumeSnapshot, Workload};
 use kubectl_sts::plan::prune::{Wanted, find};
-use kubectl_sts::snapshot::attribution::Around;
+use kubectl_sts::snapshot::attribution::ClaimUsers;
 use namespaces::Namespace;
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ fn all<T: serde::de::DeserializeOwned>(values: &[Value]) -> Vec<T> {
 fn offered(namespace: &Namespace) -> BTreeSet<String> {
     let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
     let observed = recorded::read(&[("random".to_owned(), namespace.text())], Absent::Empty, now).unwrap();
-    let around = Around {
+    let around = ClaimUsers {
         workloads: all::<Workload>(&namespace.workloads),
         attachments: all::<VolumeAttachment>(&namespace.attachments),
         snapshots: all::<VolumeSnapshot>(&namespace.snapshots),
@@ -40,7 +40,7 @@ fn offered(namespace: &Namespace) -> BTreeSet<String> {
     let claims = observed.claims.as_ref().unwrap().len();
     assert_eq!(found.left_over.len() + found.rest.len(), claims, "a claim has no class, or two");
     // Without permission to read templates nothing is offered at all.
-    let blind = Around { unread: vec![("cronjobs", "forbidden".to_owned())], ..around };
+    let blind = ClaimUsers { unread: vec![("cronjobs", "forbidden".to_owned())], ..around };
     let blind = find(&observed, Some(&blind), &Wanted::default(), |_| true, true);
     assert!(blind.left_over.is_empty(), "{:?}", blind.left_over);
     found.left_over.into_iter().map(|left| left.claim.metadata.name).collect()

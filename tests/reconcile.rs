@@ -14,16 +14,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use kubectl_sts::cluster::{Failure, Performed};
-use kubectl_sts::controller::{Course, End, Move, Next, Purpose, Rest};
+use kubectl_sts::controller::{End, Forecast, Idle, Move, Next, Purpose};
 use kubectl_sts::kinds::{Pod, Strategy};
 use kubectl_sts::plan::{Goal, OneSet, Step, Stop, Undo, forecast};
 use kubectl_sts::reconcile::{Cluster, Outcome, Report, reconcile};
-use kubectl_sts::snapshot::{CANARY, Mark, Snapshot};
+use kubectl_sts::snapshot::{CANARY, CanaryAnnotation, Snapshot};
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::controller::change::Random;
-use kubelet::Fate;
+use kubelet::DataOnDelete;
 use scenario::{Claim, Found, KINDS, Kind, Scenario, State, Typed};
 use simulation::{By, Moved, Odds, Simulation};
 use typed::{Agreed, Nobody, TIMEOUT};
@@ -60,7 +60,7 @@ impl Case {
 
     /// Whether pods of it stay as they are, so that an end can be compared.
     fn is_steady(&self) -> bool {
-        let restless = |fate: Fate| matches!(fate, Fate::Flaps | Fate::Finishes);
+        let restless = |fate: DataOnDelete| matches!(fate, DataOnDelete::Flaps | DataOnDelete::Finishes);
         let found = self.scenario.pods.iter();
         !self.scenario.fates.values().copied().any(restless)
             && !found.into_iter().any(|it| matches!(it.state, State::Has(fate) if restless(fate)))
@@ -289,7 +289,7 @@ fn is_missing(case: &Case, sim: &Simulation, now: &Snapshot<'_>) -> Option<Strin
             .or_else(|| down(*to).map(|pod| format!("{pod} is not available")))
             .or_else(|| not(*to > 0 || mark.is_none(), format!("the annotation is {mark:?}"))),
         Typed::Abort => {
-            let before: Option<Mark> =
+            let before: Option<CanaryAnnotation> =
                 case.scenario.mark.as_ref().map(|mark| serde_json::from_value(mark.clone()).unwrap());
             let stable = before.as_ref().map_or(case.scenario.current.to_owned(), |mark| mark.stable.clone());
             let rolling = case.scenario.strategy.pointer("/rollingUpdate/partition");
@@ -452,7 +452,7 @@ fn killed_at_any_write_and_run_again_it_ends_the_same() {
 }
 
 /// What a course says of each replica, in order: `-` and `+REVISION`.
-fn predicted(course: &Course) -> BTreeMap<i32, Vec<String>> {
+fn predicted(course: &Forecast) -> BTreeMap<i32, Vec<String>> {
     let mut again = BTreeSet::new();
     let mut all: BTreeMap<i32, Vec<String>> = BTreeMap::new();
     for step in &course.moves {
@@ -510,10 +510,10 @@ fn what_the_dry_run_predicts_is_what_happens() {
         if !case.is_steady() || forks || is_held {
             return;
         }
-        let breaks = |fate: &Fate| !matches!(fate, Fate::Good | Fate::Slow);
-        let is_good = !case.scenario.fates.values().any(breaks)
+        let breaks = |fate: &DataOnDelete| !matches!(fate, DataOnDelete::Good | DataOnDelete::Slow);
+        let is_updated_and_available = !case.scenario.fates.values().any(breaks)
             && !case.scenario.pods.iter().any(|it| matches!(&it.state, State::Has(fate) if breaks(fate)));
-        if is_good && matches!(course.end, End::At(Rest::Done | Rest::Partition)) {
+        if is_updated_and_available && matches!(course.end, End::At(Idle::Done | Idle::Partition)) {
             assert!(matches!(report.outcome, Outcome::Reached), "it was to end well\n{}", told(&sim));
         }
         ends.count(case.kind, word(&report.outcome));
@@ -544,7 +544,7 @@ fn rolling(replicas: i32, reached: i32, mark: Option<serde_json::Value>, typed: 
         current: "A",
         mark,
         pods: pods.collect(),
-        fates: BTreeMap::from([("A", Fate::Good), ("B", Fate::Good)]),
+        fates: BTreeMap::from([("A", DataOnDelete::Good), ("B", DataOnDelete::Good)]),
         claims: Vec::new(),
         typed,
     }

@@ -1,7 +1,7 @@
 //! Every page of docs/rules is a test: each section with YAML is a case, the `finding` block what must come out.
 
 use kubectl_sts::cluster::recorded::{self, Absent};
-use kubectl_sts::render::{Look, Page, finding};
+use kubectl_sts::render::{Page, Style, finding};
 use kubectl_sts::rules::{Filter, RULES, Rule, diagnose};
 
 /// A section of a page.
@@ -32,7 +32,7 @@ fn found(rule: &Rule, case: &Case) -> String {
     let filter = Filter { only: vec![rule.code], skip: Vec::new() };
     let diagnosis = diagnose(&observed, |_| true, &filter);
     assert!(diagnosis.skipped.is_empty(), "{}: {:?}", case.title, diagnosis.skipped);
-    let mut page = Page::new(Look::PLAIN);
+    let mut page = Page::new(Style::PLAIN);
     for (set, found) in &diagnosis.findings {
         page.gap();
         finding(&mut page, set, found, false);

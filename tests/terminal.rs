@@ -47,9 +47,9 @@ fn frames(terminal: &Terminal, count: usize) {
 #[test]
 #[ignore = "it fails, for the test below"]
 fn a_panic_on_the_screen() {
-    use kubectl_sts::render::{Look, Output, live::Stream, terminal};
+    use kubectl_sts::render::{Output, Style, live::Stream, terminal};
     terminal::on_panic();
-    let look = Look { width: Some(80), ascii: true, ..Look::PLAIN };
+    let look = Style { width: Some(80), ascii: true, ..Style::PLAIN };
     let _stream = Stream::new(look, Output::Text);
     kubectl_sts::render::out::write("\x1b[?2026h\x1b[31mhalf a frame").unwrap();
     let none: Option<u8> = std::hint::black_box(None);

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use serde_json::Value;
 use tokio::join;
 
-use super::connect::{Connection, ReadError};
+use super::connect::{Connection, RequestError};
 use super::inventory;
 use super::lists::{self, List, list, optional};
 use super::perform;
@@ -13,9 +13,9 @@ use crate::error::Result;
 use crate::kinds::*;
 use crate::plan::Permission;
 use crate::snapshot::Scope;
-use crate::snapshot::attribution::Around;
+use crate::snapshot::attribution::ClaimUsers;
 
-/// All kinds of [`Around`], as manifests and RBAC name them.
+/// All kinds of [`ClaimUsers`], as manifests and RBAC name them.
 pub(super) fn kinds_around() -> impl Iterator<Item = (&'static str, &'static str)> {
     let others = [("VolumeSnapshot", "volumesnapshots"), ("VolumeAttachment", "volumeattachments")];
     WORKLOADS.iter().map(|(kind, _, plural)| (*kind, *plural)).chain(others)
@@ -34,7 +34,7 @@ const SNAPSHOTS: &str = "apis/snapshot.storage.k8s.io/v1";
 
 /// Reads what holds claims besides pods: one list for each kind, all at once. VolumeSnapshots the server does not have hold
 /// nothing; a kind that could not be read is noted.
-pub async fn around(connection: &Connection, scope: &Scope) -> Around {
+pub async fn around(connection: &Connection, scope: &Scope) -> ClaimUsers {
     let place = |version: &str, plural: &str| match scope {
         Scope::Namespace(namespace) => format!("/{version}/namespaces/{namespace}/{plural}"),
         Scope::All => format!("/{version}/{plural}"),
@@ -49,7 +49,7 @@ pub async fn around(connection: &Connection, scope: &Scope) -> Around {
         optional(connection, &snapshots),
         list(connection, "/apis/storage.k8s.io/v1/volumeattachments")
     );
-    let mut around = Around::default();
+    let mut around = ClaimUsers::default();
     for ((kind, _, plural), read) in WORKLOADS.iter().zip(workloads) {
         for mut workload in keep(plural, read, &mut around.unread) {
             (*kind).clone_into(&mut workload.kind);
@@ -64,7 +64,7 @@ pub async fn around(connection: &Connection, scope: &Scope) -> Around {
 
 fn keep<T>(
     plural: &'static str,
-    read: std::result::Result<List<T>, ReadError>,
+    read: std::result::Result<List<T>, RequestError>,
     unread: &mut Vec<(&'static str, String)>,
 ) -> Vec<T> {
     match read {

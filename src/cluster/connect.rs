@@ -17,8 +17,8 @@ mod files;
 mod flags;
 mod kubeconfig;
 mod proxy;
-mod read;
 mod redact;
+mod request;
 mod server;
 mod session;
 mod status;
@@ -42,7 +42,7 @@ pub use environment::Environment;
 pub use explain::explain;
 pub use flags::ConnectArgs;
 pub use kubeconfig::{KubeconfigNames, kubeconfig_names};
-pub use read::{LONGEST_OBJECT, ReadError, Reply};
+pub use request::{LONGEST_OBJECT, Reply, RequestError};
 
 use crate::error::{Error, Result};
 use crate::snapshot::{Clock, Observed};

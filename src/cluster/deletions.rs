@@ -125,7 +125,7 @@ impl Deletions {
     /// When the server refused for good, or could not be reached; it may have been done all the same then.
     pub async fn perform(&mut self, step: &Step, dry_run: bool) -> std::result::Result<Performed, Failure> {
         let index = self.index_of(step).unwrap_or(self.current);
-        let Some((of_claim, of_volume)) = self.seen.get(index) else { return Ok(Performed::AlreadySo) };
+        let Some((of_claim, of_volume)) = self.seen.get(index) else { return Ok(Performed::AlreadyGone) };
         let seen = match step {
             Step::PatchVolume(_) => of_volume,
             Step::DeletePvc { .. }
@@ -180,7 +180,7 @@ pub fn note(known: &mut Known, step: &Step, performed: &Performed) {
             | Step::Await { .. }
             | Step::AwaitPvc { .. },
             Performed::Done
-            | Performed::AlreadySo
+            | Performed::AlreadyGone
             | Performed::Conflict(_)
             | Performed::TooManyRequests(_)
             | Performed::Forbidden(_),

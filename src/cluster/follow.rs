@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep};
 
-use super::connect::{Connection, LONGEST_OBJECT, ReadError};
+use super::connect::{Connection, LONGEST_OBJECT, RequestError};
 use super::items::{Asked, Item, ListMeta, Listed as _};
 use super::lists::{List, is_json, list};
 use super::place::{Place, encode};
@@ -83,8 +83,8 @@ pub(super) async fn follow<T: Object>(
             }
             match ended {
                 Ok(()) => {}
-                Err(ReadError::Gone) => break,
-                Err(ReadError::Forbidden { .. }) => {
+                Err(RequestError::Gone) => break,
+                Err(RequestError::Forbidden { .. }) => {
                     sleep(POLL).await;
                     break;
                 }
@@ -111,9 +111,9 @@ async fn watch<T: Object>(
     version: &mut String,
     changes: &UnboundedSender<Delta>,
     wrap: fn(Change<T>) -> Delta,
-) -> std::result::Result<(), ReadError> {
+) -> std::result::Result<(), RequestError> {
     let asked = Place::of(path).map(|place| place.asked);
-    let asked = asked.ok_or_else(|| ReadError::Nonsense("this is no path of a list".to_owned()))?;
+    let asked = asked.ok_or_else(|| RequestError::Nonsense("this is no path of a list".to_owned()))?;
     let from = encode(version);
     let path = format!(
         "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds=290&resourceVersion={from}&{query}"
@@ -137,7 +137,7 @@ async fn watch<T: Object>(
         }
         buffer.drain(..start);
         if buffer.len() > LONGEST_OBJECT {
-            return Err(ReadError::Nonsense(format!("an event is longer than {LONGEST_OBJECT} bytes")));
+            return Err(RequestError::Nonsense(format!("an event is longer than {LONGEST_OBJECT} bytes")));
         }
     }
     Ok(())
@@ -150,14 +150,14 @@ fn take<T: Object>(
     version: &mut String,
     changes: &UnboundedSender<Delta>,
     wrap: fn(Change<T>) -> Delta,
-) -> std::result::Result<bool, ReadError> {
+) -> std::result::Result<bool, RequestError> {
     #[derive(Deserialize)]
     struct WatchEvent<'a> {
         r#type: &'a str,
         #[serde(borrow)]
         object: &'a serde_json::value::RawValue,
     }
-    let garbled = |error| ReadError::garbled(&error);
+    let garbled = |error| RequestError::garbled(&error);
     let event: WatchEvent<'_> = serde_json::from_slice(line).map_err(garbled)?;
     let object = || object::<T>(event.object.get(), asked);
     let change = match event.r#type {
@@ -166,7 +166,7 @@ fn take<T: Object>(
         "BOOKMARK" => {
             let head: Head = serde_json::from_str(event.object.get()).map_err(garbled)?;
             if let Some(why) = asked.differs(Some(&head.kind), Some(&head.api_version)) {
-                return Err(ReadError::Nonsense(format!("of a bookmark, {why}")));
+                return Err(RequestError::Nonsense(format!("of a bookmark, {why}")));
             }
             moved(version, head.metadata.resource_version)?;
             return Ok(!changes.is_closed());
@@ -174,11 +174,13 @@ fn take<T: Object>(
         "ERROR" => {
             let head: Head = serde_json::from_str(event.object.get()).map_err(garbled)?;
             return Err(match head.code {
-                410 => ReadError::Gone,
-                code => ReadError::Api { code, reason: String::new(), message: "the watch broke".to_owned() },
+                410 => RequestError::Gone,
+                code => {
+                    RequestError::Api { code, reason: String::new(), message: "the watch broke".to_owned() }
+                }
             });
         }
-        _ => return Err(ReadError::Nonsense("an event of a watch is of an unknown type".to_owned())),
+        _ => return Err(RequestError::Nonsense("an event of a watch is of an unknown type".to_owned())),
     };
     if let Change::Put(object) | Change::Gone(object) = &change {
         moved(version, object.meta().resource_version.clone())?;
@@ -197,21 +199,21 @@ struct Head {
 }
 
 /// The object of an event; of a watch each says its kind.
-fn object<T: Object>(text: &str, asked: Asked<'_>) -> std::result::Result<T, ReadError> {
-    let item: Item<T> = serde_json::from_str(text).map_err(|error| ReadError::garbled(&error))?;
+fn object<T: Object>(text: &str, asked: Asked<'_>) -> std::result::Result<T, RequestError> {
+    let item: Item<T> = serde_json::from_str(text).map_err(|error| RequestError::garbled(&error))?;
     if let Some(why) = asked.differs(item.kind.as_deref(), item.api_version.as_deref()) {
-        return Err(ReadError::Nonsense(format!("of an object of a watch, {why}")));
+        return Err(RequestError::Nonsense(format!("of an object of a watch, {why}")));
     }
     match asked.refuses(&item.object.identity()) {
-        Some(why) => Err(ReadError::Nonsense(why.to_owned())),
+        Some(why) => Err(RequestError::Nonsense(why.to_owned())),
         None => Ok(item.object),
     }
 }
 
 /// From where the watch would go on; from nowhere it would begin again without a word.
-fn moved(version: &mut String, to: String) -> std::result::Result<(), ReadError> {
+fn moved(version: &mut String, to: String) -> std::result::Result<(), RequestError> {
     if to.is_empty() {
-        return Err(ReadError::Nonsense("an event of a watch has no resourceVersion".to_owned()));
+        return Err(RequestError::Nonsense("an event of a watch has no resourceVersion".to_owned()));
     }
     *version = to;
     Ok(())

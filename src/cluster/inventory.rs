@@ -8,12 +8,12 @@ use serde_json::Value;
 use tokio::join;
 
 use super::claims;
-use super::connect::{Connection, ReadError};
+use super::connect::{Connection, RequestError};
 use super::door;
 use super::lists::list;
 use crate::error::{Error, Result};
 use crate::kinds::*;
-use crate::snapshot::attribution::{Census, Waivers};
+use crate::snapshot::attribution::{ClaimAudit, Overrides};
 use crate::snapshot::{
     KILLING, NOMINATIONS, Observed, Scope, Seen, ServerVersion, Unseen, killer, may_be_killed,
 };
@@ -123,9 +123,9 @@ fn second_look(observed: &Observed) -> BTreeSet<Kind> {
 
 /// Whether a claim is left over as far as can be told without other workloads, which are read only then.
 fn seems_left_over(observed: &Observed) -> bool {
-    let waivers = Waivers { zero: true, autoscaler_range: true, unread: true, ..Waivers::default() };
+    let waivers = Overrides { zero: true, autoscaler_range: true, unread: true, ..Overrides::default() };
     observed.namespaces().values().any(|namespace| {
-        let census = Census::new(observed, namespace, None);
+        let census = ClaimAudit::new(observed, namespace, None);
         census.verdicts(&waivers).iter().any(|verdict| verdict.class.is_left_over())
     })
 }
@@ -188,7 +188,7 @@ impl Reader<'_> {
     async fn list<T: Object>(
         &self,
         kinds: &BTreeSet<Kind>,
-    ) -> Option<std::result::Result<Vec<T>, ReadError>> {
+    ) -> Option<std::result::Result<Vec<T>, RequestError>> {
         if !kinds.contains(&T::KIND) {
             return None;
         }
@@ -199,7 +199,7 @@ impl Reader<'_> {
         let items: std::result::Result<Vec<T>, _> =
             Box::pin(list(self.connection, &path)).await.map(|list| list.items);
         Some(items.and_then(|items| match items.iter().find_map(door::unfit) {
-            Some(message) => Err(ReadError::Api { code: 200, reason: String::new(), message }),
+            Some(message) => Err(RequestError::Api { code: 200, reason: String::new(), message }),
             None => Ok(items),
         }))
     }
@@ -223,21 +223,21 @@ async fn version(connection: &Connection) -> Option<ServerVersion> {
 }
 
 /// Why a list was not read, as a fragment: `forbidden to user alice`.
-pub(super) fn why(error: ReadError) -> String {
+pub(super) fn why(error: RequestError) -> String {
     match error {
-        ReadError::Forbidden { message } => match forbidden_user(&message) {
+        RequestError::Forbidden { message } => match forbidden_user(&message) {
             Some(user) => format!("forbidden to user {user}"),
             None => "forbidden".to_owned(),
         },
-        ReadError::NotFound { .. } | ReadError::Api { code: 404, .. } => {
+        RequestError::NotFound { .. } | RequestError::Api { code: 404, .. } => {
             "the server does not have this kind".to_owned()
         }
-        ReadError::Nonsense(why) => format!("the answer is not what was asked for: {why}"),
-        ReadError::Credentials(error) => error.to_string().trim_start_matches("error: ").to_owned(),
-        ReadError::Unauthorized => "not logged in".to_owned(),
-        ReadError::Silent(after) => format!("no answer within {}s", after.as_secs()),
-        ReadError::Api { message, .. } => message,
-        ReadError::Gone | ReadError::Transport(_) => "the connection broke".to_owned(),
+        RequestError::Nonsense(why) => format!("the answer is not what was asked for: {why}"),
+        RequestError::Credentials(error) => error.to_string().trim_start_matches("error: ").to_owned(),
+        RequestError::Unauthorized => "not logged in".to_owned(),
+        RequestError::Silent(after) => format!("no answer within {}s", after.as_secs()),
+        RequestError::Api { message, .. } => message,
+        RequestError::Gone | RequestError::Transport(_) => "the connection broke".to_owned(),
     }
 }
 
@@ -249,8 +249,10 @@ fn forbidden_user(message: &str) -> Option<&str> {
 /// An empty list may mean that the namespace itself is a typing error.
 async fn exists(connection: &Connection, namespace: &str) -> Result<()> {
     match connection.get_bytes(&format!("/api/v1/namespaces/{namespace}"), "application/json").await {
-        Err(ReadError::NotFound { .. }) => Err(Error::cluster(format!("there is no namespace {namespace}"))
-            .hint("list them with: kubectl get namespaces")),
+        Err(RequestError::NotFound { .. }) => {
+            Err(Error::cluster(format!("there is no namespace {namespace}"))
+                .hint("list them with: kubectl get namespaces"))
+        }
         _ => Ok(()),
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::spawn_blocking;
 
-use super::connect::{Connection, ReadError, Reply};
+use super::connect::{Connection, Reply, RequestError};
 use super::items::{Asked, Gauge, Identity, Listed, Page, PageOf, is_too_long};
 use super::place::Place;
 
@@ -45,19 +45,19 @@ impl<T> List<T> {
 /// Reads the list at `path_and_query`, all pages of it.
 ///
 /// # Errors
-/// Any [`ReadError`]; [`ReadError::Nonsense`] when the answer is not that list.
+/// Any [`RequestError`]; [`RequestError::Nonsense`] when the answer is not that list.
 pub(super) async fn list<T: Listed>(
     connection: &Connection,
     path_and_query: &str,
-) -> Result<List<T>, ReadError> {
+) -> Result<List<T>, RequestError> {
     let mut tries = 1;
     loop {
         // Many wait for several lists at once: what each keeps while it arrives does not belong into their futures.
         match Box::pin(pages(connection, path_and_query)).await {
             // The rest of a list whose beginning is too old would not fit it: again, from the start.
-            Err(Paged { error: ReadError::Gone, begun: true }) if tries < TRIES => tries += 1,
-            Err(Paged { error: ReadError::Gone, begun: true }) => {
-                return Err(ReadError::Nonsense("its pages expire before they are read".to_owned()));
+            Err(Paged { error: RequestError::Gone, begun: true }) if tries < TRIES => tries += 1,
+            Err(Paged { error: RequestError::Gone, begun: true }) => {
+                return Err(RequestError::Nonsense("its pages expire before they are read".to_owned()));
             }
             Err(Paged { error, .. }) => return Err(error),
             Ok(list) => return Ok(list),
@@ -72,9 +72,9 @@ pub(super) async fn list<T: Listed>(
 pub(super) async fn optional<T: Listed>(
     connection: &Connection,
     path_and_query: &str,
-) -> Result<Option<List<T>>, ReadError> {
+) -> Result<Option<List<T>>, RequestError> {
     match list(connection, path_and_query).await {
-        Err(error @ (ReadError::NotFound { .. } | ReadError::Api { code: 404, .. })) => {
+        Err(error @ (RequestError::NotFound { .. } | RequestError::Api { code: 404, .. })) => {
             let place = Place::of(path_and_query).ok_or_else(unknown)?;
             match serves(connection, &place).await? {
                 true => Err(error),
@@ -89,7 +89,7 @@ pub(super) async fn optional<T: Listed>(
 ///
 /// # Errors
 /// When it cannot be asked, or does not answer with a list of its kinds.
-pub(super) async fn has(connection: &Connection, path: &str) -> Result<bool, ReadError> {
+pub(super) async fn has(connection: &Connection, path: &str) -> Result<bool, RequestError> {
     serves(connection, &Place::of(path).ok_or_else(unknown)?).await
 }
 
@@ -98,9 +98,9 @@ pub(super) async fn has(connection: &Connection, path: &str) -> Result<bool, Rea
 ///
 /// # Errors
 /// When it cannot be asked, or does not answer with such a list.
-async fn serves(connection: &Connection, place: &Place<'_>) -> Result<bool, ReadError> {
+async fn serves(connection: &Connection, place: &Place<'_>) -> Result<bool, RequestError> {
     let (group, version) = place.asked.api_version.split_once('/').unwrap_or_default();
-    let nonsense = |why: &str| ReadError::Nonsense(why.to_owned());
+    let nonsense = |why: &str| RequestError::Nonsense(why.to_owned());
     let groups = read(connection, "/apis", "APIGroupList").await?;
     let groups = groups["groups"].as_array().ok_or_else(|| nonsense("it has no groups"))?;
     // Every server has these; a list without them is of something else.
@@ -121,24 +121,24 @@ async fn serves(connection: &Connection, place: &Place<'_>) -> Result<bool, Read
 }
 
 /// Reads one of the server's own lists.
-async fn read(connection: &Connection, path: &str, kind: &str) -> Result<Value, ReadError> {
+async fn read(connection: &Connection, path: &str, kind: &str) -> Result<Value, RequestError> {
     let mut reply = connection.get(path, "application/json").await?;
     is_json(&mut reply)?;
     let value: Value = serde_json::from_slice(&reply.bytes().await?)
-        .map_err(|_| ReadError::Nonsense("it is not JSON".to_owned()))?;
+        .map_err(|_| RequestError::Nonsense("it is not JSON".to_owned()))?;
     if value["kind"] != kind {
-        return Err(ReadError::Nonsense(format!("it is not an {kind}")));
+        return Err(RequestError::Nonsense(format!("it is not an {kind}")));
     }
     Ok(value)
 }
 
-fn unknown() -> ReadError {
-    ReadError::Nonsense("this is not the path of a list that is known here".to_owned())
+fn unknown() -> RequestError {
+    RequestError::Nonsense("this is not the path of a list that is known here".to_owned())
 }
 
 /// Why pages were not read, and whether the first was.
 struct Paged {
-    error: ReadError,
+    error: RequestError,
     begun: bool,
 }
 
@@ -153,7 +153,7 @@ async fn pages<T: Listed>(connection: &Connection, path_and_query: &str) -> Resu
     loop {
         let page = page::<T>(connection, &path, place.asked).await;
         let page = page.map_err(|error| Paged { error, begun })?;
-        let nonsense = |why: &str| Paged { error: ReadError::Nonsense(why.to_owned()), begun: true };
+        let nonsense = |why: &str| Paged { error: RequestError::Nonsense(why.to_owned()), begun: true };
         if !begun {
             list.resource_version = page.metadata.resource_version;
         }
@@ -184,7 +184,7 @@ async fn page<T: Listed>(
     connection: &Connection,
     path: &str,
     asked: Asked<'_>,
-) -> Result<Page<T>, ReadError> {
+) -> Result<Page<T>, RequestError> {
     let mut reply = connection.get(path, "application/json").await?;
     is_json(&mut reply)?;
     let (pieces, arriving) = mpsc::channel(PENDING);
@@ -208,26 +208,26 @@ async fn page<T: Listed>(
         }
     }
     drop(pieces);
-    let decoded = decoding.await.map_err(|_| ReadError::Nonsense("it cannot be decoded".to_owned()))?;
-    let page = decoded.map_err(|error| ReadError::garbled(&error))?;
+    let decoded = decoding.await.map_err(|_| RequestError::Nonsense("it cannot be decoded".to_owned()))?;
+    let page = decoded.map_err(|error| RequestError::garbled(&error))?;
     let of_list = page.kind.as_deref().and_then(|kind| kind.strip_suffix("List"));
     let of_list =
         of_list.or(page.kind.as_deref().map(|kind| if kind == asked.kind { "one object" } else { kind }));
     if let Some(why) = asked.differs(of_list, page.api_version.as_deref()) {
-        return Err(ReadError::Nonsense(format!("it is not a {}List: {why}", asked.kind)));
+        return Err(RequestError::Nonsense(format!("it is not a {}List: {why}", asked.kind)));
     }
     if page.items.is_none() {
-        return Err(ReadError::Nonsense("it has no items".to_owned()));
+        return Err(RequestError::Nonsense("it has no items".to_owned()));
     }
     Ok(page)
 }
 
 /// An answer in another form is none to this question. Some servers name no form.
-pub(super) fn is_json(reply: &mut Reply) -> Result<(), ReadError> {
+pub(super) fn is_json(reply: &mut Reply) -> Result<(), RequestError> {
     let form = reply.content_type().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match form.as_str() {
         "" | "application/json" => Ok(()),
-        _ => Err(ReadError::Nonsense("its Content-Type is not application/json".to_owned())),
+        _ => Err(RequestError::Nonsense("its Content-Type is not application/json".to_owned())),
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::connect::{Connection, ReadError};
+use super::connect::{Connection, RequestError};
 use super::follow::{Change, Delta, follow};
 use super::inventory::{self, Want};
 use super::lists::{List, list};
@@ -162,7 +162,7 @@ impl Live {
         let path = |kind: Kind, query: &str| format!("{}?{query}", kind.path(Some(&self.namespace)));
         let (connection, of_set) = (&self.connection, &self.of_set);
         let explain =
-            |error: ReadError, kind: Kind| connection.explain(&error, &format!("list {}", kind.plural()));
+            |error: RequestError, kind: Kind| connection.explain(&error, &format!("list {}", kind.plural()));
         let sets: List<StatefulSet> = list(connection, &path(Kind::StatefulSet, &own))
             .await
             .map_err(|error| explain(error, Kind::StatefulSet))?;
@@ -262,7 +262,7 @@ impl Live {
     /// When the server refused for good, or could not be reached; it may have been done all the same then.
     pub async fn perform(&mut self, step: &Step, dry_run: bool) -> std::result::Result<Performed, Failure> {
         let seen = own(&self.observed.sets, &self.name).map(|set| Seen::of(&set.metadata));
-        let Some(seen) = seen else { return Ok(Performed::AlreadySo) };
+        let Some(seen) = seen else { return Ok(Performed::AlreadyGone) };
         let sent = perform::perform(&self.connection, &self.namespace, step, &seen, dry_run);
         let (performed, answer) = sent.await?;
         match step {
@@ -290,7 +290,7 @@ impl Live {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn listed<T: Object>(&self) -> std::result::Result<Vec<T>, ReadError> {
+    pub async fn listed<T: Object>(&self) -> std::result::Result<Vec<T>, RequestError> {
         Ok(list(&self.connection, &T::KIND.path(Some(&self.namespace))).await?.items)
     }
 

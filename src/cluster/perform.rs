@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::claims;
-use super::connect::{Connection, ReadError};
+use super::connect::{Connection, RequestError};
 use crate::error::Error;
 use crate::kinds::{Kind, Meta};
 use crate::plan::{PatchKind, Permission, Pvc, SetPatch, Step, VolumePatch};
@@ -21,7 +21,7 @@ pub enum Performed {
     /// It was done.
     Done,
     /// There was nothing left to do: the object is gone.
-    AlreadySo,
+    AlreadyGone,
     /// Refused, as the object is not as it was seen any more: the server's message.
     Conflict(String),
     /// Refused for now, by a budget or a limit of requests: the server's message.
@@ -200,24 +200,28 @@ pub(super) async fn may(connection: &Connection, namespace: &str, what: &Permiss
 }
 
 /// The one mapping of HTTP answers to results.
-fn meaning(connection: &Connection, sent: std::result::Result<Vec<u8>, ReadError>, doing: &str) -> Answered {
+fn meaning(
+    connection: &Connection,
+    sent: std::result::Result<Vec<u8>, RequestError>,
+    doing: &str,
+) -> Answered {
     let refused = |performed| Ok((performed, Vec::new()));
     match sent {
         Ok(body) => Ok((Performed::Done, body)),
-        Err(ReadError::NotFound { .. }) => refused(Performed::AlreadySo),
-        Err(ReadError::Api { code: 409, message, .. }) => refused(Performed::Conflict(message)),
-        Err(ReadError::Api { code: 429, message, .. }) => refused(Performed::TooManyRequests(message)),
+        Err(RequestError::NotFound { .. }) => refused(Performed::AlreadyGone),
+        Err(RequestError::Api { code: 409, message, .. }) => refused(Performed::Conflict(message)),
+        Err(RequestError::Api { code: 429, message, .. }) => refused(Performed::TooManyRequests(message)),
         // A patch whose uid is another's is refused as a change of the uid.
-        Err(ReadError::Api { code: 422, message, .. }) if message.contains("metadata.uid") => {
+        Err(RequestError::Api { code: 422, message, .. }) if message.contains("metadata.uid") => {
             refused(Performed::Conflict(message))
         }
         Err(error) => Err(Failure {
             is_uncertain: matches!(
                 error,
-                ReadError::Silent(_) | ReadError::Transport(_) | ReadError::Nonsense(_)
+                RequestError::Silent(_) | RequestError::Transport(_) | RequestError::Nonsense(_)
             ),
             forbidden: match &error {
-                ReadError::Forbidden { message } => Some(message.as_str().into()),
+                RequestError::Forbidden { message } => Some(message.as_str().into()),
                 _ => None,
             },
             error: connection.explain(&error, doing),

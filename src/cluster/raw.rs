@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::connect::{Connection, ReadError};
+use super::connect::{Connection, RequestError};
 use super::items::{Item, Listed};
 use super::lists::{is_json, list};
 use super::place::Place;
@@ -35,7 +35,7 @@ pub async fn object(
 pub async fn get(connection: &Connection, path: &str) -> Result<Option<Value>> {
     match read(connection, path).await {
         Ok(object) => Ok(Some(object)),
-        Err(ReadError::NotFound { .. }) => Ok(None),
+        Err(RequestError::NotFound { .. }) => Ok(None),
         Err(error) => {
             let mut parts = path.rsplit('/');
             let name = parts.next().unwrap_or_default();
@@ -45,17 +45,17 @@ pub async fn get(connection: &Connection, path: &str) -> Result<Option<Value>> {
     }
 }
 
-async fn read(connection: &Connection, path: &str) -> std::result::Result<Value, ReadError> {
-    let nonsense = |why: &str| ReadError::Nonsense(why.to_owned());
+async fn read(connection: &Connection, path: &str) -> std::result::Result<Value, RequestError> {
+    let nonsense = |why: &str| RequestError::Nonsense(why.to_owned());
     let place = Place::of(path).filter(|place| place.name.is_some());
     let place = place.ok_or_else(|| nonsense("this is not the path of an object that is known here"))?;
     let mut reply = connection.get(path, "application/json").await?;
     is_json(&mut reply)?;
     let body = reply.bytes().await?;
     let Item { object, kind, api_version } =
-        serde_json::from_slice::<Item<Value>>(&body).map_err(|error| ReadError::garbled(&error))?;
+        serde_json::from_slice::<Item<Value>>(&body).map_err(|error| RequestError::garbled(&error))?;
     if let Some(why) = place.asked.differs(kind.as_deref(), api_version.as_deref()) {
-        return Err(ReadError::Nonsense(why));
+        return Err(RequestError::Nonsense(why));
     }
     let identity = object.identity();
     if let Some(why) = place.asked.refuses(&identity) {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{claims, decode, door};
 use crate::error::{Error, Result};
 use crate::kinds::*;
-use crate::snapshot::attribution::Around;
+use crate::snapshot::attribution::ClaimUsers;
 use crate::snapshot::{Observed, Scope, Seen, ServerVersion, Unseen};
 
 const API_VERSION: &str = "kubectl-sts/v1";
@@ -41,7 +41,7 @@ struct Recording {
     objects: Vec<Value>,
 }
 
-/// What of [`Around`] decides about claims, and nothing else of these objects.
+/// What of [`ClaimUsers`] decides about claims, and nothing else of these objects.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Users {
@@ -73,7 +73,7 @@ struct Attached {
 }
 
 impl Users {
-    fn of(around: &Around) -> Users {
+    fn of(around: &ClaimUsers) -> Users {
         let named = around.workloads.iter().map(|workload| Named {
             kind: workload.kind.clone(),
             namespace: workload.metadata.namespace.clone(),
@@ -101,7 +101,7 @@ impl Users {
         }
     }
 
-    fn around(self, not_seen: &BTreeMap<String, String>) -> Around {
+    fn around(self, not_seen: &BTreeMap<String, String>) -> ClaimUsers {
         let workloads = self.workloads.into_iter().map(|it| {
             let volumes = it.claims.into_iter().map(|claim_name| PodVolume {
                 persistent_volume_claim: Some(ClaimSource { claim_name }),
@@ -124,7 +124,7 @@ impl Users {
         });
         let unread =
             claims::kinds_around().filter_map(|(kind, plural)| Some((plural, not_seen.get(kind)?.clone())));
-        Around {
+        ClaimUsers {
             workloads: workloads.collect(),
             attachments: attachments.collect(),
             snapshots: self.snapshots,
@@ -205,7 +205,7 @@ fn written<T: Object>(object: &T) -> Result<Value> {
 /// # Errors
 /// When a file is no YAML, is cut off, or holds no StatefulSet.
 pub fn read(files: &[(String, String)], absent: Absent, now: Timestamp) -> Result<Observed> {
-    let mut pile = Pile::default();
+    let mut pile = FileReader::default();
     for (name, text) in files {
         let before = pile.items;
         for document in decode::documents(name, text)? {
@@ -220,7 +220,7 @@ pub fn read(files: &[(String, String)], absent: Absent, now: Timestamp) -> Resul
 }
 
 #[derive(Default)]
-struct Pile {
+struct FileReader {
     recorded: Option<Recording>,
     objects: Objects,
     listed: BTreeSet<Kind>,
@@ -247,7 +247,7 @@ macro_rules! declare_objects {
 }
 for_each_kind!(declare_objects);
 
-impl Pile {
+impl FileReader {
     fn document(&mut self, name: &str, mut document: Value) -> Result<()> {
         let kind = document["kind"].as_str().unwrap_or_default().to_owned();
         if kind == KIND && document["apiVersion"] == API_VERSION {
@@ -355,7 +355,7 @@ impl Pile {
     }
 
     fn observed(self, absent: Absent, now: Timestamp) -> Result<Observed> {
-        let Pile { mut recorded, objects, listed, live, .. } = self;
+        let FileReader { mut recorded, objects, listed, live, .. } = self;
         let users = recorded.as_mut().and_then(|recording| {
             let users = recording.claim_users.take()?;
             Some(users.around(&recording.not_seen))

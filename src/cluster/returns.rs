@@ -65,7 +65,7 @@ impl Returns {
     /// When the server refused for good, or could not be reached; it may have been done all the same then.
     pub async fn perform(&mut self, step: &Step, dry_run: bool) -> std::result::Result<Performed, Failure> {
         let index = self.index_of(step).unwrap_or(self.current);
-        let Some(remains) = self.now.all.get_mut(index) else { return Ok(Performed::AlreadySo) };
+        let Some(remains) = self.now.all.get_mut(index) else { return Ok(Performed::AlreadyGone) };
         let seen = remains.volume.as_ref().map(|volume| Seen::of(&volume.metadata)).unwrap_or_default();
         let (performed, _) = perform::perform(&self.connection, "", step, &seen, dry_run).await?;
         remains.is_begun |= !dry_run && performed == Performed::Done;

@@ -1,9 +1,9 @@
 //! `abort`: a canary goes back.
 
-use super::act::{Consent, Consented, consented, idle, recorded, see_through, stopped};
+use super::act::{Consent, Consented, confirm_plan, idle, recorded, see_through, stopped};
 use super::canary::{current, managed, stamp};
 use super::help;
-use crate::cli::{Answer, Global, Streams, bare};
+use crate::cli::{Answer, Global, Ui, bare};
 use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ pub struct Args {
     consent: Consent,
 }
 
-pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
     let (name, consent) = (bare(&args.name)?, &args.consent);
     let refused = |refusal| stopped(Stop::Refused(refusal));
     if !global.from.is_empty() {
@@ -75,7 +75,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
             let warnings = managed(now.set, raw.as_ref());
             Abort { stable, data, stamp: stamp(now), warnings }
         })?;
-        let plan = match consented(&mut live, name, &goal, consent, global, streams).await? {
+        let plan = match confirm_plan(&mut live, name, &goal, consent, global, streams).await? {
             Consented::To(plan) => plan,
             Consented::Nothing(plan) => return Ok(idle(&live, plan, name)),
             Consented::Answered(answer) => return Ok(answer),

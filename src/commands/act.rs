@@ -7,16 +7,16 @@ mod shown;
 
 use std::time::Duration;
 
-use crate::cli::{Answer, Global, Streams};
+use crate::cli::{Answer, Global, Ui};
 use crate::cluster::connect::parse_duration;
 use crate::cluster::inventory::Want;
 use crate::cluster::live::Live;
 use crate::error::{Error, Exit, Result};
 use crate::plan::{Agreement, Goal, Plan, Step, forecast, plan_in_full};
-use crate::reconcile::{Limits, Outcome, Report, Witness, reconcile};
+use crate::reconcile::{Limits, Observer, Outcome, Report, reconcile};
 use crate::render::live::{Stream, show};
 use crate::render::progress::Line;
-use crate::render::{Course, Look, Output, ask, render};
+use crate::render::{Forecast, Output, Style, ask, render};
 use crate::snapshot::{Snapshot, Unseen};
 
 pub(super) use consent::{Agree, DryRun, checked, declined, permissions, permitted, show_plan, stopped};
@@ -49,18 +49,18 @@ pub(super) enum Consented {
 }
 
 /// Shows the plan for a goal, once it is known to be allowed, and asks.
-pub(super) async fn consented(
+pub(super) async fn confirm_plan(
     live: &mut Live,
     name: &str,
     goal: &dyn Goal,
     consent: &Consent,
     global: &Global,
-    streams: &Streams,
+    streams: &Ui,
 ) -> Result<Consented> {
     live.catch_up().await?;
     if consent.agree.dry_run == DryRun::Client {
-        let answer =
-            live.look(|now| now.map(|now| foreseen(now, plan_in_full(goal, now).map_err(stopped)?, name)));
+        let answer = live
+            .look(|now| now.map(|now| dry_run_client(now, plan_in_full(goal, now).map_err(stopped)?, name)));
         return answer.unwrap_or_else(|| Err(gone(name))).map(Consented::Answered);
     }
     let plan = live.look(|now| now.map(|now| plan_in_full(goal, now)));
@@ -103,12 +103,12 @@ pub(super) fn idle(live: &Live, plan: Plan, name: &str) -> Answer {
 }
 
 /// What would come of a plan.
-fn course(now: &Snapshot<'_>, plan: &Plan) -> std::result::Result<Course, Unseen> {
-    forecast(now, plan).map(|course| Course::of(now, &course))
+fn course(now: &Snapshot<'_>, plan: &Plan) -> std::result::Result<Forecast, Unseen> {
+    forecast(now, plan).map(|course| Forecast::of(now, &course))
 }
 
 /// A plan that is only shown, with what would come of it.
-fn foreseen(now: &Snapshot<'_>, plan: Plan, name: &str) -> Result<Answer> {
+fn dry_run_client(now: &Snapshot<'_>, plan: Plan, name: &str) -> Result<Answer> {
     let course = Some(course(now, &plan).map_err(|unseen| stopped(unseen.into()))?);
     let view = Shown { dry: true, course, ..Shown::of(plan, name, &now.set.metadata.namespace) };
     Ok(Answer { view: Box::new(view), exit: Exit::Good })
@@ -139,41 +139,41 @@ impl Consent {
 pub(super) async fn recorded(
     global: &Global,
     name: &str,
-    streams: &Streams,
+    streams: &Ui,
     plan: impl Fn(&Snapshot<'_>) -> Result<Plan>,
 ) -> Result<Answer> {
     let sight = global.observe(false, Want::Diagnosis, streams.warn).await?;
-    let chosen = sight.choose(&[name.to_owned()], &crate::cli::Choice::default())?;
+    let chosen = sight.choose(&[name.to_owned()], &crate::cli::SetFilter::default())?;
     for namespace in sight.observed.namespaces().values() {
         if let Some(set) = namespace.sets.iter().copied().find(|set| chosen(set)) {
             let now = Snapshot::of(&sight.observed, namespace, set);
-            return foreseen(&now, plan(&now)?, name);
+            return dry_run_client(&now, plan(&now)?, name);
         }
     }
     Err(Error::cluster(format!("no StatefulSet \"{name}\" {}", sight.place)))
 }
 
 /// Tells what happens while it happens.
-pub(super) struct Teller {
+pub(super) struct ProgressReporter {
     stream: Stream,
     started: Option<jiff::Timestamp>,
     seconds: i64,
 }
 
-impl Teller {
-    pub(super) fn new(look: Look, output: Output) -> Teller {
-        Teller { stream: Stream::new(look, output), started: None, seconds: 0 }
+impl ProgressReporter {
+    pub(super) fn new(look: Style, output: Output) -> ProgressReporter {
+        ProgressReporter { stream: Stream::new(look, output), started: None, seconds: 0 }
     }
 }
 
-impl Teller {
+impl ProgressReporter {
     /// Tells of something that happened to the set, other than what can be seen of its pods.
     pub(super) fn tell(&mut self, object: &str, event: &'static str, text: String) {
         self.stream.say(&Line { seconds: self.seconds, object: object.to_owned(), event, text });
     }
 }
 
-impl Witness for Teller {
+impl Observer for ProgressReporter {
     fn look(&mut self, snapshot: &Snapshot<'_>) {
         let started = *self.started.get_or_insert(snapshot.taken_at);
         self.seconds = snapshot.taken_at.duration_since(started).as_secs();
@@ -201,10 +201,10 @@ pub(super) async fn see_through(
     agreement: &Agreement,
     consent: &Consent,
     global: &Global,
-    streams: &Streams,
+    streams: &Ui,
     typed: impl FnOnce(Option<&Snapshot<'_>>) -> Typed,
 ) -> Result<Option<Answer>> {
-    let mut teller = Teller::new(streams.look, global.output);
+    let mut teller = ProgressReporter::new(streams.look, global.output);
     let report = reconcile(live, goal, agreement, &consent.limits(), &mut teller).await;
     ended(live, name, report, teller, consent, global, streams, typed)
 }
@@ -215,10 +215,10 @@ pub(super) fn ended(
     live: &Live,
     name: &str,
     report: Report,
-    teller: Teller,
+    teller: ProgressReporter,
     consent: &Consent,
     global: &Global,
-    streams: &Streams,
+    streams: &Ui,
     typed: impl FnOnce(Option<&Snapshot<'_>>) -> Typed,
 ) -> Result<Option<Answer>> {
     let ask_again = consent.asks_again(&report.outcome);

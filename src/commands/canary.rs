@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::act::Consent;
 use super::help;
-use crate::cli::{Answer, Global, Streams, read_file};
+use crate::cli::{Answer, Global, Ui, read_file};
 use crate::cluster::decode;
 use crate::error::{Error, Result};
 use crate::kinds::StatefulSet;
@@ -15,7 +15,7 @@ use crate::plan::{Canary, Change, Stop, edited};
 use crate::snapshot::Snapshot;
 
 pub(super) use climb::{climb, current, managed, stamp};
-pub(super) use good::Looking;
+pub(super) use good::Verification;
 
 /// Gives some pods a new template first, watches them, and leaves the others alone until you promote or abort
 ///
@@ -59,7 +59,7 @@ pub struct Args {
     allow_unhealthy: bool,
     /// How well the pods have to do.
     #[command(flatten)]
-    looking: Looking,
+    looking: Verification,
     /// What is agreed to.
     #[command(flatten)]
     consent: Consent,
@@ -90,7 +90,7 @@ fn image(text: &str) -> std::result::Result<(String, String), String> {
     }
 }
 
-pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
     if !args.steps.is_sorted_by(|a, b| a > b) {
         return Err(Error::usage("the steps go down: each partition is lower than the one before")
             .hint("as in --steps 4,2,0"));

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::{explain, help};
-use crate::cli::{Answer, Choice, Global};
+use crate::cli::{Answer, Global, SetFilter};
 use crate::cluster::inventory::Want;
 use crate::error::{Exit, Result};
 use crate::kinds::StatefulSet;
@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     #[command(flatten)]
-    choice: Choice,
+    choice: SetFilter,
     /// Ask only these rules, by code or name
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     only: Vec<String>,

@@ -5,7 +5,7 @@ mod external;
 use serde_json::{Value, json};
 
 use super::help;
-use crate::cli::{Answer, Choice, Global, Streams, bare};
+use crate::cli::{Answer, Global, SetFilter, Ui, bare};
 use crate::cluster::connect::connect;
 use crate::cluster::inventory::Want;
 use crate::cluster::raw;
@@ -51,13 +51,13 @@ fn pair(text: &str) -> std::result::Result<Pair, String> {
     }
 }
 
-pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
     let name = bare(&args.name)?;
     if let Some(pair) = &args.diff {
         return difference(global, name, pair, streams).await;
     }
     let sight = global.observe(false, Want::Diagnosis, streams.warn).await?;
-    let chosen = sight.choose(&[name.to_owned()], &Choice::default())?;
+    let chosen = sight.choose(&[name.to_owned()], &SetFilter::default())?;
     for namespace in sight.observed.namespaces().values() {
         if let Some(set) = namespace.sets.iter().copied().find(|set| chosen(set)) {
             let history = History::of(&Snapshot::of(&sight.observed, namespace, set))?;
@@ -104,7 +104,7 @@ impl History {
                 marks.push("update");
             }
             let on: Vec<&Pod> = pods.iter().copied().filter(|pod| pod.revision() == name).collect();
-            let stuck = |pod: &&Pod| now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard());
+            let stuck = |pod: &&Pod| now.trouble(pod).is_some_and(|trouble| trouble.why.needs_intervention());
             let available = |pod: &&Pod| now.is_available(pod);
             let glyph = match on.as_slice() {
                 [] => Glyph::Empty,
@@ -204,7 +204,7 @@ impl View for History {
     }
 }
 
-async fn difference(global: &Global, name: &str, pair: &Pair, streams: &Streams) -> Result<Answer> {
+async fn difference(global: &Global, name: &str, pair: &Pair, streams: &Ui) -> Result<Answer> {
     if let Some(file) = global.from.first() {
         return Err(Error::usage("a recording holds no templates to compare")
             .hint(sts("history").name(name).with("--from").path(file).after("its revisions are shown by")));

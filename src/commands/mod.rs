@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand};
 
 pub use complete::{answer, asked};
 
-use crate::cli::{Answer, Global, Streams};
+use crate::cli::{Answer, Global, Ui};
 use crate::error::Result;
 
 /// The exit codes, as every command's help shows them.
@@ -83,7 +83,7 @@ impl Cli {
     ///
     /// # Errors
     /// As the command says.
-    pub async fn run(&self, streams: &Streams) -> Result<Answer> {
+    pub async fn run(&self, streams: &Ui) -> Result<Answer> {
         let warn = streams.warn;
         // Each is on the heap: together they would make the one that runs as large as the largest.
         match &self.command {

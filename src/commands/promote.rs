@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::act::Consent;
-use super::canary::{Looking, climb, managed, stamp};
+use super::canary::{Verification, climb, managed, stamp};
 use super::help;
-use crate::cli::{Answer, Global, Streams};
+use crate::cli::{Answer, Global, Ui};
 use crate::error::Result;
 use crate::plan::Canary;
 use crate::snapshot::Snapshot;
@@ -36,13 +36,13 @@ pub struct Args {
     full: bool,
     /// How well the pods have to do.
     #[command(flatten)]
-    looking: Looking,
+    looking: Verification,
     /// What is agreed to.
     #[command(flatten)]
     consent: Consent,
 }
 
-pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
     let make = |now: &Snapshot<'_>, raw: Option<&Value>| -> Result<Canary> {
         let to = match (args.full, args.partition) {
             (true, _) => 0,
@@ -70,7 +70,9 @@ fn next(now: &Snapshot<'_>) -> i32 {
     let set = now.set;
     let partition = set.partition().min(set.replicas());
     let done = set.is_observed()
-        && now.above(partition).is_ok_and(|pods| pods.iter().all(|replica| now.is_good(replica)));
+        && now
+            .above(partition)
+            .is_ok_and(|pods| pods.iter().all(|replica| now.is_updated_and_available(replica)));
     if !done {
         return partition;
     }

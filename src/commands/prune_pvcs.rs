@@ -15,7 +15,7 @@ use jiff::SignedDuration;
 
 use super::act::{Agree, DryRun, Ending, Shown, checked, declined, show_plan, stopped};
 use super::help;
-use crate::cli::{Answer, Choice, Global, Sight, Streams};
+use crate::cli::{Answer, Global, Observation, SetFilter, Ui};
 use crate::cluster::claims;
 use crate::cluster::connect::{Connection, connect, parse_duration};
 use crate::cluster::deletions::Deletions;
@@ -27,12 +27,12 @@ use crate::plan::{Agreement, Goal as _, Plan};
 use crate::reconcile::{Acting, Limits, reconcile};
 use crate::render::{Output, ask};
 use crate::snapshot::Observed;
-use crate::snapshot::attribution::Around;
+use crate::snapshot::attribution::ClaimUsers;
 use backup::Backup;
 use consent::{Missing, choose, missing, question, zero};
 use report::Report;
 use table::Listing;
-use tell::Teller;
+use tell::ProgressReporter;
 
 /// Finds claims of replicas their set no longer has, and deletes those you choose
 #[derive(clap::Args, Debug)]
@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     #[command(flatten)]
-    choice: Choice,
+    choice: SetFilter,
     /// Only claims made at least so long ago: 30d, 12h
     #[arg(long, value_name = "DURATION", value_parser = span)]
     older_than: Option<SignedDuration>,
@@ -114,12 +114,12 @@ impl Args {
     }
 }
 
-pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
     if !global.from.is_empty() {
         return recorded(global, args, streams).await;
     }
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
-    let sight = Sight::of(&connection, args.choice.all_namespaces, Want::Claims).await?;
+    let sight = Observation::of(&connection, args.choice.all_namespaces, Want::Claims).await?;
     let around = claims::around(&connection, &sight.observed.scope).await;
     let chosen = sight.choose(&args.names, &args.choice)?;
     seen(&sight)?;
@@ -184,7 +184,7 @@ async fn can_snapshot(args: &Args, connection: &Connection) -> Result<()> {
 }
 
 /// Of a recording it is only shown what is left over.
-async fn recorded(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+async fn recorded(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
     if args.agree.yes {
         return Err(Error::usage("a recording cannot be changed: --yes needs a cluster"));
     }
@@ -227,7 +227,7 @@ impl Work<'_> {
     }
 
     /// Asks which PVCs are meant, shows the plan for them, and asks about it.
-    fn consent(&mut self, asking: bool, output: Output, streams: &Streams) -> Result<()> {
+    fn consent(&mut self, asking: bool, output: Output, streams: &Ui) -> Result<()> {
         if asking {
             choose(self.args, &mut self.left_over, &mut self.unfinished)?;
         }
@@ -259,7 +259,7 @@ impl Work<'_> {
             files.push(Some(backup.write(connection, left).await?));
         }
         backup.finish()?;
-        let mut teller = Teller::new(&self.goal, output);
+        let mut teller = ProgressReporter::new(&self.goal, output);
         teller.tell(format!("manifests written to {}", backup.path().display()));
         let agreement = Agreement::to(&self.plan()?);
         let mut deletions = self.deletions(connection);
@@ -278,7 +278,7 @@ fn items(retain: bool, left_over: &[LeftOver], unfinished: &[Unfinished], observ
 }
 
 /// Names given to `--include-zero` must be those of sets that are scaled to 0.
-fn sleeping(args: &Args, sight: &Sight) -> Result<()> {
+fn sleeping(args: &Args, sight: &Observation) -> Result<()> {
     for name in args.include_zero.iter().flatten().filter(|name| !name.is_empty()) {
         if !sight.observed.sets.iter().any(|set| set.metadata.name == *name && set.replicas() == 0) {
             return Err(Error::usage(format!("no StatefulSet \"{name}\" is scaled to 0 {}", sight.place))
@@ -289,7 +289,7 @@ fn sleeping(args: &Args, sight: &Sight) -> Result<()> {
 }
 
 /// What may not be read is named and weighed; what was answered wrongly is no ground to delete anything.
-fn wrong_answer(sight: &Sight, around: &Around) -> Option<Error> {
+fn wrong_answer(sight: &Observation, around: &ClaimUsers) -> Option<Error> {
     let observed = &sight.observed;
     let unseen =
         [observed.pods.as_ref().err(), observed.volumes.as_ref().err(), observed.autoscalers.as_ref().err()];
@@ -309,7 +309,7 @@ fn unread(unjudged: &[String]) -> Error {
 }
 
 /// Ages that decide over deletion need the server's clock.
-fn untimed(args: &Args, sight: &Sight) -> Option<Error> {
+fn untimed(args: &Args, sight: &Observation) -> Option<Error> {
     let flag = args.older_than.map(|_| "--older-than").or(args.unused_for.map(|_| "--unused-for"))?;
     let unknown = sight.observed.clock.certain.is_none();
     unknown.then(|| {
@@ -323,7 +323,7 @@ fn untimed(args: &Args, sight: &Sight) -> Option<Error> {
 }
 
 /// Without the claims themselves there is no answer.
-fn seen(sight: &Sight) -> Result<()> {
+fn seen(sight: &Observation) -> Result<()> {
     match &sight.observed.claims {
         Ok(_) => Ok(()),
         Err(unseen) => Err(Error::cluster(format!("could not see {unseen}"))),

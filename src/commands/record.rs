@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::help;
-use crate::cli::{Answer, Choice, Global};
+use crate::cli::{Answer, Global, SetFilter};
 use crate::cluster::inventory::Want;
 use crate::cluster::recorded;
 use crate::error::{Error, Exit, Result};
@@ -27,7 +27,7 @@ use crate::render::{Output, Page, View, render};
 ))]
 pub struct Args {
     #[command(flatten)]
-    choice: Choice,
+    choice: SetFilter,
     /// Write to this file, which must not exist yet, instead of standard output
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     to: Option<String>,
@@ -49,7 +49,7 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
     let recording = Recording { value: recording, written_to: args.to.clone() };
     if let Some(path) = to {
         let output = if global.output == Output::Json { Output::Json } else { Output::Yaml };
-        let text = render(&recording, output, crate::render::Look::PLAIN)?;
+        let text = render(&recording, output, crate::render::Style::PLAIN)?;
         file::write_new(path, &text).map_err(|error| unwritten(path).because(error))?;
     }
     Ok(Answer { view: Box::new(recording), exit: Exit::Good })

@@ -1,8 +1,8 @@
 //! `recover`: a set that cannot free itself.
 
-use super::act::{Consent, Consented, consented, idle, permitted, recorded, see_through, stopped};
+use super::act::{Consent, Consented, confirm_plan, idle, permitted, recorded, see_through, stopped};
 use super::help;
-use crate::cli::{Answer, Global, Streams, bare};
+use crate::cli::{Answer, Global, Ui, bare};
 use crate::cluster::Performed;
 use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
@@ -36,7 +36,7 @@ pub struct Args {
     consent: Consent,
 }
 
-pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
     let (name, consent) = (bare(&args.name)?, &args.consent);
     let goal = Recover { evict: args.evict, first: true };
     if !global.from.is_empty() {
@@ -54,7 +54,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
                 allowed(&mut live, &plan).await?;
             }
         }
-        let plan = match consented(&mut live, name, &goal, consent, global, streams).await? {
+        let plan = match confirm_plan(&mut live, name, &goal, consent, global, streams).await? {
             Consented::To(plan) => plan,
             Consented::Nothing(plan) => return Ok(idle(&live, plan, name)),
             Consented::Answered(answer) => return Ok(answer),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::act::{Account, Agree, DryRun, Ending, Shown, checked, permitted, question, show_plan, stopped};
 use super::help;
 use super::prune_pvcs::VOLUME_UID;
-use crate::cli::{Answer, Global, Streams};
+use crate::cli::{Answer, Global, Ui};
 use crate::cluster::connect::{connect, parse_duration};
 use crate::cluster::decode;
 use crate::cluster::returns::Returns;
@@ -16,7 +16,7 @@ use crate::kinds::CLAIM_UID;
 use crate::paste::{Command, kubectl};
 use crate::plan::restore::{self, Deleted, Remains, Restore, Returning};
 use crate::plan::{Agreement, Goal as _, Plan, Pvc, Stop};
-use crate::reconcile::{Limits, Outcome, Witness, reconcile};
+use crate::reconcile::{Limits, Observer, Outcome, reconcile};
 use crate::render::live::show;
 use crate::render::{Output, Page};
 use crate::words;
@@ -44,7 +44,7 @@ pub struct Args {
     timeout: Duration,
 }
 
-pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
     if !global.from.is_empty() {
         return Err(Error::usage("a recording cannot be changed: restore-pvc needs a cluster"));
     }
@@ -77,7 +77,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     show_plan(&shown, global.output, streams)?;
     args.agree.confirm(&question(&shown.plan))?;
     let agreement = Agreement::to(&shown.plan);
-    let mut teller = Teller { output: global.output, told: 0 };
+    let mut teller = ProgressReporter { output: global.output, told: 0 };
     let report = reconcile(&mut returns, &goal, &agreement, &Limits::default(), &mut teller).await;
     let account = Restored::of(returns.now(), &goal);
     Ending::of(report, account).map(Ending::answer)
@@ -154,13 +154,13 @@ fn read(file: &str, asked: Option<&str>, default: &str) -> Result<Deleted> {
 }
 
 /// Tells of each PVC that is brought back.
-struct Teller {
+struct ProgressReporter {
     output: Output,
     /// How many were told of.
     told: usize,
 }
 
-impl Witness<restore::Returns> for Teller {
+impl Observer<restore::Returns> for ProgressReporter {
     fn look(&mut self, now: &Returning) {
         let is_back = |remains: &&Remains| remains.is_bound() && remains.earlier_policy().is_none();
         for remains in now.all.iter().take_while(is_back).skip(self.told) {

@@ -7,7 +7,7 @@ mod row;
 use std::time::Duration;
 
 use super::{help, watch};
-use crate::cli::{Answer, Choice, Global, Streams};
+use crate::cli::{Answer, Global, SetFilter, Ui};
 use crate::cluster::inventory::Want;
 use crate::error::{Error, Exit, Result};
 use crate::reconcile::Limits;
@@ -33,13 +33,13 @@ pub struct Args {
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     #[command(flatten)]
-    choice: Choice,
+    choice: SetFilter,
     /// Follow one set as `watch` does, until interrupted
     #[arg(short, long)]
     watch: bool,
 }
 
-pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
     if args.watch {
         let [name] = args.names.as_slice() else {
             return Err(

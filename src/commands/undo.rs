@@ -3,16 +3,16 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::act::{Consent, Consented, NOTE, consented, idle, see_through, stopped};
+use super::act::{Consent, Consented, NOTE, confirm_plan, idle, see_through, stopped};
 use super::canary::{current, managed};
 use super::help;
-use crate::cli::{Answer, Global, Streams, bare};
+use crate::cli::{Answer, Global, Ui, bare};
 use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
 use crate::error::{Error, Result};
 use crate::kinds::Kind;
 use crate::paste::sts;
-use crate::plan::{Agreement, Aim, Undo, Written, aim, template};
+use crate::plan::{Agreement, LastWritten, Undo, UndoTarget, aim, template};
 use crate::rules::stuck;
 use crate::snapshot::{CANARY, Snapshot};
 use crate::words;
@@ -43,7 +43,7 @@ pub struct Args {
     consent: Consent,
 }
 
-pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
     let (name, consent) = (bare(&args.name)?, &args.consent);
     if let Some(file) = global.from.first() {
         return Err(Error::usage("a recording holds no templates: there is nothing to put back")
@@ -55,7 +55,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
     loop {
         live.catch_up().await?;
         let goal = goal(&live, name, args.to_revision.as_deref()).await?;
-        let plan = match consented(&mut live, name, &goal, consent, global, streams).await? {
+        let plan = match confirm_plan(&mut live, name, &goal, consent, global, streams).await? {
             Consented::To(plan) => plan,
             Consented::Nothing(plan) => return Ok(idle(&live, plan, name)),
             Consented::Answered(answer) => return Ok(answer),
@@ -75,7 +75,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
 async fn goal(live: &Live, name: &str, asked: Option<&str>) -> Result<Undo> {
     let uid = current(live, name, |now| now.set.metadata.uid.clone())?;
     let revisions = live.owned(Kind::ControllerRevision, &uid).await?;
-    let written: Written = revisions.iter().filter_map(written).collect();
+    let written: LastWritten = revisions.iter().filter_map(written).collect();
     let aim = current(live, name, |now| aim(now, asked, &written))?.map_err(stopped)?;
     let set = live.raw(Kind::StatefulSet, name).await?.unwrap_or_default();
     let own = revisions.into_iter().find(|revision| revision["metadata"]["name"] == aim.name.as_str());
@@ -109,7 +109,7 @@ fn written(revision: &Value) -> Option<(String, Timestamp)> {
 }
 
 /// From which revision to which, and what that changes.
-fn facts(now: &Snapshot<'_>, aim: &Aim, set: &Value, data: &Value) -> Vec<(&'static str, String)> {
+fn facts(now: &Snapshot<'_>, aim: &UndoTarget, set: &Value, data: &Value) -> Vec<(&'static str, String)> {
     let revisions = now.revisions().unwrap_or_default();
     let word = |name: &str| {
         let short = now.set.short_revision(name);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::act::{Ending, OfSet, Teller};
+use super::act::{Ending, OfSet, ProgressReporter};
 use super::help;
-use crate::cli::{Answer, Global, Streams};
+use crate::cli::{Answer, Global, Ui};
 use crate::cluster::connect::{connect, parse_duration};
 use crate::cluster::live::Live;
 use crate::error::{Error, Result};
@@ -40,7 +40,7 @@ pub struct Args {
     stuck_after: Duration,
 }
 
-pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Result<Answer> {
+pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
     let limits = Limits {
         timeout: args.timeout.filter(|timeout| !timeout.is_zero()),
         stuck_after: args.stuck_after,
@@ -51,7 +51,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Streams) -> Resu
 }
 
 /// Follows one set; also what `status -w` does, without an end.
-pub(super) async fn follow(global: &Global, name: &str, limits: Limits, streams: &Streams) -> Result<Answer> {
+pub(super) async fn follow(global: &Global, name: &str, limits: Limits, streams: &Ui) -> Result<Answer> {
     if !global.from.is_empty() {
         return Err(Error::usage("a recording does not move: it cannot be watched")
             .hint(sts("status").name(name).with("--from").path(&global.from[0]).after("look at it with")));
@@ -60,7 +60,7 @@ pub(super) async fn follow(global: &Global, name: &str, limits: Limits, streams:
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
     let namespace = connection.namespace.clone();
     let mut live = Live::start(connection, &namespace, name).await?;
-    let mut teller = Teller::new(streams.look, global.output);
+    let mut teller = ProgressReporter::new(streams.look, global.output);
     let report = reconcile(&mut live, &Rollout, &Agreement::to_nothing(), &limits, &mut teller).await;
     let account = OfSet::of(&live, name, &namespace, &report, &teller);
     drop(teller);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, Blocker, Next, Purpose, Rest, World, would_get};
+use super::{Action, Blocker, Idle, Next, Purpose, World, would_get};
 use crate::snapshot::{Snapshot, Unseen, Verb};
 
 /// What is changed before the run.
@@ -64,7 +64,7 @@ impl Assume {
         let all = snapshot.replicas()?.iter().chain(snapshot.condemned()?);
         let hard = all.filter(|replica| {
             let trouble = replica.pod.and_then(|pod| snapshot.trouble(pod));
-            trouble.is_some_and(|trouble| trouble.why.is_hard())
+            trouble.is_some_and(|trouble| trouble.why.needs_intervention())
         });
         let broken_pods = hard.map(|replica| replica.ordinal).collect();
         let mut pods = snapshot.replicas()?.iter().chain(snapshot.condemned()?).filter_map(|it| it.pod);
@@ -104,7 +104,7 @@ pub enum Move {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// Nothing is left to do, for this reason.
-    At(Rest),
+    At(Idle),
     /// A replica is waited for that is not going to do it.
     Blocked(i32, Blocker),
     /// The API server refuses to create or delete the pod of this replica.
@@ -116,7 +116,7 @@ pub enum End {
 
 /// What is predicted to happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Course {
+pub struct Forecast {
     /// Deletions and creations in order. Those of pods that start at the same time may be in another order.
     pub moves: Vec<Move>,
     /// Where it ends.
@@ -127,7 +127,7 @@ pub struct Course {
 ///
 /// # Errors
 /// [`Unseen`] when pods could not be read.
-pub fn course(snapshot: &Snapshot<'_>, change: &Change, assume: &Assume) -> Result<Course, Unseen> {
+pub fn course(snapshot: &Snapshot<'_>, change: &Change, assume: &Assume) -> Result<Forecast, Unseen> {
     let mut world = World::of(snapshot)?;
     world.assume(assume.clone());
     Ok(run(&mut world, change))
@@ -137,7 +137,7 @@ pub fn course(snapshot: &Snapshot<'_>, change: &Change, assume: &Assume) -> Resu
 ///
 /// # Errors
 /// [`Unseen`] when pods could not be read.
-pub fn courses(snapshot: &Snapshot<'_>, changes: &[Change]) -> Result<Course, Unseen> {
+pub fn courses(snapshot: &Snapshot<'_>, changes: &[Change]) -> Result<Forecast, Unseen> {
     let mut world = World::of(snapshot)?;
     world.assume(Assume::of(snapshot)?);
     let mut all = run(&mut world, changes.first().unwrap_or(&Change::default()));
@@ -149,7 +149,7 @@ pub fn courses(snapshot: &Snapshot<'_>, changes: &[Change]) -> Result<Course, Un
     Ok(all)
 }
 
-pub(super) fn run(world: &mut World, change: &Change) -> Course {
+pub(super) fn run(world: &mut World, change: &Change) -> Forecast {
     let mut moves = Vec::new();
     world.change(change);
     for ordinal in &change.delete {
@@ -170,7 +170,7 @@ pub(super) fn run(world: &mut World, change: &Change) -> Course {
                     })
                     .collect();
                 if let Some(end) = refused(world, &actions, &revisions) {
-                    return Course { moves, end };
+                    return Forecast { moves, end };
                 }
                 // The status of a sync counts what it saw at its start, not what it has just created.
                 world.settle();
@@ -188,10 +188,10 @@ pub(super) fn run(world: &mut World, change: &Change) -> Course {
         };
         world.settle();
         if !world.pass_time() {
-            return Course { moves, end };
+            return Forecast { moves, end };
         }
     }
-    Course { moves, end: End::Endless }
+    Forecast { moves, end: End::Endless }
 }
 
 /// The first of these writes that the API server refuses.

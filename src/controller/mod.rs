@@ -10,8 +10,8 @@ mod world;
 use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::snapshot::{ServerVersion, Snapshot, Unseen, parse_pod_name};
 
-pub use course::{Assume, Change, Course, End, Move, Refusal, course, courses};
-pub use next::{Action, Blocker, Next, Purpose, Rest, next};
+pub use course::{Assume, Change, End, Forecast, Move, Refusal, course, courses};
+pub use next::{Action, Blocker, Idle, Next, Purpose, next};
 pub use world::World;
 
 /// How the server treats `maxUnavailable` (gate MaxUnavailableStatefulSet). Gates are not in the API, so the version

@@ -22,7 +22,7 @@ pub enum Next {
         because: Blocker,
     },
     /// It does nothing more.
-    Settled(Rest),
+    Settled(Idle),
 }
 
 /// One write of the controller.
@@ -64,7 +64,7 @@ pub enum Blocker {
 
 /// Why nothing more is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
+pub enum Idle {
     /// All is as the spec says.
     Done,
     /// Replicas below the partition keep the old revision.
@@ -94,9 +94,9 @@ pub fn next(snapshot: &Snapshot<'_>) -> Result<Next, Unseen> {
 /// What keeps the controller from looking at the replicas at all.
 fn rests(set: &StatefulSet) -> Option<Next> {
     if set.metadata.is_terminating() {
-        Some(Next::Settled(Rest::Deleting))
+        Some(Next::Settled(Idle::Deleting))
     } else if !set.is_observed() {
-        Some(Next::Settled(Rest::Unobserved))
+        Some(Next::Settled(Idle::Unobserved))
     } else {
         None
     }
@@ -118,9 +118,9 @@ pub(super) fn decide(set: &StatefulSet, mode: MaxUnavailable, cells: &Cells) -> 
     }
     match set.strategy() {
         Strategy::RollingUpdate => view.update(),
-        Strategy::OnDelete if cells.wanted.count(Is::Stale) > 0 => Next::Settled(Rest::OnDelete),
-        Strategy::OnDelete | Strategy::Recreate => view.rest(Rest::Done),
-        Strategy::Unknown => Next::Settled(Rest::UnknownStrategy),
+        Strategy::OnDelete if cells.wanted.count(Is::Stale) > 0 => Next::Settled(Idle::OnDelete),
+        Strategy::OnDelete | Strategy::Recreate => view.rest(Idle::Done),
+        Strategy::Unknown => Next::Settled(Idle::UnknownStrategy),
     }
 }
 
@@ -213,7 +213,7 @@ impl View<'_> {
         next.unwrap_or_else(|| {
             let lowest = wanted.all(Is::Stale).next();
             let held = lowest.is_some_and(|lowest| from.is_none_or(|from| lowest.ordinal < from));
-            self.rest(if held { Rest::Partition } else { Rest::Done })
+            self.rest(if held { Idle::Partition } else { Idle::Done })
         })
     }
 
@@ -260,7 +260,7 @@ impl View<'_> {
     }
 
     /// Nothing is left to write; in a Parallel set replicas may still be on their way.
-    fn rest(&self, rest: Rest) -> Next {
+    fn rest(&self, rest: Idle) -> Next {
         let ending = || self.cells.condemned.all(Is::Blocked).next_back().and_then(waited);
         self.first_wait().or_else(ending).unwrap_or(Next::Settled(rest))
     }

@@ -9,7 +9,7 @@ use super::cells::{Cells, Eye, Is};
 use super::course::run;
 use super::next::decide;
 use super::{
-    Action, Assume, Change, Course, MaxUnavailable, Next, Purpose, current_revision, made_from,
+    Action, Assume, Change, Forecast, MaxUnavailable, Next, Purpose, current_revision, made_from,
     may_be_made_from,
 };
 use crate::kinds::{
@@ -57,7 +57,7 @@ impl World {
     /// [`Unseen`] when pods could not be read.
     pub fn of(snapshot: &Snapshot<'_>) -> Result<World, Unseen> {
         let all = snapshot.replicas()?.iter().chain(snapshot.condemned()?);
-        let pods = all.clone().filter_map(|replica| replica.pod.or(replica.squatter)).cloned().collect();
+        let pods = all.clone().filter_map(|replica| replica.pod.or(replica.foreign_pod)).cloned().collect();
         let claims = all.flat_map(crate::snapshot::Replica::claims).cloned().collect();
         let mut set = snapshot.set.clone();
         // Revisions are not part of the model; whether the current one is gone is settled here.
@@ -160,7 +160,7 @@ impl World {
     }
 
     /// Runs the controller to its end, after a change; this is the world then.
-    pub fn run(&mut self, change: &Change) -> Course {
+    pub fn run(&mut self, change: &Change) -> Forecast {
         run(self, change)
     }
 

@@ -1,7 +1,7 @@
 //! What the controller makes of a plan, by the model run forward.
 
 use super::{Plan, SetPatch, Step};
-use crate::controller::{Change, Course, courses};
+use crate::controller::{Change, Forecast, courses};
 use crate::snapshot::{Snapshot, Unseen, parse_pod_name};
 
 /// The name a template's revision has in a course as long as the server has not named it.
@@ -12,7 +12,7 @@ pub const NEW: &str = "";
 ///
 /// # Errors
 /// [`Unseen`] when pods could not be read.
-pub fn forecast(now: &Snapshot<'_>, plan: &Plan) -> Result<Course, Unseen> {
+pub fn forecast(now: &Snapshot<'_>, plan: &Plan) -> Result<Forecast, Unseen> {
     let mut changes: Vec<Change> = Vec::new();
     // A pause is followed by the next write at once, before the rollout could end there.
     let mut paused: Option<Change> = None;

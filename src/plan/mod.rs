@@ -24,7 +24,7 @@ pub use course::forecast;
 pub use recover::Recover;
 pub use rollout::Rollout;
 pub use step::{PatchKind, Permission, Pvc, SNAPSHOT_GROUP, SetPatch, Step, VolumeChange, VolumePatch};
-pub use undo::{Aim, Undo, Written, aim};
+pub use undo::{LastWritten, Undo, UndoTarget, aim};
 
 /// What a goal is about.
 pub trait Subject {

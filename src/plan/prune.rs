@@ -10,7 +10,9 @@ use std::cmp::Reverse;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::kinds::{PersistentVolumeClaim, Quantity, StatefulSet};
-use crate::snapshot::attribution::{Around, Census, Class, Fate, Reason, Verdict, Waivers, unused_for};
+use crate::snapshot::attribution::{
+    ClaimAudit, ClaimUsers, Class, DataOnDelete, Overrides, Reason, Verdict, unused_for,
+};
 use crate::snapshot::{ClaimName, Clock, Observed};
 use crate::words;
 
@@ -48,7 +50,7 @@ pub struct LeftOver {
     /// The replica it was for.
     pub ordinal: i32,
     /// What becomes of the data.
-    pub fate: Fate,
+    pub fate: DataOnDelete,
     /// How old it is.
     pub age: Option<SignedDuration>,
     /// For how long the server knows it unused.
@@ -59,7 +61,7 @@ pub struct LeftOver {
 
 /// A claim that is not deleted.
 #[derive(Clone, Debug)]
-pub struct Rest {
+pub struct Idle {
     /// Its namespace.
     pub namespace: String,
     /// The claim.
@@ -78,7 +80,7 @@ pub struct Found {
     /// What may be deleted, highest ordinal first within a set.
     pub left_over: Vec<LeftOver>,
     /// All others.
-    pub rest: Vec<Rest>,
+    pub rest: Vec<Idle>,
     /// Volumes that an interrupted run has kept, and that nothing needs, highest ordinal first within a set.
     pub unfinished: Vec<Unfinished>,
     /// Volumes that an interrupted run has kept, and that stay.
@@ -88,7 +90,7 @@ pub struct Found {
 /// Sorts out the claims of the chosen sets; `all` means that those of no set are of interest too.
 pub fn find(
     observed: &Observed,
-    around: Option<&Around>,
+    around: Option<&ClaimUsers>,
     wanted: &Wanted,
     chosen: impl Fn(&StatefulSet) -> bool,
     all: bool,
@@ -97,9 +99,9 @@ pub fn find(
     let clock = observed.clock;
     let namespaces = observed.namespaces();
     for (name, namespace) in &namespaces {
-        let census = Census::new(observed, namespace, around);
+        let census = ClaimAudit::new(observed, namespace, around);
         let all = all && namespace.sets.iter().any(|set| chosen(set));
-        let mut waivers = Waivers {
+        let mut waivers = Overrides {
             zero: false,
             autoscaler_range: wanted.autoscaler_range,
             own_snapshots: wanted.own_snapshots.clone(),
@@ -166,7 +168,7 @@ impl Wanted {
 }
 
 impl Found {
-    fn take(&mut self, verdict: Verdict<'_>, census: &Census<'_>, wanted: &Wanted, clock: Clock) {
+    fn take(&mut self, verdict: Verdict<'_>, census: &ClaimAudit<'_>, wanted: &Wanted, clock: Clock) {
         let Verdict { claim, owner, class, warnings } = verdict;
         let age_at = |now: Timestamp| claim.metadata.creation_timestamp.map(|then| now.duration_since(then));
         let (age, unused) = (age_at(clock.now), unused_for(claim, clock.now));
@@ -191,7 +193,7 @@ impl Found {
                 unused,
                 warnings,
             }),
-            (class, owner) => self.rest.extend(class.reason().map(|reason| Rest {
+            (class, owner) => self.rest.extend(class.reason().map(|reason| Idle {
                 namespace: claim.metadata.namespace.clone(),
                 claim: claim.metadata.name.clone(),
                 set: owner.map(|(set, _)| set.metadata.name.clone()),
@@ -264,20 +266,20 @@ impl LeftOver {
     /// What becomes of the data, in words; `retain` says that the volume will be kept first.
     pub fn fate(&self, retain: bool) -> &'static str {
         match self.fate {
-            Fate::NoVolume => "nothing is lost: it never had a volume",
-            Fate::Kept => "the volume is kept",
-            Fate::Destroyed if retain => "the volume is kept (--retain)",
-            Fate::Destroyed => "the volume and its data will be destroyed",
-            Fate::Unknown => "not known: its volume could not be looked at",
+            DataOnDelete::NoVolume => "nothing is lost: it never had a volume",
+            DataOnDelete::Kept => "the volume is kept",
+            DataOnDelete::Destroyed if retain => "the volume is kept (--retain)",
+            DataOnDelete::Destroyed => "the volume and its data will be destroyed",
+            DataOnDelete::Unknown => "not known: its volume could not be looked at",
         }
     }
 
     /// Whether the volume is there with its data when the PVC is gone.
     pub fn keeps_volume(&self, retain: bool) -> bool {
         match self.fate {
-            Fate::Kept => true,
-            Fate::Destroyed => retain,
-            Fate::NoVolume | Fate::Unknown => false,
+            DataOnDelete::Kept => true,
+            DataOnDelete::Destroyed => retain,
+            DataOnDelete::NoVolume | DataOnDelete::Unknown => false,
         }
     }
 

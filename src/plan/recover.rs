@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop};
-use crate::controller::{self, Blocker, Next, Rest, next, would_get};
+use crate::controller::{self, Blocker, Idle, Next, next, would_get};
 use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::paste::{kubectl, sts};
 use crate::rules::{Severity, Stuck, said_of, stuck};
@@ -33,7 +33,7 @@ impl Goal for Recover {
             return Err(on_delete(now));
         }
         let waited = match next(now)? {
-            Next::Settled(Rest::Unobserved) | Next::Act(_) => {
+            Next::Settled(Idle::Unobserved) | Next::Act(_) => {
                 plan.steps.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
                 return self.waiting(plan, now, None);
             }
@@ -199,14 +199,14 @@ impl Recover {
         } else if self.first {
             lost(now, pod)?;
         }
-        let hard = now.trouble(pod).filter(|trouble| trouble.why.is_hard());
+        let hard = now.trouble(pod).filter(|trouble| trouble.why.needs_intervention());
         // On the way it is not refused at once: trouble of a pod just made may pass, and else ends the waiting.
         let is_error = |stuck: &Stuck| {
             let mut findings = stuck.findings.iter();
             stuck.on == replica.name && findings.any(|finding| finding.severity == Severity::Error)
         };
         if let (Some(trouble), true) = (&hard, self.first)
-            && now.may_pass(pod, trouble)
+            && now.may_recover(pod, trouble)
             && !known.as_ref().is_some_and(is_error)
         {
             return Err(refuse(
@@ -296,7 +296,7 @@ impl Recover {
 /// Whether the pod of this name is not ready for longer than its probes allow.
 fn is_late(now: &Snapshot<'_>, pod: &str) -> bool {
     let is_it = |replica: &Replica<'_>| {
-        replica.name == pod && replica.pod.is_some_and(|pod| now.late_since(pod).is_some())
+        replica.name == pod && replica.pod.is_some_and(|pod| now.overdue_since(pod).is_some())
     };
     now.replicas().is_ok_and(|replicas| replicas.iter().any(is_it))
 }
@@ -305,7 +305,7 @@ fn is_late(now: &Snapshot<'_>, pod: &str) -> bool {
 /// stuck for want of them.
 fn needs_volume(now: &Snapshot<'_>, on: i32, because: Blocker) -> Result<bool, Unseen> {
     let pod = now.replica(on)?.and_then(|replica| replica.pod);
-    let hard = |pod| now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard());
+    let hard = |pod| now.trouble(pod).is_some_and(|trouble| trouble.why.needs_intervention());
     Ok(pod.is_some_and(|pod| {
         controller::lacks_volume(now.set, pod)
             && match because {
@@ -324,7 +324,7 @@ fn starts(now: &Snapshot<'_>, replica: &Replica<'_>) -> bool {
     replica.pod.is_some_and(|pod| {
         !controller::lacks_volume(now.set, pod)
             && !now.is_available(pod)
-            && !now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard())
+            && !now.trouble(pod).is_some_and(|trouble| trouble.why.needs_intervention())
     })
 }
 
@@ -394,8 +394,8 @@ fn trapped<'s, 'a>(now: &'s Snapshot<'a>) -> Result<Vec<Trapped<'s, 'a>>, Unseen
     }
     let stuck = now.replicas()?.iter().filter_map(|replica| {
         let pod = replica.pod.filter(|pod| !pod.is_finished() && !now.is_available(pod))?;
-        let trouble = now.trouble(pod).filter(|trouble| trouble.why.is_hard())?;
-        if now.may_pass(pod, &trouble) {
+        let trouble = now.trouble(pod).filter(|trouble| trouble.why.needs_intervention())?;
+        if now.may_recover(pod, &trouble) {
             return None;
         }
         let abandoned = pod.revision() != target(now, replica.ordinal);

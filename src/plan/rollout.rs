@@ -1,7 +1,7 @@
 //! Watching: nothing to write, only waits, until the controller has nothing left to do.
 
 use super::{Goal, Plan, Step, Stop};
-use crate::controller::{Next, Rest, next};
+use crate::controller::{Idle, Next, next};
 use crate::rules::stuck;
 use crate::snapshot::Snapshot;
 
@@ -15,14 +15,14 @@ impl Goal for Rollout {
         let headline = format!("watch {} in {}", set.metadata.name, set.metadata.namespace);
         let wait = |pods: Vec<String>, until: &str| vec![Step::Await { pods, until: until.to_owned() }];
         let steps = match next(now)? {
-            Next::Settled(Rest::Done | Rest::Partition) => match stuck(now) {
+            Next::Settled(Idle::Done | Idle::Partition) => match stuck(now) {
                 // It is ready for a moment between two crashes, or the model does not know what it waits for.
                 Some(stuck) => wait(vec![stuck.on], "to stay available"),
                 None => Vec::new(),
             },
-            Next::Settled(Rest::OnDelete) => wait(stale(now), "to be deleted by you"),
-            Next::Settled(Rest::Deleting) => wait(Vec::new(), "the set to be gone"),
-            Next::Settled(Rest::Unobserved | Rest::UnknownStrategy) => wait(Vec::new(), "the controller"),
+            Next::Settled(Idle::OnDelete) => wait(stale(now), "to be deleted by you"),
+            Next::Settled(Idle::Deleting) => wait(Vec::new(), "the set to be gone"),
+            Next::Settled(Idle::Unobserved | Idle::UnknownStrategy) => wait(Vec::new(), "the controller"),
             Next::Wait { on, .. } => wait(vec![set.pod_name(on)], "to be available"),
             Next::Act(_) => wait(Vec::new(), "the controller"),
         };

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::recover::{leaving, refuse};
 use super::{Goal, PatchKind, Plan, Recover, SetPatch, Step, Stop};
-use crate::controller::{Action, Blocker, Next, Rest, current_revision, next, would_get};
+use crate::controller::{Action, Blocker, Idle, Next, current_revision, next, would_get};
 use crate::kinds::{ControllerRevision, Strategy};
 use crate::paste::{Command, kubectl, sts};
 use crate::rules::stuck;
@@ -120,7 +120,7 @@ impl Undo {
         };
         plan.warnings.extend(refused(now)?);
         let settled = match next(now)? {
-            Next::Settled(Rest::Unobserved) => false,
+            Next::Settled(Idle::Unobserved) => false,
             Next::Settled(_) => true,
             _ => false,
         };
@@ -263,7 +263,7 @@ fn abandoned(after: &Snapshot<'_>) -> Result<Vec<Step>, Unseen> {
     for replica in after.replicas()? {
         let Some(pod) = replica.pod else { continue };
         let fine = after.is_available(pod) || pod.is_finished();
-        let hard = after.trouble(pod).is_some_and(|trouble| trouble.why.is_hard());
+        let hard = after.trouble(pod).is_some_and(|trouble| trouble.why.needs_intervention());
         let gets = would_get(after, replica.ordinal);
         if fine || hard || pod.metadata.is_terminating() || pod.revision() == gets {
             continue;
@@ -287,7 +287,7 @@ fn abandoned(after: &Snapshot<'_>) -> Result<Vec<Step>, Unseen> {
 
 /// Which revision to go back to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Aim {
+pub struct UndoTarget {
     /// Its name.
     pub name: String,
     /// Why it is this one, where that is not plain.
@@ -295,7 +295,7 @@ pub struct Aim {
 }
 
 /// When each revision was last written, by its name, as managedFields tell.
-pub type Written = BTreeMap<String, Timestamp>;
+pub type LastWritten = BTreeMap<String, Timestamp>;
 
 /// The revision asked for, by number or name; otherwise the one that the rollout under way came from, or that the last
 /// rollout replaced.
@@ -305,7 +305,7 @@ pub type Written = BTreeMap<String, Timestamp>;
 ///
 /// # Errors
 /// [`Stop`] when there is no such revision, or no other one.
-pub fn aim(now: &Snapshot<'_>, asked: Option<&str>, written: &Written) -> Result<Aim, Stop> {
+pub fn aim(now: &Snapshot<'_>, asked: Option<&str>, written: &LastWritten) -> Result<UndoTarget, Stop> {
     if now.set.metadata.is_terminating() {
         // Its revisions may be nobody's already.
         return Err(leaving(now));
@@ -317,7 +317,11 @@ pub fn aim(now: &Snapshot<'_>, asked: Option<&str>, written: &Written) -> Result
     }
 }
 
-fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Written) -> Result<Aim, Stop> {
+fn earlier(
+    now: &Snapshot<'_>,
+    revisions: &[&ControllerRevision],
+    written: &LastWritten,
+) -> Result<UndoTarget, Stop> {
     let set = now.set;
     let (name, namespace) = (&set.metadata.name, &set.metadata.namespace);
     let update = &set.status.update_revision;
@@ -329,7 +333,7 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Writ
             sts("history").name(name).namespace(namespace).after("see for yourself"),
         ));
     };
-    let stays = |why: String| Ok(Aim { name: update.clone(), why: Some(why) });
+    let stays = |why: String| Ok(UndoTarget { name: update.clone(), why: Some(why) });
     let newest = revisions.iter().find(|revision| revision.metadata.name == *update);
     let current = current_revision(now);
     // Up to 1.36 an OnDelete set never says that its rollouts are done.
@@ -351,7 +355,7 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Writ
         // Below the partition recover cannot help: doctor says what does.
         let doctor = sts("doctor").name(name).namespace(namespace).after("see what helps");
         unbroken(now, current, Some(if set.partition() > 0 { doctor } else { recover }))?;
-        return Ok(Aim { name: current.to_owned(), why: None });
+        return Ok(UndoTarget { name: current.to_owned(), why: None });
     }
     let pods = || now.replicas().map(|replicas| replicas.iter().filter_map(|replica| replica.pod));
     let mixed = pods()?.any(|pod| pod.revision() != update);
@@ -372,7 +376,7 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Writ
     let in_order = revisions.iter().zip(1..).all(|(revision, number)| revision.revision == number);
     if mixed || in_order || newest.is_some_and(|newest| is_older(target, newest, written)) {
         let last = "no rollout is under way: this undoes the last one";
-        return Ok(Aim { name: target.metadata.name.clone(), why: (!mixed).then(|| last.to_owned()) });
+        return Ok(UndoTarget { name: target.metadata.name.clone(), why: (!mixed).then(|| last.to_owned()) });
     }
     stays(format!(
         "it was made in the same second as {}, and nothing says which came first; to go there: --to-revision {}",
@@ -385,7 +389,8 @@ fn earlier(now: &Snapshot<'_>, revisions: &[&ControllerRevision], written: &Writ
 fn broken(now: &Snapshot<'_>, revision: &str) -> Result<Option<String>, Unseen> {
     let stuck = now.replicas()?.iter().find(|replica| {
         replica.pod.is_some_and(|pod| {
-            pod.revision() == revision && now.trouble(pod).is_some_and(|trouble| trouble.why.is_hard())
+            pod.revision() == revision
+                && now.trouble(pod).is_some_and(|trouble| trouble.why.needs_intervention())
         })
     });
     Ok(stuck.map(|replica| replica.name.clone()))
@@ -412,7 +417,7 @@ const SAME_WRITE: SignedDuration = SignedDuration::from_secs(1);
 /// Whether one was made before the other. A revision whose template is put back keeps its name and its date, and gets a new
 /// number (`stateful_set_control.go:getStatefulSetRevisions`). Dates have whole seconds: of two made in the same one, a
 /// revision that was written again later, and has the higher number, was put back.
-fn is_older(one: &ControllerRevision, other: &ControllerRevision, written: &Written) -> bool {
+fn is_older(one: &ControllerRevision, other: &ControllerRevision, written: &LastWritten) -> bool {
     let made = |revision: &ControllerRevision| revision.metadata.creation_timestamp;
     let Some((one_made, other_made)) = made(one).zip(made(other)) else { return false };
     let again = |revision: &ControllerRevision, made: Timestamp| {
@@ -425,8 +430,8 @@ fn named(
     now: &Snapshot<'_>,
     revisions: &[&ControllerRevision],
     asked: &str,
-    written: &Written,
-) -> Result<Aim, Stop> {
+    written: &LastWritten,
+) -> Result<UndoTarget, Stop> {
     let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
     let found = revisions.iter().find(|revision| {
         let full = revision.metadata.name.as_str();
@@ -436,12 +441,12 @@ fn named(
         if found.metadata.name != now.set.status.update_revision {
             unbroken(now, &found.metadata.name, None)?;
         }
-        return Ok(Aim { name: found.metadata.name.clone(), why: None });
+        return Ok(UndoTarget { name: found.metadata.name.clone(), why: None });
     }
     let moved = asked.parse().ok().and_then(|number| moved(now, revisions, number, written));
     if let Some(moved) = moved.filter(|moved| moved.metadata.name == now.set.status.update_revision) {
         let why = format!("revision {asked} is {} now: its template is back already", moved.revision);
-        return Ok(Aim { name: moved.metadata.name.clone(), why: Some(why) });
+        return Ok(UndoTarget { name: moved.metadata.name.clone(), why: Some(why) });
     }
     let all: Vec<String> = revisions
         .iter()
@@ -474,7 +479,7 @@ fn moved<'a>(
     now: &Snapshot<'_>,
     revisions: &[&'a ControllerRevision],
     number: i64,
-    written: &Written,
+    written: &LastWritten,
 ) -> Option<&'a ControllerRevision> {
     let limit = usize::try_from(now.set.spec.revision_history_limit.unwrap_or(10)).unwrap_or(usize::MAX);
     if revisions.len() > limit {

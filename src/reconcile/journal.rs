@@ -70,7 +70,7 @@ impl From<&Performed> for EntryResult {
     fn from(performed: &Performed) -> EntryResult {
         match performed {
             Performed::Done => EntryResult::Done,
-            Performed::AlreadySo => EntryResult::AlreadyGone,
+            Performed::AlreadyGone => EntryResult::AlreadyGone,
             Performed::Conflict(message) => EntryResult::Conflict(message.clone()),
             Performed::TooManyRequests(message) => EntryResult::TooManyRequests(message.clone()),
             Performed::Forbidden(message) => EntryResult::Refused(message.clone()),

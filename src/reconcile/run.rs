@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::facts::{Facts, Standing, drift};
-use super::{Acting, Cluster, Entry, EntryResult, Limits, Outcome, Replacement, Witness};
+use super::{Acting, Cluster, Entry, EntryResult, Limits, Observer, Outcome, Replacement};
 use crate::cluster::Performed;
 use crate::error::Error;
 use crate::plan::{Agreement, Goal, Refusal, Step};
@@ -37,7 +37,7 @@ pub(super) struct Run<'r, C: Cluster> {
     goal: &'r dyn Goal<C::Of>,
     agreement: &'r Agreement,
     limits: &'r Limits,
-    witness: &'r mut dyn Witness<C::Of>,
+    witness: &'r mut dyn Observer<C::Of>,
     /// How many replicas were wanted at the beginning.
     replicas: Option<i32>,
     acting: Option<Acting>,
@@ -73,7 +73,7 @@ impl<'r, C: Cluster> Run<'r, C> {
         goal: &'r dyn Goal<C::Of>,
         agreement: &'r Agreement,
         limits: &'r Limits,
-        witness: &'r mut dyn Witness<C::Of>,
+        witness: &'r mut dyn Observer<C::Of>,
     ) -> Run<'r, C> {
         let replicas = cluster.with_now(|now| now.and_then(C::Of::replicas));
         Run {
@@ -276,7 +276,7 @@ impl<'r, C: Cluster> Run<'r, C> {
                 self.replacements.extend(replacement);
                 self.verify(&step, before.as_deref()).await.map(Outcome::Error)
             }
-            Ok(Performed::Conflict(_) | Performed::AlreadySo | Performed::Forbidden(_)) => {
+            Ok(Performed::Conflict(_) | Performed::AlreadyGone | Performed::Forbidden(_)) => {
                 self.look_again(&step, CONFLICTS).await
             }
             Ok(Performed::TooManyRequests(message)) => {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
-use crate::controller::{self, End, Move, Rest};
+use crate::controller::{self, End, Idle, Move};
 use crate::kinds::StatefulSet;
 use crate::snapshot::{Snapshot, Verb, parse_pod_name};
 
@@ -13,7 +13,7 @@ const MOST: usize = 6;
 
 /// A course with the names of the pods.
 #[derive(Clone, Debug)]
-pub struct Course {
+pub struct Forecast {
     moves: Vec<Named>,
     end: End,
     waits_for: Option<String>,
@@ -35,9 +35,9 @@ struct Made {
     or: Option<String>,
 }
 
-impl Course {
+impl Forecast {
     /// The course in the names of this set.
-    pub fn of(now: &Snapshot<'_>, course: &controller::Course) -> Course {
+    pub fn of(now: &Snapshot<'_>, course: &controller::Forecast) -> Forecast {
         let set = now.set;
         let short = |revision| set.short_revision(revision).to_owned();
         let moves = course.moves.iter().map(|it| match it {
@@ -47,7 +47,7 @@ impl Course {
                 made: Some(Made { revision: revision.clone(), short: short(revision), or: or.clone() }),
             },
         });
-        Course { moves: moves.collect(), end: course.end, waits_for: waits_for(set, course.end) }
+        Forecast { moves: moves.collect(), end: course.end, waits_for: waits_for(set, course.end) }
     }
 
     /// `postgres-2 anew on 85b44c86db; then it is settled`.
@@ -91,10 +91,10 @@ impl Course {
             End::Refused(_, Verb::Delete) => format!("then the API server refuses to delete {pod}"),
             End::Refused(_, Verb::Update) => format!("then the API server refuses to update {pod}"),
             End::Blocked(..) => format!("then it waits for {pod}"),
-            End::At(Rest::Partition) => "then it rests at the partition".to_owned(),
-            End::At(Rest::OnDelete) => "then the old pods wait to be deleted by you".to_owned(),
+            End::At(Idle::Partition) => "then it rests at the partition".to_owned(),
+            End::At(Idle::OnDelete) => "then the old pods wait to be deleted by you".to_owned(),
             End::Endless => "and so on, without an end".to_owned(),
-            End::At(Rest::Deleting | Rest::Done | Rest::Unobserved | Rest::UnknownStrategy) => {
+            End::At(Idle::Deleting | Idle::Done | Idle::Unobserved | Idle::UnknownStrategy) => {
                 "then it is settled".to_owned()
             }
         });
@@ -121,10 +121,10 @@ impl Course {
 /// How a course ends, as programs are told.
 fn end_word(end: End) -> &'static str {
     match end {
-        End::At(Rest::Partition) => "partition",
-        End::At(Rest::OnDelete) => "on-delete",
-        End::At(Rest::Deleting) => "deleting",
-        End::At(Rest::Done | Rest::Unobserved | Rest::UnknownStrategy) => "settled",
+        End::At(Idle::Partition) => "partition",
+        End::At(Idle::OnDelete) => "on-delete",
+        End::At(Idle::Deleting) => "deleting",
+        End::At(Idle::Done | Idle::Unobserved | Idle::UnknownStrategy) => "settled",
         End::Blocked(..) => "blocked",
         End::Refused(_, Verb::Create) => "creation-refused",
         End::Refused(_, Verb::Delete) => "deletion-refused",

@@ -4,14 +4,14 @@
 use console::{Term, truncate_str};
 
 use super::progress::{Line, Progress, ReplicaRow};
-use super::{Glyph, Look, Output, json_line, out, terminal, yaml};
+use super::{Glyph, Output, Style, json_line, out, terminal, yaml};
 use crate::error::Result;
 use crate::snapshot::Snapshot;
 use crate::text::clean;
 
 /// Where a rollout is told.
 pub struct Stream {
-    look: Look,
+    look: Style,
     progress: Progress,
     how: How,
 }
@@ -38,7 +38,7 @@ struct Screen {
 
 impl Stream {
     /// On a terminal a screen, elsewhere lines; JSON where that is asked for.
-    pub fn new(look: Look, output: Output) -> Stream {
+    pub fn new(look: Style, output: Output) -> Stream {
         let how = match (output, look.width) {
             (Output::Json, _) => How::Json,
             (Output::Yaml, _) => How::Yaml,
@@ -126,7 +126,7 @@ fn fit(
     trouble: Option<&str>,
     rows: usize,
     columns: usize,
-    look: Look,
+    look: Style,
 ) -> Vec<String> {
     let (rows, columns) = (rows.max(4), columns.max(10));
     let cut = |text: &str| truncate_str(text, columns - 1, "…").into_owned();

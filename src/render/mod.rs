@@ -16,11 +16,11 @@ pub mod terminal;
 
 use serde_json::Value;
 
-pub use course::Course;
+pub use course::Forecast;
 pub use encode::{json, json_line, yaml};
 pub use finding::{finding, finding_json, skipped, skipped_json};
 pub use next::{baking, brief, outlook, sentence, short_outlook};
-pub use page::{Glyph, Look, Page};
+pub use page::{Glyph, Page, Style};
 pub use plan::{plan, plan_json, step_json};
 pub use table::{Cell, Column, Table};
 
@@ -60,10 +60,10 @@ pub enum Output {
 ///
 /// # Errors
 /// Never in practice: values of JSON always serialise.
-pub fn render(view: &dyn View, output: Output, look: Look) -> Result<String> {
+pub fn render(view: &dyn View, output: Output, look: Style) -> Result<String> {
     Ok(match output {
         Output::Text | Output::Wide => {
-            let mut page = Page::new(Look { wide: output == Output::Wide, ..look });
+            let mut page = Page::new(Style { wide: output == Output::Wide, ..look });
             view.text(&mut page);
             page.finish()
         }

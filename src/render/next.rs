@@ -1,6 +1,6 @@
 //! What the controller does next, in words.
 
-use crate::controller::{Action, Blocker, Next, Purpose, Rest};
+use crate::controller::{Action, Blocker, Idle, Next, Purpose};
 use crate::rules::Stuck;
 use crate::snapshot::{Replica, Snapshot, lost, pod_state};
 use crate::words;
@@ -57,9 +57,9 @@ pub fn sentence(snapshot: &Snapshot<'_>, next: &Next) -> String {
                 }
             }
         }
-        Next::Settled(Rest::Done) if set.replicas() == 0 => "nothing: the set is scaled to 0".to_owned(),
-        Next::Settled(Rest::Done) => "nothing is left to do".to_owned(),
-        Next::Settled(Rest::Partition) => {
+        Next::Settled(Idle::Done) if set.replicas() == 0 => "nothing: the set is scaled to 0".to_owned(),
+        Next::Settled(Idle::Done) => "nothing is left to do".to_owned(),
+        Next::Settled(Idle::Partition) => {
             let (partition, replicas) = (set.partition(), set.replicas());
             if partition >= replicas {
                 format!(
@@ -70,15 +70,15 @@ pub fn sentence(snapshot: &Snapshot<'_>, next: &Next) -> String {
                 format!("nothing moves: the update stops at partition {partition} ({first})")
             }
         }
-        Next::Settled(Rest::OnDelete) if stale(snapshot).is_empty() => {
+        Next::Settled(Idle::OnDelete) if stale(snapshot).is_empty() => {
             "waits for the pods you deleted to end".to_owned()
         }
-        Next::Settled(Rest::OnDelete) => {
+        Next::Settled(Idle::OnDelete) => {
             format!("nothing moves: OnDelete, {} for you to delete", words::list(&stale(snapshot), 4))
         }
-        Next::Settled(Rest::Deleting) => "nothing: the set is being deleted".to_owned(),
-        Next::Settled(Rest::Unobserved) => "the controller has yet to look at the newest spec".to_owned(),
-        Next::Settled(Rest::UnknownStrategy) => {
+        Next::Settled(Idle::Deleting) => "nothing: the set is being deleted".to_owned(),
+        Next::Settled(Idle::Unobserved) => "the controller has yet to look at the newest spec".to_owned(),
+        Next::Settled(Idle::UnknownStrategy) => {
             format!("unknown: update strategy {}", set.spec.update_strategy.r#type)
         }
     }
@@ -93,18 +93,18 @@ pub fn brief(snapshot: &Snapshot<'_>, next: &Next) -> String {
             let word = word.map_or(String::new(), |word| format!(" ({word})"));
             format!("waits for {}{word}", snapshot.set.pod_name(*on))
         }
-        Next::Settled(Rest::Done) => "–".to_owned(),
-        Next::Settled(Rest::Partition) => {
+        Next::Settled(Idle::Done) => "–".to_owned(),
+        Next::Settled(Idle::Partition) => {
             let baking = baking(snapshot).map_or(String::new(), |good| format!(", baking {good}"));
             format!("rests at partition {}{baking}", snapshot.set.partition())
         }
-        Next::Settled(Rest::OnDelete) if stale(snapshot).is_empty() => "waits for pods to end".to_owned(),
-        Next::Settled(Rest::OnDelete) => {
+        Next::Settled(Idle::OnDelete) if stale(snapshot).is_empty() => "waits for pods to end".to_owned(),
+        Next::Settled(Idle::OnDelete) => {
             format!("{} to delete by hand", words::count(stale(snapshot).len(), "pod"))
         }
-        Next::Settled(Rest::Deleting) => "being deleted".to_owned(),
-        Next::Settled(Rest::Unobserved) => "not looked at yet".to_owned(),
-        Next::Settled(Rest::UnknownStrategy) => "unknown strategy".to_owned(),
+        Next::Settled(Idle::Deleting) => "being deleted".to_owned(),
+        Next::Settled(Idle::Unobserved) => "not looked at yet".to_owned(),
+        Next::Settled(Idle::UnknownStrategy) => "unknown strategy".to_owned(),
     }
 }
 
@@ -156,7 +156,7 @@ fn state(snapshot: &Snapshot<'_>, replica: &Replica<'_>) -> Option<String> {
         return Some("Terminating".to_owned());
     }
     let trouble = snapshot.trouble(pod)?;
-    if trouble.why.is_hard() {
+    if trouble.why.needs_intervention() {
         return Some(trouble.why.word().to_owned());
     }
     let is_unbound = |name: &String| {

@@ -1,6 +1,6 @@
 //! A page of text: lines that fit the width, colour that only repeats what a word says.
 
-use anstyle::{AnsiColor, Effects, Style};
+use anstyle::{AnsiColor, Effects};
 use console::measure_text_width;
 
 use super::Table;
@@ -8,7 +8,7 @@ use crate::text::clean;
 
 /// How the page looks.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct Style {
     /// Columns of the terminal; `None` off a terminal, where tables are never cut.
     pub width: Option<usize>,
     /// Whether colours may be used.
@@ -19,9 +19,9 @@ pub struct Look {
     pub wide: bool,
 }
 
-impl Look {
+impl Style {
     /// Off a terminal, without colour.
-    pub const PLAIN: Look = Look { width: None, color: false, ascii: false, wide: false };
+    pub const PLAIN: Style = Style { width: None, color: false, ascii: false, wide: false };
 }
 
 /// A sign in front of a line. It never stands alone: a word beside it says the same.
@@ -59,18 +59,18 @@ impl Glyph {
     }
 
     /// The sign, in colour where that is wanted.
-    pub(super) fn painted(self, look: Look) -> String {
+    pub(super) fn painted(self, look: Style) -> String {
         let sign = self.sign(look.ascii);
         if look.color { format!("{0}{sign}{0:#}", self.style()) } else { sign.to_owned() }
     }
 
-    fn style(self) -> Style {
+    fn style(self) -> anstyle::Style {
         let color = match self {
             Glyph::Good => AnsiColor::Green,
             Glyph::Moving | Glyph::Warning => AnsiColor::Yellow,
             Glyph::Bad => AnsiColor::Red,
             Glyph::Note => AnsiColor::Cyan,
-            Glyph::Empty => return Style::new().effects(Effects::DIMMED),
+            Glyph::Empty => return anstyle::Style::new().effects(Effects::DIMMED),
         };
         color.on_default()
     }
@@ -80,7 +80,7 @@ impl Glyph {
 #[derive(Debug)]
 pub struct Page {
     /// How it looks.
-    pub look: Look,
+    pub look: Style,
     text: String,
 }
 
@@ -89,7 +89,7 @@ const PROSE: usize = 100;
 
 impl Page {
     /// An empty page.
-    pub fn new(look: Look) -> Page {
+    pub fn new(look: Style) -> Page {
         Page { look, text: String::new() }
     }
 
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn prose_is_broken_between_words_and_commands_never() {
-        let mut page = Page::new(Look { width: Some(40), ..Look::PLAIN });
+        let mut page = Page::new(Style { width: Some(40), ..Style::PLAIN });
         page.field("  because", 11, "it runs the abandoned revision and is in ImagePullBackOff for 14m");
         page.command("  try", 11, "kubectl delete pod postgres-2 -n a-namespace-with-a-long-name");
         assert_eq!(
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn escapes_of_the_cluster_do_not_reach_the_terminal() {
-        let mut page = Page::new(Look { color: true, ..Look::PLAIN });
+        let mut page = Page::new(Style { color: true, ..Style::PLAIN });
         page.line("a\u{1b}[31mb");
         page.sign(Glyph::Bad, "c\u{1b}]0;x\u{7}", "d\u{9b}2Je");
         assert_eq!(page.finish(), "ab\n\u{1b}[31m✗\u{1b}[0m c   de\n");

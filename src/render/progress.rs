@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::Glyph;
-use crate::controller::{Action, Next, Rest, next};
+use crate::controller::{Action, Idle, Next, next};
 use crate::kinds::{Pod, Strategy};
 use crate::snapshot::{Snapshot, lost, pod_restarts, pod_state};
 use crate::words;
@@ -300,7 +300,7 @@ impl Progress {
             String::new()
         };
         match trouble {
-            Some(trouble) if trouble.why.is_hard() => (
+            Some(trouble) if trouble.why.needs_intervention() => (
                 if waited { Glyph::Bad } else { Glyph::Warning },
                 format!("{} for {age}{restarts}", trouble.why.word()),
             ),
@@ -320,7 +320,7 @@ impl Progress {
         let missing = usize::try_from(set.replicas()).unwrap_or(0)
             > self.pods.keys().filter(|ordinal| set.in_range(**ordinal)).count();
         match next {
-            Some(Next::Settled(Rest::Done)) => "settled".to_owned(),
+            Some(Next::Settled(Idle::Done)) => "settled".to_owned(),
             Some(next @ Next::Settled(_)) => super::brief(snapshot, next),
             _ if surplus => format!("scaling down to {}", set.replicas()),
             _ if old && !update.is_empty() => format!("rolling out {update}"),

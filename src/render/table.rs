@@ -3,7 +3,7 @@
 use comfy_table::{ColumnConstraint, ContentArrangement, presets};
 use console::measure_text_width;
 
-use super::{Glyph, Look};
+use super::{Glyph, Style};
 use crate::text::clean;
 
 /// A column.
@@ -80,7 +80,7 @@ impl Table {
     }
 
     /// The lines, each with its sign, fitted to the look's width where it has one.
-    pub fn lines(&self, look: Look) -> Vec<(Option<Glyph>, String)> {
+    pub fn lines(&self, look: Style) -> Vec<(Option<Glyph>, String)> {
         let signs = self.rows.iter().any(|row| matches!(row, Row::Cells(Some(_), _)));
         let shown = self.shown(look, signs);
         let limits = self.limits(&shown, look, signs);
@@ -125,7 +125,7 @@ impl Table {
     }
 
     /// Which columns fit: optional ones are dropped from the right.
-    fn shown(&self, look: Look, signs: bool) -> Vec<usize> {
+    fn shown(&self, look: Style, signs: bool) -> Vec<usize> {
         let mut shown: Vec<usize> =
             (0..self.columns.len()).filter(|index| look.wide || !self.columns[*index].wide).collect();
         // A column in which nothing is ever said tells nothing.
@@ -148,7 +148,7 @@ impl Table {
     }
 
     /// How wide each column may be: the widest are shortened until all fit.
-    fn limits(&self, shown: &[usize], look: Look, signs: bool) -> Vec<usize> {
+    fn limits(&self, shown: &[usize], look: Style, signs: bool) -> Vec<usize> {
         let mut limits: Vec<usize> = shown.iter().map(|column| self.widest(*column)).collect();
         let Some(width) = look.width else { return limits };
         let mut over = self.total(shown, signs).saturating_sub(width);
@@ -214,14 +214,14 @@ mod tests {
         table
     }
 
-    fn text(look: Look) -> String {
+    fn text(look: Style) -> String {
         table().lines(look).into_iter().map(|(_, line)| line.trim_end().to_owned() + "\n").collect()
     }
 
     #[test]
     fn looks_like_kubectl_with_signs_and_rulers() {
         assert_eq!(
-            text(Look::PLAIN),
+            text(Style::PLAIN),
             "   POD          STATE              NODE\n\
              ●  postgres-1   Running            node-b\n\
              ── partition 1 ──────────────────────────\n\
@@ -232,13 +232,13 @@ mod tests {
     #[test]
     fn narrow_screens_lose_columns_from_the_right_then_the_middle_of_names() {
         assert_eq!(
-            text(Look { width: Some(34), ..Look::PLAIN }),
+            text(Style { width: Some(34), ..Style::PLAIN }),
             "   POD          STATE\n\
              ●  postgres-1   Running\n\
              ── partition 1 ─────────────────\n\
              ✗  postgres-0   ImagePullBackOff\n"
         );
-        let narrow = text(Look { width: Some(30), ..Look::PLAIN });
+        let narrow = text(Style { width: Some(30), ..Style::PLAIN });
         assert!(narrow.contains("✗  postgres-0   ImagePu…ackOff"), "{narrow}");
     }
 }

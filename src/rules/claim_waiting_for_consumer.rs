@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 
 use super::claims::{self, Case, Source, Used};
 use super::prelude::*;
-use crate::controller::{self, Blocker, Next, Rest};
-use crate::snapshot::Why;
+use crate::controller::{self, Blocker, Idle, Next};
+use crate::snapshot::PodFailure;
 
 pub const RULE: Rule = Rule {
     code: "STS205",
@@ -59,13 +59,13 @@ fn blocker(snapshot: &Snapshot<'_>, used: &Used<'_>) -> Result<Option<String>, U
             return Ok(None);
         }
         return Ok(match snapshot.trouble(pod).map(|trouble| trouble.why) {
-            Some(Why::Unschedulable { message: "" }) => {
+            Some(PodFailure::Unschedulable { message: "" }) => {
                 Some(format!("{name} is not scheduled yet: no scheduler has looked at it"))
             }
-            Some(Why::Unschedulable { message }) => {
+            Some(PodFailure::Unschedulable { message }) => {
                 Some(format!("{name} cannot be scheduled: {}", message.trim_end_matches('.')))
             }
-            Some(Why::Gated) => Some(format!("{name} is held by a scheduling gate")),
+            Some(PodFailure::Gated) => Some(format!("{name} is held by a scheduling gate")),
             _ => None,
         });
     }
@@ -86,7 +86,7 @@ fn blocker(snapshot: &Snapshot<'_>, used: &Used<'_>) -> Result<Option<String>, U
         Next::Wait { because: Blocker::NameTaken, .. } => {
             Some(format!("{pod} cannot be created: another pod has its name"))
         }
-        Next::Settled(Rest::Deleting) => {
+        Next::Settled(Idle::Deleting) => {
             Some(format!("{pod} is not created, as {} is being deleted", set.metadata.name))
         }
         _ => None,

@@ -8,7 +8,7 @@ use super::claims::{self, Case};
 use super::prelude::*;
 use super::services;
 use crate::messages::scheduler::has_volume_conflict;
-use crate::snapshot::{Trouble, Why};
+use crate::snapshot::{PodFailure, Trouble};
 
 pub const RULE: Rule = Rule {
     code: "STS206",
@@ -26,7 +26,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let (mut lasting, mut brief) = (Vec::new(), Vec::new());
     for used in claims::used(snapshot, |claim| claim.is_bound() && !claim.metadata.is_terminating())? {
         let refused = used.pods.iter().copied().find_map(|pod| match snapshot.trouble(pod)? {
-            Trouble { why: Why::Unschedulable { message }, since, .. } => Some((pod, message, since)),
+            Trouble { why: PodFailure::Unschedulable { message }, since, .. } => Some((pod, message, since)),
             _ => None,
         });
         let Some((pod, message, since)) = refused else { continue };

@@ -3,7 +3,7 @@
 use super::pods::{grouped, wanted};
 use super::prelude::*;
 use crate::messages::kubelet::{Missing, missing, start_failure, without_pod};
-use crate::snapshot::Why;
+use crate::snapshot::PodFailure;
 
 pub const RULE: Rule = Rule {
     code: "STS406",
@@ -23,17 +23,17 @@ enum Cause<'a> {
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let groups = grouped(wanted(snapshot)?, |case| match case.why()? {
-        Why::Config { reason, message } => Some(match missing(case.pod, message) {
+        PodFailure::Config { reason, message } => Some(match missing(case.pod, message) {
             Some(missing) => Cause::Missing(missing),
             None => Cause::Refused(case.container()?, reason, start_failure(without_pod(message))),
         }),
-        Why::Mount { message } => missing(case.pod, message).map(Cause::Missing),
+        PodFailure::Mount { message } => missing(case.pod, message).map(Cause::Missing),
         _ => None,
     });
     let found = groups.iter().map(|(cause, group)| {
         let at = home(snapshot);
         let stage = match group.first().why() {
-            Some(Why::Config { reason, .. }) => {
+            Some(PodFailure::Config { reason, .. }) => {
                 format!("container {} is in {reason}", group.first().container().unwrap_or_default())
             }
             _ => "a volume cannot be mounted".to_owned(),

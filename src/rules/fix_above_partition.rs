@@ -58,7 +58,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let lower = serde_json::json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": to}}}});
     let lower = kubectl("patch statefulset").name(name).namespace(at).with("--type=merge").patch(&lower);
     let finding = finding.remedy(lower);
-    let finding = match (waits, snapshot.may_pass(first, trouble)) {
+    let finding = match (waits, snapshot.may_recover(first, trouble)) {
         (false, _) => finding,
         // recover leaves a pod alone that only is not ready, on the revision of before the update.
         (true, true) => finding.remedy(kubectl("delete pod").name(pod).namespace(at)),

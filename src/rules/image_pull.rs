@@ -4,7 +4,7 @@ use super::pods::{grouped, wanted};
 use super::prelude::*;
 use crate::controller;
 use crate::messages::kubelet::{gist, is_passing, is_unauthorized, pull_secrets};
-use crate::snapshot::Why;
+use crate::snapshot::PodFailure;
 
 pub const RULE: Rule = Rule {
     code: "STS401",
@@ -20,13 +20,13 @@ const PASSED: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let groups = grouped(wanted(snapshot)?, |case| match (case.why()?, case.container()) {
-        (Why::ImagePull { image, message, .. }, Some(container)) => {
+        (PodFailure::ImagePull { image, message, .. }, Some(container)) => {
             Some((container, *image, message.map(gist).unwrap_or_default()))
         }
         _ => None,
     });
     let found = groups.iter().filter_map(|((container, image, said), group)| {
-        let Some(Why::ImagePull { reason, .. }) = group.first().why() else { return None };
+        let Some(PodFailure::ImagePull { reason, .. }) = group.first().why() else { return None };
         let passing = is_passing(said) && group.longest(snapshot).is_some_and(|time| time < PASSED);
         let secrets = missing_secrets(snapshot, group.first().pod).filter(|_| is_unauthorized(said));
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };

@@ -7,7 +7,7 @@ use super::pods::{Group, container, ending, grouped, timing, wanted};
 use super::prelude::*;
 use crate::controller;
 use crate::messages::kubelet::{is_wrong_question, probe_words, timed_out};
-use crate::snapshot::{Killer, Kills, Why};
+use crate::snapshot::{Killer, Kills, PodFailure};
 
 pub const RULE: Rule = Rule {
     code: "STS414",
@@ -27,7 +27,7 @@ const START: i64 = 300;
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let groups = grouped(wanted(snapshot)?, |case| match (case.why()?, case.container()) {
-        (Why::Killed(kills), Some(container)) => {
+        (PodFailure::Killed(kills), Some(container)) => {
             let rare = case.pod.is_ready() && kills.last.ran().is_some_and(|ran| ran >= LONG);
             let severity = if rare { Severity::Warning } else { Severity::Error };
             Some((container, kills.killer, severity))
@@ -35,7 +35,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         _ => None,
     });
     let found = groups.iter().filter_map(|((name, killer, severity), group)| {
-        let Some(Why::Killed(kills)) = group.first().why() else { return None };
+        let Some(PodFailure::Killed(kills)) = group.first().why() else { return None };
         let word = killer.word();
         let says = [
             format!("is killed by its {word} probe again and again"),

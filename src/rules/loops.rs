@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::pods::{container as spec_of, ending, grouped, status, timing, wanted};
 use super::prelude::*;
 use crate::messages::kubelet::{is_start_failure, probe_words, start_failure};
-use crate::snapshot::{Killer, Why};
+use crate::snapshot::{Killer, PodFailure};
 use crate::time::later;
 
 /// How long the kubelet may take to write down what it has done to a container.
@@ -19,7 +19,7 @@ pub(super) fn looping(
     says: impl Fn(&str) -> [String; 2],
 ) -> Result<Vec<Finding>, Unseen> {
     let groups = grouped(wanted(snapshot)?, |case| match (case.why()?, case.container()) {
-        (Why::CrashLoop { last, init, .. }, Some(container)) if *init == inits => {
+        (PodFailure::CrashLoop { last, init, .. }, Some(container)) if *init == inits => {
             let ended = last.map(|last| (last.exit_code, last.reason.as_str()));
             let better = last.is_some_and(|last| outlives(snapshot, case.pod, container, last));
             (!last.is_some_and(Terminated::is_out_of_memory)).then_some((container, ended, better))
@@ -27,7 +27,7 @@ pub(super) fn looping(
         _ => None,
     });
     let found = groups.iter().filter_map(|((container, _, better), group)| {
-        let Some(Why::CrashLoop { last, said, .. }) = group.first().why() else { return None };
+        let Some(PodFailure::CrashLoop { last, said, .. }) = group.first().why() else { return None };
         let counts = group.iter().filter_map(|case| Some(status(case.pod, container)?.restart_count));
         let restarts = usize::try_from(counts.max().unwrap_or(0)).unwrap_or(0);
         let ended = match last {

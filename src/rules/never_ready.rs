@@ -6,7 +6,7 @@ use super::pods::{DEADLINE, Group, grouped, wanted};
 use super::prelude::*;
 use crate::messages::clipped;
 use crate::messages::kubelet::{gist, lacks_network, owner_progress, probe_words};
-use crate::snapshot::Why;
+use crate::snapshot::PodFailure;
 
 pub const RULE: Rule = Rule {
     code: "STS404",
@@ -42,18 +42,18 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let late = case.unready(snapshot).is_some_and(|time| time > DEADLINE);
         let severity = if late { Severity::Error } else { Severity::Warning };
         match (case.why()?, case.container()) {
-            (Why::Unready { .. }, Some(container)) if snapshot.stands_by(case.pod) => {
+            (PodFailure::Unready { .. }, Some(container)) if snapshot.stands_by(case.pod) => {
                 Some(Cause::Standby(container))
             }
-            (Why::Unready { .. }, Some(container)) => Some(Cause::Probe(container, severity)),
-            (Why::Unready { .. }, None) => Some(Cause::Gate(closed_gate(case.pod)?, severity)),
-            (Why::Sandbox { message }, _) => Some(Cause::Sandbox(lacking(message))),
-            (Why::Silent, Some(container)) => {
+            (PodFailure::Unready { .. }, Some(container)) => Some(Cause::Probe(container, severity)),
+            (PodFailure::Unready { .. }, None) => Some(Cause::Gate(closed_gate(case.pod)?, severity)),
+            (PodFailure::Sandbox { message }, _) => Some(Cause::Sandbox(lacking(message))),
+            (PodFailure::Silent, Some(container)) => {
                 Some(Cause::Silent(container, telling(snapshot, case.pod).map(|event| event.reason.as_str())))
             }
-            (Why::Silent, None) => Some(Cause::Unclaimed(&case.pod.spec.node_name)),
-            (Why::Starting, _) if snapshot.changes_owner(case.pod).is_some() => Some(Cause::Ownership),
-            (Why::Starting, _) => Some(Cause::Init(long_init(snapshot, case.pod)?)),
+            (PodFailure::Silent, None) => Some(Cause::Unclaimed(&case.pod.spec.node_name)),
+            (PodFailure::Starting, _) if snapshot.changes_owner(case.pod).is_some() => Some(Cause::Ownership),
+            (PodFailure::Starting, _) => Some(Cause::Init(long_init(snapshot, case.pod)?)),
             _ => None,
         }
     });
@@ -63,7 +63,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         match cause {
             Cause::Probe(container, severity) => {
                 let (allowed, message) = match group.first().why() {
-                    Some(Why::Unready { allowed, message }) => (*allowed, *message),
+                    Some(PodFailure::Unready { allowed, message }) => (*allowed, *message),
                     _ => (0, None),
                 };
                 let allows = match allowed {
@@ -88,7 +88,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 .only(*severity),
             Cause::Sandbox(what) => {
                 let said = match group.first().why() {
-                    Some(Why::Sandbox { message }) => gist(message),
+                    Some(PodFailure::Sandbox { message }) => gist(message),
                     _ => String::new(),
                 };
                 group
@@ -135,7 +135,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
 /// Replicas that run for days beside a ready one, as those do that wait for its lock.
 fn standby(snapshot: &Snapshot<'_>, group: &Group<'_>, container: &str) -> Finding {
     let said = match group.first().why() {
-        Some(Why::Unready { message: Some(message), .. }) => format!("; {}", probe_words(message)),
+        Some(PodFailure::Unready { message: Some(message), .. }) => format!("; {}", probe_words(message)),
         _ => String::new(),
     };
     let pods = snapshot.replicas().unwrap_or_default().iter().filter_map(|replica| replica.pod);

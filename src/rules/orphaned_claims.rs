@@ -2,7 +2,7 @@
 
 use super::prelude::*;
 use crate::snapshot::ClaimName;
-use crate::snapshot::attribution::{Census, Fate, Waivers, unused_for};
+use crate::snapshot::attribution::{ClaimAudit, DataOnDelete, Overrides, unused_for};
 
 pub const RULE: Rule = Rule {
     code: "STS210",
@@ -28,7 +28,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     }
     snapshot.autoscalers()?;
     let census = snapshot.census();
-    let waivers = Waivers { unread: true, ..Waivers::default() };
+    let waivers = Overrides { unread: true, ..Overrides::default() };
     suspects.retain(|(_, claim)| census.judge(claim, &waivers).class.is_left_over());
     suspects.sort_by_key(|(ordinal, claim)| (*ordinal, claim.metadata.name.as_str()));
     let orphans: Vec<_> = suspects.into_iter().map(|(_, claim)| claim).collect();
@@ -81,13 +81,13 @@ fn unused(snapshot: &Snapshot<'_>, orphans: &[&PersistentVolumeClaim]) -> String
 }
 
 /// What becomes of the data if the claims are deleted.
-fn fates(census: &Census<'_>, orphans: &[&PersistentVolumeClaim]) -> String {
+fn fates(census: &ClaimAudit<'_>, orphans: &[&PersistentVolumeClaim]) -> String {
     let (mut destroyed, mut kept, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for claim in orphans.iter().filter(|claim| !claim.spec.volume_name.is_empty()) {
         let names = match census.fate(claim) {
-            Fate::Destroyed => &mut destroyed,
-            Fate::Kept => &mut kept,
-            Fate::NoVolume | Fate::Unknown => &mut unknown,
+            DataOnDelete::Destroyed => &mut destroyed,
+            DataOnDelete::Kept => &mut kept,
+            DataOnDelete::NoVolume | DataOnDelete::Unknown => &mut unknown,
         };
         names.push(claim.metadata.name.as_str());
     }

@@ -6,7 +6,7 @@ use super::amounts;
 use super::pods::{Group, container, grouped, status, wanted};
 use super::prelude::*;
 use crate::controller;
-use crate::snapshot::Why;
+use crate::snapshot::PodFailure;
 
 pub const RULE: Rule = Rule {
     code: "STS407",
@@ -29,11 +29,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     };
     let groups = grouped(wanted(snapshot)?, |case| {
         let looping = match (case.why(), case.container()) {
-            (Some(Why::CrashLoop { last: Some(last), .. }), Some(name)) if last.is_out_of_memory() => {
+            (Some(PodFailure::CrashLoop { last: Some(last), .. }), Some(name)) if last.is_out_of_memory() => {
                 Some((name, Severity::Error))
             }
             // Whatever else keeps it from being available is said by another rule.
-            (Some(why), _) if why.is_hard() => return None,
+            (Some(why), _) if why.needs_intervention() => return None,
             _ => None,
         };
         let (name, severity) = looping.or_else(|| {

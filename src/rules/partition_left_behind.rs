@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::prelude::*;
-use crate::controller::{self, Next, Rest};
+use crate::controller::{self, Idle, Next};
 
 pub const RULE: Rule = Rule {
     code: "STS303",
@@ -43,7 +43,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let marked = snapshot.mark().is_some() || set.metadata.controller().is_some();
     let first = set.pod_name(set.boundary());
     match rest {
-        Rest::Partition if age >= if marked { MARKED } else { BY_HAND } => {
+        Idle::Partition if age >= if marked { MARKED } else { BY_HAND } => {
             let finding = RULE
                 .about(Kind::StatefulSet, name, format!("the update of {name} has stood at partition {partition}"))
                 .because(format!(
@@ -56,7 +56,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 .remedy(sts("abort").name(name).namespace(at));
             Ok(vec![if marked { finding.only(Severity::Note) } else { finding }])
         }
-        Rest::Done if !marked && age >= IDLE && set.status.current_revision == *update => Ok(vec![
+        Idle::Done if !marked && age >= IDLE && set.status.current_revision == *update => Ok(vec![
             RULE.about(Kind::StatefulSet, name, format!("{name} has partition {partition}, and no update is on"))
                 .because(format!(
                     "every pod is on {update}; the next update will stop at {first} and leave the pods below it as they \

@@ -23,7 +23,7 @@ const NEW: SignedDuration = SignedDuration::from_mins(2);
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let Some((failed, replica)) = snapshot.creation_refused()? else {
         // What has taken a name has rules of its own.
-        let free = snapshot.replicas()?.iter().all(|replica| replica.squatter.is_none());
+        let free = snapshot.replicas()?.iter().all(|replica| replica.foreign_pod.is_none());
         return Ok(ignored(snapshot).filter(|_| free).into_iter().collect());
     };
     let said = failed.said;

@@ -25,8 +25,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let new = snapshot.since(set.metadata.creation_timestamp).is_some_and(|age| age < COLLECTED);
     let mut found = Vec::new();
     for replica in snapshot.replicas()? {
-        let Some(squatter) = replica.squatter.filter(|pod| !pod.metadata.is_terminating()) else { continue };
-        let because = match squatter.metadata.controller() {
+        let Some(foreign_pod) = replica.foreign_pod.filter(|pod| !pod.metadata.is_terminating()) else {
+            continue;
+        };
+        let because = match foreign_pod.metadata.controller() {
             Some(owner) if owner.kind == "StatefulSet" && owner.name == *name => {
                 if new {
                     continue;

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::prelude::*;
 use crate::controller::{self, MaxUnavailable, Next};
-use crate::snapshot::{Trouble, Why};
+use crate::snapshot::{PodFailure, Trouble};
 
 /// Deployments give up after this long (`progressDeadlineSeconds`); a `StatefulSet` never does.
 pub(super) const DEADLINE: SignedDuration = SignedDuration::from_mins(10);
@@ -25,7 +25,7 @@ pub(super) struct Case<'a> {
 
 impl<'a> Case<'a> {
     /// Why it is not available.
-    pub fn why(&self) -> Option<&Why<'a>> {
+    pub fn why(&self) -> Option<&PodFailure<'a>> {
         self.trouble.as_ref().map(|trouble| &trouble.why)
     }
 
@@ -76,7 +76,7 @@ pub(super) fn all<'a>(snapshot: &Snapshot<'a>) -> Result<Vec<Case<'a>>, Unseen> 
 
 /// Pods that have the name of a wanted replica while they belong to an earlier set, and are on their way out.
 pub(super) fn leaving<'a>(snapshot: &Snapshot<'a>) -> Result<Vec<Case<'a>>, Unseen> {
-    let squatters = snapshot.replicas()?.iter().filter_map(|it| Some((it.ordinal, it.squatter?)));
+    let squatters = snapshot.replicas()?.iter().filter_map(|it| Some((it.ordinal, it.foreign_pod?)));
     let leaving = squatters.filter(|(_, pod)| pod.metadata.is_terminating());
     Ok(leaving.map(|(ordinal, pod)| Case { ordinal, pod, trouble: None }).collect())
 }

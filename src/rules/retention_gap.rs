@@ -2,7 +2,7 @@
 
 use super::prelude::*;
 use crate::snapshot::ClaimName;
-use crate::snapshot::attribution::Waivers;
+use crate::snapshot::attribution::Overrides;
 
 pub const RULE: Rule = Rule {
     code: "STS213",
@@ -35,7 +35,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     snapshot.autoscalers()?;
     let census = snapshot.census();
     // With this policy a replica that is scaled away loses its claim: an autoscaler does not get it back.
-    let waivers = Waivers { zero: true, autoscaler_range: true, unread: true, ..Waivers::default() };
+    let waivers = Overrides { zero: true, autoscaler_range: true, unread: true, ..Overrides::default() };
     suspects.retain(|(_, claim)| census.judge(claim, &waivers).class.is_left_over());
     suspects.sort_unstable_by_key(|(ordinal, claim)| (*ordinal, claim.metadata.name.as_str()));
     if suspects.is_empty() {

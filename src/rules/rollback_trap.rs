@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::prelude::*;
 use super::rollouts::trapped;
-use crate::snapshot::{Trouble, Why};
+use crate::snapshot::{PodFailure, Trouble};
 
 pub const RULE: Rule = Rule {
     code: "STS301",
@@ -43,7 +43,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         RULE.about(Kind::Pod, name, format!("{name} holds up the whole set"))
             .because(format!("{story}, {waits}; it may free itself at one of its restarts, within 5 minutes"))
             .only(Severity::Warning)
-    } else if matches!(trouble.why, Why::Unready { .. }) {
+    } else if matches!(trouble.why, PodFailure::Unready { .. }) {
         RULE.about(Kind::Pod, name, format!("{name} holds up the whole set for as long as it is not ready"))
             .because(format!("{story}, {waits}"))
     } else {
@@ -57,10 +57,12 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
 /// The state as the end of a sentence.
 fn is_in(trouble: &Trouble<'_>) -> String {
     match &trouble.why {
-        Why::Unready { .. } => "has not been ready".to_owned(),
-        Why::Unschedulable { .. } => "has found no node".to_owned(),
-        Why::Mount { .. } => "cannot mount its volumes, and has not been ready".to_owned(),
-        Why::Killed(kills) => format!("has been killed by its {} probe again and again", kills.killer.word()),
+        PodFailure::Unready { .. } => "has not been ready".to_owned(),
+        PodFailure::Unschedulable { .. } => "has found no node".to_owned(),
+        PodFailure::Mount { .. } => "cannot mount its volumes, and has not been ready".to_owned(),
+        PodFailure::Killed(kills) => {
+            format!("has been killed by its {} probe again and again", kills.killer.word())
+        }
         why if why.is_out_of_memory() => "has been running out of memory (OOMKilled)".to_owned(),
         why => format!("has been in {}", why.word()),
     }
@@ -75,8 +77,8 @@ const SEEN: SignedDuration = SignedDuration::from_secs(2);
 /// with runs of 5 s after 20 s, with runs of 1 s not at all, and what cannot be started is never ready.
 fn heals_itself(snapshot: &Snapshot<'_>, pod: &Pod, trouble: &Trouble<'_>) -> bool {
     let last = match &trouble.why {
-        Why::CrashLoop { init: false, last, .. } => *last,
-        Why::Killed(kills) => Some(kills.last),
+        PodFailure::CrashLoop { init: false, last, .. } => *last,
+        PodFailure::Killed(kills) => Some(kills.last),
         _ => return false,
     };
     let probed = pod.spec.containers.iter().any(|container| {

@@ -3,7 +3,7 @@
 use super::prelude::*;
 use super::rollouts::{deadlock, held, is_in, trapped};
 use crate::controller::{self, Blocker, Next};
-use crate::snapshot::{Trouble, Why};
+use crate::snapshot::{PodFailure, Trouble};
 
 pub const RULE: Rule = Rule {
     code: "STS302",
@@ -22,7 +22,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         return Ok(Vec::new());
     }
     let Some(pod) = snapshot.replica(on)?.and_then(|replica| replica.pod) else { return Ok(Vec::new()) };
-    let Some(trouble) = snapshot.trouble(pod).filter(|trouble| trouble.why.is_hard()) else {
+    let Some(trouble) = snapshot.trouble(pod).filter(|trouble| trouble.why.needs_intervention()) else {
         return Ok(Vec::new());
     };
     let set = snapshot.set;
@@ -89,13 +89,14 @@ fn at_fault<'a>(
     waited: &'a Pod,
     trouble: Trouble<'a>,
 ) -> Result<(&'a Pod, Trouble<'a>), Unseen> {
-    if !matches!(trouble.why, Why::Unready { .. }) {
+    if !matches!(trouble.why, PodFailure::Unready { .. }) {
         return Ok((waited, trouble));
     }
     let pods = snapshot.replicas()?.iter().filter_map(|replica| replica.pod);
     let mut others = pods.filter(|pod| !pod.metadata.is_terminating()).filter_map(|pod| {
         let trouble = snapshot.trouble(pod)?;
-        (trouble.why.is_hard() && !matches!(trouble.why, Why::Unready { .. })).then_some((pod, trouble))
+        (trouble.why.needs_intervention() && !matches!(trouble.why, PodFailure::Unready { .. }))
+            .then_some((pod, trouble))
     });
     Ok(others.next().unwrap_or((waited, trouble)))
 }

@@ -3,7 +3,7 @@
 use super::pods::DEADLINE;
 use super::prelude::*;
 use crate::controller::{self, Blocker, Next};
-use crate::snapshot::{Replica, Trouble, Why};
+use crate::snapshot::{PodFailure, Replica, Trouble};
 
 /// The pod in the trap, on evidence that it is one, and what is the matter with it.
 pub(super) fn trapped<'a>(
@@ -11,8 +11,8 @@ pub(super) fn trapped<'a>(
 ) -> Result<Option<(controller::Trap<'a>, &'a Pod, Trouble<'a>)>, Unseen> {
     let Some(trap) = controller::trap(snapshot)? else { return Ok(None) };
     let Some(pod) = snapshot.replica(trap.ordinal)?.and_then(|replica| replica.pod) else { return Ok(None) };
-    let trouble = snapshot.trouble(pod).filter(|trouble| trouble.why.is_hard());
-    Ok(trouble.filter(|trouble| !snapshot.may_pass(pod, trouble)).map(|trouble| (trap, pod, trouble)))
+    let trouble = snapshot.trouble(pod).filter(|trouble| trouble.why.needs_intervention());
+    Ok(trouble.filter(|trouble| !snapshot.may_recover(pod, trouble)).map(|trouble| (trap, pod, trouble)))
 }
 
 /// A pod that a scale-down waits for although it is to go itself, and why it will not become ready.
@@ -32,7 +32,7 @@ pub(super) fn deadlock<'s, 'a>(snapshot: &'s Snapshot<'a>) -> Result<Option<Dead
     let condemned = snapshot.condemned()?;
     let Some(replica) = condemned.iter().find(|replica| replica.ordinal == on) else { return Ok(None) };
     let Some(pod) = replica.pod else { return Ok(None) };
-    let hard = |pod| snapshot.trouble(pod).filter(|trouble| trouble.why.is_hard());
+    let hard = |pod| snapshot.trouble(pod).filter(|trouble| trouble.why.needs_intervention());
     let state = if pod.is_finished() {
         let reason = if pod.status.reason.is_empty() { &pod.status.phase } else { &pod.status.reason };
         format!("it has ended ({reason}), and is not started again, as it is to go")
@@ -75,7 +75,7 @@ pub(super) fn held<'s, 'a>(snapshot: &'s Snapshot<'a>) -> Result<Vec<(i32, &'a P
         let trouble = snapshot.trouble(pod).filter(|_| !pod.metadata.is_terminating())?;
         // It may be replaying its log.
         let young = snapshot.since(trouble.since).is_none_or(|time| time < DEADLINE);
-        let passes = snapshot.may_pass(pod, &trouble) && (young || snapshot.stands_by(pod));
+        let passes = snapshot.may_recover(pod, &trouble) && (young || snapshot.stands_by(pod));
         (is_of_the_template(&trouble.why) && !passes).then_some(trouble)
     };
     let (mut held, mut fails) = (Vec::new(), false);
@@ -91,32 +91,38 @@ pub(super) fn held<'s, 'a>(snapshot: &'s Snapshot<'a>) -> Result<Vec<(i32, &'a P
 }
 
 /// Whether another template may help.
-fn is_of_the_template(why: &Why<'_>) -> bool {
+fn is_of_the_template(why: &PodFailure<'_>) -> bool {
     match why {
-        Why::ImagePull { .. }
-        | Why::CrashLoop { .. }
-        | Why::Killed(_)
-        | Why::Config { .. }
-        | Why::Unschedulable { .. }
-        | Why::Mount { .. }
-        | Why::Unready { .. } => true,
-        Why::NodeComing { .. } | Why::Gated | Why::Sandbox { .. } | Why::Silent | Why::Starting => false,
+        PodFailure::ImagePull { .. }
+        | PodFailure::CrashLoop { .. }
+        | PodFailure::Killed(_)
+        | PodFailure::Config { .. }
+        | PodFailure::Unschedulable { .. }
+        | PodFailure::Mount { .. }
+        | PodFailure::Unready { .. } => true,
+        PodFailure::NodeComing { .. }
+        | PodFailure::Gated
+        | PodFailure::Sandbox { .. }
+        | PodFailure::Silent
+        | PodFailure::Starting => false,
     }
 }
 
 /// What is the matter with a pod, after its name.
-pub(super) fn is_in(why: &Why<'_>) -> String {
+pub(super) fn is_in(why: &PodFailure<'_>) -> String {
     match why {
-        Why::CrashLoop { .. } if why.is_out_of_memory() => "runs out of memory (OOMKilled)".to_owned(),
-        Why::ImagePull { .. } | Why::Config { .. } | Why::CrashLoop { .. } => format!("is in {}", why.word()),
-        Why::Killed(kills) => format!("is killed by its {} probe", kills.killer.word()),
-        Why::Unschedulable { .. } => "fits on no node".to_owned(),
-        Why::Gated => "is held back by a scheduling gate".to_owned(),
-        Why::Mount { .. } => "cannot mount its volumes".to_owned(),
-        Why::Sandbox { .. } => "gets no network".to_owned(),
-        Why::Unready { .. } => "does not become ready".to_owned(),
-        Why::NodeComing { .. } => "waits for a node".to_owned(),
-        Why::Silent => "does not start".to_owned(),
-        Why::Starting => "is starting".to_owned(),
+        PodFailure::CrashLoop { .. } if why.is_out_of_memory() => "runs out of memory (OOMKilled)".to_owned(),
+        PodFailure::ImagePull { .. } | PodFailure::Config { .. } | PodFailure::CrashLoop { .. } => {
+            format!("is in {}", why.word())
+        }
+        PodFailure::Killed(kills) => format!("is killed by its {} probe", kills.killer.word()),
+        PodFailure::Unschedulable { .. } => "fits on no node".to_owned(),
+        PodFailure::Gated => "is held back by a scheduling gate".to_owned(),
+        PodFailure::Mount { .. } => "cannot mount its volumes".to_owned(),
+        PodFailure::Sandbox { .. } => "gets no network".to_owned(),
+        PodFailure::Unready { .. } => "does not become ready".to_owned(),
+        PodFailure::NodeComing { .. } => "waits for a node".to_owned(),
+        PodFailure::Silent => "does not start".to_owned(),
+        PodFailure::Starting => "is starting".to_owned(),
     }
 }

@@ -27,7 +27,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     };
     // Pods of an earlier set still have the names, and are served under them: that they are there is the point.
     let replicas = snapshot.replicas().unwrap_or_default().iter();
-    let mut named = replicas.filter_map(|replica| replica.squatter);
+    let mut named = replicas.filter_map(|replica| replica.foreign_pod);
     if !service.spec.selector.is_empty()
         && named.any(|pod| matches_labels(&service.spec.selector, &pod.metadata.labels))
     {

@@ -6,7 +6,7 @@ use super::{
     Filter, Finding, Rule, Severity, Subject, never_ready, of_set, pod_creation_failed, pod_deletion_refused,
     pod_update_refused,
 };
-use crate::controller::{Action, Next, Purpose, Rest, next};
+use crate::controller::{Action, Idle, Next, Purpose, next};
 use crate::kinds::{Kind, Pod, StatefulSet};
 use crate::paste::Command;
 use crate::snapshot::{Replica, Snapshot};
@@ -90,7 +90,7 @@ pub fn stuck_by(snapshot: &Snapshot<'_>, findings: &[Finding]) -> Option<Stuck> 
     let mut findings: Vec<Finding> = waited.about(&evidence, on).cloned().collect();
     findings.sort_by_key(rank);
     let is_late = findings.first().is_some_and(|finding| rank(finding) == Rank::NotReady)
-        && on.pod.is_some_and(|pod| snapshot.late_since(pod).is_some());
+        && on.pod.is_some_and(|pod| snapshot.overdue_since(pod).is_some());
     let first = waited.first.first().map(|replica| replica.name.clone());
     let waits_for = first.filter(|first| *first != on.name && !findings.iter().any(|it| has(it, first)));
     Some(Stuck { set: set.clone(), on: on.name.clone(), waits_for, findings, is_late })
@@ -141,7 +141,8 @@ impl<'s, 'a> Waited<'s, 'a> {
         let is_available = |pod: &Pod| snapshot.is_available(pod) && !pod.metadata.is_terminating();
         // A pod that is ready for a moment between two crashes is waited for as well.
         let is_up = |pod: &'a Pod| {
-            is_available(pod) && !snapshot.trouble(pod).is_some_and(|trouble| trouble.why.is_hard())
+            is_available(pod)
+                && !snapshot.trouble(pod).is_some_and(|trouble| trouble.why.needs_intervention())
         };
         let down = || replicas.iter().filter(|replica| !replica.pod.is_some_and(is_up));
         let named = |ordinals: Vec<i32>| -> Vec<&'s Replica<'a>> {
@@ -167,10 +168,10 @@ impl<'s, 'a> Waited<'s, 'a> {
                 (if parallel { &mut first } else { &mut others }).extend(rest);
                 Waited { first, others, ..nothing }
             }
-            Next::Settled(Rest::Done | Rest::Partition) => {
+            Next::Settled(Idle::Done | Idle::Partition) => {
                 Waited { first: down().collect(), rests: true, ..nothing }
             }
-            Next::Settled(Rest::OnDelete | Rest::Deleting | Rest::Unobserved | Rest::UnknownStrategy) => {
+            Next::Settled(Idle::OnDelete | Idle::Deleting | Idle::Unobserved | Idle::UnknownStrategy) => {
                 Waited { rests: true, ..nothing }
             }
         })
@@ -231,9 +232,9 @@ impl<'s, 'a> Waited<'s, 'a> {
     fn late(&self, snapshot: &Snapshot<'_>) -> Option<&'s Replica<'a>> {
         let is_late = |replica: &&&Replica<'_>| {
             !self.going.contains(&replica.ordinal)
-                && replica
-                    .pod
-                    .is_some_and(|pod| !pod.metadata.is_terminating() && snapshot.late_since(pod).is_some())
+                && replica.pod.is_some_and(|pod| {
+                    !pod.metadata.is_terminating() && snapshot.overdue_since(pod).is_some()
+                })
         };
         self.first.iter().find(is_late).copied()
     }

@@ -7,7 +7,7 @@ use super::prelude::*;
 use super::refusals;
 use crate::messages::{clipped, scheduler};
 use crate::paste::tool;
-use crate::snapshot::Why;
+use crate::snapshot::PodFailure;
 
 pub const RULE: Rule = Rule {
     code: "STS405",
@@ -36,15 +36,15 @@ enum Cause<'a> {
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let groups = grouped(wanted(snapshot)?, |case| match case.why()? {
-        Why::Unschedulable { message: "" } => {
+        PodFailure::Unschedulable { message: "" } => {
             Some(Cause::Unheard(match case.pod.spec.scheduler_name.as_str() {
                 "" => "default-scheduler",
                 name => name,
             }))
         }
-        Why::Unschedulable { message } => Some(Cause::Refused(condensed(message))),
-        Why::NodeComing { message } => Some(Cause::Coming(condensed(message))),
-        Why::Gated => {
+        PodFailure::Unschedulable { message } => Some(Cause::Refused(condensed(message))),
+        PodFailure::NodeComing { message } => Some(Cause::Coming(condensed(message))),
+        PodFailure::Gated => {
             let gates = case.pod.spec.scheduling_gates.iter().map(|gate| gate.name.as_str()).collect();
             let long = case.unready(snapshot).is_some_and(|time| time > GATED);
             Some(Cause::Gates(gates, if long { Severity::Warning } else { Severity::Note }))
@@ -121,7 +121,7 @@ fn condensed(message: &str) -> String {
 fn refused(snapshot: &Snapshot<'_>, group: &Group<'_>, said: &str) -> Finding {
     let pod = group.first().pod;
     let message = match group.first().why() {
-        Some(Why::Unschedulable { message }) => *message,
+        Some(PodFailure::Unschedulable { message }) => *message,
         _ => said,
     };
     let all = scheduler::refusals(message);

@@ -5,7 +5,7 @@ use super::prelude::*;
 use super::volumes::named;
 use crate::messages::attach::{failure, is_multi_attach};
 use crate::messages::kubelet::{gist, missing};
-use crate::snapshot::Why;
+use crate::snapshot::PodFailure;
 
 pub const RULE: Rule = Rule {
     code: "STS212",
@@ -19,14 +19,16 @@ pub const RULE: Rule = Rule {
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     snapshot.events()?;
     let groups = grouped(wanted(snapshot)?, |case| match case.why()? {
-        Why::Mount { message } if !is_multi_attach(message) && missing(case.pod, message).is_none() => {
+        PodFailure::Mount { message }
+            if !is_multi_attach(message) && missing(case.pod, message).is_none() =>
+        {
             Some(gist(failure(message)))
         }
         _ => None,
     });
     let found = groups.iter().map(|(said, group)| {
         let volume = match group.first().why() {
-            Some(Why::Mount { message }) => named(snapshot, message),
+            Some(PodFailure::Mount { message }) => named(snapshot, message),
             _ => None,
         };
         let volume = volume.map_or(String::new(), |volume| format!("{volume}: "));

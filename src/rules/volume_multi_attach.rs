@@ -8,7 +8,7 @@ use super::volumes::named;
 use crate::kinds::condition;
 use crate::messages::attach::{self, is_multi_attach};
 use crate::paste::tool;
-use crate::snapshot::Why;
+use crate::snapshot::PodFailure;
 
 pub const RULE: Rule = Rule {
     code: "STS211",
@@ -25,7 +25,7 @@ const FORCED: SignedDuration = SignedDuration::from_mins(7);
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     snapshot.events()?;
     let groups = grouped(wanted(snapshot)?, |case| match case.why()? {
-        Why::Mount { message } if is_multi_attach(message) => Some(*message),
+        PodFailure::Mount { message } if is_multi_attach(message) => Some(*message),
         _ => None,
     });
     let found = groups.iter().map(|(message, group)| {

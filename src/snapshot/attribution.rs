@@ -22,7 +22,7 @@ const PROTECTION: &str = "kubernetes.io/pvc-protection";
 
 /// What holds claims besides pods.
 #[derive(Clone, Debug, Default)]
-pub struct Around {
+pub struct ClaimUsers {
     /// Everything with a pod template, apart from StatefulSets.
     pub workloads: Vec<Workload>,
     /// Attachments of volumes to nodes.
@@ -33,11 +33,11 @@ pub struct Around {
     pub unread: Vec<(&'static str, String)>,
 }
 
-/// Kinds of [`Around`] that prove little, so that not being allowed to read them keeps no claim. Any other failure does: it
+/// Kinds of [`ClaimUsers`] that prove little, so that not being allowed to read them keeps no claim. Any other failure does: it
 /// may be over at the next try.
 const SUPPORTING: [&str; 2] = ["volumeattachments", "volumesnapshots"];
 
-impl Around {
+impl ClaimUsers {
     /// What was not read and is needed to call anything left over.
     fn unread(&self) -> Option<Reason> {
         let needed =
@@ -96,14 +96,14 @@ impl Class {
 
 /// What would keep a claim, and is knowingly set aside.
 #[derive(Clone, Debug, Default)]
-pub struct Waivers {
+pub struct Overrides {
     /// Sets scaled to 0 lose their claims too.
     pub zero: bool,
     /// Ordinals that an autoscaler may want again lose theirs too.
     pub autoscaler_range: bool,
     /// Snapshots made for this very deletion.
     pub own_snapshots: Vec<String>,
-    /// Whatever of [`Around`] could not be read: enough to report a claim together with [`Census::unchecked`], not to
+    /// Whatever of [`ClaimUsers`] could not be read: enough to report a claim together with [`ClaimAudit::unchecked`], not to
     /// delete it.
     pub unread: bool,
 }
@@ -123,7 +123,7 @@ pub struct Verdict<'a> {
 
 /// What becomes of the data when a claim is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum DataOnDelete {
     /// The volume goes with the claim.
     Destroyed,
     /// The volume stays.
@@ -135,26 +135,26 @@ pub enum Fate {
 }
 
 /// Everything that is looked at to judge the claims of one namespace.
-pub struct Census<'a> {
+pub struct ClaimAudit<'a> {
     namespace: &'a Namespace<'a>,
     pods: Result<(), Unseen>,
     autoscalers: Result<(), Unseen>,
     volumes: &'a Seen<PersistentVolume>,
-    around: Option<&'a Around>,
+    around: Option<&'a ClaimUsers>,
     attached: Index,
     snapshots: Index,
     /// For each set that was asked for, by name and uid, a pod of it that is not wanted any more.
     condemned: RefCell<HashMap<(String, String), Option<String>>>,
 }
 
-impl<'a> Census<'a> {
+impl<'a> ClaimAudit<'a> {
     /// Of a namespace. Without `around`, which only a cluster can tell, nothing must be deleted on its word.
     pub fn new(
         observed: &'a Observed,
         namespace: &'a Namespace<'a>,
-        around: Option<&'a Around>,
-    ) -> Census<'a> {
-        Census {
+        around: Option<&'a ClaimUsers>,
+    ) -> ClaimAudit<'a> {
+        ClaimAudit {
             namespace,
             pods: observed.pods.as_ref().map(|_| ()).map_err(Clone::clone),
             autoscalers: observed.autoscalers.as_ref().map(|_| ()).map_err(Clone::clone),
@@ -167,12 +167,12 @@ impl<'a> Census<'a> {
     }
 
     /// Judges every claim of the namespace.
-    pub fn verdicts(&self, waivers: &Waivers) -> Vec<Verdict<'a>> {
+    pub fn verdicts(&self, waivers: &Overrides) -> Vec<Verdict<'a>> {
         self.namespace.claims.iter().map(|claim| self.judge(claim, waivers)).collect()
     }
 
     /// Judges one claim of the namespace.
-    pub fn judge(&self, claim: &'a PersistentVolumeClaim, waivers: &Waivers) -> Verdict<'a> {
+    pub fn judge(&self, claim: &'a PersistentVolumeClaim, waivers: &Overrides) -> Verdict<'a> {
         let sets = self.namespace.sets.iter().copied();
         let mut owners: Vec<(&'a StatefulSet, ClaimName<'a>)> =
             sets.filter_map(|set| Some((set, ClaimName::parse(set, &claim.metadata.name)?))).collect();
@@ -200,7 +200,7 @@ impl<'a> Census<'a> {
         claim: &PersistentVolumeClaim,
         set: &StatefulSet,
         ordinal: i32,
-        waivers: &Waivers,
+        waivers: &Overrides,
     ) -> Class {
         if set.in_range(ordinal) {
             return Class::Kept(reason("in-range", format!("{} uses it", set.pod_name(ordinal))));
@@ -218,7 +218,7 @@ impl<'a> Census<'a> {
     }
 
     /// Why no claim of the set can be told to be left over now.
-    fn unsettled(&self, set: &StatefulSet, waivers: &Waivers) -> Option<Reason> {
+    fn unsettled(&self, set: &StatefulSet, waivers: &Overrides) -> Option<Reason> {
         let name = &set.metadata.name;
         if set.metadata.is_terminating() {
             return Some(reason("set-deleting", format!("StatefulSet {name} is being deleted")));
@@ -255,7 +255,7 @@ impl<'a> Census<'a> {
         None
     }
 
-    fn autoscaled(&self, set: &StatefulSet, ordinal: i32, waivers: &Waivers) -> Option<Reason> {
+    fn autoscaled(&self, set: &StatefulSet, ordinal: i32, waivers: &Overrides) -> Option<Reason> {
         if waivers.autoscaler_range {
             return None;
         }
@@ -296,7 +296,7 @@ impl<'a> Census<'a> {
     }
 
     /// What will use it without having a pod now.
-    fn named(&self, claim: &PersistentVolumeClaim, waivers: &Waivers) -> Option<Reason> {
+    fn named(&self, claim: &PersistentVolumeClaim, waivers: &Overrides) -> Option<Reason> {
         let template = self.by_template(&claim.metadata.name, &claim.metadata.namespace);
         if template.is_some() {
             return template;
@@ -386,7 +386,7 @@ impl<'a> Census<'a> {
         {
             warnings.push("it is older than the set, which was made anew".to_owned());
         }
-        if let Some(reason) = self.autoscaled(set, ordinal, &Waivers::default()) {
+        if let Some(reason) = self.autoscaled(set, ordinal, &Overrides::default()) {
             warnings.push(reason.text);
         }
         if set.replicas() == 0 {
@@ -396,21 +396,21 @@ impl<'a> Census<'a> {
     }
 
     /// What becomes of the data when the claim is deleted.
-    pub fn fate(&self, claim: &PersistentVolumeClaim) -> Fate {
+    pub fn fate(&self, claim: &PersistentVolumeClaim) -> DataOnDelete {
         let name = &claim.spec.volume_name;
         if name.is_empty() {
-            return Fate::NoVolume;
+            return DataOnDelete::NoVolume;
         }
         let volumes = self.volumes.as_deref().unwrap_or_default();
         let volume = self.namespace.names.wide.volume(volumes, name);
         // What an interrupted deletion has set to Retain goes in the end.
         if volume.is_some_and(|volume| volume.earlier_policy(&claim.metadata.uid).is_some()) {
-            return Fate::Destroyed;
+            return DataOnDelete::Destroyed;
         }
         match volume.map(|volume| volume.spec.persistent_volume_reclaim_policy.as_str()) {
-            Some("Delete" | "Recycle") => Fate::Destroyed,
-            Some("Retain") => Fate::Kept,
-            _ => Fate::Unknown,
+            Some("Delete" | "Recycle") => DataOnDelete::Destroyed,
+            Some("Retain") => DataOnDelete::Kept,
+            _ => DataOnDelete::Unknown,
         }
     }
 }

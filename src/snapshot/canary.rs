@@ -11,7 +11,7 @@ pub const CANARY: &str = "kubectl-sts/canary";
 
 /// What the cluster itself cannot tell of a canary, so that going on and going back need nothing but the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Mark {
+pub struct CanaryAnnotation {
     /// The revision to go back to.
     pub stable: String,
     /// The partition before.
@@ -35,10 +35,10 @@ fn is_name(text: &str) -> bool {
 
 impl<'a> Snapshot<'a> {
     /// The mark of a canary of ours; `Some(None)` for one that cannot be read.
-    pub fn mark(&self) -> Option<Option<Mark>> {
+    pub fn mark(&self) -> Option<Option<CanaryAnnotation>> {
         let text = self.set.metadata.annotations.get(CANARY)?;
-        let mark = serde_json::from_str::<Mark>(text).ok().filter(|mark| is_name(&mark.stable));
-        Some(mark.map(|mark| Mark { by: one_line(&mark.by, 100), ..mark }))
+        let mark = serde_json::from_str::<CanaryAnnotation>(text).ok().filter(|mark| is_name(&mark.stable));
+        Some(mark.map(|mark| CanaryAnnotation { by: one_line(&mark.by, 100), ..mark }))
     }
 
     /// Whether it was seen that the set has no such revision any more.
@@ -56,7 +56,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Whether a replica has a pod of the update's revision that is available and stays.
-    pub fn is_good(&self, replica: &Replica<'_>) -> bool {
+    pub fn is_updated_and_available(&self, replica: &Replica<'_>) -> bool {
         replica.pod.is_some_and(|pod| {
             !pod.metadata.is_terminating()
                 && pod.revision() == self.set.status.update_revision
@@ -72,7 +72,7 @@ impl<'a> Snapshot<'a> {
             return None;
         }
         let pods = self.above(partition).ok()?;
-        if !pods.iter().all(|replica| self.is_good(replica)) {
+        if !pods.iter().all(|replica| self.is_updated_and_available(replica)) {
             return None;
         }
         self.since(pods.iter().filter_map(|replica| replica.pod?.ready_since()).max())

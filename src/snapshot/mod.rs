@@ -21,16 +21,16 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use canary::{CANARY, Mark};
+pub use canary::{CANARY, CanaryAnnotation};
 pub use clock::{Clock, TimeSource};
 pub use node::{Lost, lost};
 pub use observed::{Namespace, Observed, Scope, Seen, ServerVersion, Unseen};
 pub use ordinal::{ClaimName, parse_pod_name};
 pub use refused::{Refused, Verb};
-pub use replica::{Replica, Slot};
+pub use replica::{Replica, ReplicaClaim};
 pub use state::{pod_restarts, pod_state};
 use trouble::Unbound;
-pub use trouble::{KILLING, Killer, Kills, NOMINATIONS, Trouble, Why, killer, may_be_killed};
+pub use trouble::{KILLING, Killer, Kills, NOMINATIONS, PodFailure, Trouble, killer, may_be_killed};
 
 use crate::kinds::*;
 
@@ -298,8 +298,8 @@ impl<'a> Snapshot<'a> {
     }
 
     /// What is known of whom the claims of the namespace belong to, as `prune-pvcs` judges it.
-    pub fn census(&self) -> attribution::Census<'a> {
-        attribution::Census::new(self.observed, self.namespace, self.observed.around.as_ref())
+    pub fn census(&self) -> attribution::ClaimAudit<'a> {
+        attribution::ClaimAudit::new(self.observed, self.namespace, self.observed.around.as_ref())
     }
 
     /// What keeps this pod from being available, if anything does.
@@ -326,8 +326,8 @@ impl<'a> Snapshot<'a> {
 
     /// Since when the pod has been running without being ready for longer than its probes allow; `None` while it is
     /// still in time, ready, not running, or looks like a standby.
-    pub fn late_since(&self, pod: &Pod) -> Option<Timestamp> {
-        trouble::late_since(pod).filter(|late| *late <= self.taken_at && !self.stands_by(pod))
+    pub fn overdue_since(&self, pod: &Pod) -> Option<Timestamp> {
+        trouble::overdue_since(pod).filter(|late| *late <= self.taken_at && !self.stands_by(pod))
     }
 
     /// The autoscaler that scales this set.
@@ -343,10 +343,10 @@ impl<'a> Snapshot<'a> {
 
     /// Whether a pod in trouble runs, on the revision that was good until the update, as others of it are ready: it may be
     /// replaying its log, and become ready yet.
-    pub fn may_pass(&self, pod: &Pod, trouble: &Trouble<'_>) -> bool {
+    pub fn may_recover(&self, pod: &Pod, trouble: &Trouble<'_>) -> bool {
         let status = &self.set.status;
         let good = |other: &Pod| other.is_ready() && other.revision() == status.current_revision;
-        matches!(trouble.why, Why::Unready { .. })
+        matches!(trouble.why, PodFailure::Unready { .. })
             && pod.revision() == status.current_revision
             && status.current_revision != status.update_revision
             && self.replicas.iter().any(|replica| replica.pod.is_some_and(good))

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 
-use super::attribution::Around;
+use super::attribution::ClaimUsers;
 use super::clock::Clock;
 use super::names::Names;
 use crate::kinds::*;
@@ -78,7 +78,7 @@ macro_rules! declare_observed {
                 pub $field: Seen<$name>,
             )*
             /// What holds claims besides pods: read only where claims seem left over, and not part of plain files.
-            pub around: Option<Around>,
+            pub around: Option<ClaimUsers>,
         }
 
         impl Observed {

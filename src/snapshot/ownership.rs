@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::{Snapshot, Trouble, Why};
+use super::{PodFailure, Snapshot, Trouble};
 use crate::kinds::{Event, Pod};
 use crate::messages::kubelet;
 
@@ -39,12 +39,12 @@ impl<'a> Snapshot<'a> {
     /// What keeps a pod from starting is nothing, as long as its kubelet is plainly at work.
     pub(super) fn at_work(&self, pod: &Pod, trouble: Trouble<'a>) -> Trouble<'a> {
         let vague = match &trouble.why {
-            Why::Silent => true,
-            Why::Mount { message } => kubelet::is_sum(message),
+            PodFailure::Silent => true,
+            PodFailure::Mount { message } => kubelet::is_sum(message),
             _ => false,
         };
         if vague && self.changes_owner(pod).is_some() {
-            return Trouble { container: None, why: Why::Starting, ..trouble };
+            return Trouble { container: None, why: PodFailure::Starting, ..trouble };
         }
         trouble
     }

@@ -78,7 +78,7 @@ impl<'a> Snapshot<'a> {
     /// [`Unseen`] when pods or events could not be read.
     pub fn creation_refused(&self) -> Result<Option<(Refused<'a>, &Replica<'a>)>, Unseen> {
         let replicas = self.replicas()?;
-        let is_missing = |replica: &&Replica<'_>| replica.pod.is_none() && replica.squatter.is_none();
+        let is_missing = |replica: &&Replica<'_>| replica.pod.is_none() && replica.foreign_pod.is_none();
         let Some(first) = replicas.iter().find(is_missing).filter(|_| !self.set.metadata.is_terminating())
         else {
             return Ok(None);

@@ -13,14 +13,14 @@ pub struct Replica<'a> {
     /// Its pod.
     pub pod: Option<&'a Pod>,
     /// A pod of this name that the set does not own, which keeps the controller from making its own.
-    pub squatter: Option<&'a Pod>,
+    pub foreign_pod: Option<&'a Pod>,
     /// One for each claim template.
-    pub slots: Vec<Slot<'a>>,
+    pub slots: Vec<ReplicaClaim<'a>>,
 }
 
 /// The claim a replica uses for one claim template.
 #[derive(Clone, Debug)]
-pub struct Slot<'a> {
+pub struct ReplicaClaim<'a> {
     /// The claim template.
     pub template: &'a PersistentVolumeClaim,
     /// The name the claim has or will have.
@@ -37,7 +37,7 @@ impl<'a> Replica<'a> {
         pod: Option<&'a Pod>,
     ) -> Replica<'a> {
         let name = set.pod_name(ordinal);
-        let squatter = match pod {
+        let foreign_pod = match pod {
             Some(_) => None,
             None => namespace.pod(&name),
         };
@@ -48,10 +48,10 @@ impl<'a> Replica<'a> {
             .map(|template| {
                 let name = set.claim_name(&template.metadata.name, ordinal);
                 let claim = namespace.claim(&name);
-                Slot { template, name, claim }
+                ReplicaClaim { template, name, claim }
             })
             .collect();
-        Replica { ordinal, name, pod, squatter, slots }
+        Replica { ordinal, name, pod, foreign_pod, slots }
     }
 
     /// The claims that exist.

@@ -11,7 +11,7 @@ mod waiting;
 
 pub use killed::{KILLING, Killer, Kills, killer, may_be_killed};
 use probes::SLACK;
-pub(super) use probes::late_since;
+pub(super) use probes::overdue_since;
 use waiting::Idle;
 pub use waiting::NOMINATIONS;
 
@@ -21,14 +21,14 @@ pub struct Trouble<'a> {
     /// The container in question, where it is one container.
     pub container: Option<&'a str>,
     /// Why.
-    pub why: Why<'a>,
+    pub why: PodFailure<'a>,
     /// Since when the pod has not been ready.
     pub since: Option<Timestamp>,
 }
 
-/// Why a pod is not available. Only [`Why::is_hard`] ones are evidence that it will not get better by waiting.
+/// Why a pod is not available. Only [`PodFailure::needs_intervention`] ones are evidence that it will not get better by waiting.
 #[derive(Clone, Debug)]
-pub enum Why<'a> {
+pub enum PodFailure<'a> {
     /// The image cannot be had.
     ImagePull {
         /// The image.
@@ -94,30 +94,30 @@ pub enum Why<'a> {
     Starting,
 }
 
-impl Why<'_> {
+impl PodFailure<'_> {
     /// Whether this is evidence that the pod will not become available by itself.
-    pub fn is_hard(&self) -> bool {
-        !matches!(self, Why::Starting | Why::Gated | Why::NodeComing { .. })
+    pub fn needs_intervention(&self) -> bool {
+        !matches!(self, PodFailure::Starting | PodFailure::Gated | PodFailure::NodeComing { .. })
     }
 
     /// Whether its container ended last because it had no memory left.
     pub fn is_out_of_memory(&self) -> bool {
-        matches!(self, Why::CrashLoop { last: Some(last), .. } if last.is_out_of_memory())
+        matches!(self, PodFailure::CrashLoop { last: Some(last), .. } if last.is_out_of_memory())
     }
 
     /// In a word, the kubelet's own where it has one.
     pub fn word(&self) -> &str {
         match self {
-            Why::ImagePull { reason, .. } | Why::Config { reason, .. } => reason,
-            Why::CrashLoop { .. } if self.is_out_of_memory() => OUT_OF_MEMORY,
-            Why::CrashLoop { .. } => "CrashLoopBackOff",
-            Why::Killed(Kills { killer: Killer::Liveness, .. }) => "killed by its liveness probe",
-            Why::Killed(Kills { killer: Killer::Startup, .. }) => "killed by its startup probe",
-            Why::Unschedulable { .. } | Why::NodeComing { .. } => "Unschedulable",
-            Why::Gated => "SchedulingGated",
-            Why::Mount { .. } | Why::Sandbox { .. } | Why::Silent => "ContainerCreating",
-            Why::Unready { .. } => "not ready",
-            Why::Starting => "starting",
+            PodFailure::ImagePull { reason, .. } | PodFailure::Config { reason, .. } => reason,
+            PodFailure::CrashLoop { .. } if self.is_out_of_memory() => OUT_OF_MEMORY,
+            PodFailure::CrashLoop { .. } => "CrashLoopBackOff",
+            PodFailure::Killed(Kills { killer: Killer::Liveness, .. }) => "killed by its liveness probe",
+            PodFailure::Killed(Kills { killer: Killer::Startup, .. }) => "killed by its startup probe",
+            PodFailure::Unschedulable { .. } | PodFailure::NodeComing { .. } => "Unschedulable",
+            PodFailure::Gated => "SchedulingGated",
+            PodFailure::Mount { .. } | PodFailure::Sandbox { .. } | PodFailure::Silent => "ContainerCreating",
+            PodFailure::Unready { .. } => "not ready",
+            PodFailure::Starting => "starting",
         }
     }
 }
@@ -190,18 +190,18 @@ pub(super) fn of<'a>(
                 probes::overdue(container, status, events, (started, since.unwrap_or(started)), now)
         {
             let message = probes::said(container, status, events);
-            return trouble(Some(&container.name), Why::Unready { allowed, message });
+            return trouble(Some(&container.name), PodFailure::Unready { allowed, message });
         }
     }
     if let Some(since) = probes::gates_closed(pod).and_then(|ready| ready.last_transition_time)
         && now.duration_since(since) > probes::gate_slack(pod)
     {
-        return trouble(None, Why::Unready { allowed: 0, message: None });
+        return trouble(None, PodFailure::Unready { allowed: 0, message: None });
     }
     match waiting::silent(pod, now) {
-        Some(Idle::Pod) => trouble(None, Why::Silent),
-        Some(Idle::Container(name)) => trouble(Some(name), Why::Silent),
-        None => trouble(None, Why::Starting),
+        Some(Idle::Pod) => trouble(None, PodFailure::Silent),
+        Some(Idle::Container(name)) => trouble(Some(name), PodFailure::Silent),
+        None => trouble(None, PodFailure::Starting),
     }
 }
 
@@ -211,7 +211,7 @@ fn container_trouble<'a>(
     init: bool,
     events: &[&'a Event],
     now: Timestamp,
-) -> Option<Why<'a>> {
+) -> Option<PodFailure<'a>> {
     let last = status.last_end();
     let waits = status.state.waiting.as_ref().is_some_and(|waiting| waiting.reason != "CrashLoopBackOff");
     if !init
@@ -235,31 +235,37 @@ fn container_trouble<'a>(
                 let pulled =
                     last_message(events, Some(&status.name), |event| kubelet::is_pull_failure(event, image));
                 let told = message.filter(|message| kubelet::tells(message));
-                Some(Why::ImagePull { image, reason: &waiting.reason, message: told.or(pulled).or(message) })
+                Some(PodFailure::ImagePull {
+                    image,
+                    reason: &waiting.reason,
+                    message: told.or(pulled).or(message),
+                })
             }
-            "CrashLoopBackOff" => Some(Why::CrashLoop { last, restarts, init, said: None }),
+            "CrashLoopBackOff" => Some(PodFailure::CrashLoop { last, restarts, init, said: None }),
             // One fault, in turns with CrashLoopBackOff: it is made and does not start, or does not outlive its hook.
             "RunContainerError" | "PostStartHookError" => {
-                Some(Why::CrashLoop { last, restarts, init, said: message })
+                Some(PodFailure::CrashLoop { last, restarts, init, said: message })
             }
             "CreateContainerConfigError"
             | "CreateContainerError"
             | "PreCreateHookError"
             | "PreStartHookError" => {
                 let syncing = message.is_some_and(kubelet::is_syncing);
-                (!syncing).then_some(Why::Config { reason: &waiting.reason, message: message.unwrap_or("") })
+                (!syncing)
+                    .then_some(PodFailure::Config { reason: &waiting.reason, message: message.unwrap_or("") })
             }
             "" | "ContainerCreating" | "PodInitializing" => None,
             // Whatever it is, it has a name, and lasts.
             _ => {
                 let begun = pod.status.start_time.or(pod.metadata.creation_timestamp);
                 let lasts = begun.is_some_and(|begun| now.duration_since(begun) > NAMED);
-                lasts.then_some(Why::Config { reason: &waiting.reason, message: message.unwrap_or("") })
+                lasts
+                    .then_some(PodFailure::Config { reason: &waiting.reason, message: message.unwrap_or("") })
             }
         };
     }
     let last = last?;
-    let looping = Why::CrashLoop { last: Some(last), restarts, init, said: None };
+    let looping = PodFailure::CrashLoop { last: Some(last), restarts, init, said: None };
     let previous = last.ran();
     if previous.is_some_and(|previous| previous >= STEADY) {
         return None;

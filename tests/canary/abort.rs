@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::witness::Witness;
+use super::witness::Observer;
 use super::{MARK, get, mark, partition, pods, ready, settled};
 use crate::support;
 
@@ -15,7 +15,7 @@ fn a_pod_that_never_becomes_ready_is_named_and_taken_back() {
                 let ns = cluster.namespace(&format!("canary-{mode}"));
                 ready(&ns, "postgres", 5, "", "");
                 let before = pods(&ns);
-                let witness = Witness::of(&ns, 5);
+                let witness = Observer::of(&ns, 5);
                 let patch = json!({"metadata": {"annotations": {"fake.test/mode": mode}}}).to_string();
                 let args = ["canary", "postgres", "--partition", "3", "--patch", &patch, "--yes"];
                 let run = ns.sts(&[&args[..], &["--stuck-after", "2s"]].concat()).code(1);
@@ -44,7 +44,7 @@ fn the_earlier_partition_comes_back() {
     let ns = cluster.namespace("canary-earlier");
     let spec = "updateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 2}},";
     ready(&ns, "web", 3, spec, "");
-    let witness = Witness::of(&ns, 3);
+    let witness = Observer::of(&ns, 3);
     ns.sts(&["canary", "web", "--partition", "1", "--image", "web=web:2", "--yes"]).code(0);
     assert_eq!(witness.deleted(&ns), ["web-2", "web-1"]);
     // Raised by hand: web-1 is below the partition now, and must go back all the same.
@@ -66,7 +66,7 @@ fn a_canary_made_by_hand_goes_back_too() {
     let spec = "updateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 1}},";
     let before = ready(&ns, "web", 3, spec, "");
     let first = pods(&ns);
-    let witness = Witness::of(&ns, 3);
+    let witness = Observer::of(&ns, 3);
     ns.kubectl(&["set", "image", "sts/web", "web=web:does-not-exist"]).ok();
     ns.wait_pod_status("web-2", "ImagePullBackOff");
     let run = ns.sts(&["abort", "web", "--yes"]).code(0);

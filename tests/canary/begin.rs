@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::witness::Witness;
+use super::witness::Observer;
 use super::{get, mark, partition, pods, ready, settled};
 use crate::support;
 
@@ -14,7 +14,7 @@ fn a_canary_goes_step_by_step_to_the_end() {
     let ns = cluster.namespace("canary-steps");
     let before = ready(&ns, "postgres", 5, "", "");
     let first = pods(&ns);
-    let witness = Witness::of(&ns, 5);
+    let witness = Observer::of(&ns, 5);
     let stable = before["status"]["currentRevision"].as_str().unwrap();
 
     let plan = ns
@@ -101,7 +101,7 @@ fn without_a_template_the_next_command_is_shown_and_works() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("canary-prepared");
     ready(&ns, "web", 3, "ordinals: {start: 5},", "");
-    let witness = Witness::of(&ns, 3);
+    let witness = Observer::of(&ns, 3);
     let run = ns.sts(&["canary", "web", "--pods", "20%", "--yes"]).code(0);
     let next = format!("kubectl sts canary web -n {} --partition 2 --image web=IMAGE", ns.name);
     assert!(run.stdout.contains("no pod moves yet") && run.stdout.contains(&next), "{run}");
@@ -130,7 +130,7 @@ fn a_ladder_bakes_and_checks_between_its_steps() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("canary-ladder");
     ready(&ns, "web", 3, "", "");
-    let witness = Witness::of(&ns, 3);
+    let witness = Observer::of(&ns, 3);
     let file = cluster.plane.dir.join(format!("{}-checks", ns.name));
     let check = format!("echo $STS_NAMESPACE/$STS_SET $STS_PODS >> {}", file.display());
     let run = ns
@@ -183,7 +183,7 @@ fn a_pod_that_goes_bad_while_it_bakes_stops_the_canary() {
     let ns = cluster.namespace("canary-bake");
     let spec = "updateStrategy: {type: RollingUpdate, rollingUpdate: {maxUnavailable: 2}},";
     ready(&ns, "web", 3, spec, "");
-    let witness = Witness::of(&ns, 3);
+    let witness = Observer::of(&ns, 3);
     let patch =
         json!({"metadata": {"annotations": {"fake.test/then": "crashloop", "fake.test/then-after": "6s"}}});
     let run = ns

@@ -9,7 +9,7 @@ use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use serde_json::{Value, json};
 
 use super::proxy::{Proxy, Then};
-use super::witness::Witness;
+use super::witness::Observer;
 use super::{get, mark, partition, pods, ready, settled};
 use crate::support::proxy::killed;
 use crate::support::{self, Namespace, PATIENCE};
@@ -20,7 +20,7 @@ fn at_every_write(
     writes: usize,
     prepare: fn(&Namespace),
     args: &[&str],
-    end: fn(&Namespace, &Witness),
+    end: fn(&Namespace, &Observer),
 ) {
     let Some(cluster) = support::cluster() else { return };
     let cases: Vec<(usize, Then)> =
@@ -31,7 +31,7 @@ fn at_every_write(
                 scope.spawn(move || {
                     let ns = cluster.namespace(&format!("{hint}-{write}"));
                     ready(&ns, "web", 3, "", "");
-                    let witness = Witness::of(&ns, 3);
+                    let witness = Observer::of(&ns, 3);
                     prepare(&ns);
                     let killed = killed(&ns, args, *write, *then);
                     // A conflict with the controller's own writes makes one more.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::witness::Witness;
+use super::witness::Observer;
 use super::{get, mark, partition, pods, ready, settled};
 use crate::support::terminal::Terminal;
 use crate::support::{self, PATIENCE};
@@ -15,7 +15,7 @@ fn a_pod_reached_while_it_asks_is_named_before_it_restarts() {
     let ns = cluster.namespace("canary-moving");
     ready(&ns, "postgres", 3, "", "");
     let before = pods(&ns);
-    let witness = Witness::of(&ns, 3);
+    let witness = Observer::of(&ns, 3);
     let slow = json!({"metadata": {"annotations": {"fake.test/ready-delay-1": "20s"}}}).to_string();
     ns.sts(&["canary", "postgres", "--partition", "2", "--patch", &slow, "--yes"]).code(0);
     // The rollout goes on by itself: postgres-1 takes its time, and postgres-0 follows.
@@ -70,7 +70,7 @@ fn pods_that_a_moving_rollout_has_not_reached_never_restart() {
     let ns = cluster.namespace("canary-paused");
     let before = ready(&ns, "web", 4, "", "");
     let first = pods(&ns);
-    let witness = Witness::of(&ns, 4);
+    let witness = Observer::of(&ns, 4);
     let slow = json!({"metadata": {"annotations": {"fake.test/ready-delay-2": "10m"}}}).to_string();
     ns.sts(&["canary", "web", "--partition", "3", "--patch", &slow, "--yes"]).code(0);
     ns.patch("statefulset/web", &json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}));

@@ -19,15 +19,15 @@ pub struct Seen {
 }
 
 /// A watch of all pods of a namespace.
-pub struct Witness {
+pub struct Observer {
     child: Child,
     seen: Arc<Mutex<Vec<Seen>>>,
     reader: Option<JoinHandle<()>>,
 }
 
-impl Witness {
+impl Observer {
     /// Starts to watch; all pods that are there have been seen when it returns.
-    pub fn of(ns: &Namespace, pods: usize) -> Witness {
+    pub fn of(ns: &Namespace, pods: usize) -> Observer {
         let mut command = ns.cluster.plane.kubectl();
         command.args(["-n", &ns.name, "get", "pods", "-w", "-o", "json", "--output-watch-events"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -49,7 +49,7 @@ impl Witness {
                 });
             }
         });
-        let witness = Witness { child, seen, reader: Some(reader) };
+        let witness = Observer { child, seen, reader: Some(reader) };
         ns.wait("the watch to have seen all pods", PATIENCE, || {
             let seen = witness.seen.lock().unwrap().len();
             if seen >= pods { Ok(()) } else { Err(seen.to_string()) }
@@ -89,7 +89,7 @@ impl Witness {
     }
 }
 
-impl Drop for Witness {
+impl Drop for Observer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -156,7 +156,7 @@ pub fn change(random: &mut Random, world: &World) -> Change {
         .collect()
     });
     let squatted = world.look(|snapshot| {
-        let mut taken = snapshot.replicas().unwrap().iter().filter(|replica| replica.squatter.is_some());
+        let mut taken = snapshot.replicas().unwrap().iter().filter(|replica| replica.foreign_pod.is_some());
         taken.next().map(|replica| replica.ordinal)
     });
     let down: Vec<i32> = pods.iter().filter(|pod| !pod.1 && !pod.2).map(|pod| pod.0).collect();

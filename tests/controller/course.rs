@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kubectl_sts::cluster::recorded::{self, Absent};
 use kubectl_sts::controller::{
-    Assume, Blocker, Change, Course, End, MaxUnavailable, Move, Purpose, Rest, World, course,
+    Assume, Blocker, Change, End, Forecast, Idle, MaxUnavailable, Move, Purpose, World, course,
 };
 use kubectl_sts::kinds::{RollingUpdate, UpdateStrategy};
 use kubectl_sts::snapshot::{ServerVersion, Snapshot};
@@ -16,7 +16,7 @@ use super::plain::{self, Plain};
 use super::scenario::Case;
 use crate::support::{self, PATIENCE};
 
-fn run(world: &World, change: &Change, assume: &Assume) -> Course {
+fn run(world: &World, change: &Change, assume: &Assume) -> Forecast {
     world.look(|snapshot| course(snapshot, change, assume)).unwrap()
 }
 
@@ -123,7 +123,7 @@ proptest! {
         };
         prop_assert!(
             match course.end {
-                End::At(rest) => matches!(rest, Rest::Done | Rest::Partition | Rest::OnDelete),
+                End::At(rest) => matches!(rest, Idle::Done | Idle::Partition | Idle::OnDelete),
                 // Two condemned pods that have ended keep each other for ever.
                 End::Blocked(on, because) => because == Blocker::NotReady && ended(on),
                 End::Endless => may_circle(&world),
@@ -270,7 +270,7 @@ fn a_broken_revision_blocks_and_a_repaired_template_does_not_help() {
     let course = run(&world, &back, &assume);
     assert_eq!((course.moves.len(), course.end), (0, End::Blocked(2, Blocker::NotReady)));
     let freed = run(&world, &Change { delete: vec![2], ..back }, &assume);
-    assert_eq!(freed.end, End::At(Rest::Done));
+    assert_eq!(freed.end, End::At(Idle::Done));
     assert_eq!(freed.moves.last(), Some(&Move::Create { ordinal: 2, revision: "A".to_owned(), or: None }));
 }
 
@@ -291,7 +291,7 @@ fn a_partition_in_a_set_without_the_stanza_adds_it() {
 }
 
 /// `+2` and `-2`, with a letter for the revision: a for the first, b for the second.
-fn short(course: &Course, first: &str) -> Vec<String> {
+fn short(course: &Forecast, first: &str) -> Vec<String> {
     let letter = |revision: &str| if revision == first { "a" } else { "b" };
     course
         .moves
@@ -325,7 +325,7 @@ fn watched(ns: &support::Namespace, since: &str, first: &str) -> Vec<String> {
     moves
 }
 
-fn predicted(ns: &support::Namespace, set: &str, change: &Change) -> (Course, String, String) {
+fn predicted(ns: &support::Namespace, set: &str, change: &Change) -> (Forecast, String, String) {
     let all = ns.kubectl(&["get", "statefulsets,pods,controllerrevisions,pvc", "-o", "yaml"]).ok();
     let files = [("all".to_owned(), all)];
     let mut observed = recorded::read(&files, Absent::Empty, jiff::Timestamp::now()).unwrap();

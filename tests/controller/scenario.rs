@@ -54,7 +54,7 @@ pub struct Case {
     /// `status.currentReplicas`.
     #[serde(skip_serializing_if = "Option::is_none")]
     current_replicas: Option<i32>,
-    /// `ORDINAL REVISION HEALTH`, with `terminating` behind it, or `ORDINAL squatter`.
+    /// `ORDINAL REVISION HEALTH`, with `terminating` behind it, or `ORDINAL foreign_pod`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pods: Option<Vec<String>>,
     /// Claims of the template `data`: `ORDINAL`, `ORDINAL terminating`, or `ORDINAL stale`.

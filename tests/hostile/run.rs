@@ -1,9 +1,9 @@
 //! A command of the program, run within the test: what it would write, and how it would end.
 
 use clap::Parser as _;
-use kubectl_sts::cli::Streams;
+use kubectl_sts::cli::Ui;
 use kubectl_sts::commands::Cli;
-use kubectl_sts::render::{Look, refusal, render};
+use kubectl_sts::render::{Style, refusal, render};
 
 pub struct Ran {
     pub code: u8,
@@ -23,10 +23,10 @@ pub fn sts(words: &[&str], file: &std::path::Path) -> Ran {
     let words = ["kubectl-sts"].iter().chain(words).copied().chain(["--from", file.to_str().unwrap()]);
     let cli = Cli::try_parse_from(words).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let streams = Streams { look: Look::PLAIN, warn: |_| {} };
+    let streams = Ui { look: Style::PLAIN, warn: |_| {} };
     let answer = runtime.block_on(cli.run(&streams));
     match answer
-        .and_then(|answer| Ok((render(answer.view.as_ref(), cli.global.output, Look::PLAIN)?, answer.exit)))
+        .and_then(|answer| Ok((render(answer.view.as_ref(), cli.global.output, Style::PLAIN)?, answer.exit)))
     {
         Ok((out, exit)) => Ran { code: exit.code(), out, err: String::new() },
         Err(error) => Ran {

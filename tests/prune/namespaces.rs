@@ -46,7 +46,7 @@ impl Dice {
 /// A namespace.
 pub struct Namespace {
     pub objects: Vec<Value>,
-    /// Pod templates, attachments and snapshots: what [`kubectl_sts::snapshot::attribution::Around`] holds.
+    /// Pod templates, attachments and snapshots: what [`kubectl_sts::snapshot::attribution::ClaimUsers`] holds.
     pub workloads: Vec<Value>,
     pub attachments: Vec<Value>,
     pub snapshots: Vec<Value>,

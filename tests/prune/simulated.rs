@@ -8,7 +8,7 @@ use kubectl_sts::error::{Error, Result};
 use kubectl_sts::plan::prune::phase::{Claim, Manner, Phase, State, Volume};
 use kubectl_sts::plan::prune::{Claims, Deletions, Item, Prune};
 use kubectl_sts::plan::{Agreement, Goal as _, Pvc, Step, VolumeChange};
-use kubectl_sts::reconcile::{Cluster, Limits, Outcome, Report, Witness, reconcile};
+use kubectl_sts::reconcile::{Cluster, Limits, Observer, Outcome, Report, reconcile};
 use tokio::time::{Instant, sleep_until};
 
 use super::namespaces::Dice;
@@ -16,7 +16,7 @@ use super::phases::World;
 
 struct Nobody;
 
-impl Witness<Deletions> for Nobody {
+impl Observer<Deletions> for Nobody {
     fn look(&mut self, _: &Claims) {}
     fn trouble(&mut self, _: Option<&str>) {}
 }
@@ -169,7 +169,7 @@ impl Cluster for Simulation {
         }
         let (world, seen) = (&mut self.worlds[self.of[index]], &self.seen[index]);
         let performed = match step {
-            Step::DeletePvc { .. } if world.claim != Claim::There => Performed::AlreadySo,
+            Step::DeletePvc { .. } if world.claim != Claim::There => Performed::AlreadyGone,
             Step::DeletePvc { .. } if world.version != seen.version => {
                 Performed::Conflict("another version".to_owned())
             }

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::kubelet::{BROKEN, Fate};
+use super::kubelet::{BROKEN, DataOnDelete};
 use crate::controller::change::Random;
 
 /// A goal that works on a StatefulSet.
@@ -48,7 +48,7 @@ pub enum State {
     /// Made this many seconds ago.
     Young(i64),
     /// Made long ago, and has this fate whatever others of its revision have.
-    Has(Fate),
+    Has(DataOnDelete),
     /// Being deleted, for so many seconds yet.
     Ending(i64),
     /// Being deleted, and held by a finalizer.
@@ -81,7 +81,7 @@ pub struct Scenario {
     pub current: &'static str,
     pub mark: Option<Value>,
     pub pods: Vec<Found>,
-    pub fates: BTreeMap<&'static str, Fate>,
+    pub fates: BTreeMap<&'static str, DataOnDelete>,
     /// Ordinals of which the PVC is being deleted, or belongs to an earlier pod.
     pub claims: Vec<(i32, Claim)>,
     pub typed: Typed,
@@ -123,7 +123,7 @@ impl fmt::Display for Scenario {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
     /// All pods on A.
-    Rest,
+    Idle,
     /// From A to B.
     Rolling,
     /// From A to B, and the template is A again.
@@ -148,7 +148,7 @@ impl Scenario {
         let shape = match kind {
             Kind::Recover => [Shape::Back, Shape::Back, Shape::Back, Shape::Forward, Shape::Wild],
             Kind::Undo => [Shape::Rolling, Shape::Rolling, Shape::Back, Shape::Forward, Shape::Wild],
-            Kind::Canary => [Shape::Rest, Shape::Rest, Shape::Rest, Shape::Own, Shape::Wild],
+            Kind::Canary => [Shape::Idle, Shape::Idle, Shape::Idle, Shape::Own, Shape::Wild],
             Kind::Promote | Kind::PromoteFull | Kind::Abort => {
                 [Shape::Rolling, Shape::Rolling, Shape::Own, Shape::Back, Shape::Wild]
             }
@@ -165,31 +165,38 @@ impl Scenario {
         let volumes = random.chance(25);
         let all = ["A", "B", "C"];
         let (template, current) = match shape {
-            Shape::Rest | Shape::Back => ("A", "A"),
+            Shape::Idle | Shape::Back => ("A", "A"),
             Shape::Rolling => ("B", "A"),
             Shape::Forward | Shape::Own => ("C", "A"),
             Shape::Wild => (random.one_of(&all), random.one_of(&all)),
         };
-        let mut fates = BTreeMap::from([("A", Fate::Good), ("B", Fate::Good), ("C", Fate::Good)]);
+        let mut fates =
+            BTreeMap::from([("A", DataOnDelete::Good), ("B", DataOnDelete::Good), ("C", DataOnDelete::Good)]);
         let breaks = match (kind, shape) {
             (Kind::Recover, _) => [5, 90, 10],
             (_, Shape::Back | Shape::Forward) => [5, 70, 10],
             (_, Shape::Rolling) => [4, 30, 10],
             (_, Shape::Own) => [4, 4, 30],
-            (_, Shape::Rest | Shape::Wild) => [4, 15, 15],
+            (_, Shape::Idle | Shape::Wild) => [4, 15, 15],
         };
         for (revision, percent) in all.into_iter().zip(breaks) {
             if random.chance(percent) {
                 let mut all = BROKEN.to_vec();
                 // Most of what is met.
-                all.extend([Fate::ImagePull, Fate::CrashLoop, Fate::Flaps, Fate::Slow, Fate::Finishes]);
+                all.extend([
+                    DataOnDelete::ImagePull,
+                    DataOnDelete::CrashLoop,
+                    DataOnDelete::Flaps,
+                    DataOnDelete::Slow,
+                    DataOnDelete::Finishes,
+                ]);
                 fates.insert(revision, random.one_of(&all));
             }
         }
         let mut pods = Vec::new();
         for index in 0..replicas {
             let revision = match shape {
-                Shape::Rest => "A",
+                Shape::Idle => "A",
                 Shape::Rolling | Shape::Back if index >= reached => "B",
                 Shape::Own if index >= reached => "C",
                 Shape::Forward if index >= reached => random.one_of(&["B", "B", "C"]),
@@ -197,7 +204,7 @@ impl Scenario {
                 Shape::Wild => random.one_of(&all),
             };
             // What is at rest mostly is well.
-            let odd = if shape == Shape::Rest { 3 } else { 15 };
+            let odd = if shape == Shape::Idle { 3 } else { 15 };
             let state = if random.chance(odd) { self::odd(random, volumes) } else { Some(State::Old) };
             pods.extend(state.map(|state| Found { ordinal: start + index, revision, state }));
         }
@@ -267,8 +274,8 @@ fn odd(random: &mut Random, volumes: bool) -> Option<State> {
         6..=8 => State::Ending(i64::from(1 + random.below(6))),
         9 => State::Held,
         10 => State::Guarded,
-        11 => State::Has(Fate::Finishes),
-        12 => State::Has(Fate::Slow),
+        11 => State::Has(DataOnDelete::Finishes),
+        12 => State::Has(DataOnDelete::Slow),
         _ if volumes => State::LacksVolume,
         _ => State::Has(random.one_of(&BROKEN)),
     })

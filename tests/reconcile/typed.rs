@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kubectl_sts::plan::*;
-use kubectl_sts::reconcile::{Limits, Outcome, Report, Witness, reconcile};
+use kubectl_sts::reconcile::{Limits, Observer, Outcome, Report, reconcile};
 use kubectl_sts::snapshot::Snapshot;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -18,12 +18,12 @@ pub const TIMEOUT: Duration = Duration::from_secs(240);
 
 pub struct Nobody;
 
-impl Witness for Nobody {
+impl Observer for Nobody {
     fn look(&mut self, _: &Snapshot<'_>) {}
     fn trouble(&mut self, _: Option<&str>) {}
 }
 
-enum Aim {
+enum UndoTarget {
     Recover(Recover),
     Undo(Undo),
     Abort(Abort),
@@ -32,9 +32,9 @@ enum Aim {
 
 /// A plan that was shown and agreed to.
 pub struct Agreed {
-    aim: Aim,
+    aim: UndoTarget,
     /// The steps of a canary that are still to be looked after.
-    rungs: Vec<usize>,
+    all_steps: Vec<usize>,
     pub plan: Plan,
     pub agreement: Agreement,
 }
@@ -49,7 +49,7 @@ fn stamp(now: &Snapshot<'_>) -> Stamp {
 
 impl Typed {
     /// The goal, made from the cluster as the command makes it.
-    fn aim(&self, sim: &Simulation, now: &Snapshot<'_>) -> Result<Aim, Stop> {
+    fn aim(&self, sim: &Simulation, now: &Snapshot<'_>) -> Result<UndoTarget, Stop> {
         let canary = |change: Option<Change>, steps: &[i32], goes_on: bool| Canary {
             change,
             steps: steps.to_vec(),
@@ -62,8 +62,8 @@ impl Typed {
             warnings: Vec::new(),
         };
         Ok(match self {
-            Typed::Recover { evict } => Aim::Recover(Recover { evict: *evict, first: true }),
-            Typed::Undo(target) => Aim::Undo(Undo {
+            Typed::Recover { evict } => UndoTarget::Recover(Recover { evict: *evict, first: true }),
+            Typed::Undo(target) => UndoTarget::Undo(Undo {
                 target: (*target).to_owned(),
                 data: json!({"spec": {"template": template(target)}}),
                 facts: Vec::new(),
@@ -72,7 +72,7 @@ impl Typed {
             Typed::Abort => {
                 let stable = stable(now).map_err(Stop::Refused)?;
                 let data = Some(json!({"spec": {"template": template(&stable)}}));
-                Aim::Abort(Abort { stable, data, stamp: stamp(now), warnings: Vec::new() })
+                UndoTarget::Abort(Abort { stable, data, stamp: stamp(now), warnings: Vec::new() })
             }
             Typed::Canary { steps, image } => {
                 let lines: Vec<String> = Some("image of container web: web:1 → web:2".to_owned())
@@ -86,9 +86,9 @@ impl Typed {
                 }) {
                     return Err(Stop::Refused(refusal));
                 }
-                Aim::Canary(canary(change, steps, false))
+                UndoTarget::Canary(canary(change, steps, false))
             }
-            Typed::Promote(partition) => Aim::Canary(canary(None, &[*partition], true)),
+            Typed::Promote(partition) => UndoTarget::Canary(canary(None, &[*partition], true)),
         })
     }
 
@@ -98,14 +98,14 @@ impl Typed {
         sim.look(|now| {
             let now = now.ok_or_else(gone)?;
             let aim = self.aim(sim, now)?;
-            let (plan, rungs) = match &aim {
-                Aim::Recover(goal) => (plan_in_full(goal, now)?, Vec::new()),
-                Aim::Undo(goal) => (plan_in_full(goal, now)?, Vec::new()),
-                Aim::Abort(goal) => (plan_in_full(goal, now)?, Vec::new()),
-                Aim::Canary(goal) => (plan_in_full(goal, now)?, goal.rungs(now)?),
+            let (plan, all_steps) = match &aim {
+                UndoTarget::Recover(goal) => (plan_in_full(goal, now)?, Vec::new()),
+                UndoTarget::Undo(goal) => (plan_in_full(goal, now)?, Vec::new()),
+                UndoTarget::Abort(goal) => (plan_in_full(goal, now)?, Vec::new()),
+                UndoTarget::Canary(goal) => (plan_in_full(goal, now)?, goal.all_steps(now)?),
             };
             let agreement = Agreement::to(&plan);
-            Ok(Agreed { aim, rungs, plan, agreement })
+            Ok(Agreed { aim, all_steps, plan, agreement })
         })
     }
 }
@@ -122,17 +122,17 @@ impl Agreed {
         };
         let agreement = &self.agreement;
         let canary = match &self.aim {
-            Aim::Recover(goal) => {
+            UndoTarget::Recover(goal) => {
                 let goal = Recover { first: false, ..*goal };
                 return reconcile(sim, &goal, agreement, &limits(), &mut Nobody).await;
             }
-            Aim::Undo(goal) => return reconcile(sim, goal, agreement, &limits(), &mut Nobody).await,
-            Aim::Abort(goal) => return reconcile(sim, goal, agreement, &limits(), &mut Nobody).await,
-            Aim::Canary(goal) => goal,
+            UndoTarget::Undo(goal) => return reconcile(sim, goal, agreement, &limits(), &mut Nobody).await,
+            UndoTarget::Abort(goal) => return reconcile(sim, goal, agreement, &limits(), &mut Nobody).await,
+            UndoTarget::Canary(goal) => goal,
         };
         let mut journal = Vec::new();
-        let rungs = self.rungs.iter().map(|rung| canary.up_to(*rung));
-        for goal in rungs.chain([canary.ending()]) {
+        let all_steps = self.all_steps.iter().map(|rung| canary.up_to(*rung));
+        for goal in all_steps.chain([canary.ending()]) {
             let report = reconcile(sim, &goal, agreement, &limits(), &mut Nobody).await;
             journal.extend(report.journal);
             if !matches!(report.outcome, Outcome::Reached) {

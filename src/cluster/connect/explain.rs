@@ -6,8 +6,8 @@ use std::time::Duration;
 use kube::client::AuthError;
 
 use super::Connection;
-use super::read::ReadError;
 use super::redact::{plain_urls, unquoted};
+use super::request::RequestError;
 use super::status::Refusal;
 use crate::error::Error;
 use crate::text::one_line;
@@ -32,23 +32,23 @@ pub fn explain(error: &kube::Error, doing: &str, server: &str) -> Error {
 }
 
 /// As [`explain`], for our own reads.
-pub fn explain_read(error: &ReadError, doing: &str, server: &str) -> Error {
+pub fn explain_read(error: &RequestError, doing: &str, server: &str) -> Error {
     match error {
-        ReadError::Forbidden { message } => refused(403, "Forbidden", message, doing),
-        ReadError::NotFound { message } => refused(404, "NotFound", message, doing),
-        ReadError::Gone => refused(410, "Expired", "the version asked for is too old", doing),
-        ReadError::Unauthorized => refused(401, "Unauthorized", "", doing),
-        ReadError::Api { code, reason, message } => refused(*code, reason, message, doing),
-        ReadError::Nonsense(why) => nonsense(why, doing),
-        ReadError::Credentials(error) => error.clone(),
-        ReadError::Silent(waited) => silent(*waited, server),
-        ReadError::Transport(error) => explain(error, doing, server),
+        RequestError::Forbidden { message } => refused(403, "Forbidden", message, doing),
+        RequestError::NotFound { message } => refused(404, "NotFound", message, doing),
+        RequestError::Gone => refused(410, "Expired", "the version asked for is too old", doing),
+        RequestError::Unauthorized => refused(401, "Unauthorized", "", doing),
+        RequestError::Api { code, reason, message } => refused(*code, reason, message, doing),
+        RequestError::Nonsense(why) => nonsense(why, doing),
+        RequestError::Credentials(error) => error.clone(),
+        RequestError::Silent(waited) => silent(*waited, server),
+        RequestError::Transport(error) => explain(error, doing, server),
     }
 }
 
 impl Connection {
     /// [`explain_read`] with this connection's server.
-    pub fn explain(&self, error: &ReadError, doing: &str) -> Error {
+    pub fn explain(&self, error: &RequestError, doing: &str) -> Error {
         explain_read(error, &self.session.redactor.clean(doing), &self.server)
     }
 }

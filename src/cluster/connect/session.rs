@@ -14,8 +14,8 @@ use tower::util::{MapRequestLayer, MapResponseLayer};
 use super::clock::ServerClock;
 use super::credentials::{Proof, Source};
 use super::explain;
-use super::read::{Patience, ReadError};
 use super::redact::Redactor;
+use super::request::{Patience, RequestError};
 use super::warning::Warnings;
 use crate::error::{Error, Result};
 
@@ -98,9 +98,9 @@ impl Session {
     /// When no answer came, and when no new credentials can be had.
     pub async fn send(
         &self,
-        request: impl Fn() -> std::result::Result<Request<Body>, ReadError>,
+        request: impl Fn() -> std::result::Result<Request<Body>, RequestError>,
         patience: impl Fn(bool) -> Patience,
-    ) -> std::result::Result<(Response<Body>, Patience), ReadError> {
+    ) -> std::result::Result<(Response<Body>, Patience), RequestError> {
         self.reread().await;
         let mut tried = false;
         loop {
@@ -112,7 +112,7 @@ impl Session {
                 return Ok((answer, patience));
             }
             tried = true;
-            if !self.renew(generation).await.map_err(ReadError::Credentials)? {
+            if !self.renew(generation).await.map_err(RequestError::Credentials)? {
                 return Ok((answer, patience));
             }
         }

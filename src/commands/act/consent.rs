@@ -1,7 +1,7 @@
 //! What every command does before its first write: the plan is shown, permissions are asked for, the server checks it where
 //! that is wanted, and somebody agrees.
 
-use crate::cli::Streams;
+use crate::cli::Ui;
 use crate::cluster::Performed;
 use crate::cluster::claims::denied;
 use crate::cluster::connect::Connection;
@@ -56,7 +56,7 @@ impl Agree {
 }
 
 /// Shows what will be done: nothing is written that was not shown, not even with `--yes`.
-pub(in crate::commands) fn show_plan(plan: &dyn View, output: Output, streams: &Streams) -> Result<()> {
+pub(in crate::commands) fn show_plan(plan: &dyn View, output: Output, streams: &Ui) -> Result<()> {
     show(&render(plan, output, streams.look)?)
 }
 
@@ -138,7 +138,7 @@ pub(in crate::commands) async fn checked<C: Cluster>(cluster: &mut C, plan: &Pla
         };
         let result = match performed {
             Performed::Done => "the server would do it".to_owned(),
-            Performed::AlreadySo => "it is gone already".to_owned(),
+            Performed::AlreadyGone => "it is gone already".to_owned(),
             Performed::Conflict(message)
             | Performed::TooManyRequests(message)
             | Performed::Forbidden(message) => {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Account, Teller, Typed};
+use super::{Account, ProgressReporter, Typed};
 use crate::cluster::live::Live;
 use crate::paste::kubectl;
 use crate::reconcile::{Outcome, Report};
@@ -37,7 +37,7 @@ impl OfSet {
         name: &str,
         namespace: &str,
         report: &Report,
-        teller: &Teller,
+        teller: &ProgressReporter,
     ) -> OfSet {
         let rest = live.look(|snapshot| {
             let snapshot = snapshot?;

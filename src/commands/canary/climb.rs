@@ -3,12 +3,14 @@
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::Looking;
-use crate::cli::{Answer, Global, Streams, bare};
+use super::Verification;
+use crate::cli::{Answer, Global, Ui, bare};
 use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
 use crate::cluster::raw::managers;
-use crate::commands::act::{Consent, Consented, Teller, consented, ended, idle, recorded, stopped};
+use crate::commands::act::{
+    Consent, Consented, ProgressReporter, confirm_plan, ended, idle, recorded, stopped,
+};
 use crate::error::{Error, Result};
 use crate::kinds::{HorizontalPodAutoscaler, Kind, StatefulSet};
 use crate::paste::sts;
@@ -23,8 +25,8 @@ pub(in crate::commands) async fn climb(
     global: &Global,
     name: &str,
     consent: &Consent,
-    looking: &Looking,
-    streams: &Streams,
+    looking: &Verification,
+    streams: &Ui,
     make: impl Fn(&Snapshot<'_>, Option<&Value>) -> Result<Canary>,
 ) -> Result<Answer> {
     let name = bare(name)?;
@@ -43,23 +45,24 @@ pub(in crate::commands) async fn climb(
         let mut goal = current(&live, name, |now| make(now, raw.as_ref()))??;
         goal.facts = looking.facts();
         goal.warnings.extend(scaled(&live, name).await);
-        let rungs = current(&live, name, |now| goal.rungs(now).map_err(stopped))?;
-        let agreement = match consented(&mut live, name, &goal, consent, global, streams).await? {
+        let all_steps = current(&live, name, |now| goal.all_steps(now).map_err(stopped))?;
+        let agreement = match confirm_plan(&mut live, name, &goal, consent, global, streams).await? {
             Consented::To(plan) => Agreement::to(&plan),
-            Consented::Nothing(plan) => match &rungs {
+            Consented::Nothing(plan) => match &all_steps {
                 // A command that was interrupted while the pods were looked after goes on there.
-                Ok(rungs) if !rungs.is_empty() && looking.is_wanted() => Agreement::to_nothing(),
+                Ok(all_steps) if !all_steps.is_empty() && looking.is_wanted() => Agreement::to_nothing(),
                 _ => return Ok(idle(&live, plan, name)),
             },
             Consented::Answered(answer) => return Ok(answer),
         };
-        let mut teller = Teller::new(streams.look, global.output);
-        let report = up(&mut live, name, &goal, &rungs?, &agreement, consent, looking, &mut teller).await?;
+        let mut teller = ProgressReporter::new(streams.look, global.output);
+        let report =
+            up(&mut live, name, &goal, &all_steps?, &agreement, consent, looking, &mut teller).await?;
         let reached = matches!(report.outcome, Outcome::Reached);
         // What is on may then be another client's.
         let idle = !reached && !report.journal.iter().any(Entry::is_done);
         let typed = |now: Option<&Snapshot<'_>>| {
-            now.filter(|_| !idle).map(|now| to_type(now, reached)).unwrap_or_default()
+            now.filter(|_| !idle).map(|now| next_commands(now, reached)).unwrap_or_default()
         };
         if let Some(answer) = ended(&live, name, report, teller, consent, global, streams, typed)? {
             return Ok(answer);
@@ -81,11 +84,11 @@ async fn up(
     live: &mut Live,
     name: &str,
     goal: &Canary,
-    rungs: &[usize],
+    all_steps: &[usize],
     agreement: &Agreement,
     consent: &Consent,
-    looking: &Looking,
-    teller: &mut Teller,
+    looking: &Verification,
+    teller: &mut ProgressReporter,
 ) -> Result<Report> {
     let started = Instant::now();
     let limits = || {
@@ -94,7 +97,7 @@ async fn up(
         limits
     };
     let mut journal = Vec::new();
-    for rung in rungs {
+    for rung in all_steps {
         let report = reconcile(live, &goal.up_to(*rung), agreement, &limits(), teller).await;
         journal.extend(report.journal);
         if !matches!(report.outcome, Outcome::Reached) {
@@ -116,7 +119,7 @@ async fn up(
 }
 
 /// What can be typed now.
-fn to_type(now: &Snapshot<'_>, reached: bool) -> Vec<(&'static str, String)> {
+fn next_commands(now: &Snapshot<'_>, reached: bool) -> Vec<(&'static str, String)> {
     let Some(Some(mark)) = now.mark() else { return Vec::new() };
     let command = |verb| sts(verb).name(&now.set.metadata.name).namespace(&now.set.metadata.namespace);
     let back = ("back", command("abort").to_string());

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep};
 use super::current;
 use crate::cluster::connect::parse_duration;
 use crate::cluster::live::Live;
-use crate::commands::act::Teller;
+use crate::commands::act::ProgressReporter;
 use crate::error::{Error, Result};
-use crate::reconcile::{Outcome, Witness};
+use crate::reconcile::{Observer, Outcome};
 use crate::snapshot::Snapshot;
 use crate::text::clean;
 use crate::time::{after, signed};
@@ -22,7 +22,7 @@ use crate::words;
 
 /// How well the pods have to do, beyond becoming available.
 #[derive(clap::Args, Clone, Debug, Default)]
-pub struct Looking {
+pub struct Verification {
     /// After each step, the pods must stay available and not restart for this long
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     bake: Option<Duration>,
@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What a pod must keep.
 type Known = BTreeMap<String, (String, i32)>;
 
-impl Looking {
+impl Verification {
     /// Whether there is anything to do.
     pub(in crate::commands) fn is_wanted(&self) -> bool {
         self.bake.is_some() || self.check.is_some()
@@ -61,7 +61,7 @@ impl Looking {
         &self,
         live: &mut Live,
         name: &str,
-        teller: &mut Teller,
+        teller: &mut ProgressReporter,
         deadline: Option<Instant>,
     ) -> Result<Option<Outcome>> {
         if let Some(time) = self.bake
@@ -79,7 +79,7 @@ impl Looking {
 async fn bake(
     live: &mut Live,
     name: &str,
-    teller: &mut Teller,
+    teller: &mut ProgressReporter,
     time: Duration,
     deadline: Option<Instant>,
 ) -> Result<Option<Outcome>> {
@@ -95,7 +95,7 @@ async fn bake(
             Some(now) => {
                 teller.look(now);
                 if self::spec(now) == spec {
-                    spoiled(now, &known).map(|what| Outcome::Failed(what, Vec::new()))
+                    regression(now, &known).map(|what| Outcome::Failed(what, Vec::new()))
                 } else {
                     Some(Outcome::Drifted(
                         "its template or its partition was changed while it baked".to_owned(),
@@ -134,7 +134,7 @@ fn known(now: &Snapshot<'_>) -> Known {
 }
 
 /// What has become of the pods, if they are not good any more.
-fn spoiled(now: &Snapshot<'_>, known: &Known) -> Option<String> {
+fn regression(now: &Snapshot<'_>, known: &Known) -> Option<String> {
     let replicas = now.replicas().ok()?;
     known.iter().rev().find_map(|(name, (uid, restarts))| {
         let replica = replicas.iter().find(|replica| replica.name == *name);
@@ -167,7 +167,7 @@ impl Drop for Running {
 async fn check(
     live: &mut Live,
     name: &str,
-    teller: &mut Teller,
+    teller: &mut ProgressReporter,
     command: &str,
     deadline: Option<Instant>,
 ) -> Result<Option<Outcome>> {

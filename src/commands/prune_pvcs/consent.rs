@@ -9,7 +9,7 @@ use crate::plan::prune::{Claims, Found, LeftOver, Unfinished};
 use crate::plan::{Goal as _, Permission, SNAPSHOT_GROUP};
 use crate::render::ask;
 use crate::snapshot::Observed;
-use crate::snapshot::attribution::Fate;
+use crate::snapshot::attribution::DataOnDelete;
 use crate::words;
 
 /// The permissions that are missing.
@@ -53,7 +53,7 @@ pub(super) async fn missing(
         let patches = *verb == "patch" && *resource == "persistentvolumes";
         // Without --retain there is another way.
         if patches && !args.retain {
-            let is_guarded = |left: &LeftOver| left.fate == Fate::Destroyed;
+            let is_guarded = |left: &LeftOver| left.fate == DataOnDelete::Destroyed;
             missing.may_not_guard = found.left_over.iter().any(is_guarded);
             missing.may_not_finish = true;
             continue;
@@ -115,9 +115,9 @@ pub(super) fn zero(args: &Args, doomed: &[LeftOver], unfinished: &[Unfinished], 
 /// What is asked about it.
 pub(super) fn question(args: &Args, doomed: &[LeftOver], unfinished: &[Unfinished]) -> String {
     let lost = doomed.iter().filter(|left| match left.fate {
-        Fate::Destroyed => !args.retain,
-        Fate::Unknown => true,
-        Fate::Kept | Fate::NoVolume => false,
+        DataOnDelete::Destroyed => !args.retain,
+        DataOnDelete::Unknown => true,
+        DataOnDelete::Kept | DataOnDelete::NoVolume => false,
     });
     let lost = lost.count() + if args.retain { 0 } else { unfinished.len() };
     let ends = match (lost, doomed.len() + unfinished.len()) {

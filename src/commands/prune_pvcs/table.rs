@@ -4,15 +4,15 @@ use serde_json::{Value, json};
 
 use super::Args;
 use super::consent::Missing;
-use crate::cli::Sight;
+use crate::cli::Observation;
 use crate::commands::act::stopped;
 use crate::error::Error;
 use crate::kinds::{CLAIM_UID, EARLIER_POLICY};
 use crate::paste::{Command, kubectl, sts};
 use crate::plan::Plan;
-use crate::plan::prune::{Found, Held, LeftOver, Rest, Unfinished, race};
+use crate::plan::prune::{Found, Held, Idle, LeftOver, Unfinished, race};
 use crate::render::{Column, Page, Table, View, plan, plan_json};
-use crate::snapshot::attribution::Around;
+use crate::snapshot::attribution::ClaimUsers;
 use crate::words;
 
 /// The claims of the chosen sets, sorted out.
@@ -42,9 +42,9 @@ pub(super) struct Listing {
 impl Listing {
     pub(super) fn new(
         args: &Args,
-        sight: &Sight,
+        sight: &Observation,
         found: Found,
-        around: Option<&Around>,
+        around: Option<&ClaimUsers>,
         missing: Missing,
     ) -> Listing {
         let observed = &sight.observed;
@@ -203,7 +203,7 @@ impl Listing {
     /// `kept: 2 in use, 1 ambiguous`.
     fn summary(&self) -> String {
         let count =
-            |belongs: &dyn Fn(&Rest) -> bool| self.found.rest.iter().filter(|rest| belongs(rest)).count();
+            |belongs: &dyn Fn(&Idle) -> bool| self.found.rest.iter().filter(|rest| belongs(rest)).count();
         let parts = [
             (count(&|rest| rest.reason.word == "in-range"), "in use"),
             (count(&|rest| rest.class == "kept" && rest.reason.word != "in-range"), "with a reason"),

@@ -5,20 +5,20 @@ use std::collections::BTreeSet;
 use crate::kinds::RETAIN;
 use crate::plan::prune::phase::{End, Manner, Volume};
 use crate::plan::prune::{Claims, Deletions, Known, Prune, SnapshotState};
-use crate::reconcile::Witness;
+use crate::reconcile::Observer;
 use crate::render::Output;
 use crate::render::live::show;
 
 /// Tells what happens, each thing once.
-pub(super) struct Teller<'g> {
+pub(super) struct ProgressReporter<'g> {
     goal: &'g Prune,
     output: Output,
     told: BTreeSet<String>,
 }
 
-impl Teller<'_> {
-    pub(super) fn new(goal: &Prune, output: Output) -> Teller<'_> {
-        Teller { goal, output, told: BTreeSet::new() }
+impl ProgressReporter<'_> {
+    pub(super) fn new(goal: &Prune, output: Output) -> ProgressReporter<'_> {
+        ProgressReporter { goal, output, told: BTreeSet::new() }
     }
 
     pub(super) fn tell(&mut self, line: String) {
@@ -55,7 +55,7 @@ impl Teller<'_> {
     }
 }
 
-impl Witness<Deletions> for Teller<'_> {
+impl Observer<Deletions> for ProgressReporter<'_> {
     fn look(&mut self, now: &Claims) {
         let read = now.known.iter().filter(|known| known.is_read);
         let lines: Vec<String> = read.flat_map(|known| self.lines(known)).collect();

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::row::{Row, Volume, left_over, mixed};
-use crate::controller::{self, Next, Rest};
+use crate::controller::{self, Idle, Next};
 use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::render::{
     Column, Glyph, Page, Table, View, baking, finding, finding_json, outlook, short_outlook, skipped,
@@ -71,7 +71,7 @@ impl Screen {
             next_word: next
                 .as_ref()
                 .map_or_else(not_known, |next| short_outlook(snapshot, next, stuck.as_ref())),
-            resting: matches!(next, Ok(Next::Settled(Rest::Done | Rest::Partition | Rest::OnDelete))),
+            resting: matches!(next, Ok(Next::Settled(Idle::Done | Idle::Partition | Idle::OnDelete))),
             stuck_on: stuck.map(|stuck| stuck.on),
             findings,
             taken_at: snapshot.taken_at.to_string(),
@@ -293,7 +293,7 @@ fn rollout(snapshot: &Snapshot<'_>, next: Option<&Next>) -> (String, String) {
     if by_hand {
         return (format!("{current}  →  {update}    {counts}{end}"), word);
     }
-    if matches!(next, Some(Next::Settled(Rest::Partition))) {
+    if matches!(next, Some(Next::Settled(Idle::Partition))) {
         let began = snapshot.mark().flatten().map(|mark| mark.at);
         let newest = pods.iter().filter(|pod| pod.revision() == update);
         let since = began.or_else(|| newest.filter_map(|pod| pod.metadata.creation_timestamp).max());
@@ -315,14 +315,14 @@ fn strays(snapshot: &Snapshot<'_>, pods: &[&Pod]) -> String {
     let count = words::count(strays.len(), "pod");
     strays.sort_unstable();
     strays.dedup();
-    let back = if strays.iter().any(|stray| is_put_back(snapshot, stray)) { "back to " } else { "" };
+    let back = if strays.iter().any(|stray| is_rolled_back(snapshot, stray)) { "back to " } else { "" };
     format!("{back}{update}, {count} still on {}", words::list(&strays, 3))
 }
 
 /// Whether the template was put back from this revision to the one it has now. A revision that is used again gets a new
 /// number, and stays as old as it is (`stateful_set_control.go:getStatefulSetRevisions`). Pods can be on another revision
 /// for other reasons: the set was created again over them, or an older server never moves `currentRevision` with OnDelete.
-fn is_put_back(snapshot: &Snapshot<'_>, from: &str) -> bool {
+fn is_rolled_back(snapshot: &Snapshot<'_>, from: &str) -> bool {
     let revisions = snapshot.revisions().unwrap_or_default();
     let find = |name: &str| revisions.iter().find(|revision| revision.metadata.name == name);
     let (Some(now), Some(from)) = (find(&snapshot.set.status.update_revision), find(from)) else {

@@ -47,7 +47,7 @@ impl Row {
             ordinal: replica.ordinal,
             wanted,
             ready: none(),
-            state: if replica.squatter.is_some() { "name taken" } else { "missing" }.to_owned(),
+            state: if replica.foreign_pod.is_some() { "name taken" } else { "missing" }.to_owned(),
             is_available: false,
             exists: false,
             revision: none(),

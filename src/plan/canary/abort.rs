@@ -7,7 +7,7 @@ use super::{Stamp, Steps, checks, mark};
 use crate::controller::would_get;
 use crate::paste::kubectl;
 use crate::plan::{Goal, Plan, Refusal, Step, Stop};
-use crate::snapshot::{CANARY, Mark, Replica, Snapshot, Unseen};
+use crate::snapshot::{CANARY, CanaryAnnotation, Replica, Snapshot, Unseen};
 use crate::words;
 
 /// Every pod is on the stable revision again, and no mark is left.
@@ -173,7 +173,7 @@ impl Abort {
             body["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = partition.into();
         }
         if annotates {
-            let mark = Mark {
+            let mark = CanaryAnnotation {
                 stable: self.stable.clone(),
                 partition: now.set.partition(),
                 by: self.stamp.by.clone(),
@@ -201,8 +201,8 @@ impl Abort {
             else {
                 continue;
             };
-            let trouble = now.trouble(pod).filter(|trouble| trouble.why.is_hard());
-            let late = now.late_since(pod).is_some();
+            let trouble = now.trouble(pod).filter(|trouble| trouble.why.needs_intervention());
+            let late = now.overdue_since(pod).is_some();
             if (trouble.is_some() || late) && !pod.metadata.finalizers.is_empty() {
                 return Err(Stop::Refused(Refusal {
                     reason: "pod-has-finalizers",
@@ -241,7 +241,7 @@ impl Abort {
     }
 
     /// Pods that are not available on the stable revision yet, highest first.
-    fn unfinished(&self, now: &Snapshot<'_>, mark: Option<&Mark>) -> Result<Vec<String>, Unseen> {
+    fn unfinished(&self, now: &Snapshot<'_>, mark: Option<&CanaryAnnotation>) -> Result<Vec<String>, Unseen> {
         let is_done = |replica: &Replica<'_>| {
             replica.pod.is_some_and(|pod| {
                 let meta = &pod.metadata;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{command, end_first, is_put_back};
+use super::{command, end_first, is_rolled_back};
 use crate::controller;
 use crate::kinds::Strategy;
 use crate::paste::kubectl;
@@ -89,7 +89,7 @@ pub(super) fn holds_back(now: &Snapshot<'_>) -> bool {
 pub(super) fn no_canary(now: &Snapshot<'_>) -> Result<Refusal, Unseen> {
     let name = &now.set.metadata.name;
     let hard = |replica: &Replica<'_>| {
-        replica.pod.and_then(|pod| now.trouble(pod)).is_some_and(|trouble| trouble.why.is_hard())
+        replica.pod.and_then(|pod| now.trouble(pod)).is_some_and(|trouble| trouble.why.needs_intervention())
     };
     let (what, hint) = if controller::trap(now)?.is_some() {
         ("a rollback is blocked by a pod of an old revision", command(now, "recover").to_string())
@@ -166,7 +166,7 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
         .collect();
     if !old.is_empty() {
         let held = replicas.len() > from && set.partition() > 0;
-        let is_back = now.mark().flatten().is_some_and(|mark| is_put_back(now, &mark));
+        let is_back = now.mark().flatten().is_some_and(|mark| is_rolled_back(now, &mark));
         let hint = if is_back {
             command(now, "abort").after("end the canary first, which goes back already")
         } else if held {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop};
 use crate::paste::{Command, kubectl, sts};
-use crate::snapshot::{CANARY, Mark, Snapshot, Unseen};
+use crate::snapshot::{CANARY, CanaryAnnotation, Snapshot, Unseen};
 use crate::words;
 
 pub use abort::{Abort, stable};
@@ -116,15 +116,17 @@ impl Goal for Canary {
 impl Canary {
     /// The annotation that a canary without one is given when it is promoted, so that it can be aborted, and the same
     /// command again is understood.
-    fn adopted(&self, now: &Snapshot<'_>, mark: Option<&Mark>) -> Option<Mark> {
+    fn adopted(&self, now: &Snapshot<'_>, mark: Option<&CanaryAnnotation>) -> Option<CanaryAnnotation> {
         // One that holds no pod back is over, and shows it, as soon as its pods are available.
-        (self.goes_on && mark.is_none() && checks::is_by_hand(now) && checks::holds_back(now)).then(|| Mark {
-            stable: now.set.status.current_revision.clone(),
-            partition: now.set.partition(),
-            by: self.stamp.by.clone(),
-            at: self.stamp.at,
-            change: None,
-            steps: Vec::new(),
+        (self.goes_on && mark.is_none() && checks::is_by_hand(now) && checks::holds_back(now)).then(|| {
+            CanaryAnnotation {
+                stable: now.set.status.current_revision.clone(),
+                partition: now.set.partition(),
+                by: self.stamp.by.clone(),
+                at: self.stamp.at,
+                change: None,
+                steps: Vec::new(),
+            }
         })
     }
 
@@ -150,7 +152,7 @@ impl Canary {
     ///
     /// # Errors
     /// As [`Goal::plan`].
-    pub fn rungs(&self, now: &Snapshot<'_>) -> Result<Vec<usize>, Stop> {
+    pub fn all_steps(&self, now: &Snapshot<'_>) -> Result<Vec<usize>, Stop> {
         let all = 0..self.steps.len();
         let partition = now.set.partition();
         Ok(match self.stage(now, mark(now)?.as_ref())? {
@@ -162,13 +164,16 @@ impl Canary {
         })
     }
 
-    fn stage(&self, now: &Snapshot<'_>, mark: Option<&Mark>) -> Result<Stage, Stop> {
+    fn stage(&self, now: &Snapshot<'_>, mark: Option<&CanaryAnnotation>) -> Result<Stage, Stop> {
         let set = now.set;
         let refuse = |reason: &'static str, because: String, hint: String| {
             Err(Stop::Refused(Refusal { reason, because, hint }))
         };
-        let all_good =
-            || now.replicas().map(|all| set.is_observed() && all.iter().all(|replica| now.is_good(replica)));
+        let all_good = || {
+            now.replicas().map(|all| {
+                set.is_observed() && all.iter().all(|replica| now.is_updated_and_available(replica))
+            })
+        };
         if mark.is_none() && set.partition() == self.target() && all_good()? {
             // Without a change, at partition 0, an annotation would be written only to be removed again.
             let idle = self.goes_on || self.target() == 0;
@@ -182,9 +187,9 @@ impl Canary {
             return Err(Stop::Refused(checks::no_canary(now)?));
         }
         let begins = match (mark, &self.change) {
-            (Some(mark), Some(_)) if is_put_back(now, mark) => true,
+            (Some(mark), Some(_)) if is_rolled_back(now, mark) => true,
             (Some(mark), Some(change)) if mark.change.as_ref() == Some(&change.digest) => false,
-            (Some(mark), None) if mark.change.is_some() && is_put_back(now, mark) => {
+            (Some(mark), None) if mark.change.is_some() && is_rolled_back(now, mark) => {
                 return refuse(
                     "aborted",
                     format!(
@@ -238,7 +243,7 @@ impl Canary {
     }
 
     /// The first write, with all that belongs together in it.
-    fn begin(&self, steps: &mut Steps<'_, '_>, earlier: Option<&Mark>) -> Result<(), Unseen> {
+    fn begin(&self, steps: &mut Steps<'_, '_>, earlier: Option<&CanaryAnnotation>) -> Result<(), Unseen> {
         let now = steps.now;
         let set = now.set;
         let (from, to) = (set.partition(), self.steps.first().copied().unwrap_or(0));
@@ -247,7 +252,7 @@ impl Canary {
         } else {
             &set.status.current_revision
         };
-        let mark = Mark {
+        let mark = CanaryAnnotation {
             stable: stable.clone(),
             partition: earlier.map_or(from, |mark| mark.partition),
             by: self.stamp.by.clone(),
@@ -287,7 +292,7 @@ impl Canary {
 /// as it is now.
 pub fn edited(now: &Snapshot<'_>, change: &Change, template: &Value) -> Option<Refusal> {
     let mark = now.mark().flatten()?;
-    if mark.change.as_ref() != Some(&change.digest) || !now.set.is_observed() || is_put_back(now, &mark) {
+    if mark.change.as_ref() != Some(&change.digest) || !now.set.is_observed() || is_rolled_back(now, &mark) {
         return None;
     }
     let line = change.missing(template)?;
@@ -310,7 +315,7 @@ struct Steps<'s, 'a> {
     generation: i64,
     all: Vec<Step>,
     /// What the next change of the partition annotates the set with.
-    adopts: Option<Mark>,
+    adopts: Option<CanaryAnnotation>,
 }
 
 impl<'s, 'a> Steps<'s, 'a> {
@@ -387,7 +392,7 @@ impl<'s, 'a> Steps<'s, 'a> {
         let pods: Vec<_> = now
             .above(partition)?
             .into_iter()
-            .filter(|replica| !now.is_good(replica))
+            .filter(|replica| !now.is_updated_and_available(replica))
             .map(|replica| replica.name.clone())
             .collect();
         if !pods.is_empty() {
@@ -398,7 +403,7 @@ impl<'s, 'a> Steps<'s, 'a> {
 }
 
 /// The mark on the set, which must be readable.
-fn mark(now: &Snapshot<'_>) -> Result<Option<Mark>, Refusal> {
+fn mark(now: &Snapshot<'_>) -> Result<Option<CanaryAnnotation>, Refusal> {
     match now.mark() {
         Some(None) => Err(Refusal {
             reason: "mark-unreadable",
@@ -414,7 +419,7 @@ fn mark(now: &Snapshot<'_>) -> Result<Option<Mark>, Refusal> {
 }
 
 /// Whether the template is that of before the canary: an abort is under way, or somebody put it back.
-fn is_put_back(now: &Snapshot<'_>, mark: &Mark) -> bool {
+fn is_rolled_back(now: &Snapshot<'_>, mark: &CanaryAnnotation) -> bool {
     now.set.is_observed() && now.set.status.update_revision == mark.stable
 }
 
@@ -441,7 +446,7 @@ fn keeps_new(now: &Snapshot<'_>, from: i32, to: i32) -> Result<Option<String>, U
 fn stuck(now: &Snapshot<'_>) -> Result<Option<String>, Unseen> {
     let pods = now.above(now.set.partition())?;
     let first = pods.into_iter().find_map(|replica| {
-        let trouble = now.trouble(replica.pod?).filter(|trouble| trouble.why.is_hard())?;
+        let trouble = now.trouble(replica.pod?).filter(|trouble| trouble.why.needs_intervention())?;
         Some((replica, trouble))
     });
     Ok(first.map(|(replica, trouble)| {

@@ -3,7 +3,7 @@
 use super::{Canary, command, is_held};
 use crate::controller::MaxUnavailable;
 use crate::plan::Plan;
-use crate::snapshot::{Mark, Replica, Snapshot, Unseen};
+use crate::snapshot::{CanaryAnnotation, Replica, Snapshot, Unseen};
 use crate::words;
 
 impl Canary {
@@ -11,7 +11,7 @@ impl Canary {
     pub(super) fn words(
         &self,
         now: &Snapshot<'_>,
-        mark: Option<&Mark>,
+        mark: Option<&CanaryAnnotation>,
         plan: &mut Plan,
     ) -> Result<(), Unseen> {
         let set = now.set;
@@ -74,14 +74,20 @@ impl Canary {
         Ok(())
     }
 
-    fn is_to_move(&self, now: &Snapshot<'_>, replica: &Replica<'_>, mark: Option<&Mark>) -> bool {
+    fn is_to_move(&self, now: &Snapshot<'_>, replica: &Replica<'_>, mark: Option<&CanaryAnnotation>) -> bool {
         let begins = self.change.as_ref().is_some_and(|change| {
             !change.lines.is_empty() && mark.and_then(|mark| mark.change.as_ref()) != Some(&change.digest)
         });
         begins || replica.pod.is_none_or(|pod| pod.revision() != now.set.status.update_revision)
     }
 
-    fn then(&self, now: &Snapshot<'_>, mark: Option<&Mark>, plan: &Plan, moves: &[String]) -> String {
+    fn then(
+        &self,
+        now: &Snapshot<'_>,
+        mark: Option<&CanaryAnnotation>,
+        plan: &Plan,
+        moves: &[String],
+    ) -> String {
         let set = now.set;
         let target = self.target();
         let first = set.pod_name(set.start().saturating_add(target));

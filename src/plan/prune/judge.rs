@@ -5,7 +5,7 @@ use crate::plan::Pvc;
 use crate::plan::prune::phase::{Claim, State, Volume};
 use crate::plan::prune::{Found, LeftOver, Unfinished, Wanted, find};
 use crate::snapshot::Observed;
-use crate::snapshot::attribution::{Around, Census, Gone, Reason, Waivers};
+use crate::snapshot::attribution::{ClaimAudit, ClaimUsers, Gone, Overrides, Reason};
 
 /// A PVC to delete, or the volume of one that an interrupted run has deleted.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ pub struct Reading<'r> {
     /// All lists.
     pub observed: &'r Observed,
     /// Those of what uses PVCs besides pods.
-    pub around: &'r Around,
+    pub around: &'r ClaimUsers,
     /// The set of the name.
     pub set: Option<&'r StatefulSet>,
 }
@@ -162,7 +162,7 @@ impl Reading<'_> {
         if let Err(unseen) = &self.observed.claims {
             return Some(reason("unchecked", format!("could not be checked: {unseen}")));
         }
-        let waivers = Waivers {
+        let waivers = Overrides {
             zero: set.replicas() == 0 && wanted.wants_zero(set),
             autoscaler_range: wanted.autoscaler_range,
             own_snapshots: wanted.own_snapshots.clone(),
@@ -170,7 +170,7 @@ impl Reading<'_> {
         };
         let Pvc { namespace: place, name, uid } = &item.pvc;
         let gone = Gone { namespace: place, name, uid, ordinal: item.ordinal };
-        Census::new(self.observed, namespace, Some(self.around)).wanted_again(&gone, set, &waivers)
+        ClaimAudit::new(self.observed, namespace, Some(self.around)).wanted_again(&gone, set, &waivers)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Wanted;
 use crate::kinds::{PersistentVolume, StatefulSet};
-use crate::snapshot::attribution::{Census, Gone, Reason, Waivers};
+use crate::snapshot::attribution::{ClaimAudit, Gone, Overrides, Reason};
 use crate::snapshot::{ClaimName, Namespace};
 
 /// A volume that nothing needs any more, and that waits for its reclaim policy.
@@ -61,7 +61,7 @@ fn reason(word: &'static str, text: impl Into<String>) -> Reason {
 pub(super) fn judge(
     volume: &PersistentVolume,
     (name, namespace): (&str, &Namespace<'_>),
-    census: &Census<'_>,
+    census: &ClaimAudit<'_>,
     wanted: &Wanted,
     chosen: &impl Fn(&StatefulSet) -> bool,
     all: bool,
@@ -101,7 +101,7 @@ pub(super) fn judge(
     if volume.status.phase != "Released" {
         return held(reason("not-released", format!("its phase is {}", volume.status.phase)));
     }
-    let waivers = Waivers {
+    let waivers = Overrides {
         zero: set.replicas() == 0 && wanted.wants_zero(set),
         autoscaler_range: wanted.autoscaler_range,
         own_snapshots: wanted.own_snapshots.clone(),

@@ -1,6 +1,6 @@
 //! Whether anything came to need a PVC that is being deleted, or is gone.
 
-use super::{Census, Reason, Waivers, reason, unchecked};
+use super::{ClaimAudit, Overrides, Reason, reason, unchecked};
 use crate::kinds::StatefulSet;
 
 /// A PVC that is being deleted or gone: what is left of it is its name.
@@ -16,10 +16,10 @@ pub struct Gone<'a> {
     pub ordinal: i32,
 }
 
-impl Census<'_> {
+impl ClaimAudit<'_> {
     /// What speaks against giving up the data of a PVC that is being deleted or gone. As in judging a PVC that is there,
     /// doubt keeps; the PVC itself has nothing to say any more.
-    pub fn wanted_again(&self, gone: &Gone<'_>, set: &StatefulSet, waivers: &Waivers) -> Option<Reason> {
+    pub fn wanted_again(&self, gone: &Gone<'_>, set: &StatefulSet, waivers: &Overrides) -> Option<Reason> {
         let Gone { namespace, name, uid, ordinal } = *gone;
         if set.in_range(ordinal) {
             return Some(reason("in-range", format!("{} needs it", set.pod_name(ordinal))));
@@ -34,7 +34,7 @@ impl Census<'_> {
             .or_else(|| self.unsettled(set, waivers))
             .or_else(|| self.autoscaled(set, ordinal, waivers))
             .or_else(|| self.snapshot_under_way(gone, waivers))
-            .or_else(|| self.around.and_then(super::Around::unread))
+            .or_else(|| self.around.and_then(super::ClaimUsers::unread))
     }
 
     /// A PVC of the same name that was made since.
@@ -51,7 +51,7 @@ impl Census<'_> {
     }
 
     /// A snapshot of it that cannot be used yet, for which the data is still needed.
-    fn snapshot_under_way(&self, gone: &Gone<'_>, waivers: &Waivers) -> Option<Reason> {
+    fn snapshot_under_way(&self, gone: &Gone<'_>, waivers: &Overrides) -> Option<Reason> {
         let snapshot = self.around?.snapshots.iter().find(|snapshot| {
             snapshot.metadata.namespace == gone.namespace
                 && snapshot.spec.source.persistent_volume_claim_name == gone.name

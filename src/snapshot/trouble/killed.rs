@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{LOOP, SLACK, STEADY, Why, is_about_container};
+use super::{LOOP, PodFailure, SLACK, STEADY, is_about_container};
 use crate::kinds::{Container, ContainerStatus, Event, Pod, Probe, Terminated};
 use crate::messages::kubelet;
 pub use crate::messages::kubelet::KILLING;
@@ -112,7 +112,7 @@ pub(super) fn kills<'a>(
     status: &'a ContainerStatus,
     events: &[&'a Event],
     now: Timestamp,
-) -> Option<Why<'a>> {
+) -> Option<PodFailure<'a>> {
     let last = status.last_end().filter(|last| !last.never_ran() && !last.is_out_of_memory())?;
     let mut containers = pod.spec.containers.iter().chain(&pod.spec.init_containers);
     let container = containers.find(|container| container.name == status.name)?;
@@ -127,7 +127,7 @@ pub(super) fn kills<'a>(
         return None;
     }
     kills.said = failure(&own, kills.killer).map(Event::text);
-    Some(Why::Killed(kills))
+    Some(PodFailure::Killed(kills))
 }
 
 /// By the kubelet's own words.

@@ -61,7 +61,7 @@ fn start(container: &Container) -> i64 {
 }
 
 /// When the time that the pod's probes give it is over, if it runs and is not ready: the last of its containers counts.
-pub(in crate::snapshot) fn late_since(pod: &Pod) -> Option<Timestamp> {
+pub(in crate::snapshot) fn overdue_since(pod: &Pod) -> Option<Timestamp> {
     if pod.is_ready() || pod.is_finished() {
         return None;
     }

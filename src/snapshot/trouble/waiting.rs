@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Unbound, Why, last_message};
+use super::{PodFailure, Unbound, last_message};
 use crate::kinds::{ContainerStatus, Event, Pod};
 use crate::messages::{kubelet, scheduler};
 
@@ -45,7 +45,7 @@ pub(super) fn scheduling<'a>(
     events: &[&Event],
     unbound: Option<Unbound>,
     now: Timestamp,
-) -> Why<'a> {
+) -> PodFailure<'a> {
     let younger = |than: SignedDuration, then: Option<Timestamp>| {
         then.is_some_and(|then| now.duration_since(then) < than)
     };
@@ -56,8 +56,8 @@ pub(super) fn scheduling<'a>(
             !pod.status.nominated_node_name.is_empty() || unbound.is_some_and(|claim| claim.has_node);
         let wait = if chosen { BIND.saturating_add(SCHEDULER) } else { SCHEDULER };
         return match created {
-            Some(_) if !younger(wait, created) => Why::Unschedulable { message: "" },
-            _ => Why::Starting,
+            Some(_) if !younger(wait, created) => PodFailure::Unschedulable { message: "" },
+            _ => PodFailure::Starting,
         };
     };
     let claimed = unbound.and_then(|claim| claim.made);
@@ -65,22 +65,22 @@ pub(super) fn scheduling<'a>(
     let coming = (scheduler::waits_for_binding(message) && younger(PROVISION, claimed))
         || (scheduler::lacks_claim(message) && younger(CREATION, created));
     match scheduled.reason.as_str() {
-        "SchedulingGated" => Why::Gated,
-        "Unschedulable" if is_nominated(events, now) => Why::NodeComing { message },
+        "SchedulingGated" => PodFailure::Gated,
+        "Unschedulable" if is_nominated(events, now) => PodFailure::NodeComing { message },
         // A node was chosen for it, and its victims are being moved away.
         "Unschedulable" if pod.status.nominated_node_name.is_empty() && !coming => {
-            Why::Unschedulable { message }
+            PodFailure::Unschedulable { message }
         }
         "SchedulerError" if !younger(SCHEDULER, scheduled.last_transition_time) => {
-            Why::Unschedulable { message }
+            PodFailure::Unschedulable { message }
         }
-        _ => Why::Starting,
+        _ => PodFailure::Starting,
     }
 }
 
 /// What keeps the kubelet from making the pod's sandbox, where nothing of the pod runs: volumes and network come first.
 /// Events outlive what they tell of: once the sandbox stands, all that is over.
-pub(super) fn preparing<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<Why<'a>> {
+pub(super) fn preparing<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<PodFailure<'a>> {
     let mut statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
     let sandbox = pod.condition("PodReadyToStartContainers").is_some_and(|made| made.status == "True");
     if sandbox || statuses.clone().any(|status| status.state.running.is_some()) {
@@ -107,9 +107,9 @@ pub(super) fn preparing<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> 
         events.iter().filter(counts).copied().collect()
     };
     if let Some(message) = mounting(pod, &events, now) {
-        return Some(Why::Mount { message });
+        return Some(PodFailure::Mount { message });
     }
-    networking(pod, &events, now).map(|message| Why::Sandbox { message })
+    networking(pod, &events, now).map(|message| PodFailure::Sandbox { message })
 }
 
 /// How long the kubelet has had the pod to do.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kubectl_sts::controller::{
-    Action, Assume, Change, Course, End, Move, Next, Purpose, Rest, current_revision, may_get, would_get,
+    Action, Assume, Change, End, Forecast, Idle, Move, Next, Purpose, current_revision, may_get, would_get,
 };
 use kubectl_sts::kinds::{
     Condition, Meta, OwnerReference, PersistentVolumeClaim, Pod, REVISION_LABEL, RollingUpdate, StatefulSet,
@@ -46,7 +46,7 @@ impl Plain {
     /// [`Unseen`] when pods could not be read.
     pub fn of(snapshot: &Snapshot<'_>) -> Result<Plain, Unseen> {
         let all = snapshot.replicas()?.iter().chain(snapshot.condemned()?);
-        let pods = all.clone().filter_map(|replica| replica.pod.or(replica.squatter)).cloned().collect();
+        let pods = all.clone().filter_map(|replica| replica.pod.or(replica.foreign_pod)).cloned().collect();
         let claims = all.flat_map(Replica::claims).cloned().collect();
         let mut set = snapshot.set.clone();
         // Revisions are not part of the model; whether the current one is gone is settled here.
@@ -91,7 +91,7 @@ impl Plain {
     /// What the controller does next.
     pub fn next(&self) -> Next {
         // Pods are always known here.
-        self.look(next).unwrap_or(Next::Settled(Rest::Unobserved))
+        self.look(next).unwrap_or(Next::Settled(Idle::Unobserved))
     }
 
     /// The revision the replica gets if it is created now, and the other one it may get where the controller races.
@@ -232,7 +232,7 @@ fn new_pod(set: &StatefulSet, ordinal: i32, revision: &str) -> Pod {
     pod
 }
 
-pub fn run(world: &mut Plain, change: &Change, assume: &mut Assume) -> Course {
+pub fn run(world: &mut Plain, change: &Change, assume: &mut Assume) -> Forecast {
     let mut moves = Vec::new();
     apply(world, change);
     for ordinal in &change.delete {
@@ -270,10 +270,10 @@ pub fn run(world: &mut Plain, change: &Change, assume: &mut Assume) -> Course {
         };
         world.settle();
         if !pass_time(world, assume) {
-            return Course { moves, end };
+            return Forecast { moves, end };
         }
     }
-    Course { moves, end: End::Endless }
+    Forecast { moves, end: End::Endless }
 }
 
 fn apply(world: &mut Plain, change: &Change) {

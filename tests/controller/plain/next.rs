@@ -1,7 +1,7 @@
 //! The controller's next step, found by looking at all replicas, one after another, as the controller does it.
 
 use jiff::{SignedDuration, Timestamp};
-use kubectl_sts::controller::{Action, Blocker, MaxUnavailable, Next, Purpose, Rest, lacks_volume};
+use kubectl_sts::controller::{Action, Blocker, Idle, MaxUnavailable, Next, Purpose, lacks_volume};
 use kubectl_sts::kinds::{Pod, Strategy};
 use kubectl_sts::snapshot::{Replica, ServerVersion, Snapshot, Unseen};
 
@@ -16,10 +16,10 @@ pub fn next(snapshot: &Snapshot<'_>) -> Result<Next, Unseen> {
     let replicas = snapshot.replicas()?;
     let condemned = snapshot.condemned()?;
     if set.metadata.is_terminating() {
-        return Ok(Next::Settled(Rest::Deleting));
+        return Ok(Next::Settled(Idle::Deleting));
     }
     if !set.is_observed() {
-        return Ok(Next::Settled(Rest::Unobserved));
+        return Ok(Next::Settled(Idle::Unobserved));
     }
     let view = View { snapshot, ordered: !set.is_parallel() };
     if set.strategy() == Strategy::Recreate
@@ -36,10 +36,10 @@ pub fn next(snapshot: &Snapshot<'_>) -> Result<Next, Unseen> {
     Ok(match set.strategy() {
         Strategy::RollingUpdate => view.update(replicas),
         Strategy::OnDelete if replicas.iter().any(|replica| view.is_stale(replica)) => {
-            Next::Settled(Rest::OnDelete)
+            Next::Settled(Idle::OnDelete)
         }
-        Strategy::OnDelete | Strategy::Recreate => view.rest(Rest::Done),
-        Strategy::Unknown => Next::Settled(Rest::UnknownStrategy),
+        Strategy::OnDelete | Strategy::Recreate => view.rest(Idle::Done),
+        Strategy::Unknown => Next::Settled(Idle::UnknownStrategy),
     })
 }
 
@@ -129,7 +129,7 @@ impl View<'_, '_> {
             None if self.has_stale_claim(replica) => Step::Hold(Blocker::ClaimEnding),
             // `stateful_pod_control.go:CreateStatefulPod`: first the claims, then the pod.
             None if claim_ends() => Step::Fail(Blocker::ClaimEnding),
-            None if replica.squatter.is_some() => Step::Fail(Blocker::NameTaken),
+            None if replica.foreign_pod.is_some() => Step::Fail(Blocker::NameTaken),
             None => Step::Write(Action::Create(replica.ordinal)),
         }
     }
@@ -214,7 +214,7 @@ impl View<'_, '_> {
         next.unwrap_or_else(|| {
             let below = &replicas[..partition.min(replicas.len())];
             let held = below.iter().any(|replica| self.is_stale(replica));
-            self.rest(if held { Rest::Partition } else { Rest::Done })
+            self.rest(if held { Idle::Partition } else { Idle::Done })
         })
     }
 
@@ -288,7 +288,7 @@ impl View<'_, '_> {
     }
 
     /// Nothing is left to write; in a Parallel set replicas may still be on their way.
-    fn rest(&self, rest: Rest) -> Next {
+    fn rest(&self, rest: Idle) -> Next {
         let replicas = self.snapshot.replicas().unwrap_or_default();
         let condemned = self.snapshot.condemned().unwrap_or_default();
         let ending = |replica: &Replica<'_>| {

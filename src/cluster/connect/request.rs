@@ -37,14 +37,14 @@ pub const LONGEST_OBJECT: usize = 16 << 20;
 
 /// Why a request brought nothing.
 #[derive(Debug)]
-pub enum ReadError {
+pub enum RequestError {
     /// 403: we may not; the server's message says who may not do what.
     Forbidden {
         /// The server's message, one line.
         message: String,
     },
     /// The object does not exist: a 404 with a Status that says so. One without, as for an unknown path, is
-    /// [`ReadError::Api`], as it may come from anybody on the way.
+    /// [`RequestError::Api`], as it may come from anybody on the way.
     NotFound {
         /// The server's message, one line.
         message: String,
@@ -72,32 +72,32 @@ pub enum ReadError {
     Transport(kube::Error),
 }
 
-impl ReadError {
+impl RequestError {
     /// An answer that could not be decoded: the parser's words, without the values it quotes.
-    pub fn garbled(error: &serde_json::Error) -> ReadError {
-        ReadError::Nonsense(one_line(&unquoted(&error.to_string()), 200))
+    pub fn garbled(error: &serde_json::Error) -> RequestError {
+        RequestError::Nonsense(one_line(&unquoted(&error.to_string()), 200))
     }
 
-    fn refused(code: u16, refusal: Refusal) -> ReadError {
+    fn refused(code: u16, refusal: Refusal) -> RequestError {
         let Refusal { reason, message } = refusal;
         match code {
-            401 => ReadError::Unauthorized,
-            403 => ReadError::Forbidden { message },
-            404 if reason == "NotFound" => ReadError::NotFound { message },
-            410 => ReadError::Gone,
-            code => ReadError::Api { code, reason, message },
+            401 => RequestError::Unauthorized,
+            403 => RequestError::Forbidden { message },
+            404 if reason == "NotFound" => RequestError::NotFound { message },
+            410 => RequestError::Gone,
+            code => RequestError::Api { code, reason, message },
         }
     }
 }
 
-impl From<kube::Error> for ReadError {
-    fn from(error: kube::Error) -> ReadError {
+impl From<kube::Error> for RequestError {
+    fn from(error: kube::Error) -> RequestError {
         match error {
             kube::Error::Api(status) => {
                 let refusal = Refusal::new(&status.reason, &status.message, status.code);
-                ReadError::refused(status.code, refusal)
+                RequestError::refused(status.code, refusal)
             }
-            other => ReadError::Transport(other),
+            other => RequestError::Transport(other),
         }
     }
 }
@@ -130,23 +130,23 @@ impl Patience {
     pub(super) async fn wait<T>(
         self,
         step: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, ReadError> {
+    ) -> Result<T, RequestError> {
         let (until, stated) = match self {
-            Patience::Endless => return step.await.map_err(ReadError::from),
+            Patience::Endless => return step.await.map_err(RequestError::from),
             Patience::Silence(stated) => (after(Instant::now(), stated), stated),
             Patience::Total { until, stated } => (until, stated),
         };
         match timeout_at(until, step).await {
-            Ok(done) => done.map_err(ReadError::from),
-            Err(_) => Err(ReadError::Silent(stated)),
+            Ok(done) => done.map_err(RequestError::from),
+            Err(_) => Err(RequestError::Silent(stated)),
         }
     }
 
     /// A wait the server asked for: no silence, but part of the total.
-    async fn pause(self, wanted: Duration) -> Result<(), ReadError> {
+    async fn pause(self, wanted: Duration) -> Result<(), RequestError> {
         match self {
             Patience::Total { until, stated } if until.saturating_duration_since(Instant::now()) < wanted => {
-                Err(ReadError::Silent(stated))
+                Err(RequestError::Silent(stated))
             }
             _ => {
                 sleep(wanted).await;
@@ -175,8 +175,8 @@ impl Reply {
     /// The next piece of the body as it arrives; `None` at its end.
     ///
     /// # Errors
-    /// [`ReadError::Silent`] when nothing came in time, [`ReadError::Transport`] when the connection broke.
-    pub async fn chunk(&mut self) -> Result<Option<impl Deref<Target = [u8]> + use<>>, ReadError> {
+    /// [`RequestError::Silent`] when nothing came in time, [`RequestError::Transport`] when the connection broke.
+    pub async fn chunk(&mut self) -> Result<Option<impl Deref<Target = [u8]> + use<>>, RequestError> {
         loop {
             let body = &mut self.body;
             let frame = self.patience.wait(async { body.frame().await.transpose() }).await?;
@@ -195,12 +195,12 @@ impl Reply {
     ///
     /// # Errors
     /// As [`Reply::chunk`], and when it is longer than [`LONGEST_OBJECT`].
-    pub async fn bytes(mut self) -> Result<Vec<u8>, ReadError> {
+    pub async fn bytes(mut self) -> Result<Vec<u8>, RequestError> {
         let mut all = Vec::new();
         while let Some(piece) = self.chunk().await? {
             all.extend_from_slice(&piece);
             if all.len() > LONGEST_OBJECT {
-                return Err(ReadError::Nonsense(format!("it is longer than {LONGEST_OBJECT} bytes")));
+                return Err(RequestError::Nonsense(format!("it is longer than {LONGEST_OBJECT} bytes")));
             }
         }
         Ok(all)
@@ -212,8 +212,8 @@ impl Connection {
     /// many are reading; that wait does not count as the server's silence.
     ///
     /// # Errors
-    /// Any [`ReadError`]; a refusal (not 2xx) is decoded.
-    pub async fn get(&self, path_and_query: &str, accept: &str) -> Result<Reply, ReadError> {
+    /// Any [`RequestError`]; a refusal (not 2xx) is decoded.
+    pub async fn get(&self, path_and_query: &str, accept: &str) -> Result<Reply, RequestError> {
         // closed only when the connection is gone, and then nobody waits here
         let turn = self.turns.clone().acquire_owned().await.ok();
         let mut retries = 0;
@@ -244,7 +244,7 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Connection::get`] and [`Reply::bytes`].
-    pub async fn get_bytes(&self, path_and_query: &str, accept: &str) -> Result<Vec<u8>, ReadError> {
+    pub async fn get_bytes(&self, path_and_query: &str, accept: &str) -> Result<Vec<u8>, RequestError> {
         self.get(path_and_query, accept).await?.bytes().await
     }
 
@@ -253,7 +253,7 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Connection::get`].
-    pub async fn watch(&self, path_and_query: &str) -> Result<Reply, ReadError> {
+    pub async fn watch(&self, path_and_query: &str) -> Result<Reply, RequestError> {
         // Since 1.37 each event would be compressed on its own, and only the first be decompressed
         // (https://github.com/tower-rs/tower-http/issues/737).
         let request = || {
@@ -274,14 +274,14 @@ impl Connection {
     /// nothing. A write whose answer did not come may have been carried out all the same: look again.
     ///
     /// # Errors
-    /// Any [`ReadError`]; [`ReadError::Nonsense`] also for an answer that is no object of Kubernetes.
+    /// Any [`RequestError`]; [`RequestError::Nonsense`] also for an answer that is no object of Kubernetes.
     pub(in crate::cluster) async fn write(
         &self,
         method: http::Method,
         path_and_query: &str,
         content_type: &str,
         body: Vec<u8>,
-    ) -> Result<Vec<u8>, ReadError> {
+    ) -> Result<Vec<u8>, RequestError> {
         let request = || {
             let head = Request::builder()
                 .method(method.clone())
@@ -303,26 +303,26 @@ impl Connection {
     /// Not for watches and not for sessions.
     ///
     /// # Errors
-    /// [`ReadError::Silent`] when it took too long; it may have been carried out all the same.
+    /// [`RequestError::Silent`] when it took too long; it may have been carried out all the same.
     pub async fn within<T>(
         &self,
         call: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, ReadError> {
+    ) -> Result<T, RequestError> {
         Patience::new(self.timeout.or(Some(WRITE))).wait(call).await
     }
 
     async fn send(
         &self,
-        request: impl Fn() -> Result<Request<Body>, ReadError>,
+        request: impl Fn() -> Result<Request<Body>, RequestError>,
         patience: impl Fn(bool) -> Patience,
-    ) -> Result<(StatusCode, Reply), ReadError> {
+    ) -> Result<(StatusCode, Reply), RequestError> {
         let (answer, patience) = self.session.send(request, patience).await?;
         let (head, body) = answer.into_parts();
         Ok((head.status, Reply { headers: head.headers, body, patience, turn: None }))
     }
 
     /// The Status a refusal carries; when its body breaks off, the code alone.
-    async fn refusal(&self, status: StatusCode, mut reply: Reply) -> ReadError {
+    async fn refusal(&self, status: StatusCode, mut reply: Reply) -> RequestError {
         let mut body = Vec::new();
         while let Ok(Some(piece)) = reply.chunk().await {
             body.extend_from_slice(&piece);
@@ -332,11 +332,14 @@ impl Connection {
         }
         let Refusal { reason, message } = decode(status, &body);
         let message = self.session.redactor.clean(&message);
-        ReadError::refused(status.as_u16(), Refusal { reason: self.session.redactor.clean(&reason), message })
+        RequestError::refused(
+            status.as_u16(),
+            Refusal { reason: self.session.redactor.clean(&reason), message },
+        )
     }
 
     /// A write is answered with an object, or a Status that says that it went well.
-    fn is_answer(&self, answer: &[u8]) -> Result<(), ReadError> {
+    fn is_answer(&self, answer: &[u8]) -> Result<(), RequestError> {
         #[derive(serde::Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Head {
@@ -350,10 +353,10 @@ impl Connection {
             #[serde(default)]
             code: u16,
         }
-        let no_object = |_| ReadError::Nonsense("it is no object of Kubernetes".to_owned());
+        let no_object = |_| RequestError::Nonsense("it is no object of Kubernetes".to_owned());
         let Head { kind, api_version } = serde_json::from_slice(answer).map_err(no_object)?;
         if kind.is_empty() || api_version.is_empty() {
-            return Err(ReadError::Nonsense("it is no object of Kubernetes".to_owned()));
+            return Err(RequestError::Nonsense("it is no object of Kubernetes".to_owned()));
         }
         if kind == "Status" && api_version == "v1" {
             let outcome: Outcome = serde_json::from_slice(answer).map_err(no_object)?;
@@ -361,16 +364,16 @@ impl Connection {
                 let code = StatusCode::from_u16(outcome.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 let Refusal { reason, message } = decode(code, answer);
                 let message = self.session.redactor.clean(&message);
-                return Err(ReadError::refused(code.as_u16(), Refusal { reason, message }));
+                return Err(RequestError::refused(code.as_u16(), Refusal { reason, message }));
             }
         }
         Ok(())
     }
 }
 
-fn request(head: http::request::Builder, body: Vec<u8>) -> Result<Request<Body>, ReadError> {
+fn request(head: http::request::Builder, body: Vec<u8>) -> Result<Request<Body>, RequestError> {
     let body = if body.is_empty() { Body::empty() } else { Body::from(body) };
-    head.body(body).map_err(|e| ReadError::Transport(kube::Error::HttpError(e)))
+    head.body(body).map_err(|e| RequestError::Transport(kube::Error::HttpError(e)))
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
@@ -397,6 +400,6 @@ mod tests {
         assert_eq!(progressed, 8);
         assert!(finished < 8);
         let hang = std::future::pending::<Result<(), kube::Error>>();
-        assert!(matches!(silence.wait(hang).await, Err(ReadError::Silent(_))));
+        assert!(matches!(silence.wait(hang).await, Err(RequestError::Silent(_))));
     }
 }
