@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,6 +23,7 @@ pub struct Pipe {
     /// How often there was nothing to read.
     idle: Arc<AtomicUsize>,
     reader: Option<JoinHandle<()>>,
+    path: PathBuf,
 }
 
 impl Pipe {
@@ -47,7 +48,7 @@ impl Pipe {
                 }
             }
         });
-        Pipe { seen, closed, idle, reader: Some(reader) }
+        Pipe { seen, closed, idle, reader: Some(reader), path: path.to_owned() }
     }
 
     /// What was written to it.
@@ -69,6 +70,13 @@ impl Pipe {
         self.closed.store(true, Ordering::SeqCst);
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
+            // A program that another test starts has a copy of all files for a moment.
+            let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+            let is_read =
+                || OpenOptions::new().write(true).custom_flags(nonblocking).open(&self.path).is_ok();
+            while is_read() {
+                thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 }
