@@ -140,13 +140,31 @@ pub fn course(snapshot: &Snapshot<'_>, change: &Change, assume: &Assume) -> Resu
 pub fn courses(snapshot: &Snapshot<'_>, changes: &[Change]) -> Result<Forecast, Unseen> {
     let mut world = World::of(snapshot)?;
     world.assume(Assume::of(snapshot)?);
-    let mut all = run(&mut world, changes.first().unwrap_or(&Change::default()));
+    Ok(run_all(&mut world, changes))
+}
+
+/// The same if nothing stays in the way: pods that are stuck become available, PVCs that are being deleted go, and the API
+/// server refuses nothing any longer.
+///
+/// # Errors
+/// [`Unseen`] when pods could not be read.
+pub fn courses_unblocked(snapshot: &Snapshot<'_>, changes: &[Change]) -> Result<Forecast, Unseen> {
+    let mut world = World::of(snapshot)?;
+    world.assume(Assume::default());
+    if let Some(claims) = world.claims_mut() {
+        claims.retain(|claim| !claim.metadata.is_terminating());
+    }
+    Ok(run_all(&mut world, changes))
+}
+
+fn run_all(world: &mut World, changes: &[Change]) -> Forecast {
+    let mut all = run(world, changes.first().unwrap_or(&Change::default()));
     for change in changes.iter().skip(1) {
-        let next = run(&mut world, change);
+        let next = run(world, change);
         all.moves.extend(next.moves);
         all.end = next.end;
     }
-    Ok(all)
+    all
 }
 
 pub(super) fn run(world: &mut World, change: &Change) -> Forecast {

@@ -10,7 +10,7 @@ mod world;
 use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::snapshot::{ServerVersion, Snapshot, Unseen, parse_pod_name};
 
-pub use course::{Assume, Change, End, Forecast, Move, Refusal, course, courses};
+pub use course::{Assume, Change, End, Forecast, Move, Refusal, course, courses, courses_unblocked};
 pub use next::{Action, Blocker, Idle, Next, Purpose, next};
 pub use world::World;
 

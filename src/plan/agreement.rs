@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::course::forecast_unblocked;
 use super::{Goal, Plan, Step, Stop, forecast};
 use crate::controller::{Move, Purpose};
 use crate::snapshot::{Snapshot, Unseen, parse_pod_name};
@@ -57,7 +58,7 @@ pub fn plan_in_full(goal: &dyn Goal, now: &Snapshot<'_>) -> Result<Plan, Stop> {
 }
 
 /// The pods that are deleted to come back, by us or by the controller, from now until the plan is done: those of the
-/// forecast, and those of deletions that may become needed. Pods that a scale-down removes and pods that have ended are
+/// forecast, those that follow once what is in the way has gone, and those of deletions that may become needed. Pods that a scale-down removes and pods that have ended are
 /// replaced whatever the plan does, so they are not part of it.
 fn restarts(now: &Snapshot<'_>, plan: &Plan) -> Result<Vec<String>, Unseen> {
     if plan.steps.is_empty() {
@@ -70,7 +71,9 @@ fn restarts(now: &Snapshot<'_>, plan: &Plan) -> Result<Vec<String>, Unseen> {
             pods.push(pod);
         }
     };
-    for step in &forecast(now, plan)?.moves {
+    let as_it_is = forecast(now, plan)?;
+    let unblocked = forecast_unblocked(now, plan, &as_it_is)?;
+    for step in as_it_is.moves.iter().chain(unblocked.iter().flat_map(|forecast| &forecast.moves)) {
         match step {
             Move::Delete(ordinal, None | Some(Purpose::Update)) => add(now.set.pod_name(*ordinal)),
             Move::Delete(_, Some(Purpose::ScaleDown | Purpose::Replace)) | Move::Create { .. } => {}

@@ -1,7 +1,7 @@
 //! What the controller makes of a plan, by the model run forward.
 
 use super::{Plan, SetPatch, Step};
-use crate::controller::{Change, Forecast, courses};
+use crate::controller::{Change, End, Forecast, courses, courses_unblocked};
 use crate::snapshot::{Snapshot, Unseen, parse_pod_name};
 
 /// The name a template's revision has in a course as long as the server has not named it.
@@ -13,6 +13,27 @@ pub const NEW: &str = "";
 /// # Errors
 /// [`Unseen`] when pods could not be read.
 pub fn forecast(now: &Snapshot<'_>, plan: &Plan) -> Result<Forecast, Unseen> {
+    courses(now, &changes(plan))
+}
+
+/// The same if what is in the way goes, in a minute or in a year: the controller continues then, and nobody is asked again.
+/// `None` where nothing is in the way.
+///
+/// # Errors
+/// [`Unseen`] when pods could not be read.
+pub(super) fn forecast_unblocked(
+    now: &Snapshot<'_>,
+    plan: &Plan,
+    as_it_is: &Forecast,
+) -> Result<Option<Forecast>, Unseen> {
+    match as_it_is.end {
+        End::Blocked(..) | End::Refused(..) => courses_unblocked(now, &changes(plan)).map(Some),
+        End::At(_) | End::Endless => Ok(None),
+    }
+}
+
+/// What the steps of a plan change, in order.
+fn changes(plan: &Plan) -> Vec<Change> {
     let mut changes: Vec<Change> = Vec::new();
     // A pause is followed by the next write at once, before the rollout could end there.
     let mut paused: Option<Change> = None;
@@ -38,7 +59,7 @@ pub fn forecast(now: &Snapshot<'_>, plan: &Plan) -> Result<Forecast, Unseen> {
         }
     }
     changes.extend(paused);
-    courses(now, &changes)
+    changes
 }
 
 fn change(patch: &SetPatch) -> Change {
