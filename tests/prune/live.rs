@@ -188,7 +188,8 @@ fn a_kept_volume_is_mounted_again() {
     let folder = tempfile::tempdir().unwrap();
     let backup = folder.path().join("b");
     let backup_arg = backup.to_str().unwrap();
-    let run = ns.sts(&["prune-pvcs", "db", "--yes", "--retain", "--backup", backup_arg]).code(0);
+    let run =
+        ns.sts(&["prune-pvcs", "db", "--yes", "--retain", "--show-kept", "--backup", backup_arg]).code(0);
     assert!(run.stdout.contains("the volume is kept (--retain)"), "{run}");
     assert!(run.stdout.contains(&format!("volume {volume} has the reclaim policy Retain")), "{run}");
     assert_eq!(names(&ns), ["data-db-0"]);

@@ -91,7 +91,7 @@ fn a_new_pvc_of_the_name_keeps_the_volume_of_the_old() {
         crate::support::proxy::Then::Pass
     });
     let args = ["prune-pvcs", "db", "--yes", "--server", &proxy.server, "--backup", backup.to_str().unwrap()];
-    let run = ns.sts(&args);
+    let run = ns.sts(&[&args[..], &["--show-kept"]].concat());
     assert_eq!(run.code, 4, "{run}");
     assert!(run.stdout.contains("data-db-2: its PVC is gone, but db-2 needs it"), "{run}");
     assert_eq!(data.policy(), "Retain, noted Delete", "{run}");
