@@ -215,7 +215,7 @@ fn prepare(
 
 impl Connection {
     /// kube's client as it is now, for typed calls. It neither retries nor gives up on its own, nor renews credentials:
-    /// see [`Connection::within`], [`Connection::get`] and [`Connection::write`].
+    /// see [`Connection::within`], [`Connection::get`] and `Connection::write`.
     pub fn client(&self) -> Client {
         self.session.client()
     }

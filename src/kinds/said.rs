@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::secrets::without_credentials;
 
-/// A message or the name of an image, [without credentials](without_credentials).
+/// A message or the name of an image, without credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Said(String);

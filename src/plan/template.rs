@@ -10,7 +10,7 @@ use crate::secrets::{HIDDEN, is_hidden, redacted_at};
 /// A value longer than this is cut.
 const LONGEST: usize = 80;
 
-/// What differs, a line each: `image of container web: web:1 → web:2`. What may be a secret ([`crate::secrets`]) is
+/// What differs, a line each: `image of container web: web:1 → web:2`. What may be a secret (`crate::secrets`) is
 /// compared, but not shown.
 pub fn changes(old: &Value, new: &Value) -> Vec<String> {
     let mut lines = Vec::new();

@@ -47,7 +47,7 @@ pub fn explain_read(error: &RequestError, doing: &str, server: &str) -> Error {
 }
 
 impl Connection {
-    /// [`explain_read`] with this connection's server.
+    /// `explain_read` with this connection's server.
     pub fn explain(&self, error: &RequestError, doing: &str) -> Error {
         explain_read(error, &self.session.redactor.clean(doing), &self.server)
     }
