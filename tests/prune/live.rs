@@ -44,11 +44,27 @@ pub fn scale(ns: &Namespace, name: &str, replicas: u64) {
         let seen = set["status"]["observedGeneration"] == set["metadata"]["generation"];
         let has = set["status"]["replicas"].as_u64().unwrap_or(0);
         if seen && there == replicas && ready == replicas && has == replicas {
-            Ok(())
+            believed_used(ns).map_or(Ok(()), |claim| Err(format!("{claim} is said to be used")))
         } else {
             Err(set["status"].to_string())
         }
     });
+}
+
+/// A PVC that no pod uses, and of which the server says so only a moment later (condition Unused, from 1.37 on).
+fn believed_used(ns: &Namespace) -> Option<String> {
+    let items = |kind: &str| ns.kubectl_json(&["get", kind])["items"].as_array().unwrap().clone();
+    let pods = items("pods");
+    let volumes = pods.iter().filter_map(|pod| pod["spec"]["volumes"].as_array()).flatten();
+    let mounted: Vec<&Value> = volumes.map(|volume| &volume["persistentVolumeClaim"]["claimName"]).collect();
+    let is_used = |claim: &Value| {
+        let mut conditions = claim["status"]["conditions"].as_array().into_iter().flatten();
+        conditions.any(|condition| condition["type"] == "Unused" && condition["status"] == "False")
+    };
+    let name = |claim: &Value| claim["metadata"]["name"].clone();
+    let mut late =
+        items("pvc").into_iter().filter(|claim| is_used(claim) && !mounted.contains(&&name(claim)));
+    late.next().map(|claim| name(&claim).to_string())
 }
 
 /// The uids of claims, by name; an object that is going counts.
