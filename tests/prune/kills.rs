@@ -35,6 +35,13 @@ fn left_over(ns: &Namespace) -> [Data; 2] {
     data
 }
 
+/// Deletes both PVCs and keeps their volumes; gives the files that bring them back.
+fn retained(ns: &Namespace, folder: &Path) -> [String; 2] {
+    ns.sts(&prune(folder, &["--retain"])).code(0);
+    ["data-db-2", "data-db-1"]
+        .map(|claim| folder.join(format!("{}.{claim}.pvc.yaml", ns.name)).to_str().unwrap().to_owned())
+}
+
 fn prune<'a>(folder: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     [&["prune-pvcs", "db", "--yes", "--backup", folder.to_str().unwrap()], more].concat()
 }
@@ -286,11 +293,7 @@ fn a_signal_between_two_restored_pvcs_ends_with_an_account() {
                 let ns = cluster.namespace(&format!("back-{}", signal.to_lowercase()));
                 let data = left_over(&ns);
                 let folder = tempfile::tempdir().unwrap();
-                ns.sts(&prune(folder.path(), &["--retain"])).code(0);
-                let file = |claim: &str| {
-                    folder.path().join(format!("{}.{claim}.pvc.yaml", ns.name)).to_str().unwrap().to_owned()
-                };
-                let (two, one) = (file("data-db-2"), file("data-db-1"));
+                let [two, one] = retained(&ns, folder.path());
                 let args = ["restore-pvc", &two, &one, "--yes", "-o", "json"];
                 // Release the volume, create the PVC.
                 let (run, writes) = between(&ns, &args, 1, "data-db-1", signal);
@@ -358,11 +361,7 @@ fn an_interruption_of_restore_ends_at_the_next_pvc_with_an_account() {
                 let ns = cluster.namespace(&format!("restore-int-{write}"));
                 let data = left_over(&ns);
                 let folder = tempfile::tempdir().unwrap();
-                ns.sts(&prune(folder.path(), &["--retain"])).code(0);
-                let file = |claim: &str| {
-                    folder.path().join(format!("{}.{claim}.pvc.yaml", ns.name)).to_str().unwrap().to_owned()
-                };
-                let (two, one) = (file("data-db-2"), file("data-db-1"));
+                let [two, one] = retained(&ns, folder.path());
                 let args = ["restore-pvc", &two, &one, "--yes"];
                 let run = interrupted(&ns, &args, write, signal).code(code);
                 assert!(run.stdout.contains("interrupted") && run.stdout.contains("same command"), "{run}");
