@@ -25,8 +25,7 @@ pub fn reach_by(flags: impl IntoIterator<Item = (&'static str, String)>) {
 
 /// A program that has these flags, and no name.
 fn connection(flags: impl IntoIterator<Item = (&'static str, String)>) -> Command {
-    let nothing = Command { programs: vec![Program { joint: "", words: Vec::new() }], obstacle: None };
-    flags.into_iter().fold(nothing, |mut all, (flag, value)| {
+    flags.into_iter().fold(tool(""), |mut all, (flag, value)| {
         if value.is_empty() {
             return all.own(flag);
         }
