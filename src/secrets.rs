@@ -1,4 +1,4 @@
-//! What may be a secret. There is one policy for everything that is shown, compared, recorded or sent to another program:
+//! Values that may be secrets. One policy holds for all that is shown, compared, recorded or sent to another program:
 //!
 //! | place | what is kept of it |
 //! |---|---|

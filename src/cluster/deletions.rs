@@ -122,7 +122,7 @@ impl Deletions {
     /// that it has refused is not sent again.
     ///
     /// # Errors
-    /// When the server refused for good, or could not be reached; it may have been done all the same then.
+    /// When the server refused for good, or could not be reached. In the second case it may have been done.
     pub async fn perform(&mut self, step: &Step, dry_run: bool) -> std::result::Result<Performed, Failure> {
         let index = self.index_of(step).unwrap_or(self.current);
         let Some((of_claim, of_volume)) = self.seen.get(index) else { return Ok(Performed::AlreadyGone) };

@@ -259,7 +259,7 @@ impl Live {
     /// server answers is part of the next snapshot.
     ///
     /// # Errors
-    /// When the server refused for good, or could not be reached; it may have been done all the same then.
+    /// When the server refused for good, or could not be reached; it may still have been done.
     pub async fn perform(&mut self, step: &Step, dry_run: bool) -> std::result::Result<Performed, Failure> {
         let seen = own(&self.observed.sets, &self.name).map(|set| Seen::of(&set.metadata));
         let Some(seen) = seen else { return Ok(Performed::AlreadyGone) };

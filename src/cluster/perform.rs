@@ -35,7 +35,7 @@ pub enum Performed {
 pub struct Failure {
     /// Why.
     pub error: Error,
-    /// Whether it may have been carried out all the same, as no answer came.
+    /// Whether it may still have been carried out, as no answer came.
     pub is_uncertain: bool,
     /// The server's message, where it forbids the write.
     pub forbidden: Option<Box<str>>,

@@ -62,7 +62,7 @@ impl Returns {
     /// Carries a step out, or has it checked without effect.
     ///
     /// # Errors
-    /// When the server refused for good, or could not be reached; it may have been done all the same then.
+    /// When the server refused for good, or could not be reached. In the second case it may have been done.
     pub async fn perform(&mut self, step: &Step, dry_run: bool) -> std::result::Result<Performed, Failure> {
         let index = self.index_of(step).unwrap_or(self.current);
         let Some(remains) = self.now.all.get_mut(index) else { return Ok(Performed::AlreadyGone) };

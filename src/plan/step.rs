@@ -436,7 +436,7 @@ pub struct SetPatch {
     pub set: String,
     /// The uid it had when it was looked at.
     pub seen: String,
-    /// The generation it had: whoever changes the spec in between makes this another step.
+    /// The generation it had. A change of the spec in between makes this another step.
     pub generation: i64,
     /// How the body is meant.
     pub kind: PatchKind,

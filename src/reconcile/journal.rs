@@ -44,7 +44,7 @@ pub enum EntryResult {
     TooManyRequests(String),
     /// The server refused it for good, or it had no effect: why.
     Refused(String),
-    /// No answer came; it may have been carried out all the same: why.
+    /// No answer came; it may still have been carried out: why.
     Uncertain(String),
 }
 

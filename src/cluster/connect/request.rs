@@ -271,7 +271,7 @@ impl Connection {
     }
 
     /// Sends one write, and reads the answer. It is sent again only if the server did not know us, and then has done
-    /// nothing. A write whose answer did not come may have been carried out all the same: look again.
+    /// nothing. A write whose answer did not come may still have been carried out: look again.
     ///
     /// # Errors
     /// Any [`RequestError`]; [`RequestError::Nonsense`] also for an answer that is no object of Kubernetes.
@@ -303,7 +303,7 @@ impl Connection {
     /// Not for watches and not for sessions.
     ///
     /// # Errors
-    /// [`RequestError::Silent`] when it took too long; it may have been carried out all the same.
+    /// [`RequestError::Silent`] when it took too long; it may still have been carried out.
     pub async fn within<T>(
         &self,
         call: impl Future<Output = Result<T, kube::Error>>,
