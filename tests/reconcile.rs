@@ -23,7 +23,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::controller::change::Random;
-use kubelet::DataOnDelete;
+use kubelet::Fate;
 use scenario::{Claim, Found, KINDS, Kind, Scenario, State, Typed};
 use simulation::{By, Moved, Odds, Simulation};
 use typed::{Agreed, Nobody, TIMEOUT};
@@ -60,7 +60,7 @@ impl Case {
 
     /// Whether pods of it stay as they are, so that an end can be compared.
     fn is_steady(&self) -> bool {
-        let restless = |fate: DataOnDelete| matches!(fate, DataOnDelete::Flaps | DataOnDelete::Finishes);
+        let restless = |fate: Fate| matches!(fate, Fate::Flaps | Fate::Finishes);
         let found = self.scenario.pods.iter();
         !self.scenario.fates.values().copied().any(restless)
             && !found.into_iter().any(|it| matches!(it.state, State::Has(fate) if restless(fate)))
@@ -508,7 +508,7 @@ fn what_the_dry_run_predicts_is_what_happens() {
         if !case.is_steady() || forks || is_held {
             return;
         }
-        let breaks = |fate: &DataOnDelete| !matches!(fate, DataOnDelete::Good | DataOnDelete::Slow);
+        let breaks = |fate: &Fate| !matches!(fate, Fate::Good | Fate::Slow);
         let is_updated_and_available = !case.scenario.fates.values().any(breaks)
             && !case.scenario.pods.iter().any(|it| matches!(&it.state, State::Has(fate) if breaks(fate)));
         if is_updated_and_available && matches!(course.end, End::At(Idle::Done | Idle::Partition)) {
@@ -542,7 +542,7 @@ fn rolling(replicas: i32, reached: i32, mark: Option<serde_json::Value>, typed: 
         current: "A",
         mark,
         pods: pods.collect(),
-        fates: BTreeMap::from([("A", DataOnDelete::Good), ("B", DataOnDelete::Good)]),
+        fates: BTreeMap::from([("A", Fate::Good), ("B", Fate::Good)]),
         claims: Vec::new(),
         typed,
     }

@@ -16,7 +16,7 @@ use crate::plan::{Agreement, Goal, Plan, Step, forecast, plan_in_full};
 use crate::reconcile::{Limits, Observer, Outcome, Report, reconcile};
 use crate::render::live::{Stream, show};
 use crate::render::progress::Line;
-use crate::render::{Forecast, Output, Style, ask, render};
+use crate::render::{ForecastView, Output, Style, ask, render};
 use crate::snapshot::{Snapshot, Unseen};
 
 pub(super) use consent::{Agree, DryRun, checked, declined, permissions, permitted, show_plan, stopped};
@@ -103,8 +103,8 @@ pub(super) fn idle(live: &Live, plan: Plan, name: &str) -> Answer {
 }
 
 /// What would come of a plan.
-fn course(now: &Snapshot<'_>, plan: &Plan) -> std::result::Result<Forecast, Unseen> {
-    forecast(now, plan).map(|course| Forecast::of(now, &course))
+fn course(now: &Snapshot<'_>, plan: &Plan) -> std::result::Result<ForecastView, Unseen> {
+    forecast(now, plan).map(|course| ForecastView::of(now, &course))
 }
 
 /// A plan that is only shown, with what would come of it.
@@ -164,9 +164,7 @@ impl ProgressReporter {
     pub(super) fn new(look: Style, output: Output) -> ProgressReporter {
         ProgressReporter { stream: Stream::new(look, output), started: None, seconds: 0 }
     }
-}
 
-impl ProgressReporter {
     /// Tells of something that happened to the set, other than what can be seen of its pods.
     pub(super) fn tell(&mut self, object: &str, event: &'static str, text: String) {
         self.stream.say(&Line { seconds: self.seconds, object: object.to_owned(), event, text });

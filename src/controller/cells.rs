@@ -62,7 +62,7 @@ pub(super) struct Cell {
     /// What its pod has yet to do before an ordered set goes on.
     pub blocker: Option<Blocker>,
     pod: Option<OfPod>,
-    around: ClaimUsers,
+    around: Surroundings,
     traits: u16,
 }
 
@@ -77,7 +77,7 @@ struct OfPod {
 
 /// What a replica has besides its pod.
 #[derive(Clone, Copy, Debug, Default)]
-struct ClaimUsers {
+struct Surroundings {
     has_squatter: bool,
     claim_ends: bool,
     claim_is_stale: bool,
@@ -119,7 +119,7 @@ impl Eye<'_> {
     }
 
     /// `stateful_set_control.go:processReplica`.
-    fn step(&self, ordinal: i32, pod: Option<&Pod>, around: ClaimUsers) -> Step {
+    fn step(&self, ordinal: i32, pod: Option<&Pod>, around: Surroundings) -> Step {
         match pod {
             Some(pod) if pod.is_finished() => match pod.metadata.is_terminating() {
                 true => Step::Hold(Blocker::Terminating),
@@ -154,15 +154,15 @@ impl Eye<'_> {
                 .any(|owner| owner.api_version == "v1" && owner.kind == "Pod" && owner.name == replica.name)
     }
 
-    fn around(&self, replica: &Replica<'_>) -> ClaimUsers {
-        ClaimUsers {
+    fn around(&self, replica: &Replica<'_>) -> Surroundings {
+        Surroundings {
             has_squatter: replica.foreign_pod.is_some(),
             claim_ends: replica.claims().any(|claim| claim.metadata.is_terminating()),
             claim_is_stale: self.has_stale_claim(replica),
         }
     }
 
-    fn cell(&self, ordinal: i32, pod: Option<&Pod>, around: ClaimUsers) -> Cell {
+    fn cell(&self, ordinal: i32, pod: Option<&Pod>, around: Surroundings) -> Cell {
         let (set, assume) = (self.set, self.assume);
         let step = self.step(ordinal, pod, around);
         let blocker = pod.and_then(|pod| self.blocker(pod));
@@ -310,7 +310,7 @@ impl Cells {
             cells.wanted.put(cell);
         }
         for replica in snapshot.condemned().unwrap_or_default() {
-            let cell = eye.cell(replica.ordinal, replica.pod, ClaimUsers::default());
+            let cell = eye.cell(replica.ordinal, replica.pod, Surroundings::default());
             cells.count(cell.pod.as_ref(), 1);
             cells.condemned.put(cell);
         }

@@ -61,7 +61,7 @@ pub struct LeftOver {
 
 /// A claim that is not deleted.
 #[derive(Clone, Debug)]
-pub struct Idle {
+pub struct KeptClaim {
     /// Its namespace.
     pub namespace: String,
     /// The claim.
@@ -80,7 +80,7 @@ pub struct Found {
     /// What may be deleted, highest ordinal first within a set.
     pub left_over: Vec<LeftOver>,
     /// All others.
-    pub rest: Vec<Idle>,
+    pub rest: Vec<KeptClaim>,
     /// Volumes that an interrupted run has kept, and that nothing needs, highest ordinal first within a set.
     pub unfinished: Vec<Unfinished>,
     /// Volumes that an interrupted run has kept, and that stay.
@@ -193,7 +193,7 @@ impl Found {
                 unused,
                 warnings,
             }),
-            (class, owner) => self.rest.extend(class.reason().map(|reason| Idle {
+            (class, owner) => self.rest.extend(class.reason().map(|reason| KeptClaim {
                 namespace: claim.metadata.namespace.clone(),
                 claim: claim.metadata.name.clone(),
                 set: owner.map(|(set, _)| set.metadata.name.clone()),

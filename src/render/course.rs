@@ -13,7 +13,7 @@ const MOST: usize = 6;
 
 /// A course with the names of the pods.
 #[derive(Clone, Debug)]
-pub struct Forecast {
+pub struct ForecastView {
     moves: Vec<Named>,
     end: End,
     waits_for: Option<String>,
@@ -35,9 +35,9 @@ struct Made {
     or: Option<String>,
 }
 
-impl Forecast {
+impl ForecastView {
     /// The course in the names of this set.
-    pub fn of(now: &Snapshot<'_>, course: &controller::Forecast) -> Forecast {
+    pub fn of(now: &Snapshot<'_>, course: &controller::Forecast) -> ForecastView {
         let set = now.set;
         let short = |revision| set.short_revision(revision).to_owned();
         let moves = course.moves.iter().map(|it| match it {
@@ -47,7 +47,7 @@ impl Forecast {
                 made: Some(Made { revision: revision.clone(), short: short(revision), or: or.clone() }),
             },
         });
-        Forecast { moves: moves.collect(), end: course.end, waits_for: waits_for(set, course.end) }
+        ForecastView { moves: moves.collect(), end: course.end, waits_for: waits_for(set, course.end) }
     }
 
     /// `postgres-2 anew on 85b44c86db; then it is settled`.

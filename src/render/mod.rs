@@ -16,7 +16,7 @@ pub mod terminal;
 
 use serde_json::Value;
 
-pub use course::Forecast;
+pub use course::ForecastView;
 pub use encode::{json, json_line, yaml};
 pub use finding::{finding, finding_json, skipped, skipped_json};
 pub use next::{baking, brief, outlook, sentence, short_outlook};

@@ -12,8 +12,8 @@ mod waiting;
 pub use killed::{KILLING, Killer, Kills, killer, may_be_killed};
 use probes::SLACK;
 pub(super) use probes::overdue_since;
-use waiting::Idle;
 pub use waiting::NOMINATIONS;
+use waiting::NotBegun;
 
 /// What keeps a pod from being available.
 #[derive(Clone, Debug)]
@@ -199,8 +199,8 @@ pub(super) fn of<'a>(
         return trouble(None, PodFailure::Unready { allowed: 0, message: None });
     }
     match waiting::silent(pod, now) {
-        Some(Idle::Pod) => trouble(None, PodFailure::Silent),
-        Some(Idle::Container(name)) => trouble(Some(name), PodFailure::Silent),
+        Some(NotBegun::Pod) => trouble(None, PodFailure::Silent),
+        Some(NotBegun::Container(name)) => trouble(Some(name), PodFailure::Silent),
         None => trouble(None, PodFailure::Starting),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// What becomes of the pods of a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DataOnDelete {
+pub enum Fate {
     /// It is ready after some seconds.
     Good,
     /// It is ready after a time in which others would be reported.
@@ -26,22 +26,16 @@ pub enum DataOnDelete {
 }
 
 /// Those of which a pod is never available.
-pub const BROKEN: [DataOnDelete; 6] = [
-    DataOnDelete::ImagePull,
-    DataOnDelete::CrashLoop,
-    DataOnDelete::NeverReady,
-    DataOnDelete::Config,
-    DataOnDelete::Silent,
-    DataOnDelete::Unschedulable,
-];
+pub const BROKEN: [Fate; 6] =
+    [Fate::ImagePull, Fate::CrashLoop, Fate::NeverReady, Fate::Config, Fate::Silent, Fate::Unschedulable];
 
-/// Seconds of one round of [`DataOnDelete::Flaps`], and for how many of them it is ready.
+/// Seconds of one round of [`Fate::Flaps`], and for how many of them it is ready.
 const ROUND: (i64, i64) = (14, 3);
 
 /// A pod's life.
 #[derive(Clone, Copy, Debug)]
 pub struct Life {
-    pub fate: DataOnDelete,
+    pub fate: Fate,
     pub born: Timestamp,
     /// Seconds until it is ready.
     pub starts: i64,
@@ -49,24 +43,18 @@ pub struct Life {
     pub ends: i64,
     pub ends_at: Option<Timestamp>,
     /// The state that its status shows.
-    pub shown: Option<(DataOnDelete, i64)>,
+    pub shown: Option<(Fate, i64)>,
 }
 
 impl Life {
     /// Which of its states it is in; the status changes with it only.
-    pub fn stage(&self, now: Timestamp) -> (DataOnDelete, i64) {
+    pub fn stage(&self, now: Timestamp) -> (Fate, i64) {
         let age = now.duration_since(self.born).as_secs();
         let stage = match self.fate {
-            DataOnDelete::Good | DataOnDelete::Slow | DataOnDelete::Finishes => {
-                i64::from(age >= 1) + i64::from(age >= self.starts)
-            }
-            DataOnDelete::CrashLoop => 1 + age / 20,
-            DataOnDelete::Flaps => 1 + age / ROUND.0 * 2 + i64::from(age % ROUND.0 >= ROUND.1),
-            DataOnDelete::ImagePull
-            | DataOnDelete::Config
-            | DataOnDelete::NeverReady
-            | DataOnDelete::Silent
-            | DataOnDelete::Unschedulable => 1,
+            Fate::Good | Fate::Slow | Fate::Finishes => i64::from(age >= 1) + i64::from(age >= self.starts),
+            Fate::CrashLoop => 1 + age / 20,
+            Fate::Flaps => 1 + age / ROUND.0 * 2 + i64::from(age % ROUND.0 >= ROUND.1),
+            Fate::ImagePull | Fate::Config | Fate::NeverReady | Fate::Silent | Fate::Unschedulable => 1,
         };
         (self.fate, if age < 1 { 0 } else { stage })
     }
@@ -83,25 +71,19 @@ impl Life {
         let crashed = |from: i64, to: i64| json!({"terminated": {"exitCode": 1, "reason": "Error", "startedAt": at(from), "finishedAt": at(to)}});
         let status = match self.fate {
             _ if age < 1 => starting(),
-            DataOnDelete::Good | DataOnDelete::Slow | DataOnDelete::Finishes if age < self.starts => {
-                starting()
-            }
-            DataOnDelete::Good | DataOnDelete::Slow => {
+            Fate::Good | Fate::Slow | Fate::Finishes if age < self.starts => starting(),
+            Fate::Good | Fate::Slow => {
                 let state = json!({"running": {"startedAt": at(1)}});
                 running("True", at(self.starts), container(true, 0, state, json!({})))
             }
-            DataOnDelete::Finishes => json!({"phase": "Failed", "startTime": at(0)}),
-            DataOnDelete::ImagePull => {
-                waiting("ImagePullBackOff", "Back-off pulling image \"web:2\"", 0, json!({}))
-            }
-            DataOnDelete::Config => {
-                waiting("CreateContainerConfigError", "secret \"web\" not found", 0, json!({}))
-            }
-            DataOnDelete::CrashLoop => {
+            Fate::Finishes => json!({"phase": "Failed", "startTime": at(0)}),
+            Fate::ImagePull => waiting("ImagePullBackOff", "Back-off pulling image \"web:2\"", 0, json!({})),
+            Fate::Config => waiting("CreateContainerConfigError", "secret \"web\" not found", 0, json!({})),
+            Fate::CrashLoop => {
                 let ended = age / 20 * 20;
                 waiting("CrashLoopBackOff", "", 3 + age / 20, crashed(ended, ended))
             }
-            DataOnDelete::Flaps => {
+            Fate::Flaps => {
                 let (round, ready) = ROUND;
                 let (number, within) = (age / round, age % round);
                 let begun = number * round;
@@ -116,12 +98,12 @@ impl Life {
                     running("False", at(begun + ready), container)
                 }
             }
-            DataOnDelete::NeverReady => {
+            Fate::NeverReady => {
                 let state = json!({"running": {"startedAt": at(1)}});
                 running("False", at(0), container(false, 0, state, json!({})))
             }
-            DataOnDelete::Silent => self.pending(json!([]), at(0)),
-            DataOnDelete::Unschedulable => json!({"phase": "Pending", "conditions": [
+            Fate::Silent => self.pending(json!([]), at(0)),
+            Fate::Unschedulable => json!({"phase": "Pending", "conditions": [
                 {"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
                  "message": "0/3 nodes are available: 3 Insufficient cpu.", "lastTransitionTime": at(0)}]}),
         };

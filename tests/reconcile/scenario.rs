@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::kubelet::{BROKEN, DataOnDelete};
+use super::kubelet::{BROKEN, Fate};
 use crate::controller::change::Random;
 
 /// A goal that works on a StatefulSet.
@@ -48,7 +48,7 @@ pub enum State {
     /// Made this many seconds ago.
     Young(i64),
     /// Made long ago, and has this fate whatever others of its revision have.
-    Has(DataOnDelete),
+    Has(Fate),
     /// Being deleted, for so many seconds yet.
     Ending(i64),
     /// Being deleted, and held by a finalizer.
@@ -81,7 +81,7 @@ pub struct Scenario {
     pub current: &'static str,
     pub mark: Option<Value>,
     pub pods: Vec<Found>,
-    pub fates: BTreeMap<&'static str, DataOnDelete>,
+    pub fates: BTreeMap<&'static str, Fate>,
     /// Ordinals of which the PVC is being deleted, or belongs to an earlier pod.
     pub claims: Vec<(i32, Claim)>,
     pub typed: Typed,
@@ -170,8 +170,7 @@ impl Scenario {
             Shape::Forward | Shape::Own => ("C", "A"),
             Shape::Wild => (random.one_of(&all), random.one_of(&all)),
         };
-        let mut fates =
-            BTreeMap::from([("A", DataOnDelete::Good), ("B", DataOnDelete::Good), ("C", DataOnDelete::Good)]);
+        let mut fates = BTreeMap::from([("A", Fate::Good), ("B", Fate::Good), ("C", Fate::Good)]);
         let breaks = match (kind, shape) {
             (Kind::Recover, _) => [5, 90, 10],
             (_, Shape::Back | Shape::Forward) => [5, 70, 10],
@@ -183,13 +182,7 @@ impl Scenario {
             if random.chance(percent) {
                 let mut all = BROKEN.to_vec();
                 // Most of what is met.
-                all.extend([
-                    DataOnDelete::ImagePull,
-                    DataOnDelete::CrashLoop,
-                    DataOnDelete::Flaps,
-                    DataOnDelete::Slow,
-                    DataOnDelete::Finishes,
-                ]);
+                all.extend([Fate::ImagePull, Fate::CrashLoop, Fate::Flaps, Fate::Slow, Fate::Finishes]);
                 fates.insert(revision, random.one_of(&all));
             }
         }
@@ -274,8 +267,8 @@ fn odd(random: &mut Random, volumes: bool) -> Option<State> {
         6..=8 => State::Ending(i64::from(1 + random.below(6))),
         9 => State::Held,
         10 => State::Guarded,
-        11 => State::Has(DataOnDelete::Finishes),
-        12 => State::Has(DataOnDelete::Slow),
+        11 => State::Has(Fate::Finishes),
+        12 => State::Has(Fate::Slow),
         _ if volumes => State::LacksVolume,
         _ => State::Has(random.one_of(&BROKEN)),
     })

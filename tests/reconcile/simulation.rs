@@ -16,7 +16,7 @@ use kubectl_sts::snapshot::{CANARY, ServerVersion, Snapshot, parse_pod_name};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::kubelet::{DataOnDelete, Life};
+use super::kubelet::{Fate, Life};
 use super::scenario::{Claim, Found, Scenario, State, beginning};
 use crate::controller::change::Random;
 
@@ -83,7 +83,7 @@ pub struct Simulation {
     view: World,
     pub random: Random,
     pub odds: Odds,
-    fates: BTreeMap<String, DataOnDelete>,
+    fates: BTreeMap<String, Fate>,
     lives: HashMap<String, Life>,
     /// Claims that are held whatever uses them.
     held: Vec<String>,
@@ -388,7 +388,7 @@ impl Simulation {
         }
         self.serial = serial;
         for (uid, revision) in made {
-            let fate = self.fates.get(&revision).copied().unwrap_or(DataOnDelete::Good);
+            let fate = self.fates.get(&revision).copied().unwrap_or(Fate::Good);
             let life = life(&mut self.random, fate, now);
             self.lives.insert(uid, life);
         }
@@ -408,12 +408,12 @@ impl Simulation {
             }
             let mut really = *life;
             if pod.claim_names().any(|name| unbound.contains(&name)) {
-                really.fate = DataOnDelete::Unschedulable;
+                really.fate = Fate::Unschedulable;
             }
             let stage = Some(really.stage(now));
             if life.shown != stage {
                 life.shown = stage;
-                let node = if really.fate == DataOnDelete::Unschedulable { "" } else { "node" };
+                let node = if really.fate == Fate::Unschedulable { "" } else { "node" };
                 changed.push((at, really.status(now), node));
             }
         }
@@ -460,12 +460,7 @@ impl Simulation {
         }
         if self.random.chance(self.odds.turn) {
             let revision = self.random.one_of(&["A", "B", "C"]);
-            let fate = self.random.one_of(&[
-                DataOnDelete::Good,
-                DataOnDelete::Good,
-                DataOnDelete::CrashLoop,
-                DataOnDelete::NeverReady,
-            ]);
+            let fate = self.random.one_of(&[Fate::Good, Fate::Good, Fate::CrashLoop, Fate::NeverReady]);
             self.fates.insert(revision.to_owned(), fate);
             // A Secret that appears, or a database that is up again, helps those pods as well that are there.
             for pod in self.truth.pods().iter().filter(|pod| pod.revision() == revision) {
@@ -672,8 +667,8 @@ fn furnish(pod: &mut Pod, set: &StatefulSet, ordinal: i32) {
     pod.spec.volumes = set.spec.volume_claim_templates.iter().map(volume).collect();
 }
 
-fn life(random: &mut Random, fate: DataOnDelete, born: Timestamp) -> Life {
-    let starts = if fate == DataOnDelete::Slow { 10 + random.below(15) } else { 1 + random.below(4) };
+fn life(random: &mut Random, fate: Fate, born: Timestamp) -> Life {
+    let starts = if fate == Fate::Slow { 10 + random.below(15) } else { 1 + random.below(4) };
     Life { fate, born, starts: starts.into(), ends: random.below(4).into(), ends_at: None, shown: None }
 }
 
@@ -681,15 +676,15 @@ fn found_pod(set: &StatefulSet, scenario: &Scenario, found: &Found, now: Timesta
     let Found { ordinal, revision, state } = *found;
     let fate = match state {
         State::Has(fate) => fate,
-        State::Ending(_) | State::Held | State::Guarded | State::LacksVolume => DataOnDelete::Good,
-        State::Old | State::Young(_) => scenario.fates.get(revision).copied().unwrap_or(DataOnDelete::Good),
+        State::Ending(_) | State::Held | State::Guarded | State::LacksVolume => Fate::Good,
+        State::Old | State::Young(_) => scenario.fates.get(revision).copied().unwrap_or(Fate::Good),
     };
     let age = match state {
         State::Young(age) => age,
         _ => 7200,
     };
     let born = now - SignedDuration::from_secs(age);
-    let starts = if fate == DataOnDelete::Slow { age + 25 } else { 3 };
+    let starts = if fate == Fate::Slow { age + 25 } else { 3 };
     let ends_at = match state {
         State::Ending(left) => Some(now + SignedDuration::from_secs(left)),
         _ => None,
@@ -711,8 +706,7 @@ fn found_pod(set: &StatefulSet, scenario: &Scenario, found: &Found, now: Timesta
     }
     if matches!(state, State::Ending(_) | State::Held) {
         pod.metadata.deletion_timestamp = Some(now);
-        pod.status =
-            Life { fate: DataOnDelete::Good, born, starts, ends: 1, ends_at: None, shown: None }.status(now);
+        pod.status = Life { fate: Fate::Good, born, starts, ends: 1, ends_at: None, shown: None }.status(now);
     }
     (pod, Life { fate, born, starts, ends: 1, ends_at, shown: None })
 }

@@ -23,7 +23,7 @@ impl Observer for Nobody {
     fn trouble(&mut self, _: Option<&str>) {}
 }
 
-enum UndoTarget {
+enum Aim {
     Recover(Recover),
     Undo(Undo),
     Abort(Abort),
@@ -32,7 +32,7 @@ enum UndoTarget {
 
 /// A plan that was shown and agreed to.
 pub struct Agreed {
-    aim: UndoTarget,
+    aim: Aim,
     /// The steps of a canary that are still to be looked after.
     all_steps: Vec<usize>,
     pub plan: Plan,
@@ -49,7 +49,7 @@ fn stamp(now: &Snapshot<'_>) -> Stamp {
 
 impl Typed {
     /// The goal, made from the cluster as the command makes it.
-    fn aim(&self, sim: &Simulation, now: &Snapshot<'_>) -> Result<UndoTarget, Stop> {
+    fn aim(&self, sim: &Simulation, now: &Snapshot<'_>) -> Result<Aim, Stop> {
         let canary = |change: Option<Change>, steps: &[i32], goes_on: bool| Canary {
             change,
             steps: steps.to_vec(),
@@ -62,8 +62,8 @@ impl Typed {
             warnings: Vec::new(),
         };
         Ok(match self {
-            Typed::Recover { evict } => UndoTarget::Recover(Recover { evict: *evict, first: true }),
-            Typed::Undo(target) => UndoTarget::Undo(Undo {
+            Typed::Recover { evict } => Aim::Recover(Recover { evict: *evict, first: true }),
+            Typed::Undo(target) => Aim::Undo(Undo {
                 target: (*target).to_owned(),
                 data: json!({"spec": {"template": template(target)}}),
                 facts: Vec::new(),
@@ -72,7 +72,7 @@ impl Typed {
             Typed::Abort => {
                 let stable = stable(now).map_err(Stop::Refused)?;
                 let data = Some(json!({"spec": {"template": template(&stable)}}));
-                UndoTarget::Abort(Abort { stable, data, stamp: stamp(now), warnings: Vec::new() })
+                Aim::Abort(Abort { stable, data, stamp: stamp(now), warnings: Vec::new() })
             }
             Typed::Canary { steps, image } => {
                 let lines: Vec<String> = Some("image of container web: web:1 → web:2".to_owned())
@@ -86,9 +86,9 @@ impl Typed {
                 }) {
                     return Err(Stop::Refused(refusal));
                 }
-                UndoTarget::Canary(canary(change, steps, false))
+                Aim::Canary(canary(change, steps, false))
             }
-            Typed::Promote(partition) => UndoTarget::Canary(canary(None, &[*partition], true)),
+            Typed::Promote(partition) => Aim::Canary(canary(None, &[*partition], true)),
         })
     }
 
@@ -99,10 +99,10 @@ impl Typed {
             let now = now.ok_or_else(gone)?;
             let aim = self.aim(sim, now)?;
             let (plan, all_steps) = match &aim {
-                UndoTarget::Recover(goal) => (plan_in_full(goal, now)?, Vec::new()),
-                UndoTarget::Undo(goal) => (plan_in_full(goal, now)?, Vec::new()),
-                UndoTarget::Abort(goal) => (plan_in_full(goal, now)?, Vec::new()),
-                UndoTarget::Canary(goal) => (plan_in_full(goal, now)?, goal.all_steps(now)?),
+                Aim::Recover(goal) => (plan_in_full(goal, now)?, Vec::new()),
+                Aim::Undo(goal) => (plan_in_full(goal, now)?, Vec::new()),
+                Aim::Abort(goal) => (plan_in_full(goal, now)?, Vec::new()),
+                Aim::Canary(goal) => (plan_in_full(goal, now)?, goal.all_steps(now)?),
             };
             let agreement = Agreement::to(&plan);
             Ok(Agreed { aim, all_steps, plan, agreement })
@@ -122,13 +122,13 @@ impl Agreed {
         };
         let agreement = &self.agreement;
         let canary = match &self.aim {
-            UndoTarget::Recover(goal) => {
+            Aim::Recover(goal) => {
                 let goal = Recover { first: false, ..*goal };
                 return reconcile(sim, &goal, agreement, &limits(), &mut Nobody).await;
             }
-            UndoTarget::Undo(goal) => return reconcile(sim, goal, agreement, &limits(), &mut Nobody).await,
-            UndoTarget::Abort(goal) => return reconcile(sim, goal, agreement, &limits(), &mut Nobody).await,
-            UndoTarget::Canary(goal) => goal,
+            Aim::Undo(goal) => return reconcile(sim, goal, agreement, &limits(), &mut Nobody).await,
+            Aim::Abort(goal) => return reconcile(sim, goal, agreement, &limits(), &mut Nobody).await,
+            Aim::Canary(goal) => goal,
         };
         let mut journal = Vec::new();
         let all_steps = self.all_steps.iter().map(|rung| canary.up_to(*rung));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::NOTE;
 use crate::plan::Plan;
-use crate::render::{Forecast, Page, View, plan, plan_json};
+use crate::render::{ForecastView, Page, View, plan, plan_json};
 
 /// A plan, shown.
 pub(in crate::commands) struct Shown {
@@ -15,7 +15,7 @@ pub(in crate::commands) struct Shown {
     pub(in crate::commands) names: Vec<String>,
     pub(in crate::commands) dry: bool,
     pub(in crate::commands) checked: Vec<(String, String)>,
-    pub(in crate::commands) course: Option<Forecast>,
+    pub(in crate::commands) course: Option<ForecastView>,
 }
 
 impl Shown {

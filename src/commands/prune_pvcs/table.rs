@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::kinds::{CLAIM_UID, EARLIER_POLICY};
 use crate::paste::{Command, kubectl, sts};
 use crate::plan::Plan;
-use crate::plan::prune::{Found, Held, Idle, LeftOver, Unfinished, race};
+use crate::plan::prune::{Found, Held, KeptClaim, LeftOver, Unfinished, race};
 use crate::render::{Column, Page, Table, View, plan, plan_json};
 use crate::snapshot::attribution::ClaimUsers;
 use crate::words;
@@ -202,8 +202,9 @@ impl Listing {
 
     /// `kept: 2 in use, 1 ambiguous`.
     fn summary(&self) -> String {
-        let count =
-            |belongs: &dyn Fn(&Idle) -> bool| self.found.rest.iter().filter(|rest| belongs(rest)).count();
+        let count = |belongs: &dyn Fn(&KeptClaim) -> bool| {
+            self.found.rest.iter().filter(|rest| belongs(rest)).count()
+        };
         let parts = [
             (count(&|rest| rest.reason.word == "in-range"), "in use"),
             (count(&|rest| rest.class == "kept" && rest.reason.word != "in-range"), "with a reason"),

@@ -134,7 +134,7 @@ fn networking<'a>(pod: &Pod, events: &[&'a Event], now: Timestamp) -> Option<&'a
 }
 
 /// What has not begun long after it should have, without anybody saying why.
-pub(super) enum Idle<'a> {
+pub(super) enum NotBegun<'a> {
     /// The kubelet has not said anything of the pod.
     Pod,
     /// This container does not start.
@@ -142,7 +142,7 @@ pub(super) enum Idle<'a> {
 }
 
 /// What should have begun long ago, and nobody says why it has not.
-pub(super) fn silent(pod: &Pod, now: Timestamp) -> Option<Idle<'_>> {
+pub(super) fn silent(pod: &Pod, now: Timestamp) -> Option<NotBegun<'_>> {
     let over = |since: Option<Timestamp>, limit: SignedDuration| {
         since.is_some_and(|since| now.duration_since(since) > limit)
     };
@@ -150,7 +150,7 @@ pub(super) fn silent(pod: &Pod, now: Timestamp) -> Option<Idle<'_>> {
     let begin = since("PodScheduled").or(pod.metadata.creation_timestamp);
     let (inits, others) = (&pod.status.init_container_statuses, &pod.status.container_statuses);
     if inits.is_empty() && others.is_empty() {
-        return over(begin, UNCLAIMED).then_some(Idle::Pod);
+        return over(begin, UNCLAIMED).then_some(NotBegun::Pod);
     }
     // It is at work; a sidecar is as long as its startup probe has not passed, which is counted by its own time.
     let works = |status: &ContainerStatus| !pod.is_sidecar(&status.name) || status.started != Some(true);
@@ -162,7 +162,7 @@ pub(super) fn silent(pod: &Pod, now: Timestamp) -> Option<Idle<'_>> {
     // What comes first holds the rest up.
     let held = inits.iter().find(|status| is_idle(status) && !(status.ready && is_over(status)));
     let held = held.or_else(|| others.iter().find(|status| is_idle(status)))?;
-    over(begin, SILENT).then_some(Idle::Container(&held.name))
+    over(begin, SILENT).then_some(NotBegun::Container(&held.name))
 }
 
 /// Neither running nor waiting for anything that has a name of its own.
