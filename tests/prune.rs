@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use kubectl_sts::cluster::recorded::{self, Absent};
 use kubectl_sts::kinds::{VolumeAttachment, VolumeSnapshot, Workload};
 use kubectl_sts::plan::prune::{Wanted, find};
+use kubectl_sts::snapshot::NotRead;
 use kubectl_sts::snapshot::attribution::ClaimUsers;
 use namespaces::Namespace;
 use serde_json::Value;
@@ -40,7 +41,7 @@ fn offered(namespace: &Namespace) -> BTreeSet<String> {
     let claims = observed.claims.as_ref().unwrap().len();
     assert_eq!(found.left_over.len() + found.rest.len(), claims, "a claim has no class, or two");
     // Without permission to read templates nothing is offered at all.
-    let blind = ClaimUsers { unread: vec![("cronjobs", "forbidden".to_owned())], ..around };
+    let blind = ClaimUsers { unread: vec![("cronjobs", NotRead::Forbidden(None))], ..around };
     let blind = find(&observed, Some(&blind), &Wanted::default(), |_| true, true);
     assert!(blind.left_over.is_empty(), "{:?}", blind.left_over);
     found.left_over.into_iter().map(|left| left.claim.metadata.name).collect()

@@ -12,8 +12,8 @@ use super::raw;
 use crate::error::Result;
 use crate::kinds::*;
 use crate::plan::Permission;
-use crate::snapshot::Scope;
 use crate::snapshot::attribution::ClaimUsers;
+use crate::snapshot::{NotRead, Scope};
 
 /// All kinds of [`ClaimUsers`], as manifests and RBAC name them.
 pub(super) fn kinds_around() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -65,7 +65,7 @@ pub async fn around(connection: &Connection, scope: &Scope) -> ClaimUsers {
 fn keep<T>(
     plural: &'static str,
     read: std::result::Result<List<T>, RequestError>,
-    unread: &mut Vec<(&'static str, String)>,
+    unread: &mut Vec<(&'static str, NotRead)>,
 ) -> Vec<T> {
     match read {
         Ok(list) => return list.items,

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::kinds::*;
 use crate::snapshot::attribution::{ClaimAudit, Overrides};
 use crate::snapshot::{
-    KILLING, NOMINATIONS, Observed, Scope, Seen, ServerVersion, Unseen, killer, may_be_killed,
+    KILLING, NOMINATIONS, NotRead, Observed, Scope, Seen, ServerVersion, Unseen, killer, may_be_killed,
 };
 
 /// What is read.
@@ -222,13 +222,12 @@ async fn version(connection: &Connection) -> Option<ServerVersion> {
     Some(ServerVersion { text: version["gitVersion"].as_str()?.to_owned() })
 }
 
-/// Why a list was not read, as a fragment: `forbidden to user alice`.
-pub(super) fn why(error: RequestError) -> String {
-    match error {
-        RequestError::Forbidden { message } => match forbidden_user(&message) {
-            Some(user) => format!("forbidden to user {user}"),
-            None => "forbidden".to_owned(),
-        },
+/// Why a list was not read.
+pub(super) fn why(error: RequestError) -> NotRead {
+    NotRead::Other(match error {
+        RequestError::Forbidden { message } => {
+            return NotRead::Forbidden(forbidden_user(&message).map(str::to_owned));
+        }
         RequestError::NotFound { .. } | RequestError::Api { code: 404, .. } => {
             "the server does not have this kind".to_owned()
         }
@@ -238,7 +237,7 @@ pub(super) fn why(error: RequestError) -> String {
         RequestError::Silent(after) => format!("no answer within {}s", after.as_secs()),
         RequestError::Api { message, .. } => message,
         RequestError::Gone | RequestError::Transport(_) => "the connection broke".to_owned(),
-    }
+    })
 }
 
 /// `alice` in `pods is forbidden: User "alice" cannot list resource …`.

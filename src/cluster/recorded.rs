@@ -11,7 +11,7 @@ use super::{claims, decode, door};
 use crate::error::{Error, Result};
 use crate::kinds::*;
 use crate::snapshot::attribution::ClaimUsers;
-use crate::snapshot::{Observed, Scope, Seen, ServerVersion, Unseen};
+use crate::snapshot::{NotRead, Observed, Scope, Seen, ServerVersion, Unseen};
 
 const API_VERSION: &str = "kubectl-sts/v1";
 const KIND: &str = "Recording";
@@ -122,8 +122,8 @@ impl Users {
                 source: AttachmentSource { persistent_volume_name: it.volume },
             },
         });
-        let unread =
-            claims::kinds_around().filter_map(|(kind, plural)| Some((plural, not_seen.get(kind)?.clone())));
+        let unread = claims::kinds_around()
+            .filter_map(|(kind, plural)| Some((plural, NotRead::parse(not_seen.get(kind)?))));
         ClaimUsers {
             workloads: workloads.collect(),
             attachments: attachments.collect(),
@@ -164,7 +164,7 @@ pub fn recording(observed: &Observed) -> Result<impl Serialize + use<>> {
                     }
                 }
                 Err(unseen) => {
-                    not_seen.insert(Kind::$type.name().to_owned(), unseen.why.clone());
+                    not_seen.insert(Kind::$type.name().to_owned(), unseen.why.to_string());
                 }
             }
         )* };
@@ -172,7 +172,7 @@ pub fn recording(observed: &Observed) -> Result<impl Serialize + use<>> {
     for_each_kind!(push);
     for (plural, why) in observed.around.iter().flat_map(|around| &around.unread) {
         let kind = claims::kinds_around().find(|(_, known)| known == plural);
-        not_seen.insert(kind.map_or(*plural, |(kind, _)| kind).to_owned(), why.clone());
+        not_seen.insert(kind.map_or(*plural, |(kind, _)| kind).to_owned(), why.to_string());
     }
     Ok(Recording {
         claim_users: observed.around.as_ref().map(Users::of),
@@ -374,7 +374,7 @@ impl FileReader {
             _ => Scope::All,
         };
         let seen = |kind: Kind, empty: bool| -> std::result::Result<(), Unseen> {
-            let unseen = |why: &str| Err(Unseen { kind, why: why.to_owned() });
+            let unseen = |why: &str| Err(Unseen { kind, why: NotRead::parse(why) });
             match &not_seen {
                 Some(not_seen) => not_seen.get(kind.name()).map_or(Ok(()), |why| unseen(why)),
                 // Manifests are a whole of their own: a Service they do not bring is not there. What a cluster adds,

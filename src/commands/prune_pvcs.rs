@@ -27,7 +27,7 @@ use crate::plan::{Agreement, Goal as _, Plan};
 use crate::reconcile::{Acting, Limits, reconcile};
 use crate::render::{Output, ask};
 use crate::snapshot::Observed;
-use crate::snapshot::attribution::ClaimUsers;
+use crate::snapshot::attribution::{ClaimUsers, ReasonCode};
 use backup::Backup;
 use consent::{Missing, choose, missing, question, zero};
 use report::Report;
@@ -127,7 +127,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
     let mut found = find(&sight.observed, Some(&around), &args.wanted(), chosen, args.is_about_all());
     let missing = missing(&connection, args, &found, &sight.observed).await?;
     if missing.may_not_finish {
-        found.hold("forbidden", "you may not patch persistentvolumes");
+        found.hold(ReasonCode::Forbidden, "you may not patch persistentvolumes");
     }
     let mut work = Work {
         goal: args.goal(missing.may_not_guard),
@@ -295,7 +295,7 @@ fn wrong_answer(sight: &Observation, around: &ClaimUsers) -> Option<Error> {
         [observed.pods.as_ref().err(), observed.volumes.as_ref().err(), observed.autoscalers.as_ref().err()];
     let unseen = unseen.into_iter().flatten().map(|unseen| (unseen.kind.plural(), &unseen.why));
     let mut all = around.unread.iter().map(|(plural, why)| (*plural, why)).chain(unseen);
-    let (plural, why) = all.find(|(_, why)| !why.starts_with("forbidden"))?;
+    let (plural, why) = all.find(|(_, why)| !why.is_forbidden())?;
     Some(Error::cluster(format!("cannot list {plural}; nothing was changed")).because(why))
 }
 

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::kinds::{PersistentVolumeClaim, Quantity, StatefulSet};
 use crate::snapshot::attribution::{
-    ClaimAudit, ClaimUsers, Class, DataOnDelete, Overrides, Reason, Verdict, unused_for,
+    ClaimAudit, ClaimUsers, Class, DataOnDelete, Overrides, Reason, ReasonCode, Verdict, unused_for,
 };
 use crate::snapshot::{ClaimName, Clock, Observed};
 use crate::words;
@@ -68,10 +68,8 @@ pub struct KeptClaim {
     pub claim: String,
     /// Its set, where there is exactly one.
     pub set: Option<String>,
-    /// Its class: `kept`, `ambiguous` or `not-ours`.
-    pub class: &'static str,
-    /// Why.
-    pub reason: Reason,
+    /// Its class, with the reason.
+    pub class: Class,
 }
 
 /// All claims, sorted out.
@@ -115,7 +113,7 @@ pub fn find(
                 continue;
             }
             let mut verdict = census.judge(claim, &waivers);
-            let asleep = verdict.class.reason().is_some_and(|reason| reason.word == "scaled-to-zero");
+            let asleep = verdict.class.reason().is_some_and(|reason| reason.code == ReasonCode::ScaledToZero);
             if asleep && verdict.owner.is_some_and(|(set, _)| wanted.wants_zero(set)) {
                 waivers.zero = true;
                 verdict = census.judge(claim, &waivers);
@@ -155,7 +153,7 @@ impl Wanted {
             && age.is_none_or(|age| age < wanted)
         {
             let text = format!("it is younger than {}", words::age(wanted));
-            return Some(Reason { word: "too-young", text });
+            return Some(Reason { code: ReasonCode::TooYoung, text });
         }
         let wanted = self.unused_for?;
         let text = match unused {
@@ -163,7 +161,7 @@ impl Wanted {
             Some(unused) => format!("it is unused for {} only", words::age(unused)),
             None => "it is not known for how long it is unused".to_owned(),
         };
-        Some(Reason { word: "used-lately", text })
+        Some(Reason { code: ReasonCode::UsedLately, text })
     }
 }
 
@@ -193,13 +191,13 @@ impl Found {
                 unused,
                 warnings,
             }),
-            (class, owner) => self.rest.extend(class.reason().map(|reason| KeptClaim {
+            (Class::Prunable, None) => {}
+            (Class::Kept(_) | Class::Ambiguous(_) | Class::NotOurs(_), owner) => self.rest.push(KeptClaim {
                 namespace: claim.metadata.namespace.clone(),
                 claim: claim.metadata.name.clone(),
                 set: owner.map(|(set, _)| set.metadata.name.clone()),
-                class: class.word(),
-                reason: reason.clone(),
-            })),
+                class,
+            }),
         }
     }
 
@@ -211,8 +209,8 @@ impl Found {
 
 impl Found {
     /// Leaves what an interrupted run has left as it is.
-    pub fn hold(&mut self, word: &'static str, why: &str) {
-        let reason = || Reason { word, text: why.to_owned() };
+    pub fn hold(&mut self, code: ReasonCode, why: &str) {
+        let reason = || Reason::new(code, why);
         self.held.extend(self.unfinished.drain(..).map(|left| Held {
             volume: left.volume.metadata.name,
             namespace: left.namespace,
@@ -230,12 +228,13 @@ impl Found {
 
     /// What could not be judged because something was not read: the reasons, each once.
     pub fn unjudged(&self) -> Vec<&str> {
-        let reasons =
-            self.rest.iter().map(|rest| &rest.reason).chain(self.held.iter().map(|held| &held.reason));
-        let mut texts: Vec<&str> = reasons
-            .filter(|reason| ["unchecked", "volume-unseen"].contains(&reason.word))
-            .map(|reason| reason.text.as_str())
-            .collect();
+        let reasons = self
+            .rest
+            .iter()
+            .filter_map(|rest| rest.class.reason())
+            .chain(self.held.iter().map(|held| &held.reason));
+        let mut texts: Vec<&str> =
+            reasons.filter(|reason| reason.code.is_unread()).map(|reason| reason.text.as_str()).collect();
         texts.sort_unstable();
         texts.dedup();
         texts

@@ -6,6 +6,7 @@ use super::{Glyph, Page};
 use crate::kinds::StatefulSet;
 use crate::paste::{Command, sts};
 use crate::rules::{Finding, Severity, Skipped, Subject};
+use crate::snapshot::NotRead;
 use crate::words;
 
 /// Writes a finding; with the namespace in front where several are shown.
@@ -70,9 +71,9 @@ pub fn skipped(page: &mut Page, skipped: &[Skipped]) {
         let text = format!("{}: skipped {}", skipped.unseen, words::list(&rules, usize::MAX));
         page.field("not looked at:", 15, &text);
     }
-    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut reasons: Vec<(&NotRead, Vec<&str>)> = Vec::new();
     for Skipped { unseen, .. } in none {
-        match reasons.iter_mut().find(|(why, _)| *why == unseen.why) {
+        match reasons.iter_mut().find(|(why, _)| *why == &unseen.why) {
             Some((_, kinds)) => kinds.push(unseen.kind.plural()),
             None => reasons.push((&unseen.why, vec![unseen.kind.plural()])),
         }
@@ -89,7 +90,7 @@ pub fn skipped_json(skipped: &[Skipped]) -> Value {
         .map(|skipped| {
             json!({
                 "kind": skipped.unseen.kind.name(),
-                "why": skipped.unseen.why,
+                "why": skipped.unseen.why.to_string(),
                 "rules": skipped.rules.iter().map(|rule| rule.code).collect::<Vec<_>>(),
             })
         })

@@ -4,6 +4,7 @@
 //! keeps it. This is the one place where that is decided, for what is reported and for what is deleted.
 
 mod again;
+mod reason;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,9 +12,10 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 pub use again::Gone;
+pub use reason::{Reason, ReasonCode};
 
 use super::names::Index;
-use super::{ClaimName, Namespace, Observed, Seen, Unseen, is_member};
+use super::{ClaimName, Namespace, NotRead, Observed, Seen, Unseen, is_member};
 use crate::kinds::*;
 use crate::words;
 
@@ -30,7 +32,7 @@ pub struct ClaimUsers {
     /// Snapshots of claims.
     pub snapshots: Vec<VolumeSnapshot>,
     /// What could not be read: kinds by their plural, and why not. Templates that were not read keep every claim.
-    pub unread: Vec<(&'static str, String)>,
+    pub unread: Vec<(&'static str, NotRead)>,
 }
 
 /// Kinds of [`ClaimUsers`] that prove little, so that not being allowed to read them keeps no claim. Any other failure does: it
@@ -40,20 +42,12 @@ const SUPPORTING: [&str; 2] = ["volumeattachments", "volumesnapshots"];
 impl ClaimUsers {
     /// What was not read and is needed to call anything left over.
     fn unread(&self) -> Option<Reason> {
-        let needed =
-            |(kind, why): &&(&str, String)| !(SUPPORTING.contains(kind) && why.starts_with("forbidden"));
+        let needed = |(kind, why): &&(&str, NotRead)| !(SUPPORTING.contains(kind) && why.is_forbidden());
         let unread = self.unread.iter().find(needed);
-        unread.map(|(kind, why)| reason("unchecked", format!("could not be checked: {kind} ({why})")))
+        unread.map(|(kind, why)| {
+            Reason::new(ReasonCode::Unchecked, format!("could not be checked: {kind} ({why})"))
+        })
     }
-}
-
-/// Why a claim is in its class.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    /// A stable word for programs, such as `mounted`.
-    pub word: &'static str,
-    /// For people, as a fragment: `pod backup-x mounts it`.
-    pub text: String,
 }
 
 /// What a claim is.
@@ -90,7 +84,8 @@ impl Class {
 
     /// Whether it is left over, as far as can be told without its volume: enough to report it, not to delete it.
     pub fn is_left_over(&self) -> bool {
-        matches!(self, Class::Prunable) || self.reason().is_some_and(|reason| reason.word == "volume-unseen")
+        matches!(self, Class::Prunable)
+            || self.reason().is_some_and(|reason| reason.code == ReasonCode::VolumeUnseen)
     }
 }
 
@@ -188,7 +183,7 @@ impl<'a> ClaimAudit<'a> {
             _ => {
                 let names: Vec<&str> = owners.iter().map(|(set, _)| set.metadata.name.as_str()).collect();
                 let text = format!("{} make claims of this very name", words::list(&names, 4));
-                (None, Class::Ambiguous(Reason { word: "shared-name", text }))
+                (None, Class::Ambiguous(Reason { code: ReasonCode::SharedName, text }))
             }
         };
         Verdict { claim, owner, class, warnings }
@@ -203,7 +198,10 @@ impl<'a> ClaimAudit<'a> {
         waivers: &Overrides,
     ) -> Class {
         if set.in_range(ordinal) {
-            return Class::Kept(reason("in-range", format!("{} uses it", set.pod_name(ordinal))));
+            return Class::Kept(Reason::new(
+                ReasonCode::InRange,
+                format!("{} uses it", set.pod_name(ordinal)),
+            ));
         }
         if let Some(class) = whose(claim, set) {
             return class;
@@ -221,20 +219,24 @@ impl<'a> ClaimAudit<'a> {
     fn unsettled(&self, set: &StatefulSet, waivers: &Overrides) -> Option<Reason> {
         let name = &set.metadata.name;
         if set.metadata.is_terminating() {
-            return Some(reason("set-deleting", format!("StatefulSet {name} is being deleted")));
+            return Some(Reason::new(
+                ReasonCode::SetDeleting,
+                format!("StatefulSet {name} is being deleted"),
+            ));
         }
         if !set.is_observed() {
-            return Some(reason("set-changing", format!("the change of {name} has not been looked at yet")));
+            return Some(Reason::new(
+                ReasonCode::SetChanging,
+                format!("the change of {name} has not been looked at yet"),
+            ));
         }
         if set.status.replicas != set.replicas() {
             let (has, wants) = (set.status.replicas, set.replicas());
-            return Some(reason(
-                "scaling",
-                format!("{name} is being scaled: it has {has} pods and wants {wants}"),
-            ));
+            let text = format!("{name} is being scaled: it has {has} pods and wants {wants}");
+            return Some(Reason::new(ReasonCode::Scaling, text));
         }
         if let Err(unseen) = &self.pods {
-            return Some(unchecked(unseen));
+            return Some(Reason::unchecked(unseen));
         }
         let mut known = self.condemned.borrow_mut();
         // Names of sets are unique in a namespace; in files they need not be, and the uid tells those apart.
@@ -244,13 +246,12 @@ impl<'a> ClaimAudit<'a> {
             found.map(|(_, pod)| pod.metadata.name.clone())
         });
         if let Some(pod) = condemned {
-            return Some(reason("scaling", format!("{name} is being scaled: {pod} is still there")));
+            let text = format!("{name} is being scaled: {pod} is still there");
+            return Some(Reason::new(ReasonCode::Scaling, text));
         }
         if set.replicas() == 0 && !waivers.zero {
-            return Some(reason(
-                "scaled-to-zero",
-                format!("{name} is scaled to 0, perhaps only for a while"),
-            ));
+            let text = format!("{name} is scaled to 0, perhaps only for a while");
+            return Some(Reason::new(ReasonCode::ScaledToZero, text));
         }
         None
     }
@@ -260,7 +261,7 @@ impl<'a> ClaimAudit<'a> {
             return None;
         }
         if let Err(unseen) = &self.autoscalers {
-            return Some(unchecked(unseen));
+            return Some(Reason::unchecked(unseen));
         }
         self.namespace.autoscalers.iter().find_map(|autoscaler| {
             let target = &autoscaler.spec.scale_target_ref;
@@ -269,7 +270,10 @@ impl<'a> ClaimAudit<'a> {
             let is_its = target.kind == "StatefulSet" && target.name == set.metadata.name;
             (is_its && ordinal >= set.start() && reaches).then(|| {
                 let name = &autoscaler.metadata.name;
-                reason("autoscaler-range", format!("HorizontalPodAutoscaler {name} scales up to {most}"))
+                Reason::new(
+                    ReasonCode::AutoscalerRange,
+                    format!("HorizontalPodAutoscaler {name} scales up to {most}"),
+                )
             })
         })
     }
@@ -277,7 +281,7 @@ impl<'a> ClaimAudit<'a> {
     /// A pod in any phase, scheduled or not.
     fn mounted(&self, claim: &PersistentVolumeClaim, set: &StatefulSet, ordinal: i32) -> Option<Reason> {
         let used = claim.condition("Unused").is_some_and(|unused| unused.status == "False");
-        let by_server = || reason("mounted", "the server says that a pod uses it".to_owned());
+        let by_server = || Reason::new(ReasonCode::Mounted, "the server says that a pod uses it");
         self.pod(&claim.metadata.name, set, ordinal).or_else(|| used.then(by_server))
     }
 
@@ -288,9 +292,9 @@ impl<'a> ClaimAudit<'a> {
             let other = &pod.metadata.name;
             if pod.claim_names().any(|mounted| mounted == name) {
                 let phase = if pod.status.phase.is_empty() { "Pending" } else { &pod.status.phase };
-                return Some(reason("mounted", format!("pod {other} ({phase}) mounts it")));
+                return Some(Reason::new(ReasonCode::Mounted, format!("pod {other} ({phase}) mounts it")));
             }
-            return Some(reason("pod-there", format!("there is a pod {other}")));
+            return Some(Reason::new(ReasonCode::PodThere, format!("there is a pod {other}")));
         }
         None
     }
@@ -303,7 +307,10 @@ impl<'a> ClaimAudit<'a> {
         }
         let copied = self.namespace.copies(&claim.metadata.name).find(|other| is_source_of(claim, other));
         if let Some(copy) = copied {
-            return Some(reason("source", format!("claim {} is made from it", copy.metadata.name)));
+            return Some(Reason::new(
+                ReasonCode::Source,
+                format!("claim {} is made from it", copy.metadata.name),
+            ));
         }
         let around = self.around?;
         let name = claim.metadata.name.as_str();
@@ -313,8 +320,8 @@ impl<'a> ClaimAudit<'a> {
             snapshot.is_of(claim) && !waivers.own_snapshots.contains(&snapshot.metadata.name)
         });
         if let Some(snapshot) = snapshot {
-            return Some(reason(
-                "source",
+            return Some(Reason::new(
+                ReasonCode::Source,
                 format!("VolumeSnapshot {} is made from it", snapshot.metadata.name),
             ));
         }
@@ -326,9 +333,9 @@ impl<'a> ClaimAudit<'a> {
         let Some(around) = self.around else {
             return Some("pod templates of other workloads and VolumeSnapshots".to_owned());
         };
-        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        let mut reasons: Vec<(&NotRead, Vec<&str>)> = Vec::new();
         for (kind, why) in &around.unread {
-            match reasons.iter_mut().find(|(known, _)| known == why) {
+            match reasons.iter_mut().find(|(known, _)| *known == why) {
                 Some((_, kinds)) => kinds.push(kind),
                 None => reasons.push((why, vec![kind])),
             }
@@ -342,41 +349,50 @@ impl<'a> ClaimAudit<'a> {
     fn by_template(&self, name: &str, namespace: &str) -> Option<Reason> {
         let sets = &self.namespace.sets;
         if let Some(set) = sets.iter().find(|set| set.spec.template.claim_names().any(|it| it == name)) {
-            return Some(template("StatefulSet", &set.metadata.name));
+            return Some(Reason::named("StatefulSet", &set.metadata.name));
         }
         let here = |workload: &&Workload| workload.metadata.namespace == namespace;
         let mut workloads = self.around?.workloads.iter().filter(here);
         let workload = workloads.find(|workload| workload.claim_names().any(|it| it == name))?;
-        Some(template(&workload.kind, &workload.metadata.name))
+        Some(Reason::named(&workload.kind, &workload.metadata.name))
     }
 
     /// What its volume says.
     fn volume(&self, claim: &PersistentVolumeClaim) -> Option<Reason> {
         let name = &claim.spec.volume_name;
         if name.is_empty() {
-            return (claim.status.phase == "Lost").then(|| reason("lost", "its volume is lost".to_owned()));
+            return (claim.status.phase == "Lost")
+                .then(|| Reason::new(ReasonCode::Lost, "its volume is lost"));
         }
         if claim.status.phase == "Pending" {
-            return Some(reason("pending", format!("it waits to be bound to volume {name}")));
+            return Some(Reason::new(ReasonCode::Pending, format!("it waits to be bound to volume {name}")));
         }
         let volumes = match self.volumes {
             Ok(volumes) => volumes,
-            Err(unseen) => return Some(Reason { word: "volume-unseen", ..unchecked(unseen) }),
+            Err(unseen) => {
+                return Some(Reason { code: ReasonCode::VolumeUnseen, ..Reason::unchecked(unseen) });
+            }
         };
         let Some(volume) = self.namespace.names.wide.volume(volumes, name) else {
-            return Some(reason("lost", format!("its volume {name} does not exist")));
+            return Some(Reason::new(ReasonCode::Lost, format!("its volume {name} does not exist")));
         };
         let is_its = volume.spec.claim_ref.as_ref().is_some_and(|reference| {
             let meta = &claim.metadata;
             reference.name == meta.name && reference.namespace == meta.namespace && reference.uid == meta.uid
         });
         if !is_its {
-            return Some(reason("volume-elsewhere", format!("its volume {name} is bound to another claim")));
+            return Some(Reason::new(
+                ReasonCode::VolumeElsewhere,
+                format!("its volume {name} is bound to another claim"),
+            ));
         }
         let all = &self.around?.attachments;
         let volumes = all.iter().map(|it| it.spec.source.persistent_volume_name.as_str()).enumerate();
         let attached = all.get(*self.attached.of(volumes, name).first()?)?;
-        Some(reason("attached", format!("its volume is attached to node {}", attached.spec.node_name)))
+        Some(Reason::new(
+            ReasonCode::Attached,
+            format!("its volume is attached to node {}", attached.spec.node_name),
+        ))
     }
 
     fn warnings(&self, claim: &PersistentVolumeClaim, set: &StatefulSet, ordinal: i32) -> Vec<String> {
@@ -422,23 +438,11 @@ pub fn unused_for(claim: &PersistentVolumeClaim, now: Timestamp) -> Option<Signe
     unused.last_transition_time.map(|since| now.duration_since(since).max(SignedDuration::ZERO))
 }
 
-fn reason(word: &'static str, text: String) -> Reason {
-    Reason { word, text }
-}
-
-fn unchecked(unseen: &Unseen) -> Reason {
-    reason("unchecked", format!("could not be checked: {unseen}"))
-}
-
-fn template(kind: &str, name: &str) -> Reason {
-    reason("named", format!("the pod template of {kind} {name} names it"))
-}
-
 /// Why no set makes claims of this name.
 fn no_set(claim: &PersistentVolumeClaim) -> Reason {
     match claim.metadata.controller().or(claim.metadata.owner_references.first()) {
-        Some(owner) => reason("owned", format!("{} {} owns it", owner.kind, owner.name)),
-        None => reason("no-set", "no set of the namespace makes claims of this name".to_owned()),
+        Some(owner) => Reason::new(ReasonCode::Owned, format!("{} {} owns it", owner.kind, owner.name)),
+        None => Reason::new(ReasonCode::NoSet, "no set of the namespace makes claims of this name"),
     }
 }
 
@@ -456,14 +460,17 @@ fn whose(claim: &PersistentVolumeClaim, set: &StatefulSet) -> Option<Class> {
         if is_set || owner.kind == "Pod" {
             let text =
                 format!("it goes with {} {}, which the garbage collector sees to", owner.kind, owner.name);
-            return Some(Class::Kept(reason("collected", text)));
+            return Some(Class::Kept(Reason::new(ReasonCode::Collected, text)));
         }
-        return Some(Class::NotOurs(reason("owned", format!("{} {} owns it", owner.kind, owner.name))));
+        return Some(Class::NotOurs(Reason::new(
+            ReasonCode::Owned,
+            format!("{} {} owns it", owner.kind, owner.name),
+        )));
     }
     let labels = &set.spec.selector.match_labels;
     if labels.is_empty() || !matches_labels(labels, &meta.labels) {
         let text = format!("it does not carry the labels {} selects by", set.metadata.name);
-        return Some(Class::Ambiguous(reason("unproven", text)));
+        return Some(Class::Ambiguous(Reason::new(ReasonCode::Unproven, text)));
     }
     None
 }
@@ -472,13 +479,13 @@ fn whose(claim: &PersistentVolumeClaim, set: &StatefulSet) -> Option<Class> {
 fn held(claim: &PersistentVolumeClaim) -> Option<Reason> {
     let meta = &claim.metadata;
     if meta.is_terminating() {
-        return Some(reason("deleting", "it is being deleted already".to_owned()));
+        return Some(Reason::new(ReasonCode::Deleting, "it is being deleted already"));
     }
     if let Some(finalizer) = meta.finalizers.iter().find(|finalizer| *finalizer != PROTECTION) {
-        return Some(reason("finalizer", format!("finalizer {finalizer} holds it")));
+        return Some(Reason::new(ReasonCode::Finalizer, format!("finalizer {finalizer} holds it")));
     }
     (meta.labels.get("kor/used").is_some_and(|used| used == "true"))
-        .then(|| reason("declared-used", "its label kor/used says that it is used".to_owned()))
+        .then(|| Reason::new(ReasonCode::DeclaredUsed, "its label kor/used says that it is used"))
 }
 
 fn is_source_of(claim: &PersistentVolumeClaim, other: &PersistentVolumeClaim) -> bool {

@@ -24,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use canary::{CANARY, CanaryAnnotation};
 pub use clock::{Clock, TimeSource};
 pub use node::{Lost, lost};
-pub use observed::{Namespace, Observed, Scope, Seen, ServerVersion, Unseen};
+pub use observed::{Namespace, NotRead, Observed, Scope, Seen, ServerVersion, Unseen};
 pub use ordinal::{ClaimName, parse_pod_name};
 pub use refused::{Refused, Verb};
 pub use replica::{Replica, ReplicaClaim};

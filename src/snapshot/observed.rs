@@ -16,8 +16,45 @@ use crate::kinds::*;
 pub struct Unseen {
     /// What could not be looked at.
     pub kind: Kind,
-    /// Why not, as a fragment: `forbidden to user alice`, `not in the files given`.
-    pub why: String,
+    /// Why not.
+    pub why: NotRead,
+}
+
+/// Why a list was not read. As text it is a fragment: `forbidden to user alice`, `not in the files given`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotRead {
+    /// The API server does not allow it, to the user it names.
+    Forbidden(Option<String>),
+    /// Anything else, as a fragment.
+    Other(String),
+}
+
+/// How the text of [`NotRead::Forbidden`] begins, also in recordings.
+const FORBIDDEN: &str = "forbidden";
+
+impl NotRead {
+    /// What a recording says.
+    pub fn parse(text: &str) -> NotRead {
+        match text.strip_prefix(FORBIDDEN) {
+            Some(rest) => NotRead::Forbidden(rest.strip_prefix(" to user ").map(str::to_owned)),
+            None => NotRead::Other(text.to_owned()),
+        }
+    }
+
+    /// Whether a permission is missing, which the next try does not change.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, NotRead::Forbidden(_))
+    }
+}
+
+impl fmt::Display for NotRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotRead::Forbidden(Some(user)) => write!(f, "{FORBIDDEN} to user {user}"),
+            NotRead::Forbidden(None) => f.write_str(FORBIDDEN),
+            NotRead::Other(text) => f.write_str(text),
+        }
+    }
 }
 
 impl fmt::Display for Unseen {
@@ -85,7 +122,7 @@ macro_rules! declare_observed {
             /// Nothing was read yet, for the reason given.
             pub fn nothing(taken_at: Timestamp, scope: Scope, why: &str) -> Observed {
                 fn unseen<T: Object>(why: &str) -> Seen<T> {
-                    Err(Unseen { kind: T::KIND, why: why.to_owned() })
+                    Err(Unseen { kind: T::KIND, why: NotRead::Other(why.to_owned()) })
                 }
                 Observed {
                     taken_at,

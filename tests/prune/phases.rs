@@ -1,7 +1,7 @@
 //! Which write comes next: a table of what can be observed, and random interference on a model of the cluster.
 
 use kubectl_sts::plan::prune::phase::{Claim, End, Manner, Phase, State, Volume, next};
-use kubectl_sts::snapshot::attribution::Reason;
+use kubectl_sts::snapshot::attribution::{Reason, ReasonCode};
 
 use super::namespaces::Dice;
 
@@ -9,8 +9,8 @@ fn its(policy: &str, noted: Option<&str>, released: bool) -> Volume {
     Volume::Its { policy: policy.to_owned(), noted: noted.map(str::to_owned), released }
 }
 
-fn reason(word: &'static str) -> Reason {
-    Reason { word, text: word.to_owned() }
+fn reason(code: ReasonCode) -> Reason {
+    Reason::new(code, code.word())
 }
 
 /// A letter for each end, and the phase's name.
@@ -23,9 +23,9 @@ fn word(phase: &Phase) -> String {
         Phase::HandBack(policy) => format!("hand back {policy}"),
         Phase::PutBack(policy) => format!("put back {policy}"),
         Phase::End(End::Done) => "done".to_owned(),
-        Phase::End(End::Stays(reason)) => format!("stays: {}", reason.word),
-        Phase::End(End::Kept(reason)) => format!("kept: {}", reason.word),
-        Phase::End(End::Late(reason)) => format!("late: {}", reason.word),
+        Phase::End(End::Stays(reason)) => format!("stays: {}", reason.code.word()),
+        Phase::End(End::Kept(reason)) => format!("kept: {}", reason.code.word()),
+        Phase::End(End::Late(reason)) => format!("late: {}", reason.code.word()),
     }
 }
 
@@ -36,7 +36,7 @@ fn each_state_has_its_next_write() {
     let delete = || its("Delete", None, false);
     let noted = |released| its("Retain", Some("Delete"), released);
     let users = |released| its("Retain", None, released);
-    let (no, mounted, scaling) = (None, Some("mounted"), Some("scaling"));
+    let (no, mounted, scaling) = (None, Some(ReasonCode::Mounted), Some(ReasonCode::Scaling));
     for (manner, claim, volume, against, wanted) in [
         // From the beginning, without a surprise.
         (Guarded, There, delete(), no, "guard"),
@@ -149,7 +149,7 @@ impl World {
         State {
             claim: self.claim,
             volume: self.volume.clone(),
-            against: self.needed().then(|| reason("mounted")),
+            against: self.needed().then(|| reason(ReasonCode::Mounted)),
             pending: false,
         }
     }
@@ -254,7 +254,7 @@ fn history(seed: u64) -> Result<bool, String> {
             let pending = *pending.get_or_insert(noted);
             let mut state = State { pending, ..seen.see() };
             if state.claim == Claim::There && refused {
-                state.against = state.against.or_else(|| Some(reason("changed")));
+                state.against = state.against.or_else(|| Some(reason(ReasonCode::Changed)));
             }
             let phase = next(manner, &state);
             story.push(format!("{} on {seen:?}", word(&phase)));

@@ -10,9 +10,9 @@ use crate::error::Error;
 use crate::kinds::{CLAIM_UID, EARLIER_POLICY};
 use crate::paste::{Command, kubectl, sts};
 use crate::plan::Plan;
-use crate::plan::prune::{Found, Held, KeptClaim, LeftOver, Unfinished, race};
+use crate::plan::prune::{Found, Held, LeftOver, Unfinished, race};
 use crate::render::{Column, Page, Table, View, plan, plan_json};
-use crate::snapshot::attribution::ClaimUsers;
+use crate::snapshot::attribution::{ClaimUsers, Class, ReasonCode};
 use crate::words;
 
 /// The claims of the chosen sets, sorted out.
@@ -54,10 +54,10 @@ impl Listing {
             observed.volumes.as_ref().err(),
             observed.autoscalers.as_ref().err(),
         ];
-        let unseen = unseen.into_iter().flatten().map(|it| (it.kind.plural().to_owned(), it.why.clone()));
+        let unseen = unseen.into_iter().flatten().map(|it| (it.kind.plural().to_owned(), it.why.to_string()));
         let unread = match around {
             Some(around) => {
-                around.unread.iter().map(|(kind, why)| ((*kind).to_owned(), why.clone())).collect()
+                around.unread.iter().map(|(kind, why)| ((*kind).to_owned(), why.to_string())).collect()
             }
             None => ["pod templates of other workloads", "volumeattachments", "volumesnapshots"]
                 .map(|kind| (kind.to_owned(), "not in a recording".to_owned()))
@@ -168,7 +168,7 @@ impl Listing {
             if ![volume, claim, namespace].into_iter().all(is_name) {
                 continue;
             }
-            if held.is_bound && reason.word == "bound" {
+            if held.is_bound && reason.code == ReasonCode::Bound {
                 page.command("  its policy again:", 20, &put_back(volume, earlier).to_string());
             } else {
                 let restore = sts("restore-pvc").path(&format!("{namespace}.{claim}.pvc.yaml"));
@@ -188,8 +188,8 @@ impl Listing {
             let mut cells = vec![
                 rest.claim.clone(),
                 rest.set.clone().unwrap_or_default(),
-                rest.class.replace('-', " "),
-                rest.reason.text.clone(),
+                rest.class.word().replace('-', " "),
+                rest.class.reason().map_or_else(String::new, |reason| reason.text.clone()),
             ];
             if self.several {
                 cells.insert(0, rest.namespace.clone());
@@ -202,14 +202,20 @@ impl Listing {
 
     /// `kept: 2 in use, 1 ambiguous`.
     fn summary(&self) -> String {
-        let count = |belongs: &dyn Fn(&KeptClaim) -> bool| {
-            self.found.rest.iter().filter(|rest| belongs(rest)).count()
+        let count = |belongs: &dyn Fn(&Class) -> bool| {
+            self.found.rest.iter().filter(|rest| belongs(&rest.class)).count()
         };
         let parts = [
-            (count(&|rest| rest.reason.word == "in-range"), "in use"),
-            (count(&|rest| rest.class == "kept" && rest.reason.word != "in-range"), "with a reason"),
-            (count(&|rest| rest.class == "ambiguous"), "ambiguous"),
-            (count(&|rest| rest.class == "not-ours"), "of no set"),
+            (
+                count(&|class| matches!(class, Class::Kept(reason) if reason.code == ReasonCode::InRange)),
+                "in use",
+            ),
+            (
+                count(&|class| matches!(class, Class::Kept(reason) if reason.code != ReasonCode::InRange)),
+                "with a reason",
+            ),
+            (count(&|class| matches!(class, Class::Ambiguous(_))), "ambiguous"),
+            (count(&|class| matches!(class, Class::NotOurs(_))), "of no set"),
         ];
         let parts: Vec<String> = parts
             .iter()
@@ -280,8 +286,9 @@ impl View for Listing {
         let left = self.found.left_over.iter().map(|left| left_json(left, self.retain));
         let rest = self.found.rest.iter().map(|rest| {
             json!({
-                "namespace": rest.namespace, "name": rest.claim, "set": rest.set, "class": rest.class,
-                "reason": rest.reason.word, "because": rest.reason.text,
+                "namespace": rest.namespace, "name": rest.claim, "set": rest.set, "class": rest.class.word(),
+                "reason": rest.class.reason().map(|reason| reason.code.word()),
+                "because": rest.class.reason().map(|reason| &reason.text),
             })
         });
         let unfinished = self.found.unfinished.iter().map(|left| {
@@ -294,7 +301,7 @@ impl View for Listing {
         let held = self.found.held.iter().map(|held| {
             json!({
                 "namespace": held.namespace, "claim": held.claim, "volume": held.volume,
-                "reclaimPolicy": held.earlier, "reason": held.reason.word, "because": held.reason.text,
+                "reclaimPolicy": held.earlier, "reason": held.reason.code.word(), "because": held.reason.text,
             })
         });
         let unread = self.unread.iter().map(|(kind, why)| json!({"kind": kind, "why": why}));

@@ -8,7 +8,7 @@ use super::judge::Item;
 use super::phase::{Claim, End, Manner, Phase, State, Volume, next};
 use crate::kinds::{RETAIN, StatefulSet};
 use crate::plan::{Goal, Plan, Pvc, Refusal, Step, Stop, Subject, VolumeChange, VolumePatch};
-use crate::snapshot::attribution::Reason;
+use crate::snapshot::attribution::{Reason, ReasonCode};
 use crate::words;
 
 /// How long a deleted PVC may take to be gone; only controllers of Kubernetes are waited for.
@@ -116,7 +116,7 @@ impl Known {
         if let (Claim::There, Some(message)) = (state.claim, &self.refused) {
             let why = state.against.as_ref().map_or(message, |against| &against.text);
             let text = format!("it was changed in the last moment, so it was not deleted: {why}");
-            state.against = Some(Reason { word: "changed", text });
+            state.against = Some(Reason { code: ReasonCode::Changed, text });
         }
         state
     }
@@ -252,7 +252,7 @@ impl Prune {
             return self.course(known, state);
         }
         self.forbidden(known)?;
-        let word = state.against.as_ref().map(|against| against.word);
+        let code = state.against.as_ref().map(|against| against.code);
         let waiting = |until, limit| {
             let wait = Step::AwaitPvc { pvc: item.pvc.clone(), until, limit };
             Ok(Left { steps: vec![wait], is_last: true })
@@ -264,16 +264,16 @@ impl Prune {
             }
             // While it is made, the snapshot controller holds the PVC by a finalizer.
             (Some(_), SnapshotState::Made) => return waiting("to have its snapshot", SNAPSHOT),
-            (Some(_), SnapshotState::Ready) if word == Some("finalizer") && !known.is_begun => {
+            (Some(_), SnapshotState::Ready) if code == Some(ReasonCode::Finalizer) && !known.is_begun => {
                 return waiting("to be released by the snapshot controller", HELD_BY_SNAPSHOT);
             }
             (Some(_) | None, _) => {}
         }
         // The lists are younger than the PVC that was read first.
-        if let Some("gone" | "deleting") = word {
+        if let Some(ReasonCode::Gone | ReasonCode::Deleting) = code {
             return waiting("to be gone", UNCLEAR);
         }
-        if let (Some(class), SnapshotState::Missing, None) = (&self.class, &known.snapshot, word) {
+        if let (Some(class), SnapshotState::Missing, None) = (&self.class, &known.snapshot, code) {
             let (pvc, name, class) = (item.pvc.clone(), known.snapshot_name(), class.clone());
             let wait = Step::AwaitPvc { pvc: pvc.clone(), until: "to have its snapshot", limit: SNAPSHOT };
             let mut left = self.course(known, state)?;
@@ -419,19 +419,22 @@ fn surprise(end: &End, item: &Item, is_gone: bool, is_sent: bool) -> Option<(&'s
     Some(match end {
         End::Done if is_sent || !item.was_there => return None,
         End::Done => ("deleted", "it was deleted by another client".to_owned()),
-        End::Stays(Reason { word: word @ ("changed" | "another" | "gone"), text }) => (word, text.clone()),
-        End::Stays(Reason { word, text }) => (word, format!("not deleted any more: {text}")),
-        End::Kept(Reason { word, text }) => {
+        End::Stays(Reason {
+            code: code @ (ReasonCode::Changed | ReasonCode::Another | ReasonCode::Gone),
+            text,
+        }) => (code.word(), text.clone()),
+        End::Stays(Reason { code, text }) => (code.word(), format!("not deleted any more: {text}")),
+        End::Kept(Reason { code, text }) => {
             let how = match is_gone {
                 true => format!("its PVC is gone, but {text}"),
                 false => format!("it was changed in the last moment: {text}; its deletion waits for that"),
             };
-            (word, format!("{how}; volume {volume} keeps the data (reclaim policy Retain)"))
+            (code.word(), format!("{how}; volume {volume} keeps the data (reclaim policy Retain)"))
         }
-        End::Late(Reason { word, text }) => match is_gone {
-            true => (word, format!("it is gone, but {text}: its next user gets a new, empty PVC")),
+        End::Late(Reason { code, text }) => match is_gone {
+            true => (code.word(), format!("it is gone, but {text}: its next user gets a new, empty PVC")),
             false => (
-                word,
+                code.word(),
                 format!(
                     "it was changed in the last moment: {text}; its deletion waits for that, and then volume {volume} \
                      goes too"

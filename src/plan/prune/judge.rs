@@ -5,7 +5,7 @@ use crate::plan::Pvc;
 use crate::plan::prune::phase::{Claim, State, Volume};
 use crate::plan::prune::{Found, LeftOver, Unfinished, Wanted, find};
 use crate::snapshot::Observed;
-use crate::snapshot::attribution::{ClaimAudit, ClaimUsers, Gone, Overrides, Reason};
+use crate::snapshot::attribution::{ClaimAudit, ClaimUsers, Gone, Overrides, Reason, ReasonCode};
 
 /// A PVC to delete, or the volume of one that an interrupted run has deleted.
 #[derive(Clone, Debug)]
@@ -125,10 +125,15 @@ impl Reading<'_> {
         let same = |other: &LeftOver| other.claim.metadata.name == item.pvc.name;
         let Some(fresh) = left_over.into_iter().find(same) else {
             let rest = rest.into_iter().find(|rest| rest.claim == item.pvc.name);
-            return Err(rest.map_or_else(|| reason("gone", "it is gone".to_owned()), |rest| rest.reason));
+            return Err(rest
+                .and_then(|rest| rest.class.reason().cloned())
+                .unwrap_or_else(|| Reason::new(ReasonCode::Gone, "it is gone")));
         };
         if fresh.claim.metadata.uid != item.pvc.uid || fresh.set_uid != item.set_uid {
-            return Err(reason("another", "it is another one than was shown, of the same name".to_owned()));
+            return Err(Reason::new(
+                ReasonCode::Another,
+                "it is another one than was shown, of the same name",
+            ));
         }
         let was = self.observed.sets.iter().find(|set| is_its(set));
         let stands = was.zip(self.set).is_some_and(|(was, now)| {
@@ -139,7 +144,7 @@ impl Reading<'_> {
         if stands {
             Ok(fresh)
         } else {
-            Err(reason("set-changed", format!("{} was changed meanwhile", item.set)))
+            Err(Reason::new(ReasonCode::SetChanged, format!("{} was changed meanwhile", item.set)))
         }
     }
 
@@ -147,20 +152,23 @@ impl Reading<'_> {
     fn needed_again(&self, item: &Item, wanted: &Wanted) -> Option<Reason> {
         let name = &item.set;
         let Some(set) = self.set else {
-            return Some(reason("set-gone", format!("StatefulSet {name} was deleted meanwhile")));
+            return Some(Reason::new(
+                ReasonCode::SetGone,
+                format!("StatefulSet {name} was deleted meanwhile"),
+            ));
         };
         if set.metadata.uid != item.set_uid {
-            return Some(reason(
-                "set-gone",
+            return Some(Reason::new(
+                ReasonCode::SetGone,
                 format!("StatefulSet {name} was deleted and created again meanwhile"),
             ));
         }
         let namespaces = self.observed.namespaces();
         let Some(namespace) = namespaces.get(item.pvc.namespace.as_str()) else {
-            return Some(reason("set-changing", format!("StatefulSet {name} was not listed")));
+            return Some(Reason::new(ReasonCode::SetChanging, format!("StatefulSet {name} was not listed")));
         };
         if let Err(unseen) = &self.observed.claims {
-            return Some(reason("unchecked", format!("could not be checked: {unseen}")));
+            return Some(Reason::new(ReasonCode::Unchecked, format!("could not be checked: {unseen}")));
         }
         let waivers = Overrides {
             zero: set.replicas() == 0 && wanted.wants_zero(set),
@@ -191,8 +199,4 @@ fn volume_state(pvc: &Pvc, name: &str, volume: Option<&PersistentVolume>) -> Vol
         released: seen.status.phase == "Released",
         policy: seen.spec.persistent_volume_reclaim_policy.clone(),
     }
-}
-
-fn reason(word: &'static str, text: String) -> Reason {
-    Reason { word, text }
 }

@@ -7,7 +7,7 @@
 //! PVC that is gone cannot come to be needed, because whoever wants the name from then on gets a new PVC.
 
 use crate::kinds::RETAIN;
-use crate::snapshot::attribution::Reason;
+use crate::snapshot::attribution::{Reason, ReasonCode};
 
 /// How a PVC is to be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,15 +109,6 @@ pub enum End {
     Late(Reason),
 }
 
-/// Reasons that pass by themselves.
-fn passes(reason: &Reason) -> bool {
-    ["scaling", "set-changing"].contains(&reason.word)
-}
-
-fn reason(word: &'static str, text: &str) -> Reason {
-    Reason { word, text: text.to_owned() }
-}
-
 /// The next phase.
 pub fn next(manner: Manner, now: &State) -> Phase {
     match now.claim {
@@ -139,12 +130,14 @@ fn there(manner: Manner, now: &State) -> Phase {
     }
     match &now.volume {
         Volume::Never => Phase::Delete,
-        Volume::Missing => {
-            Phase::End(End::Stays(reason("lost", "its volume does not exist, or is being deleted")))
-        }
-        Volume::Elsewhere => {
-            Phase::End(End::Stays(reason("volume-elsewhere", "its volume is bound to another PVC")))
-        }
+        Volume::Missing => Phase::End(End::Stays(Reason::new(
+            ReasonCode::Lost,
+            "its volume does not exist, or is being deleted",
+        ))),
+        Volume::Elsewhere => Phase::End(End::Stays(Reason::new(
+            ReasonCode::VolumeElsewhere,
+            "its volume is bound to another PVC",
+        ))),
         Volume::Its { policy, noted, .. } => match manner {
             Manner::Guarded if policy != RETAIN => Phase::Guard,
             Manner::Keep if policy != RETAIN || noted.is_some() => Phase::Keep,
@@ -154,7 +147,9 @@ fn there(manner: Manner, now: &State) -> Phase {
 }
 
 fn leaving(manner: Manner, now: &State) -> Phase {
-    let Some(against) = now.against.clone().filter(|against| !passes(against)) else { return Phase::Wait };
+    let Some(against) = now.against.clone().filter(|against| !against.code.passes()) else {
+        return Phase::Wait;
+    };
     match &now.volume {
         Volume::Its { policy, .. } if policy == RETAIN => Phase::End(End::Kept(against)),
         // The PVC cannot be saved any more, its data can.
@@ -164,21 +159,21 @@ fn leaving(manner: Manner, now: &State) -> Phase {
 }
 
 fn gone(manner: Manner, now: &State) -> Phase {
-    let another = || reason("replaced", "there is a new PVC of its name");
+    let another = || Reason::new(ReasonCode::Replaced, "there is a new PVC of its name");
     let against = now.against.clone().or_else(|| (now.claim == Claim::Replaced).then(another));
     match (&now.volume, against) {
         (Volume::Its { policy, noted: Some(_), .. }, Some(against)) if policy == RETAIN => {
-            if passes(&against) { Phase::Wait } else { Phase::End(End::Kept(against)) }
+            if against.code.passes() { Phase::Wait } else { Phase::End(End::Kept(against)) }
         }
         (Volume::Its { policy, noted: Some(earlier), released }, None) if policy == RETAIN => match manner {
             Manner::Keep => Phase::Keep,
             _ if !released => Phase::Wait,
             _ => Phase::HandBack(earlier.clone()),
         },
-        (Volume::Its { policy, .. }, Some(against)) if policy == RETAIN && !passes(&against) => {
+        (Volume::Its { policy, .. }, Some(against)) if policy == RETAIN && !against.code.passes() => {
             Phase::End(End::Kept(against))
         }
-        (_, Some(against)) if !passes(&against) => Phase::End(End::Late(against)),
+        (_, Some(against)) if !against.code.passes() => Phase::End(End::Late(against)),
         _ => Phase::End(End::Done),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Wanted;
 use crate::kinds::{PersistentVolume, StatefulSet};
-use crate::snapshot::attribution::{ClaimAudit, Gone, Overrides, Reason};
+use crate::snapshot::attribution::{ClaimAudit, Gone, Overrides, Reason, ReasonCode};
 use crate::snapshot::{ClaimName, Namespace};
 
 /// A volume that nothing needs any more, and that waits for its reclaim policy.
@@ -53,10 +53,6 @@ pub(super) enum Note {
     Held(Held),
 }
 
-fn reason(word: &'static str, text: impl Into<String>) -> Reason {
-    Reason { word, text: text.into() }
-}
-
 /// Judges a volume of a PVC of this namespace; `None` if there is no note of ours on it, or it is of no interest.
 pub(super) fn judge(
     volume: &PersistentVolume,
@@ -88,18 +84,20 @@ pub(super) fn judge(
     };
     if let Some(claim) = claim {
         return match claim.metadata.is_terminating() {
-            true => held(reason("deleting", "its PVC is being deleted")),
-            false => held(reason("bound", "its PVC is there")),
+            true => held(Reason::new(ReasonCode::Deleting, "its PVC is being deleted")),
+            false => held(Reason::new(ReasonCode::Bound, "its PVC is there")),
         };
     }
     let [(set, ordinal)] = owners[..] else {
         return match owners.is_empty() {
-            true => held(reason("no-set", "no StatefulSet creates PVCs of this name")),
-            false => held(reason("shared-name", "several StatefulSets create PVCs of this name")),
+            true => held(Reason::new(ReasonCode::NoSet, "no StatefulSet creates PVCs of this name")),
+            false => {
+                held(Reason::new(ReasonCode::SharedName, "several StatefulSets create PVCs of this name"))
+            }
         };
     };
     if volume.status.phase != "Released" {
-        return held(reason("not-released", format!("its phase is {}", volume.status.phase)));
+        return held(Reason::new(ReasonCode::NotReleased, format!("its phase is {}", volume.status.phase)));
     }
     let waivers = Overrides {
         zero: set.replicas() == 0 && wanted.wants_zero(set),

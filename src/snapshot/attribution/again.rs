@@ -1,6 +1,6 @@
 //! Whether anything came to need a PVC that is being deleted, or is gone.
 
-use super::{ClaimAudit, Overrides, Reason, reason, unchecked};
+use super::{ClaimAudit, Overrides, Reason, ReasonCode};
 use crate::kinds::StatefulSet;
 
 /// A PVC that is being deleted or gone: what is left of it is its name.
@@ -22,11 +22,11 @@ impl ClaimAudit<'_> {
     pub fn wanted_again(&self, gone: &Gone<'_>, set: &StatefulSet, waivers: &Overrides) -> Option<Reason> {
         let Gone { namespace, name, uid, ordinal } = *gone;
         if set.in_range(ordinal) {
-            return Some(reason("in-range", format!("{} needs it", set.pod_name(ordinal))));
+            return Some(Reason::new(ReasonCode::InRange, format!("{} needs it", set.pod_name(ordinal))));
         }
         // What names it now says more than that the set is on its way.
         if let Err(unseen) = &self.pods {
-            return Some(unchecked(unseen));
+            return Some(Reason::unchecked(unseen));
         }
         self.pod(name, set, ordinal)
             .or_else(|| self.by_template(name, namespace))
@@ -47,7 +47,7 @@ impl ClaimAudit<'_> {
             "" => "without a volume yet".to_owned(),
             volume => format!("on volume {volume}"),
         };
-        Some(reason("replaced", format!("there is a new PVC of its name, {volume}")))
+        Some(Reason::new(ReasonCode::Replaced, format!("there is a new PVC of its name, {volume}")))
     }
 
     /// A snapshot of it that cannot be used yet, for which the data is still needed.
@@ -59,6 +59,9 @@ impl ClaimAudit<'_> {
                 && !waivers.own_snapshots.contains(&snapshot.metadata.name)
         })?;
         let name = &snapshot.metadata.name;
-        Some(reason("source", format!("VolumeSnapshot {name} is made from it, and cannot be used yet")))
+        Some(Reason::new(
+            ReasonCode::Source,
+            format!("VolumeSnapshot {name} is made from it, and cannot be used yet"),
+        ))
     }
 }
