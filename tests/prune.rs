@@ -9,6 +9,7 @@ mod live;
 mod namespaces;
 mod phases;
 mod race;
+mod returned;
 mod simulated;
 mod terminal;
 

@@ -90,10 +90,13 @@ impl Restore {
         let patch =
             |change| Step::PatchVolume(VolumePatch { pvc: pvc.clone(), volume: name.clone(), change });
         let mut steps = Vec::new();
+        // A PVC of the name that was created by hand waits for its volume until it is free, too.
+        let is_unbound = remains.claim.as_ref().is_none_or(|claim| !claim.is_bound());
+        let claim_uid = remains.claim.as_ref().map_or("", |claim| &claim.metadata.uid);
+        if is_unbound && !holder.is_empty() && holder != claim_uid {
+            steps.push(patch(VolumeChange::Free));
+        }
         if remains.claim.is_none() {
-            if !holder.is_empty() {
-                steps.push(patch(VolumeChange::Free));
-            }
             let note = format!("bound to volume {name}");
             steps.push(Step::CreatePvc { pvc: pvc.clone(), manifest: manifest.clone(), note });
         }

@@ -296,6 +296,34 @@ fn what_exists_or_is_taken_is_not_restored() {
 }
 
 #[test]
+fn a_pvc_that_was_created_by_hand_gets_the_volume_it_waits_for() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("by-hand");
+    set(&ns, "db", 2);
+    scale(&ns, "db", 1);
+    let folder = tempfile::tempdir().unwrap();
+    ns.sts(&["prune-pvcs", "--yes", "--retain", "--backup", folder.path().to_str().unwrap()]).code(0);
+    let file = folder.path().join(format!("{}.data-db-1.pvc.yaml", ns.name));
+    let file = file.to_str().unwrap();
+    ns.kubectl(&["create", "-f", file]).ok();
+    let claim = || ns.kubectl_json(&["get", "pvc", "data-db-1"]);
+    let volume = claim()["spec"]["volumeName"].as_str().unwrap().to_owned();
+    // The volume still names the PVC that was deleted, so that nothing binds it to this one.
+    ns.wait("an event about it", support::PATIENCE, || {
+        let events = ns.kubectl(&["get", "events", "--field-selector", "involvedObject.name=data-db-1"]).ok();
+        if events.contains("already bound to a different claim") { Ok(()) } else { Err(events) }
+    });
+    assert_eq!(claim()["status"]["phase"], "Pending");
+    let before = claim()["metadata"]["uid"].clone();
+    let run = ns.sts(&["restore-pvc", file, "--yes"]).code(0);
+    assert!(run.stdout.contains(&volume), "{run}");
+    assert_eq!(claim()["status"]["phase"], "Bound");
+    assert_eq!(claim()["metadata"]["uid"], before);
+    ns.delete(&["pvc", "data-db-1"]);
+    cluster.kubectl(&["delete", "pv", &volume, "--wait=false"]).ok();
+}
+
+#[test]
 fn what_may_be_needed_is_kept_with_the_reason() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("kept");
