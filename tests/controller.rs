@@ -6,6 +6,7 @@ mod course;
 mod drive;
 mod plain;
 pub mod scenario;
+mod trapped;
 
 use std::cell::{Cell, RefCell};
 use std::time::Instant;

@@ -35,7 +35,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_world()(
+    pub fn any_world()(
         parallel in any::<bool>(),
         strategy in 0..6_i32,
         partition in 0..6_i32,
@@ -87,7 +87,7 @@ fn may_circle(world: &World) -> bool {
 }
 
 /// How many cases, unless `PROPTEST_CASES` says otherwise.
-fn cases(default: u32) -> u32 {
+pub fn cases(default: u32) -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(default)
 }
 
