@@ -7,6 +7,7 @@ mod drive;
 mod plain;
 pub mod scenario;
 mod trapped;
+mod waits;
 
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
