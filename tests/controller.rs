@@ -1,6 +1,7 @@
 //! The model of the StatefulSet controller against the real one.
 
 mod api;
+mod assumed;
 pub mod change;
 mod course;
 mod drive;
