@@ -1,6 +1,7 @@
 //! How it looks: one value, as text for people and as JSON for programs.
 
 pub mod ask;
+mod continues;
 mod course;
 mod encode;
 mod finding;
@@ -16,6 +17,7 @@ pub mod terminal;
 
 use serde_json::Value;
 
+pub use continues::{Continues, continues};
 pub use course::ForecastView;
 pub use encode::{json, json_line, yaml};
 pub use finding::{finding, finding_json, skipped, skipped_json};
