@@ -59,7 +59,15 @@ fn finish(answer: Result<Answer>, output: Output, look: Style) -> Exit {
         Ok(shown) => shown,
         Err(error) => return fail(&error, interrupted(error.exit()), output),
     };
-    let Err(unwritten) = out::write(&text) else { return interrupted(answer.exit) };
+    let Err(unwritten) = out::write(&text) else {
+        // Programs read an empty list, or nothing.
+        if let Some(nothing) =
+            answer.view.nothing().filter(|_| !matches!(output, Output::Json | Output::Yaml))
+        {
+            tell(&kubectl_sts::text::clean(&nothing));
+        }
+        return interrupted(answer.exit);
+    };
     if stop::has_acted() {
         // What was done must be known to somebody.
         if let Ok(account) = render(answer.view.as_ref(), Output::Text, Style::PLAIN) {

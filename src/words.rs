@@ -47,6 +47,30 @@ pub fn list<T: AsRef<str>>(names: &[T], most: usize) -> String {
     }
 }
 
+/// Numbers in ranges, in the order given: `5-3, 1` or `0-2`.
+pub fn ranges(numbers: &[i32]) -> String {
+    let mut runs: Vec<(i32, i32)> = Vec::new();
+    for number in numbers.iter().copied() {
+        match runs.last_mut() {
+            Some((first, last))
+                if number.abs_diff(*last) == 1 && (first == last || (number > *last) == (*last > *first)) =>
+            {
+                *last = number;
+            }
+            _ => runs.push((number, number)),
+        }
+    }
+    let runs: Vec<String> = runs
+        .into_iter()
+        .flat_map(|(first, last)| match first.abs_diff(last) {
+            0 => vec![first.to_string()],
+            1 => vec![first.to_string(), last.to_string()],
+            _ => vec![format!("{first}-{last}")],
+        })
+        .collect();
+    runs.join(", ")
+}
+
 /// How many letters two names differ in (Levenshtein).
 pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
@@ -95,6 +119,15 @@ mod tests {
         assert_eq!(list(&["a", "b", "c"], 3), "a, b and c");
         assert_eq!(list(&["a", "b", "c", "d"], 3), "a, b and 2 more");
         assert_eq!(list::<&str>(&[], 3), "");
+    }
+
+    #[test]
+    fn numbers_in_a_row_are_a_range() {
+        assert_eq!(ranges(&[0, 1, 2, 5, 7, 8]), "0-2, 5, 7, 8");
+        assert_eq!(ranges(&[5, 4, 3, 1, 0]), "5-3, 1, 0");
+        assert_eq!(ranges(&[3, 4, 3]), "3, 4, 3");
+        assert_eq!(ranges(&[]), "");
+        assert_eq!(ranges(&[i32::MIN, i32::MAX]), "-2147483648, 2147483647");
     }
 
     #[test]

@@ -318,7 +318,7 @@ fn each_library_of_the_screen_is_in_one_file() {
         &uses(&["dialoguer::"], &["src/render/ask.rs", "src/render/select.rs"]),
         "dialoguer asks in render only:",
     );
-    for library in ["comfy_table", "indicatif"] {
+    for library in ["indicatif"] {
         let needle = format!("{library}::");
         let found: BTreeSet<String> =
             uses(&[&needle], &[]).iter().map(|line| line.split(':').next().unwrap().to_owned()).collect();

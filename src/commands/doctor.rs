@@ -121,8 +121,8 @@ impl LookedAt {
     fn words(&self) -> String {
         let mut parts = vec![words::count(self.sets, "StatefulSet")];
         parts.extend(self.pods.map(|pods| words::count(pods, "pod")));
-        parts.extend(self.claims.map(|claims| words::count(claims, "claim")));
-        parts.join(", ")
+        parts.extend(self.claims.map(|claims| words::count(claims, "PVC")));
+        words::list(&parts, usize::MAX)
     }
 }
 
@@ -145,7 +145,6 @@ impl Report {
 impl View for Report {
     fn text(&self, page: &mut Page) {
         if self.looked_at.sets == 0 {
-            page.line(&format!("there is no StatefulSet {}", self.place));
             return;
         }
         for (set, found) in &self.findings {
@@ -161,14 +160,18 @@ impl View for Report {
         };
         let seen = self.looked_at.words();
         if self.findings.is_empty() {
-            page.prose(&format!("nothing is wrong: {seen} looked at"), 2);
+            page.prose(&format!("no problems found: {seen} checked"), 2);
         } else {
-            page.prose(&format!("{seen} looked at: {errors}, {warnings}{notes}"), 2);
+            page.prose(&format!("{seen} checked: {errors}, {warnings}{notes}"), 2);
         }
         skipped(page, &self.skipped);
         if let Some(trouble) = self.clock.trouble() {
             page.prose(&format!("note: {trouble}"), 2);
         }
+    }
+
+    fn nothing(&self) -> Option<String> {
+        (self.looked_at.sets == 0).then(|| format!("no StatefulSets found {}", self.place))
     }
 
     fn json(&self) -> Value {

@@ -2,6 +2,7 @@
 
 mod external;
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::help;
@@ -16,7 +17,7 @@ use crate::paste::sts;
 use crate::plan::template;
 use crate::render::{Column, Glyph, Page, Table, View, skipped, skipped_json};
 use crate::rules::{self, Skipped};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, parse_pod_name};
 use crate::words;
 
 /// Shows the revisions of a set, which pods are on each, and how two of them differ
@@ -79,11 +80,29 @@ struct Row {
     number: i64,
     name: String,
     hash: String,
-    age: String,
+    age: Option<SignedDuration>,
     cause: String,
     marks: Vec<&'static str>,
     pods: Vec<String>,
+    ordinals: Vec<i32>,
     glyph: Glyph,
+}
+
+/// More pods than these are named by their ordinals.
+const NAMED: usize = 2;
+
+impl Row {
+    fn age_text(&self) -> String {
+        self.age.map_or_else(String::new, words::age)
+    }
+
+    /// The pods by name, or many of them by ordinal: `4 pods: 0-2, 4`.
+    fn pods_text(&self) -> String {
+        if self.pods.len() <= NAMED || self.ordinals.len() < self.pods.len() {
+            return words::list(&self.pods, NAMED);
+        }
+        format!("{}: {}", words::count(self.pods.len(), "pod"), words::ranges(&self.ordinals))
+    }
 }
 
 impl History {
@@ -116,7 +135,7 @@ impl History {
                 number: revision.revision,
                 name: name.clone(),
                 hash: now.set.short_revision(name).to_owned(),
-                age: now.since(revision.metadata.creation_timestamp).map_or(String::new(), words::age),
+                age: now.since(revision.metadata.creation_timestamp),
                 cause: revision
                     .metadata
                     .annotations
@@ -125,6 +144,11 @@ impl History {
                     .unwrap_or_default(),
                 marks,
                 pods: on.iter().map(|pod| pod.metadata.name.clone()).collect(),
+                ordinals: on
+                    .iter()
+                    .filter_map(|pod| parse_pod_name(&pod.metadata.name))
+                    .map(|(_, ordinal)| ordinal)
+                    .collect(),
                 glyph,
             }
         });
@@ -153,9 +177,9 @@ impl View for History {
             Column::new("REVISION"),
             Column::new("NAME"),
             Column::new("IS"),
-            Column::optional("AGE"),
+            Column::new("AGE"),
             Column::new("PODS"),
-            Column::optional("CHANGE-CAUSE"),
+            Column::remark("CHANGE-CAUSE"),
         ]);
         let or_dash = |text: String| if text.is_empty() { "–".to_owned() } else { text };
         let pods_unseen = self.not_seen.iter().any(|skipped| skipped.unseen.kind == Kind::Pod);
@@ -166,8 +190,8 @@ impl View for History {
                     row.number.to_string(),
                     row.name.clone(),
                     or_dash(row.marks.join(", ")),
-                    or_dash(row.age.clone()),
-                    if pods_unseen { "?".to_owned() } else { or_dash(words::list(&row.pods, 4)) },
+                    or_dash(row.age_text()),
+                    if pods_unseen { "?".to_owned() } else { or_dash(row.pods_text()) },
                     or_dash(row.cause.clone()),
                 ],
             );
@@ -185,7 +209,8 @@ impl View for History {
             .iter()
             .map(|row| {
                 json!({
-                    "revision": row.number, "name": row.name, "hash": row.hash, "age": row.age,
+                    "revision": row.number, "name": row.name, "hash": row.hash, "age": row.age_text(),
+                    "ageSeconds": row.age.map(|age| age.as_secs()),
                     "changeCause": row.cause, "is": row.marks, "pods": row.pods,
                 })
             })
@@ -206,8 +231,8 @@ impl View for History {
 
 async fn difference(global: &Global, name: &str, pair: &Pair, streams: &Ui) -> Result<Answer> {
     if let Some(file) = global.from.first() {
-        return Err(Error::usage("a recording holds no templates to compare")
-            .hint(sts("history").name(name).with("--from").path(file).after("its revisions are shown by")));
+        return Err(Error::usage("recordings hold no templates to compare")
+            .hint(sts("history").name(name).with("--from").path(file).after("show its revisions with")));
     }
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
     let namespace = connection.namespace.clone();

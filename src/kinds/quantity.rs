@@ -47,6 +47,14 @@ impl Quantity {
     }
 }
 
+impl Quantity {
+    /// As a whole number of its unit, such as bytes, rounded up; `None` where that is no number for programs.
+    pub fn whole(self) -> Option<i64> {
+        let rounds_up = self.0 % 1000 > 0;
+        i64::try_from((self.0 / 1000).checked_add(i128::from(rounds_up))?).ok()
+    }
+}
+
 impl Sum for Quantity {
     fn sum<I: Iterator<Item = Quantity>>(iter: I) -> Quantity {
         Quantity(iter.fold(0, |sum, quantity| sum.saturating_add(quantity.0)))
@@ -86,6 +94,8 @@ mod tests {
             ("0", 0),
         ] {
             assert_eq!(Quantity::parse(text), Some(Quantity(thousandths)), "{text}");
+            let whole = i64::try_from(thousandths).ok().map(|it| it / 1000 + i64::from(it % 1000 > 0));
+            assert_eq!(Quantity(thousandths).whole(), whole, "{text}");
         }
         for text in ["", "Gi", "ten", "1.2.3", "1 Gi", "--1"] {
             assert_eq!(Quantity::parse(text), None, "{text}");

@@ -33,7 +33,7 @@ pub fn finding(page: &mut Page, set: &StatefulSet, finding: &Finding, with_names
             None => page.field(&format!("{label:11}"), 11, &command.to_string()),
         }
     }
-    page.field("  see", 11, &explain(finding));
+    page.command("  see", 11, &explain(finding));
 }
 
 /// The same for programs.
@@ -63,13 +63,22 @@ fn subject_json(subject: &Subject) -> Value {
     json!({"apiVersion": subject.kind.api_version(), "kind": subject.kind.name(), "name": subject.name})
 }
 
-/// What could not be looked at, and which rules were skipped for it.
+/// How many rules are named where more than these were skipped.
+const NAMED: usize = 3;
+
+/// What could not be checked, and which rules were skipped for it.
 pub fn skipped(page: &mut Page, skipped: &[Skipped]) {
     let (none, some): (Vec<_>, Vec<_>) = skipped.iter().partition(|skipped| skipped.rules.is_empty());
+    let mut hidden = false;
     for skipped in some {
         let rules: Vec<_> = skipped.rules.iter().map(|rule| rule.name).collect();
-        let text = format!("{}: skipped {}", skipped.unseen, words::list(&rules, usize::MAX));
-        page.field("not looked at:", 15, &text);
+        let rules = if rules.len() > NAMED && !page.look.wide {
+            hidden = true;
+            format!("{} skipped", words::count(rules.len(), "rule"))
+        } else {
+            format!("skipped: {}", words::list(&rules, usize::MAX))
+        };
+        page.field("not checked:", 14, &format!("{}; {rules}", skipped.unseen));
     }
     let mut reasons: Vec<(&NotRead, Vec<&str>)> = Vec::new();
     for Skipped { unseen, .. } in none {
@@ -79,7 +88,10 @@ pub fn skipped(page: &mut Page, skipped: &[Skipped]) {
         }
     }
     for (why, kinds) in reasons {
-        page.field("not looked at:", 15, &format!("{} ({why})", words::list(&kinds, usize::MAX)));
+        page.field("not checked:", 14, &format!("{} ({why})", words::list(&kinds, usize::MAX)));
+    }
+    if hidden {
+        page.line("list the skipped rules with -o wide");
     }
 }
 

@@ -1,9 +1,10 @@
 //! A screen that is redrawn in place, and one line for each change where there is no screen: the only place that moves
 //! the cursor.
 
-use console::{Term, truncate_str};
+use console::Term;
 
-use super::progress::{Line, Progress, ReplicaRow};
+use super::fit::{cut_end, width, wrap};
+use super::progress::{About, Frame, Line, Progress, ReplicaRow};
 use super::{Glyph, Output, Style, json_line, out, terminal, yaml};
 use crate::error::Result;
 use crate::snapshot::Snapshot;
@@ -13,6 +14,7 @@ use crate::text::clean;
 pub struct Stream {
     look: Style,
     progress: Progress,
+    about: About,
     how: How,
 }
 
@@ -21,6 +23,8 @@ enum How {
     Screen(Screen),
     /// A line for each change.
     Lines,
+    /// The same on standard error, as standard output is for names.
+    Beside,
     /// A JSON object for each change.
     Json,
     /// A YAML document for each change.
@@ -42,6 +46,7 @@ impl Stream {
         let how = match (output, look.width) {
             (Output::Json, _) => How::Json,
             (Output::Yaml, _) => How::Yaml,
+            (Output::Name, _) => How::Beside,
             (_, Some(_)) if !look.ascii || std::env::var_os("TERM").is_none_or(|term| term != "dumb") => {
                 let hidden = terminal::Screen::begin();
                 How::Screen(Screen {
@@ -54,21 +59,27 @@ impl Stream {
             }
             _ => How::Lines,
         };
-        Stream { look, progress: Progress::default(), how }
+        Stream { look, progress: Progress::default(), about: About::default(), how }
     }
 }
 
 impl Stream {
     /// Shows what is new, and how things stand.
     pub fn look(&mut self, snapshot: &Snapshot<'_>) {
+        let metadata = &snapshot.set.metadata;
+        self.about = About {
+            time: snapshot.taken_at,
+            namespace: metadata.namespace.clone(),
+            name: metadata.name.clone(),
+        };
         for line in self.progress.lines(snapshot) {
             self.say(&line);
         }
         let How::Screen(screen) = &mut self.how else { return };
         let (rows, columns) = Term::stdout().size();
         let (rows, columns) = (usize::from(rows), usize::from(columns));
-        let (heading, replicas) = self.progress.frame(snapshot);
-        let frame = fit(&heading, &replicas, screen.trouble.as_deref(), rows, columns, self.look);
+        let frame = self.progress.frame(snapshot);
+        let frame = fit(&frame, screen.trouble.as_deref(), rows, columns, self.look);
         screen.draw(frame, columns);
     }
 
@@ -77,8 +88,11 @@ impl Stream {
         match &mut self.how {
             How::Screen(screen) => screen.pending.push(clean(&line.text())),
             How::Lines => tell(&clean(&line.text())),
-            How::Json => tell(&json_line(&line.json())),
-            How::Yaml => tell(&format!("---\n{}", yaml(&line.json()).unwrap_or_default().trim_end())),
+            How::Beside => terminal::tell(&clean(&line.text())),
+            How::Json => tell(&json_line(&line.json(&self.about))),
+            How::Yaml => {
+                tell(&format!("---\n{}", yaml(&line.json(&self.about)).unwrap_or_default().trim_end()));
+            }
         }
     }
 
@@ -104,8 +118,10 @@ impl Screen {
         }
         text.push_str("\x1b[0J");
         for line in self.pending.drain(..) {
-            text.push_str(&truncate_str(&line, columns.saturating_sub(1), "…"));
-            text.push('\n');
+            for line in wrap_line(&line, columns.saturating_sub(1)) {
+                text.push_str(&line);
+                text.push('\n');
+            }
         }
         for row in &rows {
             text.push_str(row);
@@ -119,20 +135,35 @@ impl Screen {
     }
 }
 
-/// The frame for a screen of this size. Where not all replicas fit, those that rest are left out first.
-fn fit(
-    heading: &str,
-    replicas: &[ReplicaRow],
-    trouble: Option<&str>,
-    rows: usize,
-    columns: usize,
-    look: Style,
-) -> Vec<String> {
-    let (rows, columns) = (rows.max(4), columns.max(10));
-    let cut = |text: &str| truncate_str(text, columns - 1, "…").into_owned();
-    let mut frame = vec![cut(&clean(heading))];
-    frame.extend(trouble.map(|why| cut(&format!("! {why}"))));
-    let room = rows - 1 - frame.len();
+/// Where what happened begins in its line, after the time.
+const HAPPENED: usize = 8;
+
+/// A line that has scrolled stays: nothing of it is cut, and what does not fit goes on below.
+fn wrap_line(line: &str, columns: usize) -> Vec<String> {
+    if width(line) <= columns || columns < 2 * HAPPENED {
+        return vec![cut_end(line, columns)];
+    }
+    let start = line.len() - line.trim_start().len();
+    let mut lines = wrap(&line[start..], columns - HAPPENED).into_iter();
+    // The time keeps its place in front of the first one.
+    let first = format!("{}{}", &line[..start], lines.next().unwrap_or_default().replacen(' ', "  ", 1));
+    [first].into_iter().chain(lines.map(|line| format!("{}{line}", " ".repeat(HAPPENED)))).collect()
+}
+
+/// How many lines a warning may take.
+const WARNING: usize = 2;
+
+/// The frame for a screen of this size, never taller or wider. Where not all fits, notes are left out first, then
+/// warnings, then replicas that rest.
+fn fit(frame: &Frame, trouble: Option<&str>, rows: usize, columns: usize, look: Style) -> Vec<String> {
+    let (rows, columns) = (rows.max(4), columns.max(10) - 1);
+    let replicas = &frame.replicas;
+    let mut out = heading(&frame.heading, columns);
+    out.truncate(rows - 2);
+    if out.len() < rows - 2 {
+        out.extend(trouble.map(|why| cut_end(&format!("! {why}"), columns)));
+    }
+    let room = rows - 1 - out.len();
     let shown: Vec<usize> = if replicas.len() <= room {
         (0..replicas.len()).collect()
     } else {
@@ -145,13 +176,34 @@ fn fit(
         chosen.sort_unstable();
         chosen
     };
+    let mut spare = room.saturating_sub(shown.len() + usize::from(shown.len() < replicas.len()));
+    let mut take = |lines: Vec<String>| {
+        let fits = lines.len() <= spare;
+        spare -= if fits { lines.len() } else { 0 };
+        if fits { lines } else { Vec::new() }
+    };
+    // The cause of what is broken comes before all else that is told.
+    let mut warnings: Vec<Vec<String>> = vec![Vec::new(); replicas.len()];
+    for is_first in [true, false] {
+        let wanted = shown.iter().filter(|index| (replicas[**index].glyph == Glyph::Bad) == is_first);
+        for index in wanted {
+            if let Some(text) = &replicas[*index].warning {
+                warnings[*index] = take(indented(text, columns));
+            }
+        }
+    }
+    for note in &frame.notes {
+        out.extend(take(wrap(&clean(note), columns).iter().map(|line| cut_end(line, columns)).collect()));
+    }
     for index in &shown {
         let ReplicaRow { glyph, text, .. } = &replicas[*index];
-        let line = cut(&format!("{}  {}", glyph.sign(look.ascii), clean(text)));
-        frame.push(match line.strip_prefix(glyph.sign(look.ascii)) {
+        let sign = glyph.sign(look.ascii);
+        let line = cut_end(&format!("{sign}  {}", clean(text)), columns);
+        out.push(match line.strip_prefix(sign) {
             Some(rest) if look.color => format!("{}{rest}", glyph.painted(look)),
             _ => line,
         });
+        out.append(&mut warnings[*index]);
     }
     if shown.len() < replicas.len() {
         let hidden: Vec<&ReplicaRow> = (0..replicas.len())
@@ -159,9 +211,38 @@ fn fit(
             .map(|index| &replicas[index])
             .collect();
         let good = hidden.iter().filter(|row| row.glyph == Glyph::Good).count();
-        frame.push(cut(&format!("   … {} more, {good} of them available", hidden.len())));
+        out.push(cut_end(&format!("   … {} more, {good} of them available", hidden.len()), columns));
     }
-    frame
+    out
+}
+
+/// The parts of a heading beside each other, in as many lines as it takes.
+fn heading(parts: &[String], columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts.iter().map(|part| clean(part)) {
+        match lines.last_mut() {
+            Some(line) if width(line) + 3 + width(&part) <= columns => {
+                line.push_str("   ");
+                line.push_str(&part);
+            }
+            _ => lines.push(part),
+        }
+    }
+    let lines = lines.iter().enumerate();
+    let indented = lines.map(|(number, line)| if number == 0 { line.clone() } else { format!("   {line}") });
+    indented.map(|line| cut_end(&line, columns)).collect()
+}
+
+/// A warning under its replica, cut where it is long.
+fn indented(text: &str, columns: usize) -> Vec<String> {
+    let (indent, text) = ("     ", clean(text));
+    let limit = columns.saturating_sub(indent.len());
+    let mut lines = wrap(&text, limit);
+    if lines.len() > WARNING {
+        let rest = lines.split_off(WARNING - 1).join(" ");
+        lines.push(cut_end(&rest, limit));
+    }
+    lines.iter().map(|line| format!("{indent}{}", cut_end(line, limit))).collect()
 }
 
 /// Shows a text on standard output at once, before the answer.

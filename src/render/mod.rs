@@ -5,6 +5,7 @@ mod continues;
 mod course;
 mod encode;
 mod finding;
+mod fit;
 pub mod live;
 mod next;
 pub mod out;
@@ -24,6 +25,7 @@ pub use finding::{finding, finding_json, skipped, skipped_json};
 pub use next::{baking, brief, outlook, sentence, short_outlook};
 pub use page::{Glyph, Page, Style};
 pub use plan::{plan, plan_json, step_json};
+pub use progress::revision_word;
 pub use table::{Cell, Column, Table};
 
 use crate::error::{Error, Result};
@@ -36,6 +38,10 @@ pub trait View {
     fn json(&self) -> Value;
     /// The objects it is about, as `kubectl get -o name` writes them.
     fn names(&self) -> Vec<String>;
+    /// That there is nothing to show, where that is so: said on standard error, as kubectl does.
+    fn nothing(&self) -> Option<String> {
+        None
+    }
     /// Whether it is the end of a stream of JSON objects, one a line.
     fn is_streamed(&self) -> bool {
         false

@@ -42,42 +42,44 @@ pub fn sentence(snapshot: &Snapshot<'_>, next: &Next) -> String {
                 .and_then(|replica| state(snapshot, replica))
                 .map_or(String::new(), |word| format!(" ({word})"));
             match because {
-                Blocker::Terminating => format!("waits for {name} to end"),
-                Blocker::NotReady => format!("waits for {name} to become ready{word}"),
+                Blocker::Terminating => format!("waiting for {name} to terminate"),
+                Blocker::NotReady => format!("waiting for {name} to become ready{word}"),
                 Blocker::NotYetAvailable => {
                     format!(
-                        "waits for {name} to stay ready for {}s (minReadySeconds)",
+                        "waiting for {name} to stay ready for {}s (minReadySeconds)",
                         set.spec.min_ready_seconds
                     )
                 }
-                Blocker::NameTaken => format!("waits for the name {name}, which a pod of somebody else has"),
-                Blocker::ClaimEnding => format!("waits for an earlier PVC of {name} to be gone"),
+                Blocker::NameTaken => {
+                    format!("waiting for the name {name}, which a pod of another owner has")
+                }
+                Blocker::ClaimEnding => format!("waiting until an earlier PVC of {name} is gone"),
                 Blocker::VolumeMissing => {
-                    format!("cannot continue: {name} lacks a volume, and has to be deleted to get it")
+                    format!(
+                        "cannot continue: {name} lacks a volume and gets it only when it is deleted and recreated"
+                    )
                 }
             }
         }
-        Next::Settled(Idle::Done) if set.replicas() == 0 => "nothing: the set is scaled to 0".to_owned(),
-        Next::Settled(Idle::Done) => "nothing is left to do".to_owned(),
+        Next::Settled(Idle::Done) if set.replicas() == 0 => "scaled to 0".to_owned(),
+        Next::Settled(Idle::Done) => "–".to_owned(),
         Next::Settled(Idle::Partition) => {
             let (partition, replicas) = (set.partition(), set.replicas());
             if partition >= replicas {
-                format!(
-                    "nothing moves: partition {partition} is not below {replicas} replicas, so no pod is ever updated"
-                )
+                format!("no pod is updated: partition {partition} is not below {replicas} replicas")
             } else {
                 let first = set.pod_name(set.boundary());
-                format!("nothing moves: the update stops at partition {partition} ({first})")
+                format!("paused at partition {partition} ({first}){}", observed(snapshot))
             }
         }
         Next::Settled(Idle::OnDelete) if stale(snapshot).is_empty() => {
-            "waits for the pods you deleted to end".to_owned()
+            "waiting for deleted pods to terminate".to_owned()
         }
         Next::Settled(Idle::OnDelete) => {
-            format!("nothing moves: OnDelete, {} for you to delete", words::list(&stale(snapshot), 4))
+            format!("OnDelete: waiting until you delete {}", words::list(&stale(snapshot), 4))
         }
-        Next::Settled(Idle::Deleting) => "nothing: the set is being deleted".to_owned(),
-        Next::Settled(Idle::Unobserved) => "the controller has yet to look at the newest spec".to_owned(),
+        Next::Settled(Idle::Deleting) => "the StatefulSet is being deleted".to_owned(),
+        Next::Settled(Idle::Unobserved) => "waiting for the controller to read the newest spec".to_owned(),
         Next::Settled(Idle::UnknownStrategy) => {
             format!("unknown: update strategy {}", set.spec.update_strategy.r#type)
         }
@@ -91,24 +93,30 @@ pub fn brief(snapshot: &Snapshot<'_>, next: &Next) -> String {
         Next::Wait { on, .. } => {
             let word = snapshot.replica(*on).ok().flatten().and_then(|replica| state(snapshot, replica));
             let word = word.map_or(String::new(), |word| format!(" ({word})"));
-            format!("waits for {}{word}", snapshot.set.pod_name(*on))
+            format!("waiting for {}{word}", snapshot.set.pod_name(*on))
         }
         Next::Settled(Idle::Done) => "–".to_owned(),
         Next::Settled(Idle::Partition) => {
-            let baking = baking(snapshot).map_or(String::new(), |good| format!(", baking {good}"));
-            format!("rests at partition {}{baking}", snapshot.set.partition())
+            format!("paused at partition {}{}", snapshot.set.partition(), observed(snapshot))
         }
-        Next::Settled(Idle::OnDelete) if stale(snapshot).is_empty() => "waits for pods to end".to_owned(),
+        Next::Settled(Idle::OnDelete) if stale(snapshot).is_empty() => {
+            "waiting for deleted pods to terminate".to_owned()
+        }
         Next::Settled(Idle::OnDelete) => {
-            format!("{} to delete by hand", words::count(stale(snapshot).len(), "pod"))
+            format!("OnDelete: {} to delete", words::count(stale(snapshot).len(), "pod"))
         }
         Next::Settled(Idle::Deleting) => "being deleted".to_owned(),
-        Next::Settled(Idle::Unobserved) => "not looked at yet".to_owned(),
+        Next::Settled(Idle::Unobserved) => "waiting for the controller".to_owned(),
         Next::Settled(Idle::UnknownStrategy) => "unknown strategy".to_owned(),
     }
 }
 
-/// For how long the pods of a canary have been good, where that is a second or more.
+/// `, observed for 20s` of a canary.
+fn observed(snapshot: &Snapshot<'_>) -> String {
+    baking(snapshot).map_or(String::new(), |healthy| format!(", observed for {healthy}"))
+}
+
+/// For how long the pods of a canary have been healthy, where that is a second or more.
 pub fn baking(snapshot: &Snapshot<'_>) -> Option<String> {
     snapshot.baking().filter(|good| good.as_secs() > 0).map(words::age)
 }
@@ -135,7 +143,7 @@ fn acts(snapshot: &Snapshot<'_>, actions: &[Action]) -> String {
     let mut parts = Vec::new();
     for (names, verb) in [
         (created, "creates"),
-        (deleted(Purpose::Replace), "replaces the ended"),
+        (deleted(Purpose::Replace), "recreates the finished"),
         (deleted(Purpose::ScaleDown), "scales down by deleting"),
         (deleted(Purpose::Update), "updates by deleting"),
     ] {

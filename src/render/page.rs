@@ -4,6 +4,7 @@ use anstyle::{AnsiColor, Effects};
 use console::measure_text_width;
 
 use super::Table;
+use super::fit::{longest_word, wrap_from};
 use crate::text::clean;
 
 /// How the page looks.
@@ -130,11 +131,23 @@ impl Page {
         self.wrapped(&head, &clean(text), indent);
     }
 
-    /// A label and a command behind it, never broken: it is there to be pasted.
+    /// A label and a command behind it, never broken: it is there to be pasted. Where the screen is too narrow it has a
+    /// line of its own.
     pub fn command(&mut self, label: &str, width: usize, command: &str) {
         for (number, line) in command.lines().enumerate() {
             let label = if number == 0 { label } else { "" };
-            self.text.push_str(&format!("{label:width$}{}", clean(line)));
+            let (head, line) = (format!("{label:width$}"), clean(line));
+            let room = self.look.width.unwrap_or(usize::MAX);
+            if measure_text_width(&head) + measure_text_width(&line) <= room {
+                self.text.push_str(&head);
+            } else {
+                if !label.is_empty() {
+                    self.text.push_str(label.trim_end());
+                    self.text.push('\n');
+                }
+                self.text.push_str("    ");
+            }
+            self.text.push_str(&line);
             self.text.push('\n');
         }
     }
@@ -150,13 +163,13 @@ impl Page {
 
     /// A table, fitted to the width on a terminal.
     pub fn table(&mut self, table: &Table) {
-        for (glyph, line) in table.lines(self.look) {
-            let sign = glyph.map(|glyph| (glyph.sign(self.look.ascii), self.painted(glyph)));
-            let line = match sign {
-                Some((plain, painted)) if line.starts_with(plain) => painted + &line[plain.len()..],
-                _ => line,
+        for line in table.lines(self.look) {
+            let sign = line.glyph.map(|glyph| (glyph.sign(self.look.ascii), self.painted(glyph)));
+            let text = match sign {
+                Some((plain, painted)) if line.text.starts_with(plain) => painted + &line.text[plain.len()..],
+                _ => line.text,
             };
-            self.text.push_str(line.trim_end());
+            self.text.push_str(text.trim_end());
             self.text.push('\n');
         }
     }
@@ -166,35 +179,23 @@ impl Page {
     }
 
     fn wrapped(&mut self, head: &str, text: &str, indent: usize) {
-        let width = self.look.width.map_or(PROSE, |width| width.min(PROSE)).max(indent + 20);
-        let mut line = head.to_owned();
-        let mut used = measure_text_width(head);
-        let mut fresh = true;
-        for word in text.split(' ').filter(|word| !word.is_empty()) {
-            let length = measure_text_width(word);
-            if !fresh && used + 1 + length > width || fresh && used > indent && used + length > width {
-                self.text.push_str(line.trim_end());
-                self.text.push('\n');
-                line = " ".repeat(indent);
-                used = indent;
-                fresh = true;
-            }
-            if !fresh {
-                line.push(' ');
-                used += 1;
-            }
-            line.push_str(word);
-            used += length;
-            fresh = false;
+        let room = self.look.width.map_or(PROSE, |width| width.min(PROSE));
+        let text = if self.look.ascii { ascii(text) } else { text.to_owned() };
+        // Under a long label there may be no room left.
+        let indent = if indent + longest_word(&text) > room { indent.min(4) } else { indent };
+        let first = room.saturating_sub(measure_text_width(head));
+        for (number, line) in wrap_from(&text, first, room.saturating_sub(indent)).into_iter().enumerate() {
+            let start = if number == 0 { head.to_owned() } else { " ".repeat(indent) };
+            self.text.push_str((start + &line).trim_end());
+            self.text.push('\n');
         }
-        self.text.push_str(line.trim_end());
-        self.text.push('\n');
     }
 }
 
 /// The few signs beyond ASCII that this tool writes itself, in ASCII. Names and messages of the cluster stay.
-fn ascii(text: &str) -> String {
-    text.replace('→', "->").replace(['─', '–'], "-").replace('…', "..").replace('×', "x")
+pub(super) fn ascii(text: &str) -> String {
+    // One for one where it can be, so that what fits still fits.
+    text.replace('→', "->").replace(['─', '–'], "-").replace('…', "~").replace('×', "x")
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::Glyph;
 use crate::controller::{Action, Idle, Next, next};
-use crate::kinds::{Pod, Strategy};
-use crate::snapshot::{Snapshot, lost, pod_restarts, pod_state};
+use crate::kinds::{Container, Pod, Strategy};
+use crate::snapshot::{PodFailure, Snapshot, lost, pod_restarts, pod_state};
 use crate::words;
 
 /// Something that happened.
@@ -30,17 +30,31 @@ impl Line {
         format!("{:>6}  {}: {}", words::age(SignedDuration::from_secs(self.seconds)), self.object, self.text)
     }
 
-    /// For programs.
-    pub fn json(&self) -> Value {
+    /// For programs, of a set at a time.
+    pub fn json(&self, of: &About) -> Value {
         json!({
             "apiVersion": "kubectl-sts/v1",
             "kind": "Event",
+            "time": of.time.to_string(),
+            "namespace": of.namespace,
+            "name": of.name,
             "seconds": self.seconds,
             "object": self.object,
             "event": self.event,
             "text": self.text,
         })
     }
+}
+
+/// What events are about.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// When the cluster was read last.
+    pub time: Timestamp,
+    /// The namespace of the set.
+    pub namespace: String,
+    /// The name of the set.
+    pub name: String,
 }
 
 /// What was seen last, to tell what is new.
@@ -55,12 +69,24 @@ pub struct Progress {
     replaced: usize,
 }
 
+/// How things stand.
+pub struct Frame {
+    /// The name of the set, how far it is, for how long, what is being done, and how long that may take yet.
+    pub heading: Vec<String>,
+    /// What is worth knowing of the rollout, the most important first.
+    pub notes: Vec<String>,
+    /// The replicas, highest first.
+    pub replicas: Vec<ReplicaRow>,
+}
+
 /// A replica on the screen.
 pub struct ReplicaRow {
     /// How it does.
     pub glyph: Glyph,
     /// Its name, and what is to be said of it.
     pub text: String,
+    /// Its last warning, where it is not available.
+    pub warning: Option<String>,
     /// Whether it is well, and replaced next.
     pub is_next: bool,
 }
@@ -71,6 +97,8 @@ struct Seen {
     revision: String,
     created: Option<Timestamp>,
     leaving: bool,
+    /// When its grace period is over, if it is being deleted.
+    grace_ends: Option<Timestamp>,
     available: bool,
     state: String,
     restarts: i32,
@@ -113,19 +141,21 @@ impl Progress {
                 .filter(|(ordinal, pod)| **ordinal >= boundary && pod.revision != set.status.update_revision)
                 .count();
             if old > 0 {
-                let order = if set.is_parallel() { "" } else { ", highest first" };
+                let order = if set.is_parallel() { "" } else { ", highest ordinal first" };
                 let (update, pods) =
                     (snapshot.set.short_revision(&set.status.update_revision), words::count(old, "pod"));
                 let text = match set.strategy() {
-                    Strategy::OnDelete => format!("{update} is for {pods} when you delete them (OnDelete)"),
-                    _ => format!("rolling out {update} over {pods}{order}"),
+                    Strategy::OnDelete => {
+                        format!("OnDelete: {pods} to be updated to {update} once you delete them")
+                    }
+                    _ => format!("rolling out {update} to {pods}{order}"),
                 };
                 say(name, "rollout", text);
             }
         }
         if first {
             let available = now.values().filter(|pod| pod.available && !pod.leaving).count();
-            say(name, "start", format!("{available} available, {} wanted", set.replicas()));
+            say(name, "start", format!("{available} of {} available", words::count(set.replicas(), "pod")));
         }
         let mut told: Vec<i32> = self.pods.keys().chain(now.keys()).copied().collect();
         told.sort_unstable_by(|a, b| b.cmp(a));
@@ -137,8 +167,8 @@ impl Progress {
                 if !set.is_observed() {
                     return snapshot.set.short_revision(&seen.revision).to_owned();
                 }
-                let age = if seen.revision == set.status.update_revision { "new" } else { "old" };
-                format!("{age} {}", snapshot.set.short_revision(&seen.revision))
+                let word = revision_word(seen.revision == set.status.update_revision);
+                format!("{word} {}", snapshot.set.short_revision(&seen.revision))
             };
             let (old, new) = (self.pods.get(&ordinal), now.get(&ordinal));
             let replaced = matches!((old, new), (Some(old), Some(new)) if old.uid != new.uid);
@@ -185,7 +215,7 @@ impl Progress {
                     },
                 );
             } else if !new.available && was_available {
-                say(&pod, "unavailable", format!("not available any more: {}", new.state));
+                say(&pod, "unavailable", format!("no longer available: {}", new.state));
             } else if !new.available && is_news(&new.state) && same.is_none_or(|old| old.state != new.state) {
                 let restarts = if new.restarts > 0 {
                     format!(", {}", words::count(new.restarts, "restart"))
@@ -202,8 +232,8 @@ impl Progress {
         lines
     }
 
-    /// How things stand: a heading, and a line for each replica, highest first.
-    pub fn frame(&self, snapshot: &Snapshot<'_>) -> (String, Vec<ReplicaRow>) {
+    /// How things stand.
+    pub fn frame(&self, snapshot: &Snapshot<'_>) -> Frame {
         let set = snapshot.set;
         let next = next(snapshot).ok();
         let update = &set.status.update_revision;
@@ -224,7 +254,12 @@ impl Progress {
             .left(total.saturating_sub(done))
             .map_or(String::new(), |left| format!(", about {} left", words::age(left)));
         let doing = self.doing(snapshot, next.as_ref());
-        let heading = format!("{}   {done} of {total} done   {elapsed}   {doing}{left}", set.metadata.name);
+        let heading = vec![
+            set.metadata.name.clone(),
+            format!("{done} of {total} complete"),
+            elapsed,
+            format!("{doing}{left}"),
+        ];
         let (mut deleting, mut creating) = (HashSet::new(), HashSet::new());
         let mut waiting = None;
         match &next {
@@ -252,36 +287,51 @@ impl Progress {
                     && self.pods.get(ordinal).is_some_and(|pod| pod.revision != *update && !pod.leaving)
             })
             .collect();
-        let rows = ordinals
+        let replicas = ordinals
             .into_iter()
             .map(|ordinal| {
                 let name = set.pod_name(ordinal);
                 let Some(pod) = self.pods.get(&ordinal) else {
                     let word = if creating.contains(&ordinal) { "being created" } else { "to be created" };
-                    let text = format!("{name:width$}       {word}");
-                    return ReplicaRow { glyph: Glyph::Empty, text, is_next: false };
+                    let text = format!("{name:width$}            {word}");
+                    return ReplicaRow { glyph: Glyph::Empty, text, warning: None, is_next: false };
                 };
-                let age = if pod.revision == *update { "new" } else { "old" };
+                let word = revision_word(pod.revision == *update);
                 let (glyph, state) = self.state(snapshot, ordinal, pod, waiting == Some(ordinal));
                 let is_wanted = set.in_range(ordinal) || pod.leaving;
                 let is_next = is_wanted
                     && (deleting.contains(&ordinal)
                         || (waiting.is_some() && old_ones.first() == Some(&ordinal) && pod.available));
                 let more = match (is_wanted, is_next) {
-                    (false, _) => ", not wanted any more",
+                    (false, _) => ", to be deleted",
                     (true, true) => ", next",
                     (true, false) => "",
                 };
-                let text = format!("{name:width$}  {age}  {state}{more}");
-                ReplicaRow { glyph, text, is_next }
+                let text = format!("{name:width$}  {word:8}  {state}{more}");
+                let warning = (!pod.available && !pod.leaving).then(|| last_warning(snapshot, ordinal));
+                ReplicaRow { glyph, text, warning: warning.flatten(), is_next }
             })
             .collect();
-        (heading, rows)
+        let is_rollout = !old_ones.is_empty() || self.replaced > 0;
+        let mut notes = Vec::new();
+        notes.extend(images(snapshot).filter(|_| is_rollout).map(|images| format!("image: {images}")));
+        if snapshot.is_unprobed() && total > 0 {
+            notes.push("no readiness probe: Ready only means that the container has started".to_owned());
+        }
+        Frame { heading, notes, replicas }
     }
 
     fn state(&self, snapshot: &Snapshot<'_>, ordinal: i32, pod: &Seen, waited: bool) -> (Glyph, String) {
         if pod.leaving {
-            return (Glyph::Moving, "ending".to_owned());
+            let left = pod.grace_ends.map(|end| end.duration_since(snapshot.taken_at));
+            let left = match left {
+                Some(left) if left.is_positive() => format!(", at most {} left", words::age(left)),
+                Some(over) if over.as_secs() < 0 => {
+                    format!(", {} longer than its grace period", words::age(over.abs()))
+                }
+                _ => String::new(),
+            };
+            return (Glyph::Moving, format!("terminating{left}"));
         }
         if pod.available {
             let took =
@@ -302,13 +352,13 @@ impl Progress {
         match trouble {
             Some(trouble) if trouble.why.needs_intervention() => (
                 if waited { Glyph::Bad } else { Glyph::Warning },
-                format!("{} for {age}{restarts}", trouble.why.word()),
+                format!("{} for {age}{restarts}", trouble_word(&trouble.why)),
             ),
             _ if replica.is_some_and(|pod| is_lost(snapshot, pod)) => {
-                (Glyph::Warning, format!("node does not respond, {age}{restarts}"))
+                (Glyph::Warning, format!("node does not respond, for {age}{restarts}"))
             }
-            _ if pod.state == "Running" => (Glyph::Moving, format!("starting {age}{restarts}")),
-            _ => (Glyph::Moving, format!("{} {age}{restarts}", pod.state)),
+            _ if pod.state == "Running" => (Glyph::Moving, format!("starting for {age}{restarts}")),
+            _ => (Glyph::Moving, format!("{} for {age}{restarts}", pod.state)),
         }
     }
 
@@ -320,7 +370,7 @@ impl Progress {
         let missing = usize::try_from(set.replicas()).unwrap_or(0)
             > self.pods.keys().filter(|ordinal| set.in_range(**ordinal)).count();
         match next {
-            Some(Next::Settled(Idle::Done)) => "settled".to_owned(),
+            Some(Next::Settled(Idle::Done)) => "complete".to_owned(),
             Some(next @ Next::Settled(_)) => super::brief(snapshot, next),
             _ if surplus => format!("scaling down to {}", set.replicas()),
             _ if old && !update.is_empty() => format!("rolling out {update}"),
@@ -329,13 +379,55 @@ impl Progress {
         }
     }
 
-    /// A guess from the pods seen to come up, for sets that replace one after another.
+    /// A guess from the pods seen to come up, as if they were replaced one after another.
     fn left(&self, todo: usize) -> Option<SignedDuration> {
         let known = i32::try_from(self.took.len()).ok().filter(|known| *known > 0)?;
         let all: SignedDuration =
             self.took.values().fold(SignedDuration::ZERO, |sum, took| sum.saturating_add(*took));
         (todo > 0).then(|| all / known * i32::try_from(todo).unwrap_or(i32::MAX))
     }
+}
+
+/// Whether a pod is of the revision of the template, in a word.
+pub fn revision_word(is_updated: bool) -> &'static str {
+    if is_updated { "updated" } else { "outdated" }
+}
+
+/// What keeps a pod from being available; of an init container as kubectl writes it.
+fn trouble_word(why: &PodFailure<'_>) -> String {
+    let word = why.word();
+    match why {
+        PodFailure::CrashLoop { init: true, .. } => format!("Init:{word}"),
+        _ => word.to_owned(),
+    }
+}
+
+/// The newest warning about a replica's pod since it has a node.
+fn last_warning(snapshot: &Snapshot<'_>, ordinal: i32) -> Option<String> {
+    let pod = snapshot.replica(ordinal).ok()??.pod?;
+    let event = snapshot.warnings(pod).pop()?;
+    let ago =
+        snapshot.since(event.last_seen()).map_or(String::new(), |ago| format!(" {} ago", words::age(ago)));
+    Some(format!("{}{ago}: {}", event.reason, event.message))
+}
+
+/// The images that the update brings, those that it changes if there are any.
+fn images(snapshot: &Snapshot<'_>) -> Option<String> {
+    let set = snapshot.set;
+    let new = &set.spec.template.spec.containers;
+    let pods = snapshot.replicas().ok()?.iter().filter_map(|replica| replica.pod);
+    let outdated: Vec<&Pod> = pods.filter(|pod| pod.revision() != set.status.update_revision).collect();
+    let is_changed = |container: &&Container| {
+        let before = outdated.iter().flat_map(|pod| &pod.spec.containers);
+        before.filter(|it| it.name == container.name).any(|it| it.image != container.image)
+    };
+    let changed: Vec<&Container> = new.iter().filter(is_changed).collect();
+    let shown = if changed.is_empty() { new.iter().collect() } else { changed };
+    let images: Vec<String> = match shown.as_slice() {
+        [one] if new.len() == 1 => vec![one.image.to_string()],
+        several => several.iter().map(|it| format!("{} ({})", it.image, it.name)).collect(),
+    };
+    (!images.is_empty()).then(|| images.join(", "))
 }
 
 fn seen(snapshot: &Snapshot<'_>) -> BTreeMap<i32, Seen> {
@@ -351,6 +443,7 @@ fn seen(snapshot: &Snapshot<'_>) -> BTreeMap<i32, Seen> {
                 revision: pod.revision().to_owned(),
                 created: pod.metadata.creation_timestamp,
                 leaving: pod.metadata.is_terminating(),
+                grace_ends: pod.metadata.deletion_timestamp,
                 available: snapshot.is_available(pod),
                 state: pod_state(pod),
                 restarts: pod_restarts(pod),

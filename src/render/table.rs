@@ -1,43 +1,64 @@
-//! Tables in kubectl's layout, the only place that knows comfy-table.
+//! Tables in kubectl's layout, fitted to the terminal.
+//!
+//! Where the screen is too narrow, columns are left out as a whole, the last optional one first, and a line says how many.
+//! Nothing else is lost: prose goes on in further lines, and where even that is too narrow on lines of its own under the row.
 
-use comfy_table::{ColumnConstraint, ContentArrangement, presets};
-use console::measure_text_width;
-
+use super::fit::{cut_end, cut_middle, longest_word, width, wrap};
+use super::page::ascii;
 use super::{Glyph, Style};
 use crate::text::clean;
+
+/// What becomes of a text that is too wide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Excess {
+    /// A name: cut in the middle, when nothing else helps.
+    Middle,
+    /// Prose that may lose its end.
+    End,
+    /// Prose of which nothing may be lost: it goes on in further lines.
+    Wrap,
+}
+
+/// When a column is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    Always,
+    IfItFits,
+    Wide,
+}
 
 /// A column.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
-    /// Its heading.
-    pub title: &'static str,
-    /// Whether it may be dropped where the screen is too narrow.
-    pub optional: bool,
-    /// Whether it is shown with `-o wide` only.
-    pub wide: bool,
-    /// Whether its text may be shortened before columns are dropped for it.
-    pub elastic: bool,
+    title: &'static str,
+    shown: Shown,
+    excess: Excess,
 }
 
 impl Column {
     /// A column that is always shown.
     pub const fn new(title: &'static str) -> Column {
-        Column { title, optional: false, wide: false, elastic: false }
+        Column { title, shown: Shown::Always, excess: Excess::Middle }
     }
 
-    /// A column that goes first where the screen is too narrow.
+    /// A column that is left out where the screen is too narrow: the last one first.
     pub const fn optional(title: &'static str) -> Column {
-        Column { title, optional: true, wide: false, elastic: false }
+        Column { title, shown: Shown::IfItFits, excess: Excess::Middle }
     }
 
-    /// A column of words, shortened before it goes.
-    pub const fn elastic(title: &'static str) -> Column {
-        Column { title, optional: true, wide: false, elastic: true }
+    /// A column of words that is always shown and never cut: it goes on in further lines. Only the last one may be.
+    pub const fn prose(title: &'static str) -> Column {
+        Column { title, shown: Shown::Always, excess: Excess::Wrap }
+    }
+
+    /// A column of words that are cut at their end before it is left out.
+    pub const fn remark(title: &'static str) -> Column {
+        Column { title, shown: Shown::IfItFits, excess: Excess::End }
     }
 
     /// A column of `-o wide`.
     pub const fn wide(title: &'static str) -> Column {
-        Column { title, optional: true, wide: true, elastic: false }
+        Column { title, shown: Shown::Wide, excess: Excess::Middle }
     }
 }
 
@@ -57,11 +78,33 @@ pub struct Table {
     rows: Vec<Row>,
 }
 
+/// A line of a table.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// Its sign, with which the text begins.
+    pub(super) glyph: Option<Glyph>,
+    pub(super) text: String,
+}
+
 /// No name is shortened below this.
 const SHORTEST: usize = 12;
-/// An elastic column is not shortened below this before it is dropped.
-const ELASTIC: usize = 16;
-const GAP: usize = 3;
+/// A remark is not cut below this before its column is left out, and prose not squeezed below it.
+const NARROW: usize = 16;
+/// Between columns; the smaller one where the screen is narrow.
+const GAPS: [usize; 2] = [3, 2];
+/// A sign and what follows it.
+const SIGN: usize = 3;
+
+/// Which columns are shown, and how wide.
+struct Layout {
+    shown: Vec<usize>,
+    limits: Vec<usize>,
+    gap: usize,
+    signs: bool,
+    /// The column whose cells stand under their rows.
+    below: Option<usize>,
+    hidden: usize,
+}
 
 impl Table {
     /// An empty table.
@@ -71,87 +114,150 @@ impl Table {
 
     /// Adds a row; it needs a cell for each column.
     pub fn row(&mut self, glyph: Option<Glyph>, cells: Vec<Cell>) {
-        self.rows.push(Row::Cells(glyph, cells));
+        self.rows.push(Row::Cells(glyph, cells.iter().map(|cell| clean(cell)).collect()));
     }
 
     /// Adds a line across the table with a word in it.
     pub fn ruler(&mut self, word: impl Into<String>) {
-        self.rows.push(Row::Ruler(word.into()));
+        self.rows.push(Row::Ruler(clean(&word.into())));
     }
 
-    /// The lines, each with its sign, fitted to the look's width where it has one.
-    pub fn lines(&self, look: Style) -> Vec<(Option<Glyph>, String)> {
-        let signs = self.rows.iter().any(|row| matches!(row, Row::Cells(Some(_), _)));
-        let shown = self.shown(look, signs);
-        let limits = self.limits(&shown, look, signs);
-        let mut table = comfy_table::Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        let cells = |glyph: Option<&str>, cells: &[Cell]| -> Vec<String> {
-            let sign = signs.then(|| glyph.unwrap_or(" ").to_owned());
-            let texts =
-                shown.iter().zip(&limits).map(|(column, limit)| shorten(&clean(&cells[*column]), *limit));
-            sign.into_iter().chain(texts).collect()
-        };
-        let header: Vec<Cell> = self.columns.iter().map(|column| column.title.to_owned()).collect();
-        table.add_row(cells(None, &header));
-        for row in &self.rows {
-            if let Row::Cells(glyph, row) = row {
-                table.add_row(cells(glyph.map(|glyph| glyph.sign(look.ascii)), row));
-            }
-        }
-        for (index, column) in table.column_iter_mut().enumerate() {
-            let gap = if signs && index == 0 { 2 } else { GAP };
-            column.set_padding((0, u16::try_from(gap).unwrap_or(3)));
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        }
-        let mut lines = table.lines();
-        let head = lines.next().unwrap_or_default();
-        let body: Vec<String> = lines.collect();
-        let width =
-            body.iter().chain([&head]).map(|line| measure_text_width(line.trim_end())).max().unwrap_or(0);
-        let mut body = body.into_iter();
-        let mut out = vec![(None, head)];
+    /// The lines, fitted to the look's width where it has one; with `-o wide` never.
+    pub(super) fn lines(&self, look: Style) -> Vec<Line> {
+        let room = look.width.filter(|_| !look.wide);
+        let layout = self.layout(look, room);
+        let titles: Vec<Cell> = self.columns.iter().map(|column| column.title.to_owned()).collect();
+        let mut out = Vec::new();
+        self.write_row(&layout, None, &titles, room, look, &mut out);
         for row in &self.rows {
             match row {
-                Row::Cells(glyph, _) => out.push((*glyph, body.next().unwrap_or_default())),
-                Row::Ruler(word) => {
-                    let word = format!("── {} ", clean(word));
-                    let rest = width.saturating_sub(measure_text_width(&word));
-                    out.push((None, format!("{word}{}", "─".repeat(rest))));
-                }
+                Row::Cells(glyph, cells) => self.write_row(&layout, *glyph, cells, room, look, &mut out),
+                Row::Ruler(word) => out.push(Line { glyph: None, text: format!("── {word} ") }),
             }
+        }
+        let widest = out.iter().map(|line| width(line.text.trim_end())).max().unwrap_or(0);
+        let widest = room.map_or(widest, |room| widest.min(room));
+        for line in out.iter_mut().filter(|line| line.text.starts_with("── ")) {
+            line.text = cut_end(&line.text, widest);
+            let rest = widest.saturating_sub(width(&line.text));
+            line.text.push_str(&"─".repeat(rest));
+        }
+        if layout.hidden > 0 {
+            let columns = if layout.hidden == 1 { "column" } else { "columns" };
+            let text = format!("{} {columns} hidden: -o wide", layout.hidden);
+            out.push(Line { glyph: None, text });
         }
         out
     }
 
-    /// Which columns fit: optional ones are dropped from the right.
-    fn shown(&self, look: Style, signs: bool) -> Vec<usize> {
-        let mut shown: Vec<usize> =
-            (0..self.columns.len()).filter(|index| look.wide || !self.columns[*index].wide).collect();
+    /// Writes a row: one line, and more where prose goes on.
+    fn write_row(
+        &self,
+        layout: &Layout,
+        glyph: Option<Glyph>,
+        cells: &[Cell],
+        room: Option<usize>,
+        look: Style,
+        out: &mut Vec<Line>,
+    ) {
+        // What continues the row above it may say nothing in the columns that are left.
+        if glyph.is_none() && layout.shown.iter().all(|column| cells[*column].is_empty()) {
+            return;
+        }
+        let mut text = String::new();
+        if layout.signs {
+            text.push_str(&format!("{:SIGN$}", glyph.map_or(" ", |glyph| glyph.sign(look.ascii))));
+        }
+        let mut more = Vec::new();
+        for (place, (column, limit)) in layout.shown.iter().zip(&layout.limits).enumerate() {
+            if place > 0 {
+                text.push_str(&" ".repeat(layout.gap));
+            }
+            let cell = &if look.ascii { ascii(&cells[*column]) } else { cells[*column].clone() };
+            let cell = match self.columns[*column].excess {
+                Excess::Middle => cut_middle(cell, *limit),
+                Excess::End => cut_end(cell, *limit),
+                Excess::Wrap => {
+                    let indent = width(&text);
+                    let mut lines = wrap(cell, *limit).into_iter();
+                    let first = lines.next().unwrap_or_default();
+                    more.extend(lines.map(|line| format!("{}{line}", " ".repeat(indent))));
+                    first
+                }
+            };
+            let pad = limit.saturating_sub(width(&cell));
+            text.push_str(&cell);
+            text.push_str(&" ".repeat(pad));
+        }
+        out.push(Line { glyph, text: text.trim_end().to_owned() });
+        out.extend(more.into_iter().map(|text| Line { glyph: None, text }));
+        let Some(below) = layout.below else { return };
+        // Its title stands in front of each, as it heads no column.
+        let (title, cell) = (self.columns[below].title, &cells[below]);
+        if cell != title && !is_empty(cell) {
+            let indent = if layout.signs { SIGN } else { 2 };
+            let label = format!("{}: ", title.to_lowercase());
+            let limit = room.unwrap_or(usize::MAX).saturating_sub(indent + 2);
+            for (number, line) in wrap(&format!("{label}{cell}"), limit).into_iter().enumerate() {
+                let indent = if number == 0 { indent } else { indent + 2 };
+                out.push(Line { glyph: None, text: format!("{}{line}", " ".repeat(indent)) });
+            }
+        }
+    }
+
+    /// Which columns fit, and how wide they may be.
+    fn layout(&self, look: Style, room: Option<usize>) -> Layout {
+        let mut shown: Vec<usize> = (0..self.columns.len())
+            .filter(|index| look.wide || self.columns[*index].shown != Shown::Wide)
+            .collect();
         // A column in which nothing is ever said tells nothing.
         shown.retain(|column| {
-            !self.columns[*column].optional || self.rows.is_empty() || self.says_something(*column)
+            self.columns[*column].shown == Shown::Always
+                || self.rows.is_empty()
+                || self.says_something(*column)
         });
-        let Some(width) = look.width else { return shown };
-        while self.least(&shown, signs) > width {
-            let Some(at) = shown.iter().rposition(|column| self.columns[*column].optional) else { break };
-            shown.remove(at);
+        let signs = self.rows.iter().any(|row| matches!(row, Row::Cells(Some(_), _)));
+        let mut layout = Layout { shown, limits: Vec::new(), gap: GAPS[0], signs, below: None, hidden: 0 };
+        let Some(room) = room else {
+            layout.limits = layout.shown.iter().map(|column| self.widest(*column)).collect();
+            return layout;
+        };
+        loop {
+            let fits = GAPS.into_iter().find(|gap| self.least(&layout, *gap) <= room);
+            layout.gap = fits.unwrap_or(GAPS[1]);
+            if fits.is_some() {
+                break;
+            }
+            let optional = |column: &usize| self.columns[*column].shown != Shown::Always;
+            if let Some(at) = layout.shown.iter().rposition(optional) {
+                layout.shown.remove(at);
+                layout.hidden += 1;
+            } else if let Some(at) =
+                layout.shown.iter().position(|column| self.columns[*column].excess == Excess::Wrap)
+            {
+                layout.below = Some(layout.shown.remove(at));
+            } else {
+                break;
+            }
         }
-        shown
+        layout.limits = self.limits(&layout, room);
+        layout
     }
 
     fn says_something(&self, column: usize) -> bool {
-        self.rows.iter().any(|row| match row {
-            Row::Cells(_, cells) => !matches!(cells[column].as_str(), "" | "–" | "<none>"),
-            Row::Ruler(_) => false,
-        })
+        self.rows.iter().any(|row| matches!(row, Row::Cells(_, cells) if !is_empty(&cells[column])))
     }
 
-    /// How wide each column may be: the widest are shortened until all fit.
-    fn limits(&self, shown: &[usize], look: Style, signs: bool) -> Vec<usize> {
-        let mut limits: Vec<usize> = shown.iter().map(|column| self.widest(*column)).collect();
-        let Some(width) = look.width else { return limits };
-        let mut over = self.total(shown, signs).saturating_sub(width);
+    /// How wide each column may be: prose takes what is left, and then names are shortened, the widest first.
+    fn limits(&self, layout: &Layout, room: usize) -> Vec<usize> {
+        let mut limits: Vec<usize> = layout.shown.iter().map(|column| self.widest(*column)).collect();
+        let gaps = layout.gap * limits.len().saturating_sub(1) + if layout.signs { SIGN } else { 0 };
+        let mut over = (limits.iter().sum::<usize>() + gaps).saturating_sub(room);
+        for (column, limit) in layout.shown.iter().zip(&mut limits) {
+            let spare = limit.saturating_sub(self.narrowest(*column)).min(over);
+            *limit -= spare;
+            over -= spare;
+        }
         while over > 0 {
             let Some(widest) = limits.iter_mut().max().filter(|widest| **widest > SHORTEST) else { break };
             *widest -= 1;
@@ -161,36 +267,38 @@ impl Table {
     }
 
     /// The width below which a column has to go.
-    fn least(&self, shown: &[usize], signs: bool) -> usize {
-        let spare = |column: &&usize| self.columns[**column].elastic;
-        let spared: usize =
-            shown.iter().filter(spare).map(|column| self.widest(*column).saturating_sub(ELASTIC)).sum();
-        self.total(shown, signs) - spared
+    fn least(&self, layout: &Layout, gap: usize) -> usize {
+        let columns: usize = layout.shown.iter().map(|column| self.narrowest(*column)).sum();
+        columns + gap * layout.shown.len().saturating_sub(1) + if layout.signs { SIGN } else { 0 }
     }
 
-    fn total(&self, shown: &[usize], signs: bool) -> usize {
-        let columns: usize = shown.iter().map(|column| self.widest(*column)).sum();
-        columns + GAP * shown.len().saturating_sub(1) + if signs { 3 } else { 0 }
+    /// The least a column needs.
+    fn narrowest(&self, column: usize) -> usize {
+        let widest = self.widest(column);
+        match self.columns[column].excess {
+            Excess::Middle => widest,
+            Excess::End => widest.min(NARROW),
+            Excess::Wrap => {
+                let longest = self.cells(column).map(longest_word).max().unwrap_or(0);
+                widest.min(longest.max(NARROW))
+            }
+        }
     }
 
     fn widest(&self, column: usize) -> usize {
-        let cells = self.rows.iter().filter_map(|row| match row {
-            Row::Cells(_, cells) => Some(measure_text_width(&clean(&cells[column]))),
+        self.cells(column).map(width).max().unwrap_or(0).max(self.columns[column].title.len())
+    }
+
+    fn cells(&self, column: usize) -> impl Iterator<Item = &str> {
+        self.rows.iter().filter_map(move |row| match row {
+            Row::Cells(_, cells) => Some(cells[column].as_str()),
             Row::Ruler(_) => None,
-        });
-        cells.max().unwrap_or(0).max(self.columns[column].title.len())
+        })
     }
 }
 
-/// Shortened in the middle: the ends of names tell them apart.
-fn shorten(text: &str, limit: usize) -> String {
-    if measure_text_width(text) <= limit {
-        return text.to_owned();
-    }
-    let chars: Vec<char> = text.chars().collect();
-    let (head, tail) = (limit.saturating_sub(1).div_ceil(2), limit.saturating_sub(1) / 2);
-    let tail = chars[chars.len().saturating_sub(tail)..].iter();
-    chars.iter().take(head).chain(['…'].iter()).chain(tail).collect()
+fn is_empty(cell: &str) -> bool {
+    matches!(cell, "" | "–" | "<none>")
 }
 
 #[cfg(test)]
@@ -214,8 +322,16 @@ mod tests {
         table
     }
 
+    fn text_of(table: &Table, look: Style) -> String {
+        table.lines(look).into_iter().map(|line| line.text + "\n").collect()
+    }
+
     fn text(look: Style) -> String {
-        table().lines(look).into_iter().map(|(_, line)| line.trim_end().to_owned() + "\n").collect()
+        text_of(&table(), look)
+    }
+
+    fn narrow(width: usize) -> Style {
+        Style { width: Some(width), ..Style::PLAIN }
     }
 
     #[test]
@@ -230,15 +346,65 @@ mod tests {
     }
 
     #[test]
-    fn narrow_screens_lose_columns_from_the_right_then_the_middle_of_names() {
+    fn narrow_screens_lose_gaps_then_columns_and_say_so_then_the_middle_of_names() {
+        assert!(text(narrow(39)).contains("✗  postgres-0  ImagePullBackOff  node-a\n"));
         assert_eq!(
-            text(Style { width: Some(34), ..Style::PLAIN }),
+            text(narrow(34)),
             "   POD          STATE\n\
              ●  postgres-1   Running\n\
              ── partition 1 ─────────────────\n\
-             ✗  postgres-0   ImagePullBackOff\n"
+             ✗  postgres-0   ImagePullBackOff\n\
+             1 column hidden: -o wide\n"
         );
-        let narrow = text(Style { width: Some(30), ..Style::PLAIN });
-        assert!(narrow.contains("✗  postgres-0   ImagePu…ackOff"), "{narrow}");
+        let narrow = text(narrow(30));
+        assert!(narrow.contains("✗  postgres-0  ImagePul…ackOff"), "{narrow}");
+    }
+
+    #[test]
+    fn wide_never_loses_a_column() {
+        let wide = text(Style { wide: true, ..narrow(20) });
+        assert!(wide.contains("✗  postgres-0   ImagePullBackOff   node-a   10.0.0.2\n"), "{wide}");
+        assert!(!wide.contains("hidden"), "{wide}");
+    }
+
+    #[test]
+    fn prose_goes_on_in_further_lines_and_then_under_the_row() {
+        let mut table = Table::new(&[Column::new("NAME"), Column::optional("NODE"), Column::prose("NEXT")]);
+        let cells = ["postgres", "node-1", "waiting for postgres-2 (ImagePullBackOff)"];
+        table.row(Some(Glyph::Bad), cells.map(String::from).into());
+        table.row(Some(Glyph::Good), ["web", "node-2", "–"].map(String::from).into());
+        assert_eq!(
+            text_of(&table, narrow(46)),
+            "   NAME       NODE     NEXT\n\
+             ✗  postgres   node-1   waiting for postgres-2\n\
+             \x20                      (ImagePullBackOff)\n\
+             ●  web        node-2   –\n"
+        );
+        assert_eq!(
+            text_of(&table, narrow(28)),
+            "   NAME\n\
+             ✗  postgres\n\
+             \x20  next: waiting for\n\
+             \x20    postgres-2\n\
+             \x20    (ImagePullBackOff)\n\
+             ●  web\n\
+             1 column hidden: -o wide\n"
+        );
+    }
+
+    #[test]
+    fn remarks_lose_their_end_before_they_go() {
+        let mut table = Table::new(&[Column::new("NAME"), Column::remark("CHANGE-CAUSE")]);
+        table.row(None, ["web", "kubectl set image sts/web web=web:2"].map(String::from).into());
+        assert!(text_of(&table, narrow(30)).contains("web    kubectl set image sts/w…\n"));
+        assert!(text_of(&table, narrow(18)).contains("1 column hidden"));
+    }
+
+    #[test]
+    fn columns_line_up_by_width_and_not_by_characters() {
+        let mut table = Table::new(&[Column::new("NAME"), Column::new("NODE")]);
+        table.row(None, ["容量", "a"].map(String::from).into());
+        table.row(None, ["e\u{301}e\u{301}", "b"].map(String::from).into());
+        assert_eq!(text_of(&table, Style::PLAIN), "NAME   NODE\n容量   a\ne\u{301}e\u{301}     b\n");
     }
 }

@@ -15,6 +15,10 @@ pub(in crate::commands) trait Account {
     fn reached(&self) -> String {
         self.state()
     }
+    /// The same, where it was interrupted.
+    fn interrupted(&self) -> String {
+        format!("interrupted: {}", self.state())
+    }
     /// Writes it for people; the sentence says how it ended.
     fn text(&self, page: &mut Page, outcome: &Outcome, sentence: &str);
     /// Adds its members.
@@ -104,7 +108,7 @@ impl Ending {
                 };
                 format!("stuck on {}{waits}{late}", stuck.on)
             }
-            Outcome::Gone => "the set is gone".to_owned(),
+            Outcome::Gone => "the StatefulSet is gone".to_owned(),
             Outcome::Failed(what, _) => format!("stopped: {what}"),
             Outcome::Drifted(what) => {
                 format!("stopped: the cluster changed after the plan was shown: {what}")
@@ -113,7 +117,7 @@ impl Ending {
             Outcome::Refused(refusal) => format!("stopped: {}", refusal.because),
             Outcome::Unseen(unseen) => format!("stopped: could not see {unseen}"),
             Outcome::TimedOut => format!("timed out: {state}"),
-            Outcome::Interrupted => format!("interrupted: {state}"),
+            Outcome::Interrupted => self.account.interrupted(),
         }
     }
 }

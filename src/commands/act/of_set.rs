@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::{Account, ProgressReporter, Typed};
 use crate::cluster::live::Live;
+use crate::controller::{Idle, Next};
 use crate::paste::kubectl;
 use crate::reconcile::{Outcome, Report};
-use crate::render::{Page, finding, finding_json, sentence, skipped, skipped_json};
+use crate::render::{Continues, Page, continues, finding, finding_json, sentence, skipped, skipped_json};
 use crate::rules::{self, Skipped, Stuck, stuck};
 use crate::snapshot::Snapshot;
 use crate::words;
@@ -27,6 +28,10 @@ pub(in crate::commands) struct OfSet {
     is_stuck: bool,
     /// What could not be looked at.
     not_seen: Vec<Skipped>,
+    /// What the controller goes on with although nobody waits for it.
+    continues: Option<Continues>,
+    /// Whether it was only watched, so that there is nothing to run again.
+    pub(in crate::commands) only_watched: bool,
     /// What to type next: label and command.
     pub(super) typed: Typed,
 }
@@ -42,7 +47,10 @@ impl OfSet {
         let rest = live.look(|snapshot| {
             let snapshot = snapshot?;
             let next = crate::controller::next(snapshot).ok()?;
-            Some(sentence(snapshot, &next))
+            Some(match next {
+                Next::Settled(Idle::Done) => complete(snapshot.set.replicas()),
+                next => sentence(snapshot, &next),
+            })
         });
         let (is_stuck, stuck) = match &report.outcome {
             Outcome::Stuck(stuck) => (true, Some((**stuck).clone())),
@@ -59,10 +67,26 @@ impl OfSet {
                 Outcome::Failed(_, said) => said.clone(),
                 _ => Vec::new(),
             },
-            rest: rest.unwrap_or_else(|| "the set is gone".to_owned()),
+            rest: rest.unwrap_or_else(|| "the StatefulSet is gone".to_owned()),
             not_seen: live.look(|now| now.map_or(Vec::new(), |now| rules::skipped(now.unseen(), &[]))),
+            continues: live.look(|now| now.and_then(|now| unattended(now, &report.outcome))),
+            only_watched: false,
             typed: Vec::new(),
         }
+    }
+}
+
+/// What continues, where watching it ended first.
+fn unattended(now: &Snapshot<'_>, outcome: &Outcome) -> Option<Continues> {
+    matches!(outcome, Outcome::Interrupted | Outcome::TimedOut).then(|| continues(now)).flatten()
+}
+
+/// That nothing is left to do, in words.
+fn complete(replicas: i32) -> String {
+    match replicas {
+        0 => "complete: scaled to 0".to_owned(),
+        1 => "complete: the pod is available".to_owned(),
+        many => format!("complete: all {many} pods are available"),
     }
 }
 
@@ -80,13 +104,24 @@ fn known(now: &Snapshot<'_>, outcome: &Outcome) -> Option<Stuck> {
     matches!(outcome, Outcome::TimedOut).then(|| stuck(now)).flatten()
 }
 
+impl OfSet {
+    /// What to type next, of the command itself and for what continues without it.
+    fn typed(&self) -> impl Iterator<Item = &(&'static str, String)> {
+        self.typed.iter().chain(self.continues.iter().flat_map(|continues| &continues.typed))
+    }
+}
+
 impl Account for OfSet {
     fn state(&self) -> String {
         self.rest.clone()
     }
 
-    fn reached(&self) -> String {
-        format!("settled: {}", self.rest)
+    fn interrupted(&self) -> String {
+        let how = if self.only_watched { "stopped watching" } else { "interrupted" };
+        match &self.continues {
+            Some(continues) => format!("{how}; {}", continues.what),
+            None => format!("{how}: {}", self.rest),
+        }
     }
 
     fn text(&self, page: &mut Page, outcome: &Outcome, sentence: &str) {
@@ -112,14 +147,16 @@ impl Account for OfSet {
         if let Outcome::Refused(refusal) = outcome {
             page.field("  try", 11, &refusal.hint);
         }
-        if let Outcome::Drifted(_) | Outcome::Interrupted = outcome {
+        let is_undone = matches!(outcome, Outcome::Drifted(_) | Outcome::Interrupted);
+        if is_undone && !self.only_watched {
             page.field("  try", 11, "the same command again: it shows what is left to do now, and asks");
         }
-        if !self.typed.is_empty() {
+        if self.typed().next().is_some() {
             page.gap();
         }
-        for (label, command) in &self.typed {
-            page.command(&format!("  {label}"), 8, command);
+        let width = self.typed().map(|(label, _)| label.len()).max().unwrap_or(0).max(4);
+        for (label, command) in self.typed() {
+            page.command(&format!("  {label}"), width + 4, command);
         }
     }
 
@@ -132,10 +169,9 @@ impl Account for OfSet {
         value["findings"] = findings.into();
         value["notes"] = self.notes.clone().into();
         value["notLookedAt"] = skipped_json(&self.not_seen);
-        if !self.typed.is_empty() {
-            let typed = self.typed.iter();
+        if self.typed().next().is_some() {
             value["type"] =
-                typed.map(|(label, command)| json!({"label": label, "command": command})).collect();
+                self.typed().map(|(label, command)| json!({"label": label, "command": command})).collect();
         }
         if let Some(stuck) = self.stuck.as_ref().filter(|_| self.is_stuck) {
             value["stuckOn"] = stuck.on.clone().into();

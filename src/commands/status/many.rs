@@ -7,7 +7,7 @@ use crate::render::{Column, Glyph, Page, Table, View, skipped};
 use crate::rules::{self, Severity, Skipped};
 use crate::words;
 
-/// Many sets.
+/// Many StatefulSets.
 pub(super) struct List {
     screens: Vec<Screen>,
     place: String,
@@ -15,7 +15,7 @@ pub(super) struct List {
 }
 
 impl List {
-    /// Sorts them: what is broken, then what moves, then what rests.
+    /// Sorts them: broken, then moving, then complete.
     pub(super) fn new(mut screens: Vec<Screen>, place: String, with_namespace: bool) -> List {
         screens.sort_by(|a, b| {
             let key = |screen: &Screen| (std::cmp::Reverse(screen.worst()), screen.resting);
@@ -42,15 +42,17 @@ impl List {
 impl View for List {
     fn text(&self, page: &mut Page) {
         if self.screens.is_empty() {
-            page.line(&format!("there is no StatefulSet {}", self.place));
             return;
         }
         let mut columns = vec![
             Column::new("NAME"),
             Column::new("READY"),
             Column::new("ROLLOUT"),
-            Column::elastic("NEXT"),
             Column::new("FINDINGS"),
+            Column::wide("AGE"),
+            Column::wide("SERVICE"),
+            Column::wide("IMAGE"),
+            Column::prose("NEXT"),
         ];
         if self.with_namespace {
             columns.insert(0, Column::new("NAMESPACE"));
@@ -61,9 +63,12 @@ impl View for List {
             let mut cells = vec![
                 meta.name.clone(),
                 screen.ready(),
-                screen.rollout_word.clone(),
-                screen.next_word.clone(),
+                screen.rollout.word.clone(),
                 findings(screen),
+                screen.age.map_or_else(none, words::age),
+                or_none(&screen.set.spec.service_name),
+                or_none(&screen.images()),
+                screen.next_word.clone(),
             ];
             if self.with_namespace {
                 cells.insert(0, meta.namespace.clone());
@@ -85,6 +90,10 @@ impl View for List {
         skipped(page, &not_seen);
     }
 
+    fn nothing(&self) -> Option<String> {
+        self.screens.is_empty().then(|| format!("no StatefulSets found {}", self.place))
+    }
+
     fn json(&self) -> Value {
         json!({
             "apiVersion": "kubectl-sts/v1",
@@ -96,6 +105,14 @@ impl View for List {
     fn names(&self) -> Vec<String> {
         self.screens.iter().flat_map(View::names).collect()
     }
+}
+
+fn none() -> String {
+    "–".to_owned()
+}
+
+fn or_none(text: &str) -> String {
+    if text.is_empty() { none() } else { text.to_owned() }
 }
 
 /// The worst ones, and how many more: `1 error +2`.

@@ -2,29 +2,36 @@
 
 use std::collections::HashSet;
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::row::{Row, Volume, left_over, mixed};
+use super::row::{Row, Volume, left_over, mixed, summary};
 use crate::controller::{self, Idle, Next};
 use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::render::{
-    Column, Glyph, Page, Table, View, baking, finding, finding_json, outlook, short_outlook, skipped,
+    Column, Glyph, Page, Table, View, baking, finding, finding_json, outlook, revision_word, short_outlook,
+    skipped,
 };
 use crate::rules::{Finding, Rule, Severity, Skipped, Stuck, stuck_by};
 use crate::snapshot::{Replica, Snapshot, Unseen};
 use crate::words;
+
+/// How many columns stand before those of a PVC.
+const BEFORE_PVC: usize = 7;
 
 /// What is shown of one set.
 #[derive(Debug)]
 pub(super) struct Screen {
     pub(super) set: StatefulSet,
     pub(super) available: Option<usize>,
-    pub(super) rollout: String,
-    pub(super) rollout_word: String,
+    pub(super) rollout: Rollout,
     pub(super) next: String,
     pub(super) next_word: String,
     pub(super) resting: bool,
     stuck_on: Option<String>,
+    waits_for: Option<String>,
+    updated: Option<usize>,
+    pub(super) age: Option<SignedDuration>,
     pub(super) findings: Vec<Finding>,
     taken_at: String,
     service: String,
@@ -45,9 +52,12 @@ impl Screen {
         let mut findings = findings;
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let next = controller::next(snapshot);
-        let (rollout, rollout_word) = rollout(snapshot, next.as_ref().ok());
+        let mut rollout = Rollout::of(snapshot, next.as_ref().ok());
         let stuck = stuck_by(snapshot, &findings);
-        let rollout_word = stuck.as_ref().map_or(rollout_word, |stuck| stuck_word(snapshot, stuck));
+        if let Some(stuck) = &stuck {
+            rollout.word = stuck_word(snapshot, stuck);
+            rollout.state = "stuck";
+        }
         let mut rows: Vec<Row> = Vec::new();
         let mixed = mixed(snapshot);
         for replica in snapshot.replicas().unwrap_or_default() {
@@ -66,13 +76,21 @@ impl Screen {
             set: set.clone(),
             available,
             rollout,
-            rollout_word,
             next: next.as_ref().map_or_else(not_known, |next| outlook(snapshot, next, stuck.as_ref())),
             next_word: next
                 .as_ref()
                 .map_or_else(not_known, |next| short_outlook(snapshot, next, stuck.as_ref())),
             resting: matches!(next, Ok(Next::Settled(Idle::Done | Idle::Partition | Idle::OnDelete))),
             stuck_on: stuck.map(|stuck| stuck.on),
+            waits_for: match &next {
+                Ok(Next::Wait { on, .. }) => Some(set.pod_name(*on)),
+                _ => None,
+            },
+            updated: snapshot.replicas().ok().map(|replicas| {
+                let pods = replicas.iter().filter_map(|replica| replica.pod);
+                pods.filter(|pod| pod.revision() == set.status.update_revision).count()
+            }),
+            age: snapshot.since(set.metadata.creation_timestamp),
             findings,
             taken_at: snapshot.taken_at.to_string(),
             service: service(snapshot),
@@ -88,21 +106,28 @@ impl Screen {
         self.findings.iter().map(|finding| finding.severity).max()
     }
 
+    /// The images of the template.
+    pub(super) fn images(&self) -> String {
+        let containers = &self.set.spec.template.spec.containers;
+        containers.iter().map(|container| container.image.as_str()).collect::<Vec<_>>().join(",")
+    }
+
     /// `2/3`: available of wanted replicas.
     pub(super) fn ready(&self) -> String {
         let available = self.available.map_or("?".to_owned(), |available| available.to_string());
         format!("{available}/{}", self.set.replicas())
     }
 
-    fn table(&self) -> Table {
+    fn table(&self, is_wide: bool) -> Table {
         let mut table = Table::new(&[
             Column::new("POD"),
             Column::new("READY"),
             Column::new("STATE"),
-            Column::new("REVISION"),
+            Column::optional("RESTARTS"),
+            Column::optional("REVISION"),
             Column::optional("AGE"),
             Column::optional("NODE"),
-            Column::optional("CLAIM"),
+            Column::optional("PVC"),
             Column::optional("SIZE"),
             Column::optional("CLASS"),
             Column::wide("VOLUME"),
@@ -117,12 +142,11 @@ impl Screen {
         let mut above = false;
         let mut condemned_above = false;
         if self.unlisted > 0 {
-            table.ruler(format!("{} more of which nothing is there", words::count(self.unlisted, "replica")));
+            table.ruler(format!("{} more without a pod or a PVC", words::count(self.unlisted, "replica")));
         }
         for row in &self.rows {
             if condemned_above && row.wanted {
-                table
-                    .ruler(format!("{} wanted from here down", words::count(self.set.replicas(), "replica")));
+                table.ruler(format!("scaling to {}: the pods above are deleted", self.set.replicas()));
             }
             condemned_above = !row.wanted && row.ordinal >= self.set.start();
             if has_boundary && above && row.ordinal < boundary {
@@ -131,15 +155,10 @@ impl Screen {
             above = row.wanted && row.ordinal >= boundary;
             let short = self.set.short_revision(&row.revision);
             let revision = match row.is_new {
-                Some(true) => format!("new  {short}"),
-                Some(false) => format!("old  {short}"),
+                Some(is_updated) => format!("{:8} {short}", revision_word(is_updated)),
                 None => short.to_owned(),
             };
-            let state = if row.restarts > 0 && !row.is_available {
-                format!("{}, {}", row.state, words::count(row.restarts, "restart"))
-            } else {
-                row.state.clone()
-            };
+            let restarts = if row.restarts > 0 { row.restarts.to_string() } else { "–".to_owned() };
             let glyph = match (row.exists, row.is_available) {
                 (true, true) => Glyph::Good,
                 (false, _) => Glyph::Empty,
@@ -148,19 +167,20 @@ impl Screen {
             };
             let none = Volume::none();
             let first = row.volumes.first().unwrap_or(&none);
-            let pod =
-                [row.name.clone(), row.ready.clone(), state, revision, row.age.clone(), row.node.clone()];
+            let (name, ready, state) = (row.name.clone(), row.ready(), row.state.clone());
+            let pod = [name, ready, state, restarts, revision, row.age_text(), row.node.clone()];
             let rest = [row.zone.clone(), row.ip.clone(), row.image.clone()];
             table.row(Some(glyph), pod.into_iter().chain(first.cells()).chain(rest).collect());
             for volume in row.volumes.iter().skip(1) {
-                let blank = || std::iter::repeat_n(String::new(), 6);
+                let blank = || std::iter::repeat_n(String::new(), BEFORE_PVC);
                 table.row(None, blank().chain(volume.cells()).chain(blank().take(3)).collect());
             }
         }
-        if !self.left_over.is_empty() {
-            table.ruler("claims without a replica");
+        // Where columns may be left out these rows could be empty: then they are a line below the table.
+        if !self.left_over.is_empty() && is_wide {
+            table.ruler("PVCs without a replica");
             for volume in &self.left_over {
-                let blank = || std::iter::repeat_n(String::new(), 6);
+                let blank = || std::iter::repeat_n(String::new(), BEFORE_PVC);
                 table.row(None, blank().chain(volume.cells()).chain(blank().take(3)).collect());
             }
         }
@@ -184,14 +204,20 @@ impl Screen {
 
 impl View for Screen {
     fn text(&self, page: &mut Page) {
-        let label = self.set.metadata.name.chars().count().clamp(8, 20) + 3;
+        let label = self.set.metadata.name.len().clamp(8, 17) + 3;
         page.field(&self.set.metadata.name, label, &self.headline());
-        page.field("rollout", label, &self.rollout);
+        page.field("rollout", label, &self.rollout.text);
         page.field("next", label, &self.next);
         page.field("service", label, &self.service);
         page.gap();
-        if !self.rows.is_empty() || !self.left_over.is_empty() {
-            page.table(&self.table());
+        let is_wide = page.look.wide;
+        let has_orphans = !self.left_over.is_empty();
+        if !self.rows.is_empty() || has_orphans && is_wide {
+            page.table(&self.table(is_wide));
+            page.gap();
+        }
+        if has_orphans && !is_wide {
+            page.field("PVCs without a replica:", 24, &summary(&self.left_over));
             page.gap();
         }
         if self.findings.is_empty() {
@@ -231,8 +257,12 @@ impl View for Screen {
             "podManagementPolicy": if set.is_parallel() { "Parallel" } else { "OrderedReady" },
             "currentRevision": set.status.current_revision,
             "updateRevision": set.status.update_revision,
-            "rollout": self.rollout,
+            "updatedReplicas": self.updated,
+            "ageSeconds": self.age.map(|age| age.as_secs()),
+            "rollout": self.rollout.text,
+            "rolloutState": self.rollout.state,
             "next": self.next,
+            "waitsFor": self.waits_for,
             "stuckOn": self.stuck_on,
             "service": self.service,
             "pods": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
@@ -248,7 +278,7 @@ impl View for Screen {
 }
 
 fn not_known(unseen: &Unseen) -> String {
-    format!("not known: {unseen}")
+    format!("unknown: {unseen}")
 }
 
 /// `stuck 14m`: for how long the pod at fault has not been ready, where it is there.
@@ -258,53 +288,89 @@ fn stuck_word(snapshot: &Snapshot<'_>, stuck: &Stuck) -> String {
     format!("stuck{}", since.map_or(String::new(), |since| format!(" {}", words::age(since))))
 }
 
-/// The rollout in a sentence, and in a word.
-fn rollout(snapshot: &Snapshot<'_>, next: Option<&Next>) -> (String, String) {
-    let set = snapshot.set;
-    let (current, update) = (&set.status.current_revision, &set.status.update_revision);
-    let Ok(replicas) = snapshot.replicas() else {
-        return ("not known: pods were not seen".to_owned(), "?".to_owned());
-    };
-    let pods: Vec<&Pod> = replicas.iter().filter_map(|replica| replica.pod).collect();
-    let total = pods.len();
-    if update.is_empty() {
-        return ("not begun: the controller has not looked at the set".to_owned(), "–".to_owned());
+/// How far the rollout is.
+#[derive(Debug)]
+pub(super) struct Rollout {
+    /// A sentence, for one set's screen.
+    pub(super) text: String,
+    /// A word or two, for one line of many.
+    pub(super) word: String,
+    /// A word that stays the same, for programs.
+    pub(super) state: &'static str,
+}
+
+impl Rollout {
+    fn of(snapshot: &Snapshot<'_>, next: Option<&Next>) -> Rollout {
+        let rollout = |state, text: String, word: String| Rollout { text, word, state };
+        let set = snapshot.set;
+        let (current, update) = (&set.status.current_revision, &set.status.update_revision);
+        let Ok(replicas) = snapshot.replicas() else {
+            return rollout("unknown", "unknown: pods were not seen".to_owned(), "?".to_owned());
+        };
+        if update.is_empty() {
+            let text = "not started: the controller has not read the StatefulSet yet";
+            return rollout("not-started", text.to_owned(), "–".to_owned());
+        }
+        let pods: Vec<&Pod> = replicas.iter().filter_map(|replica| replica.pod).collect();
+        let total = pods.len();
+        let new = pods.iter().filter(|pod| pod.revision() == update).count();
+        if new == total {
+            return Rollout::of_one_revision(snapshot, &pods);
+        }
+        let counts = format!("{new} of {} updated", words::count(total, "pod"));
+        let by_hand = set.strategy() == Strategy::OnDelete;
+        let (state, word) = if by_hand {
+            ("on-delete", format!("{new}/{total} OnDelete"))
+        } else {
+            ("updating", format!("{new}/{total} updated"))
+        };
+        let end = if by_hand { ", OnDelete" } else { "" };
+        if current == update {
+            return rollout(state, format!("{}{end}", strays(snapshot, &pods)), word);
+        }
+        let way = format!("{current} → {update}, {counts}{end}");
+        if !by_hand && matches!(next, Some(Next::Settled(Idle::Partition))) {
+            let began = snapshot.mark().flatten().map(|mark| mark.at);
+            let newest = pods.iter().filter(|pod| pod.revision() == update);
+            let since = began.or_else(|| newest.filter_map(|pod| pod.metadata.creation_timestamp).max());
+            let since = snapshot
+                .since(since)
+                .map_or(String::new(), |since| format!(", canary started {} ago", words::age(since)));
+            let observed = baking(snapshot).map(|healthy| format!(", observed for {healthy}"));
+            let text = format!("{way}{since}{}", observed.unwrap_or_default());
+            return rollout("paused", text, format!("canary {new}/{total}"));
+        }
+        rollout(state, way, word)
     }
-    let new = pods.iter().filter(|pod| pod.revision() == update).count();
-    if new == total {
-        let text = if total == 0 { update.clone() } else { format!("{update} on {}", on_all(total)) };
-        return (
-            text,
-            if total < wanted(set) {
-                format!("{total}/{} created", set.replicas())
-            } else {
-                word_of(snapshot)
-            },
-        );
+
+    /// Where all pods have the revision of the template.
+    fn of_one_revision(snapshot: &Snapshot<'_>, pods: &[&Pod]) -> Rollout {
+        let (set, update) = (snapshot.set, &snapshot.set.status.update_revision);
+        let wanted = set.replicas();
+        let available = pods.iter().filter(|pod| snapshot.is_available(pod)).count();
+        let surplus = snapshot.condemned().unwrap_or_default().len();
+        if surplus > 0 {
+            let pods = words::count(surplus, "more pod");
+            return Rollout {
+                text: format!("{update}, scaling to {wanted}: {pods} to delete"),
+                word: format!("scaling to {wanted}"),
+                state: "scaling",
+            };
+        }
+        if usize::try_from(wanted).is_ok_and(|wanted| available < wanted) {
+            return Rollout {
+                text: format!("{update}, starting: {available} of {} available", words::count(wanted, "pod")),
+                word: format!("starting {available}/{wanted}"),
+                state: "starting",
+            };
+        }
+        let text = match wanted {
+            0 => format!("complete: {update}, scaled to 0"),
+            1 => format!("complete: {update} on its pod"),
+            many => format!("complete: {update} on all {many} pods"),
+        };
+        Rollout { text, word: "complete".to_owned(), state: "complete" }
     }
-    let counts = format!("{new} of {total} on the new revision");
-    let word = format!("{new}/{total} updated");
-    let by_hand = set.strategy() == Strategy::OnDelete;
-    let word = if by_hand { format!("{new}/{total} OnDelete") } else { word };
-    let end = if by_hand { ", OnDelete" } else { "" };
-    if current == update {
-        return (format!("{}{end}", strays(snapshot, &pods)), word);
-    }
-    if by_hand {
-        return (format!("{current}  →  {update}    {counts}{end}"), word);
-    }
-    if matches!(next, Some(Next::Settled(Idle::Partition))) {
-        let began = snapshot.mark().flatten().map(|mark| mark.at);
-        let newest = pods.iter().filter(|pod| pod.revision() == update);
-        let since = began.or_else(|| newest.filter_map(|pod| pod.metadata.creation_timestamp).max());
-        let since = snapshot
-            .since(since)
-            .map_or(String::new(), |since| format!(", canary since {}", words::age(since)));
-        let baking = baking(snapshot).map(|good| format!(", baking for {good}"));
-        let since = since + &baking.unwrap_or_default();
-        return (format!("{current}  →  {update}    {counts}{since}"), format!("canary {new}/{total}"));
-    }
-    (format!("{current}  →  {update}    {counts}"), word)
 }
 
 /// Where the controller counts no update as under way, and there are pods of other revisions.
@@ -315,7 +381,8 @@ fn strays(snapshot: &Snapshot<'_>, pods: &[&Pod]) -> String {
     let count = words::count(strays.len(), "pod");
     strays.sort_unstable();
     strays.dedup();
-    let back = if strays.iter().any(|stray| is_rolled_back(snapshot, stray)) { "back to " } else { "" };
+    let back =
+        if strays.iter().any(|stray| is_rolled_back(snapshot, stray)) { "rolled back to " } else { "" };
     format!("{back}{update}, {count} still on {}", words::list(&strays, 3))
 }
 
@@ -331,38 +398,23 @@ fn is_rolled_back(snapshot: &Snapshot<'_>, from: &str) -> bool {
     now.revision > from.revision && now.metadata.creation_timestamp < from.metadata.creation_timestamp
 }
 
-fn wanted(set: &StatefulSet) -> usize {
-    usize::try_from(set.replicas()).unwrap_or(0)
-}
-
-/// Whether what was rolled out is available as well.
-fn word_of(snapshot: &Snapshot<'_>) -> String {
-    let is_up = |pod: &Pod| snapshot.is_available(pod);
-    let mut pods = snapshot.replicas().unwrap_or_default().iter();
-    (if pods.all(|replica| replica.pod.is_some_and(is_up)) { "done" } else { "starting" }).to_owned()
-}
-
-fn on_all(total: usize) -> String {
-    if total == 1 { "its pod".to_owned() } else { format!("all {total} pods") }
-}
-
 /// The Service in a sentence: how many pods have a DNS name.
 fn service(snapshot: &Snapshot<'_>) -> String {
     let set = snapshot.set;
     let name = &set.spec.service_name;
     if name.is_empty() {
-        return "none named: the replicas have no DNS names of their own".to_owned();
+        return "–, pods have no DNS names of their own".to_owned();
     }
     let service = match snapshot.service() {
         Ok(Some(service)) => service,
-        Ok(None) => return format!("{name} does not exist: the replicas have no DNS names"),
-        Err(unseen) => return format!("{name}, not looked at: {unseen}"),
+        Ok(None) => return format!("{name} does not exist: pods have no DNS names"),
+        Err(unseen) => return format!("{name}, not checked: {unseen}"),
     };
     if !service.is_headless() {
-        return format!("{name}, not headless: the replicas have no DNS names of their own");
+        return format!("{name}, not headless: pods have no DNS names of their own");
     }
     let pattern = format!("{}-N.{name}.{}.svc", set.metadata.name, set.metadata.namespace);
-    let Ok(slices) = snapshot.slices() else { return format!("{name}, headless, names are {pattern}") };
+    let Ok(slices) = snapshot.slices() else { return format!("{name}, headless, DNS: {pattern}") };
     let endpoints = slices.iter().filter(|slice| slice.service() == *name).flat_map(|slice| &slice.endpoints);
     let published: HashSet<&str> = endpoints
         .filter(|it| it.conditions.ready != Some(false) || service.spec.publish_not_ready_addresses)
@@ -370,7 +422,7 @@ fn service(snapshot: &Snapshot<'_>) -> String {
         .collect();
     let replicas = snapshot.replicas().unwrap_or_default().iter();
     let count = replicas.filter(|replica| published.contains(replica.name.as_str())).count();
-    format!("{name}, headless, {count} of {} published as {pattern}", set.replicas())
+    format!("{name}, headless, DNS: {count} of {} resolve as {pattern}", words::count(set.replicas(), "pod"))
 }
 
 /// A kind that was not seen, and the names of the rules that were skipped for it.

@@ -1,8 +1,9 @@
-//! The lines of the screen of one set: replicas and their claims.
+//! The lines of the screen of one set: replicas and their PVCs.
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::kinds::{PersistentVolumeClaim, Pod};
+use crate::kinds::{PersistentVolumeClaim, Pod, Quantity};
 use crate::snapshot::{ClaimName, Replica, Snapshot, lost, pod_restarts, pod_state};
 use crate::words;
 
@@ -12,14 +13,15 @@ pub(super) struct Row {
     pub(super) name: String,
     pub(super) ordinal: i32,
     pub(super) wanted: bool,
-    pub(super) ready: String,
+    /// Containers that are ready, and all of them.
+    pub(super) containers: Option<(usize, usize)>,
     pub(super) state: String,
     pub(super) is_available: bool,
     pub(super) exists: bool,
     pub(super) revision: String,
     pub(super) is_new: Option<bool>,
     pub(super) restarts: i32,
-    pub(super) age: String,
+    pub(super) age: Option<SignedDuration>,
     pub(super) node: String,
     pub(super) zone: String,
     pub(super) ip: String,
@@ -46,14 +48,14 @@ impl Row {
             name: replica.name.clone(),
             ordinal: replica.ordinal,
             wanted,
-            ready: none(),
+            containers: None,
             state: if replica.foreign_pod.is_some() { "name taken" } else { "missing" }.to_owned(),
             is_available: false,
             exists: false,
             revision: none(),
             is_new: None,
             restarts: 0,
-            age: none(),
+            age: None,
             node: none(),
             zone: none(),
             ip: none(),
@@ -64,7 +66,7 @@ impl Row {
         let or_none = |text: &str| if text.is_empty() { none() } else { text.to_owned() };
         let (ready, total) = pod.ready_containers();
         row.exists = true;
-        row.ready = format!("{ready}/{total}");
+        row.containers = Some((ready, total));
         row.state = pod_state(pod);
         if lost(snapshot, snapshot.nodes().unwrap_or_default(), pod).is_some() {
             row.state.push_str(", node does not respond");
@@ -73,7 +75,7 @@ impl Row {
         row.revision = or_none(pod.revision());
         row.is_new = mixed.then(|| pod.revision() == set.status.update_revision);
         row.restarts = pod_restarts(pod);
-        row.age = snapshot.since(pod.metadata.creation_timestamp).map_or_else(none, words::age);
+        row.age = snapshot.since(pod.metadata.creation_timestamp);
         row.node = or_none(&pod.spec.node_name);
         row.zone = zone(snapshot, pod).unwrap_or_else(none);
         row.ip = or_none(&pod.status.pod_ip);
@@ -82,19 +84,32 @@ impl Row {
         row
     }
 
+    /// `1/2`: containers that are ready.
+    pub(super) fn ready(&self) -> String {
+        self.containers.map_or_else(|| "–".to_owned(), |(ready, total)| format!("{ready}/{total}"))
+    }
+
+    /// `14m`.
+    pub(super) fn age_text(&self) -> String {
+        self.age.map_or_else(|| "–".to_owned(), words::age)
+    }
+
     pub(super) fn json(&self) -> Value {
         json!({
             "name": self.name,
             "ordinal": self.ordinal,
             "wanted": self.wanted,
             "exists": self.exists,
-            "ready": self.ready,
+            "ready": self.ready(),
+            "readyContainers": self.containers.map(|(ready, _)| ready),
+            "containers": self.containers.map(|(_, total)| total),
             "state": self.state,
             "available": self.is_available,
             "revision": self.revision,
             "onUpdateRevision": self.is_new,
             "restarts": self.restarts,
-            "age": self.age,
+            "age": self.age_text(),
+            "ageSeconds": self.age.map(|age| age.as_secs()),
             "node": self.node,
             "zone": self.zone,
             "ip": self.ip,
@@ -153,6 +168,7 @@ impl Volume {
             "name": self.claim,
             "phase": self.phase,
             "size": self.size,
+            "sizeBytes": Quantity::parse(&self.size).and_then(Quantity::whole),
             "storageClass": self.class,
             "volume": self.volume,
         })
@@ -171,6 +187,47 @@ pub(super) fn left_over(snapshot: &Snapshot<'_>) -> Vec<Volume> {
         .collect();
     claims.sort_by_key(|(ordinal, claim)| (std::cmp::Reverse(*ordinal), &claim.metadata.name));
     claims.into_iter().map(|(_, claim)| Volume::of(snapshot, claim)).collect()
+}
+
+/// The least number of PVCs of one template in a row that are named as a range.
+const RANGE: usize = 4;
+
+/// `data-postgres-4, data-postgres-3 (2, 20Gi)`: those PVCs in one sentence, neighbours as a range.
+pub(super) fn summary(volumes: &[Volume]) -> String {
+    let bound = |volume: &Volume| volume.phase == "Bound";
+    let parts = |volume: &Volume| -> Option<(String, i64)> {
+        let (template, ordinal) = volume.claim.rsplit_once('-')?;
+        Some((template.to_owned(), ordinal.parse().ok()?)).filter(|_| bound(volume))
+    };
+    let mut by_name: Vec<&Volume> = volumes.iter().collect();
+    by_name.sort_by_key(|volume| {
+        parts(volume).map(|(template, ordinal)| (template, std::cmp::Reverse(ordinal)))
+    });
+    let mut runs: Vec<Vec<&Volume>> = Vec::new();
+    for volume in by_name {
+        let follows = |before: &Volume| match (parts(before), parts(volume)) {
+            (Some((one, high)), Some((other, low))) => one == other && high.checked_sub(1) == Some(low),
+            _ => false,
+        };
+        match runs.last_mut() {
+            Some(run) if run.last().is_some_and(|before| follows(before)) => run.push(volume),
+            _ => runs.push(vec![volume]),
+        }
+    }
+    let mut names = Vec::new();
+    for run in &runs {
+        match run.as_slice() {
+            [first, .., last] if run.len() >= RANGE => {
+                names.push(format!("{} down to {}", first.claim, last.claim))
+            }
+            few => names.extend(few.iter().map(|volume| match bound(volume) {
+                true => volume.claim.clone(),
+                false => format!("{} {}", volume.claim, volume.phase),
+            })),
+        }
+    }
+    let size: Quantity = volumes.iter().filter_map(|volume| Quantity::parse(&volume.size)).sum();
+    format!("{} ({}, {size})", names.join(", "), volumes.len())
 }
 
 /// Whether pods of more than one revision are there, or the update has not reached any.
