@@ -1,5 +1,6 @@
 //! What every command shares: connection, namespace, output, `--from`.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::pin::pin;
@@ -154,14 +155,23 @@ impl Observation {
         let selector = choice.selector.clone();
         let names: Vec<String> =
             names.iter().map(|name| bare(name).map(str::to_owned)).collect::<Result<Vec<_>>>()?;
-        let here = |set: &&StatefulSet| namespace.as_ref().is_none_or(|here| set.metadata.namespace == *here);
+        let here = |set: &&StatefulSet| {
+            namespace.as_ref().is_none_or(|here| set.metadata.namespace == *here)
+                && self.observed.is_about(set)
+        };
         for name in &names {
             if !self.observed.sets.iter().filter(here).any(|set| set.metadata.name == *name) {
                 return Err(self.missing(name));
             }
         }
+        let about: Option<BTreeSet<(String, String)>> = self.observed.chosen.clone();
+        let is_about = move |set: &StatefulSet| {
+            let key = || (set.metadata.namespace.clone(), set.metadata.name.clone());
+            about.as_ref().is_none_or(|about| about.contains(&key()))
+        };
         Ok(move |set: &StatefulSet| {
-            namespace.as_ref().is_none_or(|here| set.metadata.namespace == *here)
+            is_about(set)
+                && namespace.as_ref().is_none_or(|here| set.metadata.namespace == *here)
                 && (names.is_empty() || names.contains(&set.metadata.name))
                 && selector.as_ref().is_none_or(|selector| selector.matches(&set.metadata.labels))
         })
@@ -173,6 +183,7 @@ impl Observation {
             .sets
             .iter()
             .filter(|set| self.namespace.as_ref().is_none_or(|here| set.metadata.namespace == *here))
+            .filter(|set| self.observed.is_about(set))
             .map(|set| (distance(name, &set.metadata.name), set.metadata.name.as_str()))
             .collect();
         near.sort_unstable();

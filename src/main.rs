@@ -9,7 +9,7 @@ use kubectl_sts::cli::{Answer, Color, Ui};
 use kubectl_sts::commands::{self, Cli};
 use kubectl_sts::error::{Error, Exit, Result};
 use kubectl_sts::reconcile::interrupt::unattended;
-use kubectl_sts::render::{Output, Style, out, refusal, render, terminal};
+use kubectl_sts::render::{Output, Style, failure, out, refusal, render, terminal};
 use kubectl_sts::{paste, signals, stop};
 
 fn main() -> ExitCode {
@@ -60,6 +60,12 @@ fn finish(answer: Result<Answer>, output: Output, look: Style) -> Exit {
         Err(error) => return fail(&error, interrupted(error.exit()), output),
     };
     let Err(unwritten) = out::write(&text) else {
+        if output == Output::Name && answer.view.is_streamed() {
+            // How it ended is not said by names.
+            if let Ok(account) = render(answer.view.as_ref(), Output::Text, Style::PLAIN) {
+                tell(account.trim_end());
+            }
+        }
         // Programs read an empty list, or nothing.
         if let Some(nothing) =
             answer.view.nothing().filter(|_| !matches!(output, Output::Json | Output::Yaml))
@@ -83,7 +89,8 @@ fn finish(answer: Result<Answer>, output: Output, look: Style) -> Exit {
 /// Says why there is no answer.
 fn fail(error: &Error, exit: Exit, output: Output) -> Exit {
     let unwritten = refusal(error, output).and_then(|text| out::write(&text).err());
-    tell(&error.to_string());
+    let room = std::io::stderr().is_terminal().then(|| usize::from(console::Term::stderr().size().1));
+    tell(&failure(error, room));
     match unwritten {
         Some(unwritten) if unwritten.exit() != exit => {
             tell(&unwritten.to_string());

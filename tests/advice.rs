@@ -447,7 +447,7 @@ fn only_a_template_that_was_put_back_is_called_back() {
     ns.kubectl(&["rollout", "undo", "sts/undone"]).ok();
     ns.wait("the old template to be back", support::PATIENCE, || {
         let text = rollout("undone");
-        let expected = format!("back to {good}, 1 pod still on {bad}");
+        let expected = format!("rolled back to {good}, 1 pod still on {bad}");
         if text == expected { Ok(()) } else { Err(text) }
     });
 }

@@ -44,6 +44,7 @@ mod repository;
 mod requests;
 mod rules;
 mod schema;
+mod screens;
 mod storage;
 mod terminal;
 mod truth;

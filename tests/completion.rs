@@ -229,21 +229,21 @@ fn install_makes_the_name_and_spares_what_is_not_ours() {
         command.env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
         Run::of(command.args(["completion", "--install"]).args(more), "")
     };
-    assert!(install(&[]).ok().contains("is there already"));
+    assert!(install(&[]).ok().contains("already exists"));
     fs::remove_file(&helper).unwrap();
     let said = install(&[]).ok();
-    assert!(said.contains("kubectl_complete-sts made") && !said.contains("not in PATH"), "{said}");
+    assert!(said.contains("kubectl_complete-sts created") && !said.contains("not in PATH"), "{said}");
     // by the name alone, so that it follows when a package manager replaces what kubectl-sts leads to
     assert_eq!(fs::read_link(&helper).unwrap(), Path::new("kubectl-sts"));
     assert_eq!(home.complete(&["st"]), ["status", ":4"]);
 
     fs::remove_file(&helper).unwrap();
     symlink("/old/place/kubectl-sts", &helper).unwrap();
-    assert!(install(&[]).ok().contains("made"), "a link of an earlier version is replaced");
+    assert!(install(&[]).ok().contains("created for"), "a link of an earlier version is replaced");
     fs::remove_file(&helper).unwrap();
     fs::write(&helper, "#!/bin/sh\n").unwrap();
     let refused = install(&[]).code(4);
-    assert!(refused.stderr.contains("is there already and not ours"), "{refused}");
+    assert!(refused.stderr.contains("already exists and belongs to another program"), "{refused}");
     assert_eq!(fs::read_to_string(&helper).unwrap(), "#!/bin/sh\n");
 
     fs::create_dir(home.path().join("elsewhere")).unwrap();

@@ -53,15 +53,19 @@ fn postgres_is_healthy_and_every_row_is_right() {
     postgres(&ns, &class);
     finds(&ns, &[]);
     let text = ns.sts(&["doctor"]).code(0).stdout;
-    assert_eq!(text, "nothing is wrong: 1 StatefulSet, 3 pods, 3 claims looked at\n");
+    assert_eq!(text, "no problems found: 1 StatefulSet, 3 pods and 3 PVCs checked\n");
 
     let status: Value = serde_json::from_str(&ns.sts(&["status", "postgres", "-o", "json"]).ok()).unwrap();
     let set = ns.kubectl_json(&["get", "sts", "postgres"]);
     assert_eq!(status["updateRevision"], set["status"]["updateRevision"]);
     assert_eq!(status["availableReplicas"], 3);
-    assert_eq!(status["next"], "nothing is left to do");
+    assert_eq!(status["next"], "–");
+    assert_eq!((&status["rolloutState"], &status["waitsFor"]), (&json!("complete"), &Value::Null));
     let service = status["service"].as_str().unwrap();
-    assert!(service.starts_with("postgres, headless, 3 of 3 published as postgres-N.postgres."), "{service}");
+    assert!(
+        service.starts_with("postgres, headless, DNS: 3 of 3 pods resolve as postgres-N.postgres."),
+        "{service}"
+    );
     let rows = status["pods"].as_array().unwrap();
     assert_eq!(rows.len(), 3);
     for (row, ordinal) in rows.iter().zip([2, 1, 0]) {
@@ -70,6 +74,8 @@ fn postgres_is_healthy_and_every_row_is_right() {
         let claim = ns.kubectl_json(&["get", "pvc", &format!("data-{name}")]);
         assert_eq!(row["name"], json!(name));
         assert_eq!(row["ready"], "1/1");
+        assert_eq!((&row["readyContainers"], &row["containers"]), (&json!(1), &json!(1)));
+        assert!(row["ageSeconds"].is_u64(), "{row}");
         assert_eq!(row["state"], "Running");
         assert_eq!(row["node"], pod["spec"]["nodeName"]);
         assert_eq!(row["ip"], pod["status"]["podIP"]);
@@ -411,7 +417,7 @@ fn healthy_but_odd_is_silent() {
     let run = ns.sts(&["doctor"]);
     assert_eq!(loud, Vec::<String>::new(), "{run}");
     // The Service of the set at zero has an EndpointSlice with `endpoints: null`.
-    assert!(!run.stdout.contains("not looked at"), "{run}");
+    assert!(!run.stdout.contains("not checked"), "{run}");
 
     // And each is shown for what it is.
     let line = |name: &str| {
@@ -420,11 +426,11 @@ fn healthy_but_odd_is_silent() {
     };
     assert!(line("canary").contains("canary 2/5"), "{}", line("canary"));
     assert!(line("offset").contains("canary 2/3"), "{}", line("offset"));
-    assert!(line("ondelete").contains("3 pods to delete by hand"), "{}", line("ondelete"));
+    assert!(line("ondelete").contains("OnDelete: 3 pods to delete"), "{}", line("ondelete"));
     assert!(line("zero").contains("0/0"), "{}", line("zero"));
-    assert!(line("slow").contains("waits for slow-0 (starting)"), "{}", line("slow"));
+    assert!(line("slow").contains("waiting for slow-0 (starting)"), "{}", line("slow"));
     let screen = ns.sts(&["status", "offset"]).ok();
-    assert!(screen.contains("the update stops at partition 1 (offset-6)"), "{screen}");
+    assert!(screen.contains("paused at partition 1 (offset-6)"), "{screen}");
     let rows: Vec<&str> = screen.lines().collect();
     let ruler = rows.iter().position(|row| row.contains("── partition 1 ")).unwrap();
     assert!(rows[ruler - 1].contains("offset-6") && rows[ruler + 1].contains("offset-5"), "{screen}");
@@ -440,13 +446,15 @@ fn who_may_not_see_everything_gets_a_partial_answer_that_says_so() {
         "- {apiGroups: [apps], resources: [statefulsets], verbs: [get, list]}\n- {apiGroups: [''], resources: [pods], verbs: [get, list]}",
     );
     let run = ns.sts_as(&alice, &["doctor"]).code(0);
-    assert!(run.stdout.contains("1 StatefulSet, 3 pods looked at"), "{run}");
+    assert!(run.stdout.contains("1 StatefulSet and 3 pods checked"), "{run}");
     for kind in ["services (forbidden to user", "persistentvolumeclaims (forbidden to user"] {
         assert!(run.stdout.contains(kind), "{run}");
     }
+    assert!(run.stdout.contains("rules skipped") && run.stdout.contains("-o wide"), "{run}");
+    let run = ns.sts_as(&alice, &["doctor", "-o", "wide"]).code(0);
     assert!(run.stdout.contains("service-missing") && run.stdout.contains("orphaned-claims"), "{run}");
     let screen = ns.sts_as(&alice, &["status", "postgres"]).ok();
-    assert!(screen.contains("postgres-2") && screen.contains("not looked at:"), "{screen}");
+    assert!(screen.contains("postgres-2") && screen.contains("not checked:"), "{screen}");
     let nobody = ns.user("nobody", "- {apiGroups: [''], resources: [pods], verbs: [get]}");
     let run = ns.sts_as(&nobody, &["doctor"]).code(3);
     assert_eq!(run.stdout, "");

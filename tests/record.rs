@@ -91,3 +91,74 @@ fn files_that_are_no_cluster_are_named() {
     let run = sts("", &["doctor", "--from", "/no/such/file"]).code(3);
     assert!(run.stderr.contains("could not read /no/such/file"), "{run}");
 }
+
+/// A set with PVCs; its label is its name.
+fn with_claims(name: &str, class: &str, replicas: u64) -> String {
+    format!(
+        "{{apiVersion: apps/v1, kind: StatefulSet, metadata: {{name: {name}, labels: {{app: {name}}}}}, spec: {{replicas: \
+         {replicas}, serviceName: {name}, selector: {{matchLabels: {{app: {name}}}}}, template: {{metadata: {{labels: {{app: \
+         {name}}}}}, spec: {{terminationGracePeriodSeconds: 1, containers: [{{name: web, image: 'web:1', volumeMounts: [{{name: \
+         data, mountPath: /data}}]}}]}}}}, volumeClaimTemplates: [{{metadata: {{name: data}}, spec: {{storageClassName: {class}, \
+         accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}}}}}]}}}}\n"
+    )
+}
+
+#[test]
+fn a_recording_of_chosen_sets_tells_of_them_what_the_cluster_does() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("record-some");
+    let class = cluster.storage_class("ssd", Binding::Immediate, false);
+    // The PVCs of the second are named as if they could be the first one's, and the third one is of no interest.
+    for (name, replicas) in [("web", 3), ("web-1", 1), ("other", 2)] {
+        ns.apply(&with_claims(name, &class, replicas));
+        ns.wait_ready(name, replicas);
+    }
+    ns.kubectl(&["scale", "sts/web", "--replicas=1"]).ok();
+    ns.wait_ready("web", 1);
+    for name in ["web", "other"] {
+        ns.kubectl(&["set", "image", &format!("sts/{name}"), "web=web:does-not-exist"]).ok();
+    }
+    ns.wait_pod_status("web-0", "ImagePullBackOff");
+    ns.wait_pod_status("other-1", "ImagePullBackOff");
+    let facts = |text: &str| -> (Vec<[Value; 4]>, Value) {
+        let report: Value = serde_json::from_str(text).unwrap();
+        let findings = report["findings"].as_array().unwrap().iter();
+        let facts = findings.map(|it| ["code", "object", "what", "try"].map(|key| it[key].clone()));
+        (facts.collect(), report["lookedAt"].clone())
+    };
+    let live = ns.wait("both findings", support::PATIENCE, || {
+        let run = ns.sts(&["doctor", "web", "-o", "json"]);
+        let found = ["STS401", "STS210"].iter().all(|code| run.stdout.contains(code));
+        if run.code == 1 && found { Ok(run.stdout) } else { Err(run.to_string()) }
+    });
+    for args in [&["web"][..], &["-l", "app=web"], &["-A", "-l", "app=web"], &["sts/web"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("some.yaml");
+        let path = file.to_str().unwrap();
+        ns.sts(&[&["record", "--to", path], args].concat()).ok();
+        let text = std::fs::read_to_string(&file).unwrap();
+        if !args.contains(&"-A") {
+            let again = ns.sts(&["doctor", "-o", "json", "--from", path]).code(1).stdout;
+            assert_eq!(facts(&live), facts(&again), "{args:?}");
+            let named = ns.sts(&["doctor", "web", "-o", "json", "--from", path]).code(1).stdout;
+            assert_eq!(named, again);
+            // The same without the cluster, and once more.
+            assert_eq!(ns.sts(&["record", "--from", path]).ok(), text);
+        }
+        let list = ns.sts(&["status", "-o", "name", "-n", &ns.name, "--from", path]).ok();
+        assert_eq!(list, "statefulset.apps/web\n", "{args:?}");
+        let run = ns.sts(&["status", "other", "--from", path]).code(3);
+        assert!(run.stderr.contains("no StatefulSet \"other\" in the files given"), "{run}");
+        let names = ns.sts(&["record", "-o", "name", "--from", path]).ok();
+        for wanted in
+            ["pod/web-0", "persistentvolumeclaim/data-web-2", "persistentvolume/", "node/", "storageclass/"]
+        {
+            assert!(names.contains(wanted), "{wanted}: {names}");
+        }
+        assert!(!names.contains("controllerrevision/other-") && !names.contains("event/other-"), "{names}");
+    }
+    let run = ns.sts(&["record", "nothing"]).code(3);
+    assert!(run.stderr.contains("no StatefulSet \"nothing\" in namespace"), "{run}");
+    let run = ns.sts(&["record", "-l", "app=nothing"]).code(3);
+    assert!(run.stderr.contains("no StatefulSets found"), "{run}");
+}

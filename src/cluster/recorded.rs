@@ -11,7 +11,7 @@ use super::{claims, decode, door};
 use crate::error::{Error, Result};
 use crate::kinds::*;
 use crate::snapshot::attribution::ClaimUsers;
-use crate::snapshot::{NotRead, Observed, Scope, Seen, ServerVersion, Unseen};
+use crate::snapshot::{NotRead, Observed, Scope, Seen, ServerVersion, Unseen, parse_pod_name};
 
 const API_VERSION: &str = "kubectl-sts/v1";
 const KIND: &str = "Recording";
@@ -29,6 +29,9 @@ struct Recording {
     /// Absent when all namespaces were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
+    /// The StatefulSets it is about, as `namespace/name`; absent where it is about all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    about: Option<Vec<String>>,
     /// What holds claims besides pods, where that was looked at: a claim seemed left over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     claim_users: Option<Users>,
@@ -175,6 +178,10 @@ pub fn recording(observed: &Observed) -> Result<impl Serialize + use<>> {
         not_seen.insert(kind.map_or(*plural, |(kind, _)| kind).to_owned(), why.to_string());
     }
     Ok(Recording {
+        about: observed
+            .chosen
+            .as_ref()
+            .map(|chosen| chosen.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect()),
         claim_users: observed.around.as_ref().map(Users::of),
         api_version: API_VERSION.to_owned(),
         kind: KIND.to_owned(),
@@ -188,6 +195,48 @@ pub fn recording(observed: &Observed) -> Result<impl Serialize + use<>> {
         counts,
         objects: items,
     })
+}
+
+/// Makes it about these StatefulSets only, and leaves out what no answer about them needs: revisions and events of
+/// others, and all of namespaces without one of them but Services, PVCs and what is in no namespace. The other StatefulSets
+/// of their namespaces stay, with their pods and PVCs: they decide what belongs to whom.
+pub fn keep(observed: &mut Observed, is_chosen: impl Fn(&StatefulSet) -> bool) {
+    let key = |meta: &Meta| (meta.namespace.clone(), meta.name.clone());
+    let chosen: BTreeSet<(String, String)> =
+        observed.sets.iter().filter(|set| is_chosen(set)).map(|set| key(&set.metadata)).collect();
+    let others: BTreeSet<(String, String)> =
+        observed.sets.iter().map(|set| key(&set.metadata)).filter(|it| !chosen.contains(it)).collect();
+    let namespaces: BTreeSet<String> = chosen.iter().map(|(namespace, _)| namespace.clone()).collect();
+    observed.sets.retain(|set| namespaces.contains(&set.metadata.namespace));
+    macro_rules! retain {
+        ([$($of_sets:tt)*] $([$type:ident $field:ident $($more:tt)*])*) => { $(
+            let is_kept_everywhere =
+                !Kind::$type.is_namespaced() || matches!(Kind::$type, Kind::Service | Kind::PersistentVolumeClaim);
+            if let (false, Ok(objects)) = (is_kept_everywhere, &mut observed.$field) {
+                objects.retain(|object| namespaces.contains(&object.meta().namespace));
+            }
+        )* };
+    }
+    for_each_kind!(retain);
+    let is_others = |namespace: &str, set: &str| others.contains(&(namespace.to_owned(), set.to_owned()));
+    if let Ok(revisions) = &mut observed.revisions {
+        revisions.retain(|revision| {
+            let meta = &revision.metadata;
+            let owner = meta.controller().filter(|owner| owner.kind == Kind::StatefulSet.name());
+            !owner.is_some_and(|owner| is_others(&meta.namespace, &owner.name))
+        });
+    }
+    if let Ok(events) = &mut observed.events {
+        events.retain(|event| {
+            let (namespace, it) = (&event.metadata.namespace, &event.involved_object);
+            match it.kind.as_str() {
+                "StatefulSet" => !is_others(namespace, &it.name),
+                "Pod" => !parse_pod_name(&it.name).is_some_and(|(set, _)| is_others(namespace, set)),
+                _ => true,
+            }
+        });
+    }
+    observed.chosen = Some(chosen);
 }
 
 fn written<T: Object>(object: &T) -> Result<Value> {
@@ -364,6 +413,10 @@ impl FileReader {
             return Err(Error::cluster("there is no StatefulSet in the files given")
                 .hint("add them, for example: kubectl get statefulsets,pods,pvc,services -o yaml > FILE"));
         }
+        let about = recorded.as_mut().and_then(|recording| recording.about.take()).map(|about| {
+            let parts = about.iter().filter_map(|one| one.split_once('/'));
+            parts.map(|(namespace, name)| (namespace.to_owned(), name.to_owned())).collect()
+        });
         let not_seen = recorded.as_ref().map(|recording| recording.not_seen.clone());
         let taken_at = match &recorded {
             Some(recording) => recording.taken_at,
@@ -389,6 +442,7 @@ impl FileReader {
             recorded.and_then(|recording| recording.server_version).map(|text| ServerVersion { text });
         observed.sets = objects.sets;
         observed.around = users;
+        observed.chosen = about;
         macro_rules! fill {
             ([$($of_sets:tt)*] $([$type:ident $field:ident $($more:tt)*])*) => { $(
                 observed.$field = {

@@ -84,9 +84,8 @@ fn plugin() -> Result<PathBuf> {
     };
     match found.filter(|file| file.is_file()) {
         Some(file) => Ok(file),
-        None => {
-            std::env::current_exe().map_err(|e| Error::cluster("cannot find this program's file").because(e))
-        }
+        None => std::env::current_exe()
+            .map_err(|e| Error::cluster("could not find the file of this program").because(e)),
     }
 }
 
@@ -98,7 +97,7 @@ fn install(plugin: &Path, dir: Option<&Path>) -> Result<Installed> {
     let beside = plugin.parent().unwrap_or(Path::new("."));
     let dir = match dir {
         Some(dir) => std::path::absolute(dir)
-            .map_err(|e| Error::usage(format!("{} is no directory", dir.display())).because(e))?,
+            .map_err(|e| Error::usage(format!("{} is not a directory", dir.display())).because(e))?,
         None => beside.to_owned(),
     };
     let name = dir.join(format!("{HELPER}{EXE_SUFFIX}"));
@@ -110,8 +109,8 @@ fn install(plugin: &Path, dir: Option<&Path>) -> Result<Installed> {
     let current = there && is_current(&name, plugin);
     if there && !current {
         let foreign = || {
-            Error::refused(format!("{} is there already and not ours", name.display()))
-                .hint("delete it and run this again, or choose another directory with --dir DIR")
+            Error::refused(format!("{} already exists and belongs to another program", name.display()))
+                .hint("delete it and run the command again, or choose another directory with --dir DIR")
         };
         // A link to an earlier place of the plugin leads nowhere, or to a program of the same name.
         match fs::read_link(&name) {
@@ -132,7 +131,7 @@ fn install(plugin: &Path, dir: Option<&Path>) -> Result<Installed> {
 fn unwritable(name: &Path, error: &io::Error) -> Error {
     Error::cluster(format!("could not write {}", name.display()))
         .because(error)
-        .hint("choose a directory of PATH that you may write to: kubectl sts completion --install --dir DIR")
+        .hint("choose a directory of PATH that you can write to: kubectl sts completion --install --dir DIR")
 }
 
 /// Whether the name is this program already: a link, be it a package manager's, or a copy as it is now.
@@ -166,15 +165,16 @@ impl View for Installed {
     fn text(&self, page: &mut Page) {
         let (name, plugin) = (self.name.display(), self.plugin.display());
         if self.new {
-            page.line(&format!("{name} made, for {plugin}"));
+            page.line(&format!("{name} created for {plugin}"));
         } else {
-            page.line(&format!("{name} is there already, for {plugin}"));
+            page.line(&format!("{name} already exists for {plugin}"));
         }
         if !self.found {
             let dir = self.name.parent().unwrap_or(&self.name).display();
-            page.line(&format!("{dir} is not in PATH: kubectl does not find it yet"));
+            page.prose(&format!("{dir} is not in PATH, so kubectl does not find it"), 2);
         }
-        page.line("if kubectl get <TAB> completes nothing, set kubectl up first: kubectl completion --help");
+        page.prose("if kubectl get <TAB> completes nothing, set up completion of kubectl first:", 2);
+        page.command("", 4, "kubectl completion --help");
     }
 
     fn json(&self) -> Value {

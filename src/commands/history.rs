@@ -109,7 +109,7 @@ impl History {
     fn of(now: &Snapshot<'_>) -> Result<History> {
         let meta = &now.set.metadata;
         let revisions = now.revisions().map_err(|unseen| {
-            Error::cluster(format!("could not see {unseen}: there is no history to show"))
+            Error::cluster(format!("could not read {unseen}, so there is no history to show"))
         })?;
         let replicas = now.replicas().unwrap_or_default().iter().chain(now.condemned().unwrap_or_default());
         let pods: Vec<_> = replicas.filter_map(|replica| replica.pod).collect();
@@ -169,7 +169,7 @@ fn skipped_for(now: &Snapshot<'_>) -> Vec<Skipped> {
 impl View for History {
     fn text(&self, page: &mut Page) {
         if self.rows.is_empty() {
-            page.line(&format!("{} has no revision yet", self.name));
+            page.line(&format!("{} has no revisions yet", self.name));
             skipped(page, &self.not_seen);
             return;
         }
@@ -178,8 +178,8 @@ impl View for History {
             Column::new("NAME"),
             Column::new("IS"),
             Column::new("AGE"),
-            Column::new("PODS"),
             Column::remark("CHANGE-CAUSE"),
+            Column::prose("PODS"),
         ]);
         let or_dash = |text: String| if text.is_empty() { "–".to_owned() } else { text };
         let pods_unseen = self.not_seen.iter().any(|skipped| skipped.unseen.kind == Kind::Pod);
@@ -191,8 +191,8 @@ impl View for History {
                     row.name.clone(),
                     or_dash(row.marks.join(", ")),
                     or_dash(row.age_text()),
-                    if pods_unseen { "?".to_owned() } else { or_dash(row.pods_text()) },
                     or_dash(row.cause.clone()),
+                    if pods_unseen { "?".to_owned() } else { or_dash(row.pods_text()) },
                 ],
             );
         }

@@ -26,6 +26,9 @@ use crate::render::{Output, Page, View, render};
     "  kubectl sts record -A --to cluster.yaml && kubectl sts doctor --from cluster.yaml"
 ))]
 pub struct Args {
+    /// StatefulSets to record; without names, all
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
     #[command(flatten)]
     choice: SetFilter,
     /// Write to this file, which must not exist yet, instead of standard output
@@ -36,13 +39,21 @@ pub struct Args {
 pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<Answer> {
     let to = args.to.as_deref().map(Path::new);
     if let Some(path) = to.filter(|path| file::is_there(path)) {
-        return Err(unwritten(path).because("the file exists already"));
+        return Err(unwritten(path).because("the file already exists"));
     }
     let mut sight = global.observe(args.choice.all_namespaces, Want::Everything, warn).await?;
-    let chosen = sight.choose(&[], &args.choice)?;
-    sight.observed.sets.retain(|set| chosen(set));
-    if sight.observed.sets.is_empty() {
-        return Err(Error::cluster(format!("there is no StatefulSet {} to record", sight.place)));
+    let chosen = sight.choose(&args.names, &args.choice)?;
+    let is_part = !args.names.is_empty() || args.choice.selector.is_some() || sight.observed.chosen.is_some();
+    if !sight.observed.sets.iter().any(&chosen) {
+        return Err(Error::cluster(format!(
+            "no StatefulSets found {}, so there is nothing to record",
+            sight.place
+        )));
+    }
+    if is_part {
+        recorded::keep(&mut sight.observed, chosen);
+    } else {
+        sight.observed.sets.retain(|set| chosen(set));
     }
     let recording = serde_json::to_value(recorded::recording(&sight.observed)?)
         .map_err(|error| Error::cluster("could not write the recording").because(error))?;
@@ -69,7 +80,8 @@ impl View for Recording {
         match &self.written_to {
             Some(path) => {
                 let read = sts("doctor --from").path(path);
-                page.line(&read.after(&format!("{path} written; read it with")));
+                page.line(&format!("{path} written"));
+                page.command("  try", 11, &read.to_string());
             }
             None => {
                 // Not through the page's lines: file contents are escaped by YAML, not stripped.

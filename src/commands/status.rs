@@ -42,9 +42,8 @@ pub struct Args {
 pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
     if args.watch {
         let [name] = args.names.as_slice() else {
-            return Err(
-                Error::usage("only one set can be followed").hint("name it: kubectl sts status NAME -w")
-            );
+            return Err(Error::usage("only one StatefulSet can be followed")
+                .hint("name it: kubectl sts status NAME -w"));
         };
         let limits =
             Limits { timeout: None, stuck_after: Duration::MAX, stable_for: Duration::MAX, endless: true };

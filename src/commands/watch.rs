@@ -53,8 +53,8 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
 /// Follows one set; also what `status -w` does, without an end.
 pub(super) async fn follow(global: &Global, name: &str, limits: Limits, streams: &Ui) -> Result<Answer> {
     if !global.from.is_empty() {
-        return Err(Error::usage("a recording does not move: it cannot be watched")
-            .hint(sts("status").name(name).with("--from").path(&global.from[0]).after("look at it with")));
+        return Err(Error::usage("a recording is a snapshot and cannot be watched")
+            .hint(sts("status").name(name).with("--from").path(&global.from[0]).after("show it with")));
     }
     let name = crate::cli::bare(name)?;
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;

@@ -258,3 +258,99 @@ fn tell(line: &str) {
     // That it cannot be written ends the program by itself.
     let _ = out::write(&format!("{line}\n"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(ordinal: usize, glyph: Glyph, text: &str, warning: Option<&str>) -> ReplicaRow {
+        let text = format!("postgres-{ordinal}  {text}");
+        ReplicaRow { glyph, text, warning: warning.map(str::to_owned), is_next: false }
+    }
+
+    fn frame(replicas: usize) -> Frame {
+        let warning = "Failed 12s ago: Failed to pull image \"postgres:17.O\": rpc error: code = NotFound desc = failed to \
+                       resolve reference docker.io/library/postgres:17.O: not found, and so on";
+        let rows = (0..replicas).rev().map(|ordinal| match ordinal {
+            2 => row(2, Glyph::Bad, "updated   ImagePullBackOff for 14m", Some(warning)),
+            _ => row(ordinal, Glyph::Good, "outdated  available", None),
+        });
+        Frame {
+            heading: [
+                "postgres",
+                "1 of 5 complete",
+                "14m",
+                "rolling out postgres-7c47b8f9fc, about 16s left",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            notes: vec![
+                "image: postgres:17.O".to_owned(),
+                "no readiness probe: Ready only means that the container has started".to_owned(),
+            ],
+            replicas: rows.collect(),
+        }
+    }
+
+    fn text(frame: &Frame, rows: usize, columns: usize) -> String {
+        fit(frame, None, rows, columns, Style::PLAIN).join("\n")
+    }
+
+    #[test]
+    fn a_frame_is_never_taller_or_wider_than_the_screen() {
+        for rows in 4..40 {
+            for columns in 12..130 {
+                for replicas in [0, 1, 3, 5, 12, 60] {
+                    for trouble in [None, Some("the connection to the server broke, and it is tried again")] {
+                        let lines = fit(&frame(replicas), trouble, rows, columns, Style::PLAIN);
+                        assert!(lines.len() < rows, "{} lines in {rows} rows", lines.len());
+                        for line in &lines {
+                            assert!(width(line) < columns, "{columns} columns: {line:?}");
+                        }
+                        let is_shown = lines.iter().any(|line| line.contains("postgres-2"));
+                        // What is broken is shown first.
+                        assert!(is_shown || replicas < 3 || rows < 8 || columns < 20, "{lines:#?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_small_screen_loses_notes_then_warnings_then_replicas_that_rest() {
+        assert_eq!(
+            text(&frame(5), 15, 60),
+            "postgres   1 of 5 complete   14m\n   \
+             rolling out postgres-7c47b8f9fc, about 16s left\n\
+             image: postgres:17.O\n\
+             no readiness probe: Ready only means that the container has\n\
+             started\n\
+             ●  postgres-4  outdated  available\n\
+             ●  postgres-3  outdated  available\n\
+             ✗  postgres-2  updated   ImagePullBackOff for 14m\n     \
+             Failed 12s ago: Failed to pull image \"postgres:17.O\":\n     \
+             rpc error: code = NotFound desc = failed to resolve r…\n\
+             ●  postgres-1  outdated  available\n\
+             ●  postgres-0  outdated  available"
+        );
+        let smaller = text(&frame(5), 11, 60);
+        assert!(smaller.contains("Failed 12s ago") && !smaller.contains("no readiness probe"), "{smaller}");
+        let smaller = text(&frame(5), 8, 60);
+        assert!(smaller.contains("postgres-0") && !smaller.contains("Failed 12s ago"), "{smaller}");
+        let smallest = text(&frame(5), 6, 60);
+        assert!(
+            smallest.contains("postgres-2") && smallest.contains("3 more, 3 of them available"),
+            "{smallest}"
+        );
+    }
+
+    #[test]
+    fn what_scrolls_away_is_not_cut() {
+        let line =
+            "    14m  postgres-2: no longer available: a very long reason that needs more than one line here";
+        let lines = wrap_line(line, 50);
+        assert!(lines.iter().all(|line| width(line) <= 50), "{lines:#?}");
+        assert_eq!(lines[0], "    14m  postgres-2: no longer available: a very");
+        assert!(lines[1].starts_with("        long reason"), "{lines:#?}");
+    }
+}

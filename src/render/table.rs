@@ -132,15 +132,18 @@ impl Table {
         for row in &self.rows {
             match row {
                 Row::Cells(glyph, cells) => self.write_row(&layout, *glyph, cells, room, look, &mut out),
-                Row::Ruler(word) => out.push(Line { glyph: None, text: format!("── {word} ") }),
+                Row::Ruler(word) => out.push(Line { glyph: None, text: format!("── {word}") }),
             }
         }
         let widest = out.iter().map(|line| width(line.text.trim_end())).max().unwrap_or(0);
         let widest = room.map_or(widest, |room| widest.min(room));
         for line in out.iter_mut().filter(|line| line.text.starts_with("── ")) {
             line.text = cut_end(&line.text, widest);
-            let rest = widest.saturating_sub(width(&line.text));
-            line.text.push_str(&"─".repeat(rest));
+            let rest = widest.saturating_sub(width(&line.text) + 1);
+            if rest > 0 {
+                line.text.push(' ');
+                line.text.push_str(&"─".repeat(rest));
+            }
         }
         if layout.hidden > 0 {
             let columns = if layout.hidden == 1 { "column" } else { "columns" };

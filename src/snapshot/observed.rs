@@ -1,6 +1,6 @@
 //! Everything that was read, at one instant: one list for each kind, or the reason why there is none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
@@ -114,6 +114,9 @@ macro_rules! declare_observed {
                 #[doc = concat!($about, ".")]
                 pub $field: Seen<$name>,
             )*
+            /// The StatefulSets that it is about, by namespace and name, where that is not all of them: the others decide
+            /// what belongs to whom.
+            pub chosen: Option<BTreeSet<(String, String)>>,
             /// What holds claims besides pods: read only where claims seem left over, and not part of plain files.
             pub around: Option<ClaimUsers>,
         }
@@ -131,8 +134,15 @@ macro_rules! declare_observed {
                     scope,
                     $sets: Vec::new(),
                     $($field: unseen(why),)*
+                    chosen: None,
                     around: None,
                 }
+            }
+
+            /// Whether it is about this StatefulSet.
+            pub fn is_about(&self, set: &StatefulSet) -> bool {
+                let key = || (set.metadata.namespace.clone(), set.metadata.name.clone());
+                self.chosen.as_ref().is_none_or(|chosen| chosen.contains(&key()))
             }
 
             /// When the newest of the objects was created, by the API server's clock.

@@ -58,7 +58,7 @@ fn a_canary_goes_step_by_step_to_the_end() {
     let run = ns
         .sts(&["canary", "postgres", "--partition", "3", "--image", "postgres=postgres:16-alpine", "--yes"])
         .code(0);
-    assert!(run.stdout.contains("the update stops at partition 3 (postgres-3)"), "{run}");
+    assert!(run.stdout.contains("paused at partition 3 (postgres-3)"), "{run}");
     assert!(run.stdout.contains(&format!("next  kubectl sts promote postgres -n {}", ns.name)), "{run}");
     assert_eq!(witness.deleted(&ns), ["postgres-4", "postgres-3"]);
     witness.never_touched(&ns, &["postgres-0", "postgres-1", "postgres-2"]);
@@ -71,9 +71,9 @@ fn a_canary_goes_step_by_step_to_the_end() {
     // How long the new pods have been ready is said from the first whole second on.
     let status = ns.wait("how long the new pods have been ready", Duration::from_secs(30), || {
         let status = ns.sts(&["status", "postgres"]).ok();
-        if status.contains("baking for") { Ok(status) } else { Err(status) }
+        if status.contains("observed for") { Ok(status) } else { Err(status) }
     });
-    assert!(status.contains("2 of 5 on the new revision, canary since"), "{status}");
+    assert!(status.contains("2 of 5 pods updated, canary started"), "{status}");
     // The same again: nothing is left to do, and nothing is written.
     let again = ns
         .sts(&["canary", "postgres", "--partition", "3", "--image", "postgres=postgres:16-alpine", "--yes"])

@@ -168,7 +168,7 @@ fn a_number_from_outside_sizes_nothing() {
             }
             let text = sts(&["status", "db"], &path).out;
             if start < 10 {
-                assert!(text.contains("more of which nothing is there"), "{}", &text[..2000]);
+                assert!(text.contains("more replicas without a pod or a PVC"), "{}", &text[..2000]);
                 assert!(
                     text.contains("db-900000") && text.contains(&format!("{replicas} replicas")),
                     "what exists is shown"

@@ -56,6 +56,6 @@ fn nothing_is_missed_where_all_was_seen() {
     let (_folder, path) = file(&text);
     for command in [vec!["status"], vec!["status", "postgres"], vec!["doctor"], vec!["history", "postgres"]] {
         let ran = sts(&command, &path);
-        assert!(!ran.all().contains("not looked at"), "{}", ran.all());
+        assert!(!ran.all().contains("not checked"), "{}", ran.all());
     }
 }

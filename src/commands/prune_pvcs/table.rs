@@ -111,7 +111,7 @@ impl Listing {
             Column::optional("CLASS"),
             Column::optional("AGE"),
             Column::new("UNUSED SINCE"),
-            Column::new("IF DELETED"),
+            Column::prose("IF DELETED"),
         ];
         if self.several {
             columns.insert(0, Column::new("NAMESPACE"));
@@ -179,7 +179,7 @@ impl Listing {
 
     fn kept(&self, page: &mut Page) {
         let mut columns =
-            vec![Column::new("CLAIM"), Column::optional("SET"), Column::new("IS"), Column::new("BECAUSE")];
+            vec![Column::new("CLAIM"), Column::optional("SET"), Column::new("IS"), Column::prose("BECAUSE")];
         if self.several {
             columns.insert(0, Column::new("NAMESPACE"));
         }
@@ -230,11 +230,11 @@ impl View for Listing {
     fn text(&self, page: &mut Page) {
         let left = &self.found.left_over;
         if left.is_empty() && self.found.unfinished.is_empty() {
-            page.line(&format!("no claim {} can be told to be left over", self.place));
+            page.prose(&format!("no claim {} can be told to be left over", self.place), 2);
         } else if !left.is_empty() {
             let belong = if left.len() == 1 { "belongs to a replica" } else { "belong to replicas" };
             let count = words::count(left.len(), "claim");
-            page.line(&format!("{count} ({}) {belong} their set no longer has:", self.found.size()));
+            page.prose(&format!("{count} ({}) {belong} their set no longer has:", self.found.size()), 2);
             self.left_over(page);
             for left in left {
                 for warning in &left.warnings {

@@ -17,7 +17,7 @@ pub(super) fn is_there(path: &Path) -> bool {
 /// # Errors
 /// Those of the file system; nothing is left behind then.
 pub(super) fn write_new(path: &Path, text: &str) -> Result<()> {
-    let taken = || Error::new(ErrorKind::AlreadyExists, "the file exists already");
+    let taken = || Error::new(ErrorKind::AlreadyExists, "the file already exists");
     if is_there(path) {
         return Err(taken());
     }

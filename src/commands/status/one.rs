@@ -142,7 +142,7 @@ impl Screen {
         let mut above = false;
         let mut condemned_above = false;
         if self.unlisted > 0 {
-            table.ruler(format!("{} more without a pod or a PVC", words::count(self.unlisted, "replica")));
+            table.ruler(format!("{} without a pod or a PVC", words::count(self.unlisted, "more replica")));
         }
         for row in &self.rows {
             if condemned_above && row.wanted {
