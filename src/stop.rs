@@ -65,13 +65,21 @@ impl Cause {
 struct State {
     cause: Option<Cause>,
     acting: usize,
+    /// How much of what only reads ends by itself when it is asked to, with a last word.
+    attending: usize,
     acted: bool,
     answered: bool,
     unfinished: Vec<PathBuf>,
 }
 
-static STATE: Mutex<State> =
-    Mutex::new(State { cause: None, acting: 0, acted: false, answered: false, unfinished: Vec::new() });
+static STATE: Mutex<State> = Mutex::new(State {
+    cause: None,
+    acting: 0,
+    attending: 0,
+    acted: false,
+    answered: false,
+    unfinished: Vec::new(),
+});
 static CHANGED: Notify = Notify::const_new();
 
 fn state() -> MutexGuard<'static, State> {
@@ -115,9 +123,24 @@ pub(crate) fn end_acting() {
     CHANGED.notify_waiters();
 }
 
+/// Something is only looked at from now on, and says how things stand when it is asked to end.
+pub(crate) fn begin_attending() {
+    let mut state = state();
+    state.attending = state.attending.saturating_add(1);
+}
+
+/// No longer.
+pub(crate) fn end_attending() {
+    let mut state = state();
+    state.attending = state.attending.saturating_sub(1);
+    drop(state);
+    CHANGED.notify_waiters();
+}
+
 /// Whether something is being done that ends by itself when asked to.
-pub fn is_acting() -> bool {
-    state().acting > 0
+pub fn ends_by_itself() -> bool {
+    let state = state();
+    state.acting > 0 || state.attending > 0
 }
 
 /// Whether anything was done, so that there is something to account for.

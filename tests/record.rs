@@ -148,7 +148,7 @@ fn a_recording_of_chosen_sets_tells_of_them_what_the_cluster_does() {
         let list = ns.sts(&["status", "-o", "name", "-n", &ns.name, "--from", path]).ok();
         assert_eq!(list, "statefulset.apps/web\n", "{args:?}");
         let run = ns.sts(&["status", "other", "--from", path]).code(3);
-        assert!(run.stderr.contains("no StatefulSet \"other\" in the files given"), "{run}");
+        assert!(run.stderr.contains("no StatefulSet \"other\" in namespace"), "{run}");
         let names = ns.sts(&["record", "-o", "name", "--from", path]).ok();
         for wanted in
             ["pod/web-0", "persistentvolumeclaim/data-web-2", "persistentvolume/", "node/", "storageclass/"]

@@ -114,6 +114,11 @@ pub fn timed_out(said: &str) -> bool {
     ["timeout", "timed out", "deadline exceeded"].iter().any(|word| said.contains(word))
 }
 
+/// Whether a warning only repeats the state of the container: `Error: ImagePullBackOff`.
+pub fn is_state(event: &Event) -> bool {
+    event.text().strip_prefix("Error: ").is_some_and(|state| !state.contains(' '))
+}
+
 /// Whether an event says that a container could not be started (`kuberuntime_container.go:startContainer`).
 pub fn is_start_failure(event: &Event) -> bool {
     event.reason == "Failed" && event.text().starts_with("Error: failed ")

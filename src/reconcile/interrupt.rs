@@ -4,15 +4,23 @@
 use crate::error::Exit;
 use crate::stop;
 
-/// Something is being done, that is to say what it has done when it is interrupted.
+/// Something is being done, or followed, that is to say how it stands when it is interrupted.
 #[derive(Debug)]
-pub struct Acting(());
+pub struct Acting {
+    changes: bool,
+}
 
 impl Acting {
     /// From now on, until it is dropped.
     pub fn begin() -> Acting {
         stop::begin_acting();
-        Acting(())
+        Acting { changes: true }
+    }
+
+    /// The same for what changes nothing, and so may end at any moment if it does not end by itself.
+    pub fn attend() -> Acting {
+        stop::begin_attending();
+        Acting { changes: false }
     }
 
     /// Waits for an interruption: Ctrl-C, SIGTERM, SIGHUP, or an output that cannot be written any more.
@@ -34,7 +42,11 @@ impl Acting {
 
 impl Drop for Acting {
     fn drop(&mut self) {
-        stop::end_acting();
+        if self.changes {
+            stop::end_acting();
+        } else {
+            stop::end_attending();
+        }
     }
 }
 
@@ -47,7 +59,7 @@ pub fn exit() -> Exit {
 pub async fn unattended() -> stop::Cause {
     loop {
         let changed = stop::changed();
-        if let Some(cause) = stop::cause().filter(|_| !stop::is_acting()) {
+        if let Some(cause) = stop::cause().filter(|_| !stop::ends_by_itself()) {
             return cause;
         }
         changed.await;

@@ -40,7 +40,7 @@ pub(super) struct Run<'r, C: Cluster> {
     witness: &'r mut dyn Observer<C::Of>,
     /// How many replicas were wanted at the beginning.
     replicas: Option<i32>,
-    acting: Option<Acting>,
+    acting: Acting,
     started: Instant,
     reached_since: Option<Instant>,
     /// What it seems to be stuck on, and since when.
@@ -83,7 +83,7 @@ impl<'r, C: Cluster> Run<'r, C> {
             limits,
             witness,
             replicas,
-            acting: agreement.writes().then(Acting::begin),
+            acting: if agreement.writes() { Acting::begin() } else { Acting::attend() },
             started: Instant::now(),
             reached_since: None,
             evidence: None,
@@ -135,7 +135,7 @@ impl<'r, C: Cluster> Run<'r, C> {
     /// Reads what the next decision needs. Says so when that has failed for too long.
     async fn read(&mut self, about: Option<&Step>) -> Option<Outcome> {
         // Reading changes nothing, so that an interruption need not wait for it.
-        let acting = self.acting.as_ref().filter(|_| !self.is_half_done);
+        let acting = Some(&self.acting).filter(|_| !self.is_half_done);
         let read = match acting {
             Some(acting) => tokio::select! {
                 read = self.cluster.read_again(about) => read,
@@ -370,7 +370,7 @@ impl<'r, C: Cluster> Run<'r, C> {
     }
 
     fn is_interrupted(&self) -> bool {
-        self.acting.as_ref().is_some_and(|acting| acting.interrupted().now_or_never().is_some())
+        self.acting.interrupted().now_or_never().is_some()
     }
 
     /// Whether it is interrupted and nothing is half done, or that takes too long to finish.
@@ -388,14 +388,10 @@ impl<'r, C: Cluster> Run<'r, C> {
             Some(timeout) => until.min(after(self.started, timeout)),
             None => until,
         };
-        let Some(acting) = &self.acting else {
-            self.cluster.next_change(until).await;
-            return false;
-        };
         if self.hurry.is_none() {
             tokio::select! {
                 () = self.cluster.next_change(until) => return false,
-                () = acting.interrupted() => {}
+                () = self.acting.interrupted() => {}
             }
             if self.must_end() {
                 return true;

@@ -159,7 +159,8 @@ fn fit(frame: &Frame, trouble: Option<&str>, rows: usize, columns: usize, look: 
     let (rows, columns) = (rows.max(4), columns.max(10) - 1);
     let replicas = &frame.replicas;
     let mut out = heading(&frame.heading, columns);
-    out.truncate(rows - 2);
+    // Two thirds are for the replicas.
+    out.truncate((rows / 3).max(1));
     if out.len() < rows - 2 {
         out.extend(trouble.map(|why| cut_end(&format!("! {why}"), columns)));
     }

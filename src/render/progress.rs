@@ -402,10 +402,10 @@ fn trouble_word(why: &PodFailure<'_>) -> String {
     }
 }
 
-/// The newest warning about a replica's pod since it has a node.
+/// The last warning about a replica's pod that says why it is in its state.
 fn last_warning(snapshot: &Snapshot<'_>, ordinal: i32) -> Option<String> {
     let pod = snapshot.replica(ordinal).ok()??.pod?;
-    let event = snapshot.warnings(pod).pop()?;
+    let event = snapshot.last_warning(pod)?;
     let ago =
         snapshot.since(event.last_seen()).map_or(String::new(), |ago| format!(" {} ago", words::age(ago)));
     Some(format!("{}{ago}: {}", event.reason, event.message))

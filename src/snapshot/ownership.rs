@@ -36,6 +36,14 @@ impl<'a> Snapshot<'a> {
         events.filter(|event| event.r#type != "Normal" && event.last_seen() >= since).collect()
     }
 
+    /// The newest warning about the pod since it has a node that says more than the pod's state does, or else the newest.
+    pub fn last_warning(&self, pod: &Pod) -> Option<&'a Event> {
+        let warnings = self.warnings(pod);
+        let telling =
+            warnings.iter().rfind(|event| kubelet::tells(&event.message) && !kubelet::is_state(event));
+        telling.or(warnings.last()).copied()
+    }
+
     /// What keeps a pod from starting is nothing, as long as its kubelet is plainly at work.
     pub(super) fn at_work(&self, pod: &Pod, trouble: Trouble<'a>) -> Trouble<'a> {
         let vague = match &trouble.why {
