@@ -60,7 +60,7 @@ mod tests {
         .hint("there is postgres; list them with: kubectl sts status --from docs/recordings/postgres.yaml");
         assert_eq!(
             failure(&error, Some(44)),
-            "error: no StatefulSet \"postgers\" in the files\n  given by this long command line\n  \
+            "error: no StatefulSet \"postgers\" in the\n  files given by this long command line\n  \
              because it is not there, and neither is\n          anything of a name that is near to\n          it\n  \
              there is postgres; list them with:\n    kubectl sts status --from docs/recordings/postgres.yaml"
         );

@@ -3,7 +3,7 @@
 
 use console::Term;
 
-use super::fit::{cut_end, width, wrap};
+use super::fit::{cut_end, width, wrap, wrap_from};
 use super::progress::{About, Frame, Line, Progress, ReplicaRow};
 use super::{Glyph, Output, Style, json_line, out, terminal, yaml};
 use crate::error::Result;
@@ -144,7 +144,8 @@ fn wrap_line(line: &str, columns: usize) -> Vec<String> {
         return vec![cut_end(line, columns)];
     }
     let start = line.len() - line.trim_start().len();
-    let mut lines = wrap(&line[start..], columns - HAPPENED).into_iter();
+    let room = columns.saturating_sub(start + 1);
+    let mut lines = wrap_from(&line[start..], room, columns - HAPPENED).into_iter();
     // The time keeps its place in front of the first one.
     let first = format!("{}{}", &line[..start], lines.next().unwrap_or_default().replacen(' ', "  ", 1));
     [first].into_iter().chain(lines.map(|line| format!("{}{line}", " ".repeat(HAPPENED)))).collect()

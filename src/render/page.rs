@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(
             page.finish(),
             "  because  it runs the abandoned\n           revision and is in\n           ImagePullBackOff for 14m\n  \
-             try      kubectl delete pod postgres-2 -n a-namespace-with-a-long-name\n"
+             try\n    kubectl delete pod postgres-2 -n a-namespace-with-a-long-name\n"
         );
     }
 

@@ -114,7 +114,7 @@ impl Table {
 
     /// Adds a row; it needs a cell for each column.
     pub fn row(&mut self, glyph: Option<Glyph>, cells: Vec<Cell>) {
-        self.rows.push(Row::Cells(glyph, cells.iter().map(|cell| clean(cell)).collect()));
+        self.rows.push(Row::Cells(glyph, cells.into_iter().map(|cell| clean(&cell)).collect()));
     }
 
     /// Adds a line across the table with a word in it.
@@ -226,7 +226,11 @@ impl Table {
             return layout;
         };
         loop {
-            let fits = GAPS.into_iter().find(|gap| self.least(&layout, *gap) <= room);
+            // A smaller gap is better than prose that goes on in a further line.
+            let needs: [fn(&Table, usize) -> usize; 2] = [Table::widest, Table::narrowest];
+            let fits = needs
+                .into_iter()
+                .find_map(|need| GAPS.into_iter().find(|gap| self.total(&layout, *gap, need) <= room));
             layout.gap = fits.unwrap_or(GAPS[1]);
             if fits.is_some() {
                 break;
@@ -269,9 +273,9 @@ impl Table {
         limits
     }
 
-    /// The width below which a column has to go.
-    fn least(&self, layout: &Layout, gap: usize) -> usize {
-        let columns: usize = layout.shown.iter().map(|column| self.narrowest(*column)).sum();
+    /// The width of the table, if each column needs so much.
+    fn total(&self, layout: &Layout, gap: usize, need: fn(&Table, usize) -> usize) -> usize {
+        let columns: usize = layout.shown.iter().map(|column| need(self, *column)).sum();
         columns + gap * layout.shown.len().saturating_sub(1) + if layout.signs { SIGN } else { 0 }
     }
 
@@ -360,7 +364,7 @@ mod tests {
              1 column hidden: -o wide\n"
         );
         let narrow = text(narrow(30));
-        assert!(narrow.contains("✗  postgres-0  ImagePul…ackOff"), "{narrow}");
+        assert!(narrow.contains("✗  postgres-0  ImagePu…BackOff"), "{narrow}");
     }
 
     #[test]
@@ -399,7 +403,7 @@ mod tests {
     fn remarks_lose_their_end_before_they_go() {
         let mut table = Table::new(&[Column::new("NAME"), Column::remark("CHANGE-CAUSE")]);
         table.row(None, ["web", "kubectl set image sts/web web=web:2"].map(String::from).into());
-        assert!(text_of(&table, narrow(30)).contains("web    kubectl set image sts/w…\n"));
+        assert!(text_of(&table, narrow(30)).contains("web    kubectl set image sts/…\n"));
         assert!(text_of(&table, narrow(18)).contains("1 column hidden"));
     }
 

@@ -422,7 +422,7 @@ fn service(snapshot: &Snapshot<'_>) -> String {
         .collect();
     let replicas = snapshot.replicas().unwrap_or_default().iter();
     let count = replicas.filter(|replica| published.contains(replica.name.as_str())).count();
-    format!("{name}, headless, DNS: {count} of {} resolve as {pattern}", words::count(set.replicas(), "pod"))
+    format!("{name}, headless, DNS: {count} of {} pods as {pattern}", set.replicas())
 }
 
 /// A kind that was not seen, and the names of the rules that were skipped for it.

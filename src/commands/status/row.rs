@@ -218,7 +218,7 @@ pub(super) fn summary(volumes: &[Volume]) -> String {
     for run in &runs {
         match run.as_slice() {
             [first, .., last] if run.len() >= RANGE => {
-                names.push(format!("{} down to {}", first.claim, last.claim))
+                names.push(format!("{} down to {}", first.claim, last.claim));
             }
             few => names.extend(few.iter().map(|volume| match bound(volume) {
                 true => volume.claim.clone(),
