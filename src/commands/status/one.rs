@@ -130,7 +130,7 @@ impl Screen {
             Column::optional("PVC"),
             Column::optional("SIZE"),
             Column::optional("CLASS"),
-            Column::wide("VOLUME"),
+            Column::wide("PV"),
             Column::wide("ZONE"),
             Column::wide("IP"),
             Column::wide("IMAGE"),
