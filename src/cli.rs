@@ -25,21 +25,44 @@ use crate::words::distance;
 /// Flags of every command.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
-    /// Namespace to look in [default: the context's]
-    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    /// Namespace to use (default: that of the context)
+    #[arg(short, long, global = true, value_name = "NAMESPACE", help_heading = heading::WHICH, display_order = 100)]
     pub namespace: Option<String>,
-    /// Read files instead of a cluster: recordings, kubectl get -o yaml|json, manifests; - is standard input
-    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    /// Read files instead of the cluster: recordings, manifests or the output of kubectl get; - is standard input
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath,
+          help_heading = heading::WHICH, display_order = 101)]
     pub from: Vec<String>,
     /// Output format
-    #[arg(short, long, global = true, value_enum, default_value_t, hide_default_value = true)]
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT",
+          help_heading = heading::OUTPUT, display_order = 102)]
     pub output: Output,
-    /// When to use colours
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", hide_default_value = true)]
+    /// When to use colors
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = heading::OUTPUT,
+          display_order = 103)]
     pub color: Color,
     /// How to reach the cluster.
     #[command(flatten)]
     pub connect: ConnectArgs,
+}
+
+/// The headings of flags in the help.
+pub mod heading {
+    /// What a command is about.
+    pub const WHICH: &str = "Which StatefulSets";
+    /// Which PVCs of them.
+    pub const PVCS: &str = "Which PVCs";
+    /// Which rules are run.
+    pub const RULES: &str = "Which rules";
+    /// What is written.
+    pub const CHANGES: &str = "What changes";
+    /// To how many pods.
+    pub const HOW_FAR: &str = "How far";
+    /// What is asked, checked and kept.
+    pub const SAFETY: &str = "Safety";
+    /// For how long.
+    pub const WAITING: &str = "Waiting";
+    /// What is shown.
+    pub const OUTPUT: &str = "Output";
 }
 
 /// `--color`.
@@ -57,11 +80,11 @@ pub enum Color {
 /// Which sets a command is about.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SetFilter {
-    /// Look in all namespaces
-    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    /// Use all namespaces
+    #[arg(short = 'A', long, conflicts_with = "namespace", help_heading = heading::WHICH)]
     pub all_namespaces: bool,
-    /// Only sets with these labels, as in kubectl: app=db,tier!=test
-    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = selector)]
+    /// Only StatefulSets with these labels: app=db,tier!=test
+    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = selector, help_heading = heading::WHICH)]
     pub selector: Option<LabelSelector>,
 }
 
@@ -70,8 +93,10 @@ pub struct SetFilter {
 pub struct Ui {
     /// How standard output looks.
     pub look: Style,
-    /// Says something beside the answer.
+    /// Shows a warning beside the answer.
     pub warn: fn(&str),
+    /// Shows an error that does not end the command.
+    pub fail: fn(&Error),
 }
 
 /// What a command answers.

@@ -4,9 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::pin::pin;
 use std::process::ExitCode;
 
-use clap::Parser;
 use kubectl_sts::cli::{Answer, Color, Ui};
-use kubectl_sts::commands::{self, Cli};
+use kubectl_sts::commands;
 use kubectl_sts::error::{Error, Exit, Result};
 use kubectl_sts::reconcile::interrupt::unattended;
 use kubectl_sts::render::{Output, Style, failure, out, refusal, render, terminal};
@@ -17,7 +16,7 @@ fn main() -> ExitCode {
         return complete(words);
     }
     terminal::on_panic();
-    let cli = match Cli::try_parse() {
+    let cli = match commands::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return explain(&error).into(),
     };
@@ -31,7 +30,11 @@ fn main() -> ExitCode {
             return Exit::Cluster.into();
         }
     };
-    let streams = Ui { look, warn: |warning| tell(&format!("Warning: {warning}")) };
+    let streams = Ui {
+        look,
+        warn: |warning| tell(&format!("Warning: {warning}")),
+        fail: |error| tell(&error.to_string()),
+    };
     let ended = runtime.block_on(async {
         let mut run = pin!(cli.run(&streams));
         tokio::select! {
@@ -102,6 +105,10 @@ fn fail(error: &Error, exit: Exit, output: Output) -> Exit {
 
 /// Shows help or the version, or what is wrong with the command line.
 fn explain(error: &clap::Error) -> Exit {
+    if let Some(error) = commands::unknown_word(error) {
+        tell(&error.to_string());
+        return error.exit();
+    }
     let printed = error.print().and_then(|()| std::io::stdout().flush());
     if error.use_stderr() {
         return Exit::Usage;

@@ -1,6 +1,10 @@
 //! Numbers, durations and lists in words.
 
+mod duration;
+
 use jiff::SignedDuration;
+
+pub use duration::{parse_age, parse_duration};
 
 /// A duration as kubectl writes ages (`apimachinery/pkg/util/duration.HumanDuration`): `5s`, `3m10s`, `14m`, `5h`,
 /// `12d`, `2y`.

@@ -27,6 +27,7 @@ mod doctor;
 mod extremes;
 mod fake_node;
 mod growth;
+mod help;
 mod history;
 mod hostile;
 mod live_matrix;

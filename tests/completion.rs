@@ -142,7 +142,7 @@ fn what_is_known_without_a_cluster_is_offered() {
     assert!(home.complete(&["explain", ""]).iter().all(|word| word.starts_with("STS") || word == ":4"));
 
     let run = Run::of(home.command("kubectl_complete-sts").arg("doc"), "");
-    assert_eq!(run.stdout, "doctor\tLooks for what is wrong, and says what to type\n:4\n");
+    assert_eq!(run.stdout, "doctor\tDiagnose StatefulSets and suggest fixes\n:4\n");
     let run = Run::of(home.command("kubectl-sts").args(["__complete", "doc"]), "");
     assert_eq!(candidates(&run.ok()), ["doctor", ":4"]);
 }
@@ -290,7 +290,7 @@ fn bash_completes_the_program_called_by_its_own_name() {
         assert_eq!(bash.line(typed), becomes, "{typed:?}");
     }
     bash.press("kubectl-sts \t\t");
-    bash.see("(Explains a rule)");
+    bash.see("(Explain a rule, or list all rules)");
 }
 
 /// Two empty sets in one namespace, another one elsewhere, and a user who may list those of the first, and nothing else.

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use clap::CommandFactory as _;
-use kubectl_sts::commands::Cli;
+use clap::Args as _;
+use kubectl_sts::cluster::connect::ConnectArgs;
+use kubectl_sts::commands::definition;
 
 fn flags(text: &mut String, command: &clap::Command, global: bool) {
     let mut rows = String::new();
@@ -30,21 +31,7 @@ fn flags(text: &mut String, command: &clap::Command, global: bool) {
             (false, true) => format!("{} {}", names.join(", "), value()),
             (false, false) => names.join(", "),
         };
-        let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        if takes {
-            let values: Vec<String> = arg
-                .get_possible_values()
-                .iter()
-                .filter(|value| !value.is_hide_set())
-                .map(|value| format!("`{}`", value.get_name()))
-                .collect();
-            if !values.is_empty() && values != ["`true`", "`false`"] {
-                let _ = write!(help, ": {}", values.join(", "));
-            }
-            if let [default] = arg.get_default_values() {
-                let _ = write!(help, " (default `{}`)", default.to_string_lossy());
-            }
-        }
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
         let _ = writeln!(rows, "| `{name}` | {} |", help.replace('|', "\\|").replace('\n', " "));
     }
     if !rows.is_empty() {
@@ -53,7 +40,7 @@ fn flags(text: &mut String, command: &clap::Command, global: bool) {
 }
 
 fn reference() -> String {
-    let mut cli = Cli::command();
+    let mut cli = definition();
     cli.build();
     let mut text =
         "# Reference\n\nWritten by `BLESS=1 cargo test reference` from the definition of the command line; \
@@ -67,13 +54,15 @@ fn reference() -> String {
     flags(&mut text, &cli, true);
     let _ = writeln!(
         text,
-        "| `-h, --help` | Print help |\n| `-V, --version` | Print the version, without a command |"
+        "| `-h, --help` | Print help |\n| `-V, --version` | Print the version, without a command |\n\n\
+         ## Connection flags\n\nAll commands accept them, before or after the command, as kubectl does."
     );
+    flags(&mut text, &ConnectArgs::augment_args(clap::Command::new("options")), true);
     for command in commands {
         let name = command.get_name();
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         let usage = command.clone().render_usage().to_string();
-        let usage = usage.trim_start_matches("Usage: ");
+        let usage = usage.trim_start_matches("Usage:").trim();
         let _ = write!(
             text,
             "\n## kubectl sts {name}\n\n{about}. See [its page](commands/{name}.md).\n\n    {usage}\n"
@@ -81,8 +70,9 @@ fn reference() -> String {
         flags(&mut text, command, false);
     }
     text + "\n## Exit codes\n\nThe same for every command and every output format.\n\n| code | |\n|---|---|\n\
-            | 0 | good |\n| 1 | the answer is bad news: stuck, or findings at or above `--fail-on` |\n| 2 | usage |\n\
-            | 3 | the cluster or a file could not be read or changed |\n| 4 | refused, declined or drifted |\n\
+            | 0 | success |\n| 1 | a problem was found: stuck, or findings at or above `--fail-on` |\n\
+            | 2 | wrong usage |\n| 3 | the cluster or a file could not be read or changed |\n\
+            | 4 | refused, cancelled, or the cluster changed after the plan was shown |\n\
             | 124 | timed out |\n| 130 | interrupted (Ctrl-C, SIGINT) |\n\
             | 129 | the terminal was closed (SIGHUP) |\n| 143 | terminated (SIGTERM) |\n\
             | 141 | the reader of standard output is gone, as after `head -1` |\n\
@@ -103,15 +93,17 @@ fn the_reference_is_that_of_this_command_line() {
 
 #[test]
 fn every_help_ends_with_the_exit_codes() {
-    let mut cli = Cli::command();
+    let mut cli = definition();
     cli.build();
     let own = cli.clone();
     for command in cli.get_subcommands_mut().map(|command| &*command).chain([&own]) {
         let help = command.clone().render_long_help().to_string();
+        let help: Vec<&str> = help.split_whitespace().collect();
+        let help = help.join(" ");
         for code in [
-            "0 good",
-            "1 the answer",
-            "2 usage",
+            "0 success",
+            "1 a problem",
+            "2 wrong usage",
             "3 the cluster",
             "4 refused",
             "124 timed out",

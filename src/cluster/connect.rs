@@ -9,7 +9,6 @@ mod certificates;
 mod child;
 mod clock;
 mod credentials;
-mod duration;
 mod environment;
 mod exec;
 mod explain;
@@ -37,7 +36,6 @@ use kube::config::AuthInfo;
 use kube::{Client, Config};
 use tokio::sync::{Semaphore, oneshot};
 
-pub use duration::parse_duration;
 pub use environment::Environment;
 pub use explain::explain;
 pub use flags::ConnectArgs;

@@ -217,9 +217,23 @@ impl Reader<'_> {
 
 /// What the server says it is; nothing depends on it so much that a failure would matter.
 async fn version(connection: &Connection) -> Option<ServerVersion> {
-    let body = connection.get_bytes("/version", "application/json").await.ok()?;
-    let version: Value = serde_json::from_slice(&body).ok()?;
-    Some(ServerVersion { text: version["gitVersion"].as_str()?.to_owned() })
+    server_version(connection).await.ok()
+}
+
+/// The version of the API server.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn server_version(connection: &Connection) -> Result<ServerVersion> {
+    let doing = "read the version of the server";
+    let body = connection.get_bytes("/version", "application/json").await;
+    let body = body.map_err(|error| connection.explain(&error, doing))?;
+    let version = serde_json::from_slice(&body).map_err(|error| RequestError::garbled(&error));
+    let text = version.and_then(|version: Value| match version["gitVersion"].as_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(RequestError::Nonsense("it has no gitVersion".to_owned())),
+    });
+    Ok(ServerVersion { text: text.map_err(|error| connection.explain(&error, doing))? })
 }
 
 /// Why a list was not read.

@@ -2,7 +2,7 @@
 
 use super::act::{Consent, Consented, confirm_plan, idle, recorded, see_through, stopped};
 use super::canary::{current, managed, stamp};
-use super::help;
+use super::notes;
 use crate::cli::{Answer, Global, Ui, bare};
 use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
@@ -12,22 +12,23 @@ use crate::paste::kubectl;
 use crate::plan::{Abort, Agreement, Stop, plan_in_full, stable};
 use crate::snapshot::Snapshot;
 
-/// Ends a canary: puts the stable template back, frees pods that are stuck, and restores the partition
+/// Cancel a canary and restore template, pods and partition
 ///
-/// Only pods that have left the stable revision restart. When every pod is available on the stable revision again, the
-/// partition is put back to what it was, and the mark of the canary is removed. A canary that was made by hand has no
-/// mark: what can be derived is, and is said.
+/// It restores the stable template, deletes pods that are stuck, and restores the partition once every pod is available on the stable revision. Only pods that were updated restart. For a canary made by hand, without the annotation kubectl-sts/canary, it works out what it can and says what it cannot know.
 #[derive(clap::Args, Debug)]
-#[command(after_help = help!(
-    "Writes the template and the partition of the set, deletes pods of the abandoned revision that are stuck, and\n\
-     removes the annotation kubectl-sts/canary. Reads the stable ControllerRevision."
-    ""
+#[command(after_help = notes!(
     "Examples:"
+    "  # Cancel a canary, after showing the plan and asking"
     "  kubectl sts abort postgres"
+    ""
+    "  # In a pipeline"
     "  kubectl sts abort postgres --yes --timeout 10m"
+    ""
+    "Reads what `watch` reads, and the stable ControllerRevision. Patches the template and the partition of the \
+     StatefulSet, deletes pods that are stuck on the old revision, and removes the annotation kubectl-sts/canary."
 ))]
 pub struct Args {
-    /// The set
+    /// StatefulSet to restore
     #[arg(value_name = "NAME")]
     name: String,
     /// What is agreed to.

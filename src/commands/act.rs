@@ -7,8 +7,7 @@ mod shown;
 
 use std::time::Duration;
 
-use crate::cli::{Answer, Global, Ui};
-use crate::cluster::connect::parse_duration;
+use crate::cli::{Answer, Global, Ui, heading};
 use crate::cluster::inventory::Want;
 use crate::cluster::live::Live;
 use crate::error::{Error, Exit, Result};
@@ -18,6 +17,7 @@ use crate::render::live::{Stream, show};
 use crate::render::progress::Line;
 use crate::render::{ForecastView, Output, Style, ask, render};
 use crate::snapshot::{Snapshot, Unseen};
+use crate::words::parse_duration;
 
 pub(super) use consent::{Agree, DryRun, checked, declined, permissions, permitted, show_plan, stopped};
 pub(super) use ending::{Account, Ending};
@@ -30,11 +30,11 @@ pub struct Consent {
     /// What all commands that write have.
     #[command(flatten)]
     agree: Agree,
-    /// Give up after this time, with exit code 124 [default: never]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    /// Give up after this time, with exit code 124 (default: never)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = heading::WAITING)]
     timeout: Option<Duration>,
-    /// Stuck only once the evidence has held for this long
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
+    /// Report "stuck" only after the problem has lasted this long
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s", help_heading = heading::WAITING)]
     stuck_after: Duration,
 }
 

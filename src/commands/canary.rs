@@ -6,8 +6,8 @@ mod good;
 use serde_json::Value;
 
 use super::act::Consent;
-use super::help;
-use crate::cli::{Answer, Global, Ui, read_file};
+use super::notes;
+use crate::cli::{Answer, Global, Ui, heading, read_file};
 use crate::cluster::decode;
 use crate::error::{Error, Result};
 use crate::kinds::StatefulSet;
@@ -17,45 +17,48 @@ use crate::snapshot::Snapshot;
 pub(super) use climb::{climb, current, managed, stamp};
 pub(super) use good::Verification;
 
-/// Gives some pods a new template first, watches them, and leaves the others alone until you promote or abort
+/// Update some pods first (canary)
 ///
-/// The template and the partition go in one write, so that no pod outside the canary can restart. Pods move highest
-/// ordinal first. Without a new template the partition is set, and the next command is shown. What is needed to go
-/// back stands in the annotation kubectl-sts/canary of the set; the same command again goes on where it was.
+/// It checks these pods, and leaves the others until you promote or abort the canary. The template and the partition change in one patch, so no pod outside the canary restarts. Pods are updated from the highest ordinal down. Without a new template, only the partition is set, and the next command is shown. The annotation kubectl-sts/canary of the StatefulSet records what `abort` needs. After an interruption, run the same command again.
 #[derive(clap::Args, Debug)]
-#[command(after_help = help!(
-    "Writes one patch of the set for each step, after showing the plan and asking; reads what `watch` reads."
-    ""
+#[command(after_help = notes!(
     "Examples:"
-    "  kubectl sts canary postgres --partition 3 --image postgres=postgres:17.1     pods 4 and 3 of 5"
-    "  kubectl sts canary postgres --pods 20% -f patch.yaml --bake 10m              must stay good for 10m"
-    "  kubectl sts canary postgres --steps 4,2,0 --image postgres=postgres:17.1 --check './smoke.sh' --yes"
+    "  # Update pods 4 and 3 of 5"
+    "  kubectl sts canary postgres --partition 3 --image postgres=postgres:17.1"
+    ""
+    "  # Update every fifth pod, which must then stay healthy for 10 minutes"
+    "  kubectl sts canary postgres --pods 20% -f patch.yaml --bake 10m"
+    ""
+    "  # Update in three steps, and run a check after each"
+    "  kubectl sts canary postgres --steps 4,2,0 -f patch.yaml --check ./smoke.sh"
+    ""
+    "Reads what `watch` reads. Patches the StatefulSet once for each step, after showing the plan and asking."
 ))]
-#[command(group = clap::ArgGroup::new("how far").required(true))]
+#[command(group = clap::ArgGroup::new("how far").args(["partition", "pods", "steps"]).required(true))]
 pub struct Args {
-    /// The set
+    /// StatefulSet to update
     #[arg(value_name = "NAME")]
     name: String,
-    /// Move the pods from this index up, counted from the first ordinal
-    #[arg(long, value_name = "N", group = "how far", value_parser = clap::value_parser!(i32).range(0..))]
-    partition: Option<i32>,
-    /// Move so many pods, or so many percent of them, rounded up
-    #[arg(long, value_name = "K|P%", group = "how far", value_parser = share)]
-    pods: Option<Share>,
-    /// Move down through these partitions, looking after the pods at each, such as 4,2,0
-    #[arg(long, value_name = "N,…", group = "how far", value_delimiter = ',', value_parser = clap::value_parser!(i32).range(0..))]
-    steps: Vec<i32>,
-    /// A container's new image; may be given several times
-    #[arg(long, value_name = "CONTAINER=IMAGE", value_parser = image)]
+    /// New image of a container (repeatable)
+    #[arg(long, value_name = "CONTAINER=IMAGE", value_parser = image, help_heading = heading::CHANGES)]
     image: Vec<(String, String)>,
-    /// A file with a strategic merge patch of the pod template; - is standard input
-    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    /// File with a strategic merge patch of the pod template; - is standard input
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = heading::CHANGES)]
     filename: Option<String>,
-    /// The same patch on the command line, in JSON or YAML
-    #[arg(long, value_name = "PATCH", conflicts_with = "filename")]
+    /// Strategic merge patch of the pod template, in JSON or YAML
+    #[arg(long, value_name = "PATCH", conflicts_with = "filename", help_heading = heading::CHANGES)]
     patch: Option<String>,
-    /// Begin although a pod is not available
-    #[arg(long)]
+    /// Update pods with this index and above, counted from the first ordinal
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..), help_heading = heading::HOW_FAR)]
+    partition: Option<i32>,
+    /// Update this number or percentage of pods, rounded up
+    #[arg(long, value_name = "K|P%", value_parser = share, help_heading = heading::HOW_FAR)]
+    pods: Option<Share>,
+    /// Go through these partitions in turn, checking the pods at each: 4,2,0
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(i32).range(0..), help_heading = heading::HOW_FAR)]
+    steps: Vec<i32>,
+    /// Start even if a pod is not available
+    #[arg(long, help_heading = heading::SAFETY)]
     allow_unhealthy: bool,
     /// How well the pods have to do.
     #[command(flatten)]

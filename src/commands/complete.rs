@@ -11,9 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::builder::StyledStr;
-use clap::{Arg, ArgAction, Args as _, Command, CommandFactory, FromArgMatches, ValueHint};
+use clap::{Arg, ArgAction, Args as _, Command, FromArgMatches, ValueHint};
 
-use super::Cli;
+use super::line::accepted;
 use crate::cli::Global;
 use crate::rules::{RULES, Rule};
 use crate::time::std_after;
@@ -89,7 +89,7 @@ pub fn answer(words: Vec<String>) -> String {
 }
 
 fn complete(words: &[String], until: Instant) -> (Vec<Candidate>, Directive) {
-    let mut root = Cli::command();
+    let mut root = accepted();
     root.build();
     let typed = Typed::read(&root, words);
     match &typed.at {
@@ -163,6 +163,9 @@ fn values(
         _ => {}
     }
     let named = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
+    if named == "COMMAND" && arg.is_positional() {
+        return (commands(&accepted()), Directive::Only);
+    }
     let live = |wanted| live::names(global(typed).as_ref(), wanted, until);
     let found = match (arg.get_id().as_str(), named) {
         (_, "RULE" | "CODE") => return (rules(typed, arg, keep, start), Directive::Only),

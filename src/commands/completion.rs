@@ -8,33 +8,36 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::complete::HELPER;
-use super::help;
-use crate::cli::Answer;
+use super::notes;
+use crate::cli::{Answer, heading};
 use crate::error::{Error, Exit, Result};
 use crate::render::{Page, View};
 
-/// Sets up completion in the shell: of kubectl sts with --install, of kubectl-sts with the name of a shell
+/// Set up shell completion
 ///
-/// kubectl completes what follows `kubectl sts` if it finds a program named kubectl_complete-sts in PATH; --install
-/// makes it, as a link to this one. kubectl's own completion must be set up too: kubectl completion --help.
+/// kubectl completes `kubectl sts` if there is a program kubectl_complete-sts in PATH; --install creates it, as a link to this program. kubectl's own completion must be set up too: see kubectl completion --help. If you call the plugin as kubectl-sts, print the script of your shell instead.
 #[derive(clap::Args, Debug)]
 #[group(skip)]
-#[command(after_help = help!(
-    "Reads nothing from the cluster; writes nothing but the link, and never over a file that is not ours."
-    ""
+#[command(group = clap::ArgGroup::new("what").args(["shell", "install"]).required(true))]
+#[command(after_help = notes!(
     "Examples:"
-    "  kubectl sts completion --install                            kubectl sts <TAB>, in every shell"
-    "  echo 'source <(kubectl-sts completion bash)' >> ~/.bashrc   kubectl-sts <TAB>, in bash"
+    "  # Complete kubectl sts, in every shell"
+    "  kubectl sts completion --install"
+    ""
+    "  # Complete kubectl-sts, in bash"
+    "  echo 'source <(kubectl-sts completion bash)' >> ~/.bashrc"
+    ""
+    "Reads nothing from the cluster. Creates only the link, and never overwrites a file of another program."
 ))]
 pub struct Args {
-    /// Print what makes this shell complete kubectl-sts, when it is called by that name
-    #[arg(value_enum, required_unless_present = "install", conflicts_with = "install")]
+    /// Print the script that completes kubectl-sts in this shell
+    #[arg(value_enum, value_name = "SHELL")]
     shell: Option<Shell>,
-    /// Make kubectl_complete-sts, by which kubectl completes kubectl sts
-    #[arg(long)]
+    /// Create kubectl_complete-sts, which makes kubectl complete kubectl sts
+    #[arg(long, help_heading = heading::CHANGES)]
     install: bool,
-    /// Make it in this directory, which should be in PATH [default: where kubectl-sts is]
-    #[arg(long, value_name = "DIR", requires = "install", value_hint = clap::ValueHint::DirPath)]
+    /// Create it in this directory, which should be in PATH (default: the directory of kubectl-sts)
+    #[arg(long, value_name = "DIR", requires = "install", value_hint = clap::ValueHint::DirPath, help_heading = heading::CHANGES)]
     dir: Option<PathBuf>,
 }
 

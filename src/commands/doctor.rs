@@ -3,8 +3,8 @@
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::{explain, help};
-use crate::cli::{Answer, Global, SetFilter};
+use super::{explain, notes};
+use crate::cli::{Answer, Global, SetFilter, heading};
 use crate::cluster::inventory::Want;
 use crate::error::{Exit, Result};
 use crate::kinds::StatefulSet;
@@ -13,30 +13,37 @@ use crate::rules::{Diagnosis, Filter, Finding, Rule, Severity, Skipped, diagnose
 use crate::snapshot::Clock;
 use crate::words;
 
-/// Looks for what is wrong with sets, says on what evidence, and what to type
+/// Diagnose StatefulSets and suggest fixes
+///
+/// Each finding says what is wrong, why, and which command fixes it.
 #[derive(clap::Args, Debug)]
-#[command(after_help = help!(
-    "Reads what `status` reads; writes nothing. What may not be read is named, and the rules that need it are skipped."
-    ""
+#[command(after_help = notes!(
     "Examples:"
-    "  kubectl sts doctor -n shop                        all sets of a namespace"
-    "  kubectl sts doctor postgres --fail-on warning     one set, for a pipeline"
-    "  kubectl sts doctor --from shop.yaml -o json       a recording"
+    "  # Diagnose all StatefulSets of a namespace"
+    "  kubectl sts doctor -n shop"
+    ""
+    "  # Diagnose one in a pipeline, and fail on warnings too"
+    "  kubectl sts doctor postgres --fail-on warning"
+    ""
+    "  # Diagnose a recording"
+    "  kubectl sts doctor --from shop.yaml -o json"
+    ""
+    "Reads what `status` reads. Changes nothing. Names what it may not read, and skips the rules that need it."
 ))]
 pub struct Args {
-    /// Sets to look at; without names, all
+    /// StatefulSets to diagnose; without names, all
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     #[command(flatten)]
     choice: SetFilter,
-    /// Ask only these rules, by code or name
-    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    /// Run only these rules, by code or name
+    #[arg(long, value_name = "RULE", value_delimiter = ',', help_heading = heading::RULES)]
     only: Vec<String>,
-    /// Leave these rules out, by code or name
-    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    /// Skip these rules, by code or name
+    #[arg(long, value_name = "RULE", value_delimiter = ',', help_heading = heading::RULES)]
     skip: Vec<String>,
-    /// End with exit code 1 on findings of this severity or worse
-    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
+    /// Exit with code 1 on findings of this severity or worse
+    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY", help_heading = heading::RULES)]
     fail_on: FailOn,
 }
 

@@ -2,23 +2,26 @@
 
 use serde_json::{Value, json};
 
-use super::help;
+use super::notes;
 use crate::cli::Answer;
 use crate::error::{Error, Exit, Result};
 use crate::render::{Column, Page, Table, View};
 use crate::rules::{RULES, Rule};
 
-/// Explains a rule: what it means, when it is raised, when not
+/// Explain a rule, or list all rules
 #[derive(clap::Args, Debug)]
-#[command(after_help = help!(
-    "Reads nothing from the cluster, writes nothing."
-    ""
+#[command(after_help = notes!(
     "Examples:"
-    "  kubectl sts explain                  all rules"
-    "  kubectl sts explain STS301           one rule's page"
+    "  # List all rules"
+    "  kubectl sts explain"
+    ""
+    "  # Explain one rule"
+    "  kubectl sts explain STS301"
+    ""
+    "Reads nothing from the cluster and changes nothing."
 ))]
 pub struct Args {
-    /// A rule's code or name; without it, all are listed
+    /// Code or name of a rule; without it, all rules are listed
     #[arg(value_name = "CODE")]
     code: Option<String>,
 }

@@ -5,8 +5,8 @@ mod external;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::help;
-use crate::cli::{Answer, Global, SetFilter, Ui, bare};
+use super::notes;
+use crate::cli::{Answer, Global, SetFilter, Ui, bare, heading};
 use crate::cluster::connect::connect;
 use crate::cluster::inventory::Want;
 use crate::cluster::raw;
@@ -20,25 +20,29 @@ use crate::rules::{self, Skipped};
 use crate::snapshot::{Snapshot, parse_pod_name};
 use crate::words;
 
-/// Shows the revisions of a set, which pods are on each, and how two of them differ
+/// Show the revisions of a StatefulSet, or how two of them differ
 ///
-/// Values of environment variables, commands, arguments, HTTP headers, and annotations that are named like secrets are never
-/// shown. With --diff, the program that KUBECTL_EXTERNAL_DIFF names is given the two templates as files, without these values.
+/// For each revision it shows which pods run it. Values of environment variables, commands, arguments, HTTP headers and annotations with secret names are never shown. With --diff, the program in KUBECTL_EXTERNAL_DIFF gets the two templates as files, without these values.
 #[derive(clap::Args, Debug)]
-#[command(after_help = help!(
-    "Reads what `status` reads; with --diff only the set and its ControllerRevisions."
-    ""
+#[command(after_help = notes!(
     "Examples:"
+    "  # Show all revisions"
     "  kubectl sts history postgres"
+    ""
+    "  # Show what changed from revision 1 to revision 2"
     "  kubectl sts history postgres --diff 1..2"
+    ""
+    "  # The same with another diff program"
     "  KUBECTL_EXTERNAL_DIFF='diff -u' kubectl sts history postgres --diff 1..2"
+    ""
+    "Reads what `status` reads; with --diff, only the StatefulSet and its ControllerRevisions. Changes nothing."
 ))]
 pub struct Args {
-    /// The set
+    /// StatefulSet to show
     #[arg(value_name = "NAME")]
     name: String,
     /// Show what changed from one revision to another, by number or name
-    #[arg(long, value_name = "A..B", value_parser = pair)]
+    #[arg(long, value_name = "A..B", value_parser = pair, help_heading = heading::OUTPUT)]
     diff: Option<Pair>,
 }
 

@@ -7,7 +7,11 @@ mod complete;
 mod completion;
 mod doctor;
 mod explain;
+mod help;
+mod hints;
 mod history;
+mod line;
+mod options;
 mod promote;
 mod prune_pvcs;
 mod record;
@@ -15,31 +19,51 @@ mod recover;
 mod restore_pvc;
 mod status;
 mod undo;
+mod version;
 mod watch;
+
+/// The end of a command's help, which the help of all commands goes on with: examples, each below a line that says what
+/// for, and what the command reads and changes. A paragraph is one line: clap breaks it to the width of the terminal.
+macro_rules! notes {
+    ($($line:literal)*) => { concat!($($line, "\n",)*) };
+}
+use notes;
 
 use clap::{Parser, Subcommand};
 
 pub use complete::{answer, asked};
+pub use hints::{tip, unknown_word};
+pub use line::{definition, read};
 
-use crate::cli::{Answer, Global, Ui};
+use crate::cli::{Answer, Global, Ui, heading};
 use crate::error::Result;
+use hints::unknown_command;
 
-/// The exit codes, as every command's help shows them.
-const EXIT_CODES: &str = "\
-Exit codes:
-  0 good, 1 the answer is bad news, 2 usage, 3 the cluster or a file could not be read or changed,
-  4 refused, declined or drifted, 124 timed out, 130 interrupted (143 by SIGTERM, 129 by SIGHUP),
-  141 the reader of the output is gone, 101 a bug";
-
-/// StatefulSet day-2 operations: see what is wrong, what happens next, and why
+/// Day-2 operations for StatefulSets: find out what is wrong, and fix it
 #[derive(Parser, Debug)]
 #[command(name = "kubectl-sts", bin_name = "kubectl sts", version, max_term_width = 100)]
-#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
-#[command(args_override_self = true, after_help = EXIT_CODES)]
+#[command(subcommand_required = true, arg_required_else_help = true, args_override_self = true)]
+#[command(disable_help_subcommand = true, disable_help_flag = true, disable_version_flag = true)]
+#[command(after_help = notes!(
+    "Examples:"
+    "  # Show all StatefulSets of the cluster, the worst first"
+    "  kubectl sts status -A"
+    ""
+    "  # Find out what is wrong in a namespace, and how to fix it"
+    "  kubectl sts doctor -n shop"
+    ""
+    "Use \"kubectl sts COMMAND --help\" for more about a command."
+))]
 pub struct Cli {
     /// Flags of every command.
     #[command(flatten)]
     pub global: Global,
+    /// Print help
+    #[arg(short, long, global = true, action = clap::ArgAction::Help, help_heading = heading::OUTPUT, display_order = 104)]
+    help: Option<bool>,
+    /// Print the version
+    #[arg(short = 'V', long, action = clap::ArgAction::Version, help_heading = heading::OUTPUT, display_order = 105)]
+    version: Option<bool>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -47,35 +71,25 @@ pub struct Cli {
 
 /// What you can type.
 #[derive(Subcommand, Debug)]
+#[expect(missing_docs, reason = "the documentation of its arguments is the help of each")]
 pub enum Command {
-    /// Shows sets: one line each, or one set on a screen
     Status(status::Args),
-    /// Follows a rollout or a scaling until it is settled or stuck
-    Watch(watch::Args),
-    /// Frees a set held up by a pod of an abandoned revision
-    Recover(recover::Args),
-    /// Puts an earlier template back and sees it through
-    Undo(undo::Args),
-    /// Shows the revisions of a set, and how two of them differ
-    History(history::Args),
-    /// Gives some pods a new template first
-    Canary(canary::Args),
-    /// Goes on with a canary: to the next pods, or to all
-    Promote(promote::Args),
-    /// Ends a canary: template, pods and partition as before
-    Abort(abort::Args),
-    /// Looks for what is wrong, and says what to type
     Doctor(doctor::Args),
-    /// Finds claims no replica will use again, and deletes those you choose
+    Watch(watch::Args),
+    History(history::Args),
+    Recover(recover::Args),
+    Undo(undo::Args),
+    Canary(canary::Args),
+    Promote(promote::Args),
+    Abort(abort::Args),
     PrunePvcs(prune_pvcs::Args),
-    /// Brings a claim back from the backup that prune-pvcs made
     RestorePvc(restore_pvc::Args),
-    /// Explains a rule
-    Explain(explain::Args),
-    /// Writes what can be observed to a file, without secrets
     Record(record::Args),
-    /// Sets up completion in the shell
+    Explain(explain::Args),
     Completion(completion::Args),
+    Version(version::Args),
+    Options(options::Args),
+    Help(help::Args),
 }
 
 impl Cli {
@@ -101,17 +115,9 @@ impl Cli {
             Command::Explain(args) => explain::run(args),
             Command::Record(args) => record::run(&self.global, args, warn).await,
             Command::Completion(args) => completion::run(args),
+            Command::Version(args) => version::run(&self.global, args, streams).await,
+            Command::Options(args) => options::run(args),
+            Command::Help(args) => help::run(args),
         }
     }
 }
-
-/// `-A`, a selector and names, in a help text: what a command reads, writes, and two examples.
-macro_rules! help {
-    ($($line:literal)*) => {
-        concat!($($line, "\n",)* "\n", "Exit codes:\n",
-            "  0 good, 1 the answer is bad news, 2 usage, 3 the cluster or a file could not be read or changed,\n",
-            "  4 refused, declined or drifted, 124 timed out, 130 interrupted (143 by SIGTERM, 129 by SIGHUP),\n",
-            "  141 the reader of the output is gone, 101 a bug")
-    };
-}
-use help;

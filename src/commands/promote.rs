@@ -4,35 +4,38 @@ use serde_json::Value;
 
 use super::act::Consent;
 use super::canary::{Verification, climb, managed, stamp};
-use super::help;
-use crate::cli::{Answer, Global, Ui};
+use super::notes;
+use crate::cli::{Answer, Global, Ui, heading};
 use crate::error::Result;
 use crate::plan::Canary;
 use crate::snapshot::Snapshot;
 
-/// Goes on with a canary: to the next pods, or to all of them
+/// Continue a canary on the next pods, or on all
 ///
-/// Without a flag to the next of the --steps the canary was begun with, else to one pod more; while the pods that are
-/// to move already are on their way, it finishes that. At partition 0, when every pod is available, the mark of the
-/// canary is removed.
+/// Without a flag, it continues with the next of the canary's --steps, or else with one more pod. If the last step is not complete yet, it completes that one. At partition 0, when every pod is available, it removes the annotation kubectl-sts/canary.
 #[derive(clap::Args, Debug)]
-#[command(after_help = help!(
-    "Writes the partition, and at the end removes the annotation kubectl-sts/canary."
-    ""
+#[command(after_help = notes!(
     "Examples:"
-    "  kubectl sts promote postgres                           the next pods"
+    "  # Update the next pods"
+    "  kubectl sts promote postgres"
+    ""
+    "  # Update pods with index 1 and above"
     "  kubectl sts promote postgres --partition 1"
-    "  kubectl sts promote postgres --full --yes              all of them"
+    ""
+    "  # Update all pods, without asking"
+    "  kubectl sts promote postgres --full --yes"
+    ""
+    "Reads what `watch` reads. Patches the partition, and at the end removes the annotation kubectl-sts/canary."
 ))]
 pub struct Args {
-    /// The set
+    /// StatefulSet to update
     #[arg(value_name = "NAME")]
     name: String,
-    /// Move the pods from this index up, counted from the first ordinal
-    #[arg(long, value_name = "N", conflicts_with = "full", value_parser = clap::value_parser!(i32).range(0..))]
+    /// Update pods with this index and above, counted from the first ordinal
+    #[arg(long, value_name = "N", conflicts_with = "full", value_parser = clap::value_parser!(i32).range(0..), help_heading = heading::HOW_FAR)]
     partition: Option<i32>,
-    /// Move all pods
-    #[arg(long)]
+    /// Update all pods
+    #[arg(long, help_heading = heading::HOW_FAR)]
     full: bool,
     /// How well the pods have to do.
     #[command(flatten)]

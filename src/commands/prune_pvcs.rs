@@ -14,10 +14,10 @@ use std::path::PathBuf;
 use jiff::SignedDuration;
 
 use super::act::{Agree, DryRun, Ending, Shown, checked, declined, show_plan, stopped};
-use super::help;
-use crate::cli::{Answer, Global, Observation, SetFilter, Ui};
+use super::notes;
+use crate::cli::{Answer, Global, Observation, SetFilter, Ui, heading};
 use crate::cluster::claims;
-use crate::cluster::connect::{Connection, connect, parse_duration};
+use crate::cluster::connect::{Connection, connect};
 use crate::cluster::deletions::Deletions;
 use crate::cluster::inventory::Want;
 use crate::error::{Error, Exit, Result};
@@ -28,77 +28,68 @@ use crate::reconcile::{Acting, Limits, reconcile};
 use crate::render::{Output, ask};
 use crate::snapshot::Observed;
 use crate::snapshot::attribution::{ClaimUsers, ReasonCode};
+use crate::words::parse_age;
 use backup::Backup;
 use consent::{Missing, choose, missing, question, zero};
 use report::Report;
 use table::Listing;
 use tell::ProgressReporter;
 
-/// Finds claims of replicas their set no longer has, and deletes those you choose
+/// Find orphaned PVCs and delete the ones you select
+///
+/// A PVC is orphaned if it belongs to a replica that no longer exists and nothing else uses it. On a terminal you select which PVCs to delete; otherwise it only lists them, unless --yes is given. Before it deletes a PVC, it writes the manifests of PVC and PV to files, so that restore-pvc can bring the PVC back. It deletes one PVC at a time, highest ordinal first, reads the cluster again before and after each, and stops if anything is unexpected. The PV keeps its data (reclaim policy Retain) until the PVC is gone and nothing needs it. After an interruption, run the same command again.
 #[derive(clap::Args, Debug)]
-#[command(after_help = help!(
-    "Reads StatefulSets, pods, claims, volumes, autoscalers, the pod templates of other workloads, VolumeAttachments and"
-    "VolumeSnapshots. On a terminal it asks which claims to delete, none being chosen; elsewhere it only shows, unless"
-    "--yes is given. Before it deletes, it writes the manifests of claim and volume to files; then it deletes one claim"
-    "at a time, highest ordinal first, looks again before and after each, and stops at the first surprise. It patches"
-    "volumes: each keeps its data (reclaim policy Retain) until its PVC is gone and nothing needs it. With --snapshot it"
-    "creates VolumeSnapshots. What a run that was interrupted has left is shown, and finished with the rest."
-    ""
+#[command(after_help = notes!(
     "Examples:"
-    "  kubectl sts prune-pvcs postgres -n shop                what is left over, and the choice"
-    "  kubectl sts prune-pvcs -A --unused-for 30d --show-kept  everywhere, and why the others are kept"
-    "  kubectl sts prune-pvcs postgres --retain --yes         delete the claims, keep the volumes"
+    "  # List the orphaned PVCs of a StatefulSet, and select which to delete"
+    "  kubectl sts prune-pvcs postgres -n shop"
+    ""
+    "  # List those of all namespaces, and why the other PVCs are kept"
+    "  kubectl sts prune-pvcs -A --unused-for 30d --show-kept"
+    ""
+    "  # Delete the PVCs but keep the PVs and their data, without asking"
+    "  kubectl sts prune-pvcs postgres --retain --yes"
+    ""
+    "Reads StatefulSets, pods, PVCs, PVs, autoscalers, the pod templates of other workloads, VolumeAttachments and \
+     VolumeSnapshots. Deletes PVCs, patches PVs, and with --snapshot creates VolumeSnapshots."
 ))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct Args {
-    /// Sets to look at; without names, all
+    /// StatefulSets whose PVCs to check; without names, all
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     #[command(flatten)]
     choice: SetFilter,
-    /// Only claims made at least so long ago: 30d, 12h
-    #[arg(long, value_name = "DURATION", value_parser = span)]
+    /// Only PVCs created at least this long ago: 30d, 12h
+    #[arg(long, value_name = "DURATION", value_parser = parse_age, help_heading = heading::PVCS)]
     older_than: Option<SignedDuration>,
-    /// Only claims that the server knows to be unused for so long (Kubernetes 1.37)
-    #[arg(long, value_name = "DURATION", value_parser = span)]
+    /// Only PVCs unused for at least this long (Kubernetes 1.37)
+    #[arg(long, value_name = "DURATION", value_parser = parse_age, help_heading = heading::PVCS)]
     unused_for: Option<SignedDuration>,
-    /// Also show the claims that are kept, and why
-    #[arg(long)]
-    show_kept: bool,
-    /// Also claims of sets scaled to 0; without a terminal it takes their names: --include-zero=NAME
-    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    /// Also PVCs of StatefulSets scaled to 0; in scripts, name them: --include-zero=NAME
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "", help_heading = heading::PVCS)]
     include_zero: Option<Vec<String>>,
-    /// Also claims of replicas that an autoscaler may want again
-    #[arg(long)]
+    /// Also PVCs of replicas that an autoscaler may create again
+    #[arg(long, help_heading = heading::PVCS)]
     include_hpa_range: bool,
-    /// Set the volume's reclaim policy to Retain first, so that the data stays
-    #[arg(long)]
+    /// Also show the PVCs that are kept, and why
+    #[arg(long, help_heading = heading::PVCS)]
+    show_kept: bool,
+    /// Keep the PV and its data: set its reclaim policy to Retain before deleting the PVC
+    #[arg(long, help_heading = heading::SAFETY)]
     retain: bool,
-    /// Delete PVCs even if you may not patch their volumes; a pod that starts to use one in that moment loses its data
-    #[arg(long, conflicts_with = "retain")]
-    accept_race: bool,
-    /// Make a VolumeSnapshot of this class first, and wait until it can be used
-    #[arg(long, value_name = "CLASS")]
+    /// Create a VolumeSnapshot of this class first, and wait until it is ready
+    #[arg(long, value_name = "CLASS", help_heading = heading::SAFETY)]
     snapshot: Option<String>,
-    /// Write the manifests here [default: ./kubectl-sts-backup-YYYYMMDD-HHMMSS]
-    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    /// Write the manifests to this directory (default: ./kubectl-sts-backup-YYYYMMDD-HHMMSS)
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath, help_heading = heading::SAFETY)]
     backup: Option<PathBuf>,
+    /// Delete PVCs even if you may not patch their PVs; a pod that starts to use one at that moment loses its data
+    #[arg(long, conflicts_with = "retain", help_heading = heading::SAFETY)]
+    accept_race: bool,
     /// What all commands that write have.
     #[command(flatten)]
     agree: Agree,
-}
-
-/// A duration as everywhere, and also in days and weeks.
-fn span(text: &str) -> std::result::Result<SignedDuration, String> {
-    let long = |unit: char, days: u64| {
-        let number = text.strip_suffix(unit)?.parse::<u64>().ok()?;
-        Some(std::time::Duration::from_secs(number.checked_mul(days * 86_400)?))
-    };
-    let duration = match long('d', 1).or_else(|| long('w', 7)) {
-        Some(duration) => duration,
-        None => parse_duration(text)?,
-    };
-    SignedDuration::try_from(duration).map_err(|error| error.to_string())
 }
 
 impl Args {

@@ -6,24 +6,29 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::help;
-use crate::cli::{Answer, Global, SetFilter};
+use super::notes;
+use crate::cli::{Answer, Global, SetFilter, heading};
 use crate::cluster::inventory::Want;
 use crate::cluster::recorded;
 use crate::error::{Error, Exit, Result};
 use crate::paste::sts;
 use crate::render::{Output, Page, View, render};
 
-/// Writes what can be observed to a file, for --from, for a colleague or for a bug report
+/// Record the state of StatefulSets to a file, without secrets
+///
+/// Every command that reads takes the file with --from, so you can send it to a colleague or attach it to a bug report. A recording has no Secrets, no values of environment variables, no commands and arguments, and only the annotations that this tool knows.
 #[derive(clap::Args, Debug)]
-#[command(after_help = help!(
-    "Reads StatefulSets, their revisions, pods, claims, volumes, classes, Services, endpoint slices, budgets,"
-    "autoscalers, quotas, nodes and Warning events. Writes nothing to the cluster. A recording holds no Secret, no"
-    "value of an environment variable, no command line and no annotation that this tool does not know."
-    ""
+#[command(after_help = notes!(
     "Examples:"
+    "  # Record a namespace"
     "  kubectl sts record -n shop > shop.yaml"
-    "  kubectl sts record -A --to cluster.yaml && kubectl sts doctor --from cluster.yaml"
+    ""
+    "  # Record the cluster, and diagnose the recording"
+    "  kubectl sts record -A --to cluster.yaml"
+    "  kubectl sts doctor --from cluster.yaml"
+    ""
+    "Reads StatefulSets, ControllerRevisions, pods, PVCs, PVs, StorageClasses, Services, EndpointSlices, \
+     PodDisruptionBudgets, autoscalers, quotas, nodes and Warning events. Changes nothing in the cluster."
 ))]
 pub struct Args {
     /// StatefulSets to record; without names, all
@@ -32,7 +37,7 @@ pub struct Args {
     #[command(flatten)]
     choice: SetFilter,
     /// Write to this file, which must not exist yet, instead of standard output
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = heading::OUTPUT)]
     to: Option<String>,
 }
 

@@ -1,8 +1,8 @@
 //! `recover`: a set that cannot free itself.
 
 use super::act::{Consent, Consented, confirm_plan, idle, permitted, recorded, see_through, stopped};
-use super::help;
-use crate::cli::{Answer, Global, Ui, bare};
+use super::notes;
+use crate::cli::{Answer, Global, Ui, bare, heading};
 use crate::cluster::Performed;
 use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
@@ -10,26 +10,27 @@ use crate::error::{Error, Result};
 use crate::plan::{Agreement, Goal, Plan, Recover, Step, plan_in_full};
 use crate::snapshot::Snapshot;
 
-/// Frees a set that is held up by a pod of an abandoned revision (forced rollback); the template is not touched
+/// Recover a rollout blocked by a broken pod
 ///
-/// An ordered set waits for such a pod for ever, whatever its template says (kubernetes/kubernetes#67250). Exactly the
-/// pods that block are deleted, each by its uid, with its own grace period, and each is waited for before the next.
-/// It refuses where deleting would change nothing or not end the pod. Claims are never touched.
+/// A StatefulSet with ordered updates waits for a broken pod of an old revision and never replaces it, even if the template is correct again (kubernetes/kubernetes#67250). This command deletes exactly the pods that block the rollout, one at a time, with their own grace period, and waits for each replacement. It does not change the template, and it never touches PVCs. It refuses if deleting the pod would not help.
 #[derive(clap::Args, Debug)]
-#[command(after_help = help!(
-    "Reads what `watch` reads. Deletes pods, or evicts them with --evict; where the set has no rollingUpdate stanza, sets"
-    "its partition to 0 first."
-    ""
+#[command(after_help = notes!(
     "Examples:"
-    "  kubectl sts recover postgres --dry-run=client     what would be done"
-    "  kubectl sts recover postgres --yes --timeout 10m  in a pipeline"
+    "  # Show what would be done"
+    "  kubectl sts recover postgres --dry-run"
+    ""
+    "  # In a pipeline"
+    "  kubectl sts recover postgres --yes --timeout 10m"
+    ""
+    "Reads what `watch` reads. Deletes pods, or evicts them with --evict. If the StatefulSet has no rollingUpdate \
+     field, sets its partition to 0 first."
 ))]
 pub struct Args {
-    /// The set
+    /// StatefulSet to recover
     #[arg(value_name = "NAME")]
     name: String,
-    /// Evict instead of deleting, so that disruption budgets are asked
-    #[arg(long)]
+    /// Evict pods instead of deleting them, which respects PodDisruptionBudgets
+    #[arg(long, help_heading = heading::SAFETY)]
     evict: bool,
     /// What is agreed to.
     #[command(flatten)]

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::act::{Account, Agree, DryRun, Ending, Shown, checked, permitted, question, show_plan, stopped};
-use super::help;
+use super::notes;
 use super::prune_pvcs::VOLUME_UID;
-use crate::cli::{Answer, Global, Ui};
-use crate::cluster::connect::{connect, parse_duration};
+use crate::cli::{Answer, Global, Ui, heading};
+use crate::cluster::connect::connect;
 use crate::cluster::decode;
 use crate::cluster::returns::Returns;
 use crate::error::{Error, Exit, Result};
@@ -19,28 +19,31 @@ use crate::plan::{Agreement, Goal as _, Plan, Pvc, Stop};
 use crate::reconcile::{Limits, Observer, Outcome, reconcile};
 use crate::render::live::show;
 use crate::render::{Output, Page};
-use crate::words;
+use crate::words::{self, parse_duration};
 
-/// Brings claims back from the backup that prune-pvcs made, bound to the volumes they had
+/// Restore PVCs from the backup of prune-pvcs
+///
+/// It makes the PV available again, recreates the PVC, waits until it is bound to the same PV, and checks the result. It refuses if the PVC exists, or if the PV is gone or belongs to another PVC. If prune-pvcs had changed the reclaim policy of the PV, the earlier policy is restored, except after prune-pvcs --retain.
 #[derive(clap::Args, Debug)]
-#[command(after_help = help!(
-    "Reads the claim and its volume. Frees the volume from the claim that is gone, makes the claim anew, waits until it is"
-    "bound, and verifies it. It refuses if the claim exists, or if the volume is gone or somebody else's. A volume that"
-    "prune-pvcs had set to Retain until the end gets its earlier reclaim policy again; with --retain it keeps Retain."
-    ""
+#[command(after_help = notes!(
     "Examples:"
-    "  kubectl sts restore-pvc kubectl-sts-backup-20261120-120000/shop.data-db-4.pvc.yaml"
-    "  kubectl sts restore-pvc shop.data-db-*.pvc.yaml --dry-run client"
+    "  # Restore one PVC"
+    "  kubectl sts restore-pvc kubectl-sts-backup-20261120-120000/shop.db-0.pvc.yaml"
+    ""
+    "  # Show what would be done"
+    "  kubectl sts restore-pvc shop.data-db-*.pvc.yaml --dry-run"
+    ""
+    "Reads the PVC and its PV. Patches the PV and creates the PVC."
 ))]
 pub struct Args {
-    /// Files that prune-pvcs wrote: NAMESPACE.CLAIM.pvc.yaml
+    /// Files that prune-pvcs wrote: NAMESPACE.PVC.pvc.yaml
     #[arg(value_name = "FILE", required = true, value_hint = clap::ValueHint::FilePath)]
     files: Vec<String>,
     /// What all commands that write have.
     #[command(flatten)]
     agree: Agree,
-    /// How long a claim may take to be bound
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
+    /// Time for each PVC to become bound
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s", help_heading = heading::WAITING)]
     timeout: Duration,
 }
 

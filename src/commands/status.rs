@@ -6,8 +6,8 @@ mod row;
 
 use std::time::Duration;
 
-use super::{help, watch};
-use crate::cli::{Answer, Global, SetFilter, Ui};
+use super::{notes, watch};
+use crate::cli::{Answer, Global, SetFilter, Ui, heading};
 use crate::cluster::inventory::Want;
 use crate::error::{Error, Exit, Result};
 use crate::reconcile::Limits;
@@ -15,27 +15,29 @@ use crate::render::Output;
 use crate::rules::{Filter, of_set};
 use crate::snapshot::Snapshot;
 
-/// Shows sets, the worst first: one line each, or one set on a screen
+/// Show StatefulSets, or the details of one
 ///
-/// With one name: its replicas with pod, revision, node, claim and volume, where the partition stands, what the
-/// controller does next, and what is wrong.
+/// Without a name: one line for each StatefulSet, the worst first. With one name: its replicas with pod, revision, node, PVC and PV, the partition, what the controller does next, and what is wrong.
 #[derive(clap::Args, Debug)]
-#[command(after_help = help!(
-    "Reads StatefulSets, pods, claims, volumes, classes, Services, endpoint slices, revisions and Warning events, and"
-    "nodes, quotas and autoscalers where they matter; writes nothing. What may not be read is named."
-    ""
+#[command(after_help = notes!(
     "Examples:"
-    "  kubectl sts status -A                all sets of the cluster"
-    "  kubectl sts status postgres -n shop  one set"
+    "  # Show all StatefulSets of the cluster"
+    "  kubectl sts status -A"
+    ""
+    "  # Show the details of one StatefulSet"
+    "  kubectl sts status postgres -n shop"
+    ""
+    "Reads StatefulSets, pods, PVCs, PVs, StorageClasses, Services, EndpointSlices, ControllerRevisions and Warning \
+     events, and nodes, quotas and autoscalers where they matter. Changes nothing. Names what it may not read."
 ))]
 pub struct Args {
-    /// Sets to show; without names, all
+    /// StatefulSets to show; without names, all
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     #[command(flatten)]
     choice: SetFilter,
-    /// Follow one set as `watch` does, until interrupted
-    #[arg(short, long)]
+    /// Follow one StatefulSet as `watch` does, until interrupted
+    #[arg(short, long, help_heading = heading::WAITING)]
     watch: bool,
 }
 

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::act::{Consent, Consented, NOTE, confirm_plan, idle, see_through, stopped};
 use super::canary::{current, managed};
-use super::help;
-use crate::cli::{Answer, Global, Ui, bare};
+use super::notes;
+use crate::cli::{Answer, Global, Ui, bare, heading};
 use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
 use crate::error::{Error, Result};
@@ -17,26 +17,27 @@ use crate::rules::stuck;
 use crate::snapshot::{CANARY, Snapshot};
 use crate::words;
 
-/// Puts an earlier template back and sees it through, freeing the pods that are stuck on the abandoned one
+/// Roll back to an earlier revision and wait until it is complete
 ///
-/// Without --to-revision it goes back to the revision that the rollout under way came from, or that the last rollout
-/// replaced. A template that was put back stays, so that the command can be run again. The template's bytes are those that
-/// `kubectl rollout undo` sends. Only the template is put back: not replicas, partition, claims or annotations.
+/// Without --to-revision, it rolls back to the revision before the current rollout, or before the last one. It also deletes the pods that are stuck on the old revision, which would block the rollback. The patch is the one that `kubectl rollout undo` sends: only the template changes, not replicas, partition, PVCs or annotations. After an interruption, run the same command again.
 #[derive(clap::Args, Debug)]
-#[command(after_help = help!(
-    "Reads what `watch` reads, and the data of ControllerRevisions. Writes the template of the set, and deletes pods of the"
-    "abandoned revision that are stuck."
-    ""
+#[command(after_help = notes!(
     "Examples:"
-    "  kubectl sts undo postgres --dry-run=client        what would be done"
-    "  kubectl sts undo postgres --to-revision 3 --yes   in a pipeline"
+    "  # Show what would be done"
+    "  kubectl sts undo postgres --dry-run"
+    ""
+    "  # Roll back to revision 3, in a pipeline"
+    "  kubectl sts undo postgres --to-revision 3 --yes"
+    ""
+    "Reads what `watch` reads, and the data of ControllerRevisions. Patches the template of the StatefulSet, and \
+     deletes pods that are stuck on the old revision."
 ))]
 pub struct Args {
-    /// The set
+    /// StatefulSet to roll back
     #[arg(value_name = "NAME")]
     name: String,
-    /// The revision to go back to, by number or name [default: the one the last rollout came from]
-    #[arg(long, value_name = "REVISION")]
+    /// Revision to roll back to, by number or name (default: the one before the last rollout)
+    #[arg(long, value_name = "REVISION", help_heading = heading::CHANGES)]
     to_revision: Option<String>,
     /// What is agreed to.
     #[command(flatten)]

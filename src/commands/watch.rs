@@ -3,40 +3,42 @@
 use std::time::Duration;
 
 use super::act::{Ending, OfSet, ProgressReporter};
-use super::help;
-use crate::cli::{Answer, Global, Ui};
-use crate::cluster::connect::{connect, parse_duration};
+use super::notes;
+use crate::cli::{Answer, Global, Ui, heading};
+use crate::cluster::connect::connect;
 use crate::cluster::live::Live;
 use crate::error::{Error, Result};
 use crate::paste::sts;
 use crate::plan::{Agreement, Rollout};
 use crate::reconcile::{Limits, reconcile};
+use crate::words::parse_duration;
 
-/// Follows a rollout or a scaling until it is settled or stuck, and says on what
+/// Follow a rollout or scale operation until it completes or gets stuck
 ///
-/// Settled: the controller has nothing left to do, and every replica is available. With a partition that is when the
-/// part at and above it is done; with OnDelete when you have deleted every old pod. Stuck: a replica it waits for shows
-/// evidence that it will not become available by itself.
+/// Complete: the controller has nothing left to do, and every replica is available. With a partition, only the pods at and above it count; with OnDelete, it completes when you have deleted every outdated pod. Stuck: a replica that the controller waits for will not become available by itself, and the cause is shown.
 #[derive(clap::Args, Debug)]
-#[command(after_help = help!(
-    "Reads what `status` reads, and watches the set, its pods, claims and warnings; writes nothing."
-    ""
+#[command(after_help = notes!(
     "Examples:"
-    "  kubectl sts watch postgres                                      until it is settled or stuck"
-    "  kubectl sts watch postgres --timeout 10m --stable-for 1m        in a pipeline"
+    "  # Follow until the rollout is complete or stuck"
+    "  kubectl sts watch postgres"
+    ""
+    "  # In a pipeline"
+    "  kubectl sts watch postgres --timeout 10m --stable-for 1m"
+    ""
+    "Reads what `status` reads, and watches the StatefulSet, its pods, PVCs and Warning events. Changes nothing."
 ))]
 pub struct Args {
-    /// The set to watch
+    /// StatefulSet to follow
     #[arg(value_name = "NAME")]
     name: String,
-    /// Give up after this time, with exit code 124 [default: never]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    /// Give up after this time, with exit code 124 (default: never)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = heading::WAITING)]
     timeout: Option<Duration>,
-    /// Settled only once it has stayed so for this long
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "0s")]
+    /// Report "complete" only after the rollout has stayed complete for this long
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "0s", help_heading = heading::WAITING)]
     stable_for: Duration,
-    /// Stuck only once the evidence has held for this long
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
+    /// Report "stuck" only after the problem has lasted this long
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s", help_heading = heading::WAITING)]
     stuck_after: Duration,
 }
 

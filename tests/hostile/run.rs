@@ -23,7 +23,7 @@ pub fn sts(words: &[&str], file: &std::path::Path) -> Ran {
     let words = ["kubectl-sts"].iter().chain(words).copied().chain(["--from", file.to_str().unwrap()]);
     let cli = Cli::try_parse_from(words).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let streams = Ui { look: Style::PLAIN, warn: |_| {} };
+    let streams = Ui { look: Style::PLAIN, warn: |_| {}, fail: |_| {} };
     let answer = runtime.block_on(cli.run(&streams));
     match answer
         .and_then(|answer| Ok((render(answer.view.as_ref(), cli.global.output, Style::PLAIN)?, answer.exit)))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::duration::parse_duration;
+use crate::words::parse_duration;
 
 const HEADING: &str = "Connection";
 
@@ -36,22 +36,22 @@ impl fmt::Debug for Secret {
 /// Which cluster to talk to and as whom: kubectl's flags, except `-n/--namespace`. Empty values are as good as none.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ConnectArgs {
-    /// Path to the kubeconfig file to use
+    /// Path of the kubeconfig file
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// Name of the kubeconfig context to use
+    /// Context of the kubeconfig
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "NAME")]
     pub context: Option<String>,
-    /// Name of the kubeconfig cluster to use
+    /// Cluster of the kubeconfig
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "NAME")]
     pub cluster: Option<String>,
-    /// Name of the kubeconfig user to use
+    /// User of the kubeconfig
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "NAME")]
     pub user: Option<String>,
     /// Address and port of the API server
     #[arg(long, short = 's', global = true, hide_short_help = true, help_heading = HEADING, value_name = "URL")]
     pub server: Option<String>,
-    /// Bearer token to authenticate with
+    /// Bearer token for authentication
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "TOKEN")]
     pub token: Option<Secret>,
     /// Username for basic authentication
@@ -60,42 +60,42 @@ pub struct ConnectArgs {
     /// Password for basic authentication
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "PASSWORD")]
     pub password: Option<Secret>,
-    /// User to impersonate, a regular user or a service account
+    /// User to impersonate, which can be a service account
     #[arg(long = "as", global = true, hide_short_help = true, help_heading = HEADING, value_name = "USER")]
     pub as_user: Option<String>,
-    /// Group to impersonate, may be repeated
+    /// Group to impersonate (repeatable)
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "GROUP")]
     pub as_group: Vec<String>,
     /// UID to impersonate
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "UID")]
     pub as_uid: Option<String>,
-    /// Extra attribute of the impersonated user, may be repeated
+    /// Extra attribute of the impersonated user (repeatable)
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "KEY=VALUE",
           value_parser = parse_pair)]
     pub as_user_extra: Vec<(String, String)>,
-    /// Path to the certificates of the authority that signed the server's
+    /// Path of the CA certificates that sign the certificate of the server
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "FILE")]
     pub certificate_authority: Option<PathBuf>,
-    /// Path to a client certificate
+    /// Path of the client certificate
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "FILE")]
     pub client_certificate: Option<PathBuf>,
-    /// Path to the key of the client certificate
+    /// Path of the key of the client certificate
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "FILE")]
     pub client_key: Option<PathBuf>,
-    /// Name to check the server's certificate against, instead of the host name
+    /// Name in the server certificate, if it is not the host name
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "NAME")]
     pub tls_server_name: Option<String>,
-    /// Do not check the server's certificate; this makes the connection insecure
+    /// Skip the check of the server certificate, which makes the connection insecure
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "BOOL",
           num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false,
           action = clap::ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
     pub insecure_skip_tls_verify: bool,
-    /// Do not ask the server for compressed answers
+    /// Request uncompressed answers from the server
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "BOOL",
           num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false,
           action = clap::ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
     pub disable_compression: bool,
-    /// Longest time one request may take, such as 30s or 2m, 0 for no limit; by default a read fails after 30s of silence
+    /// Longest time for one request: 30s, 2m, or 0 for no limit (default: a read fails after 30s without an answer)
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "DURATION",
           value_parser = parse_duration)]
     pub request_timeout: Option<Duration>,

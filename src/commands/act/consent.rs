@@ -1,7 +1,7 @@
 //! What every command does before its first write: the plan is shown, permissions are asked for, the server checks it where
 //! that is wanted, and somebody agrees.
 
-use crate::cli::Ui;
+use crate::cli::{Ui, heading};
 use crate::cluster::Performed;
 use crate::cluster::claims::denied;
 use crate::cluster::connect::Connection;
@@ -15,23 +15,24 @@ use crate::render::{Output, View, ask, render};
 /// The flags of every command that writes.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Agree {
-    /// Agree to the plan beforehand
-    #[arg(short, long)]
+    /// Skip the confirmation prompt
+    #[arg(short, long, help_heading = heading::SAFETY)]
     pub(in crate::commands) yes: bool,
-    /// Show the plan only (client), or also send each write without effect (server)
-    #[arg(long, value_enum, default_value_t, value_name = "WHERE", hide_default_value = true)]
+    /// Only show the plan; --dry-run=server also lets the API server check each change
+    #[arg(long, value_enum, default_value_t, value_name = "MODE", num_args = 0..=1, require_equals = true,
+          default_missing_value = "client", help_heading = heading::SAFETY)]
     pub(in crate::commands) dry_run: DryRun,
 }
 
 /// `--dry-run`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum DryRun {
-    /// Do it
+    /// Change the cluster
     #[default]
     None,
     /// Show the plan
     Client,
-    /// Show the plan and have the server check each write
+    /// Show the plan, and have the API server check each change
     Server,
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::current;
-use crate::cluster::connect::parse_duration;
+use crate::cli::heading;
 use crate::cluster::live::Live;
 use crate::commands::act::ProgressReporter;
 use crate::error::{Error, Result};
@@ -18,17 +18,16 @@ use crate::reconcile::{Observer, Outcome};
 use crate::snapshot::Snapshot;
 use crate::text::clean;
 use crate::time::{after, signed};
-use crate::words;
+use crate::words::{self, parse_duration};
 
 /// How well the pods have to do, beyond becoming available.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Verification {
-    /// After each step, the pods must stay available and not restart for this long
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    /// After each step, require the pods to stay available without a restart for this long
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = heading::SAFETY)]
     bake: Option<Duration>,
-    /// Run a command after each step, in a shell; anything but exit code 0 stops. It gets STS_NAMESPACE, STS_SET,
-    /// STS_REVISION and STS_PODS
-    #[arg(long, value_name = "COMMAND")]
+    /// Run this shell command after each step, and stop unless its exit code is 0; it gets STS_NAMESPACE, STS_SET, STS_REVISION and STS_PODS
+    #[arg(long, value_name = "COMMAND", help_heading = heading::SAFETY)]
     check: Option<String>,
 }
 
