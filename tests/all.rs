@@ -52,3 +52,4 @@ mod truth;
 mod truth_storage;
 mod undo;
 mod watch;
+mod words;

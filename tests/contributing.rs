@@ -358,7 +358,15 @@ fn the_steps_compile_and_pass_the_tests() {
         text.into_owned()
     };
     let mut test = vec!["test", "--offline", "--locked", "--test", "all", "--"];
-    test.extend(["architecture::", "docs::", "rules::", "reference::", "help::", "schema::", "hostile::commands"]);
+    test.extend([
+        "architecture::",
+        "docs::",
+        "rules::",
+        "reference::",
+        "help::",
+        "schema::",
+        "hostile::commands",
+    ]);
     test.push("playground::every_rule_has_a_case");
     cargo(true, &test);
     let text = cargo(false, &test);

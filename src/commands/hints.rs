@@ -73,8 +73,11 @@ pub fn tip(word: &str) -> Option<String> {
     let names = commands
         .get_subcommands()
         .map(|command| (difference(&lower, command.get_name()), command.get_name()));
-    // One letter in three may be wrong: then it is still the same word.
-    if let Some((_, name)) = names.min().filter(|(letters, _)| letters * 3 <= length) {
+    // One letter in three may be wrong: then it is still the same word, if it begins with the same letter.
+    let is_same = |letters: usize, name: &str| {
+        letters * 3 <= length && (letters <= 1 || name.chars().next() == lower.chars().next())
+    };
+    if let Some((_, name)) = names.min().filter(|(letters, name)| is_same(*letters, name)) {
         return Some(format!("did you mean {name}?"));
     }
     // There are many of these, and some are close to each other: only one letter may be wrong.
