@@ -228,7 +228,7 @@ pub fn bare(name: &str) -> Result<&str> {
         Some(("sts" | "statefulset" | "statefulsets" | "statefulset.apps" | "statefulsets.apps", name)) => {
             Ok(name)
         }
-        Some((kind, _)) => Err(Error::usage(format!("{kind} is not a kind this command takes"))
+        Some((kind, _)) => Err(Error::usage(format!("expected a StatefulSet, got {kind}"))
             .hint("name a StatefulSet: NAME, sts/NAME or statefulset.apps/NAME")),
     }
 }
@@ -287,7 +287,7 @@ fn selector(text: &str) -> std::result::Result<LabelSelector, String> {
         let inner = values.trim().strip_prefix('(').and_then(|values| values.strip_suffix(')'));
         inner
             .map(|inner| inner.split(',').map(|value| value.trim().to_owned()).collect::<Vec<_>>())
-            .ok_or_else(|| "values stand in parentheses: tier in (db,queue)".to_owned())
+            .ok_or_else(|| "put the values in parentheses: tier in (db,queue)".to_owned())
     };
     let match_expressions = terms
         .into_iter()

@@ -239,7 +239,7 @@ async fn no_proxy_is_compared_with_the_servers_host() {
     let connection = home.connect(&line).await.unwrap();
     let error = connection.get_bytes("/", "*/*").await.unwrap_err();
     let text = connection.explain(&error, "list pods").to_string();
-    assert!(text.contains("the proxy on the way to the server https://api.invalid:6443 failed"), "{text}");
+    assert!(text.contains("the proxy for the server https://api.invalid:6443 failed"), "{text}");
     assert!(only(&asked).starts_with("CONNECT api.invalid:6443"));
 
     home.env.no_proxy = Some("other,.invalid:6443".into());
@@ -275,7 +275,10 @@ async fn connection_trouble_is_told_in_kubectls_words() {
     });
     let mut table = String::new();
     for (server, says) in [
-        (format!("https://{free}"), "was refused\n  did you specify the right host or port?"),
+        (
+            format!("https://{free}"),
+            "was refused\n  check host and port, or choose another cluster with --context",
+        ),
         (format!("http://{free}"), "was refused"),
         (format!("https://{not_tls}"), "does not speak TLS"),
         (format!("http://{broken}"), "was lost"),

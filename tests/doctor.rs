@@ -473,7 +473,7 @@ fn wrong_names_are_named_with_the_next_step() {
     let run = ns.sts(&["doctor", "-n", "no-such-namespace"]).code(3);
     assert!(run.stderr.contains("there is no namespace no-such-namespace"), "{run}");
     let run = ns.sts(&["status", "deploy/postgres"]).code(2);
-    assert!(run.stderr.contains("deploy is not a kind this command takes"), "{run}");
+    assert!(run.stderr.contains("expected a StatefulSet, got deploy"), "{run}");
     let run = ns.sts(&["doctor", "--only", "STS999"]).code(2);
     assert!(run.stderr.contains("there is no rule STS999"), "{run}");
     ns.sts(&["status", "--no-such-flag"]).code(2);

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use kubectl_sts::commands::{Cli, definition, read, tip};
 
-use crate::support::Run;
+use crate::support::{self, Run};
 
 const WIDTHS: [usize; 2] = [80, 100];
 
@@ -412,4 +412,20 @@ fn the_version_is_shown_even_if_the_server_does_not_answer() {
     crate::schema::holds(&json.stdout);
     let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert!(value["serverVersion"].is_null(), "{value}");
+}
+
+#[test]
+fn the_version_of_the_server_is_what_kubectl_says() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("version");
+    let said = ns.sts(&["version"]).ok();
+    let kubectl = ns.kubectl(&["version"]).ok();
+    let server =
+        |text: &str| text.lines().find(|line| line.starts_with("Server Version: ")).map(str::to_owned);
+    assert!(server(&said).is_some() && server(&said) == server(&kubectl), "{said}\n{kubectl}");
+    let nobody = ns.user("nobody", "[]");
+    assert_eq!(ns.sts_as(&nobody, &["version"]).ok(), said, "no permission is needed");
+    let json = ns.sts(&["version", "-o", "json"]).ok();
+    crate::schema::holds(&json);
+    assert!(json.contains("\"serverVersion\": {"), "{json}");
 }

@@ -183,7 +183,7 @@ fn the_changelog_has_a_place_for_what_comes() {
 #[test]
 fn the_bug_form_asks_for_a_recording_and_the_version() {
     let form = read(".github/ISSUE_TEMPLATE/bug.yml");
-    for command in ["kubectl sts --version", "kubectl sts record"] {
+    for command in ["kubectl sts version", "kubectl sts record"] {
         assert!(form.contains(command), "the bug form does not ask for {command}");
     }
     // What the form and the page on security say can be typed.
@@ -191,6 +191,7 @@ fn the_bug_form_asks_for_a_recording_and_the_version() {
         Command::new(env!("CARGO_BIN_EXE_kubectl-sts")).args(args).current_dir(repository()).output().unwrap()
     };
     assert!(run(&["--version"]).status.success());
+    assert!(run(&["version", "--client"]).status.success());
     let recorded = run(&["record", "-n", "shop", "--from", "docs/recordings/postgres.yaml"]);
     assert!(recorded.status.success() && recorded.stdout.starts_with(b"apiVersion: kubectl-sts/v1"));
 }

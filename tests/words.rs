@@ -81,6 +81,7 @@ const STILL_TO_COME: &[&str] = &[
     "README.md",
     "docs/commands/abort.md",
     "docs/commands/canary.md",
+    "docs/commands/completion.md",
     "docs/commands/doctor.md",
     "docs/commands/explain.md",
     "docs/commands/history.md",

@@ -152,7 +152,7 @@ fn prepare(
     let server = server::shown(&url);
     if has_user {
         warnings.tell(&format!(
-            "the user and password in the address of {server} are not sent: give them as --username and --password"
+            "the user and password in the address of {server} are not sent: use --username and --password"
         ));
     }
     if url.scheme_str() == Some("http") {
@@ -259,8 +259,8 @@ fn keep_off_the_wire(user: &mut AuthInfo) {
     };
 }
 
-/// `kubectl-sts/0.1.0 (linux/amd64)`, with Go's names for both, as every other client of the cluster writes them.
-fn user_agent() -> Result<HeaderValue> {
+/// `linux/amd64`: operating system and processor by Go's names, as every other client of the cluster writes them.
+pub fn platform() -> String {
     let os = match std::env::consts::OS {
         "macos" => "darwin",
         os => os,
@@ -270,6 +270,11 @@ fn user_agent() -> Result<HeaderValue> {
         "aarch64" => "arm64",
         arch => arch,
     };
-    let text = format!("kubectl-sts/{} ({os}/{arch})", env!("CARGO_PKG_VERSION"));
+    format!("{os}/{arch}")
+}
+
+/// `kubectl-sts/0.1.0 (linux/amd64)`.
+fn user_agent() -> Result<HeaderValue> {
+    let text = format!("kubectl-sts/{} ({})", env!("CARGO_PKG_VERSION"), platform());
     HeaderValue::from_str(&text).map_err(|e| Error::cluster("the User-Agent is not valid").because(e))
 }

@@ -245,7 +245,7 @@ pub(super) fn why(error: RequestError) -> NotRead {
         RequestError::NotFound { .. } | RequestError::Api { code: 404, .. } => {
             "the server does not have this kind".to_owned()
         }
-        RequestError::Nonsense(why) => format!("the answer is not what was asked for: {why}"),
+        RequestError::Nonsense(why) => format!("the answer cannot be understood: {why}"),
         RequestError::Credentials(error) => error.to_string().trim_start_matches("error: ").to_owned(),
         RequestError::Unauthorized => "not logged in".to_owned(),
         RequestError::Silent(after) => format!("no answer within {}s", after.as_secs()),

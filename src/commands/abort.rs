@@ -14,7 +14,7 @@ use crate::snapshot::Snapshot;
 
 /// Cancel a canary and restore template, pods and partition
 ///
-/// It restores the stable template, deletes pods that are stuck, and restores the partition once every pod is available on the stable revision. Only pods that were updated restart. For a canary made by hand, without the annotation kubectl-sts/canary, it works out what it can and says what it cannot know.
+/// It restores the stable template, deletes pods that are stuck on the revision of the canary, and restores the partition once every pod is available on the stable revision. Only pods that were updated restart. For a canary made by hand, without the annotation kubectl-sts/canary, it works out what it can and says what it cannot know.
 #[derive(clap::Args, Debug)]
 #[command(after_help = notes!(
     "Examples:"
@@ -25,7 +25,7 @@ use crate::snapshot::Snapshot;
     "  kubectl sts abort postgres --yes --timeout 10m"
     ""
     "Reads what `watch` reads, and the stable ControllerRevision. Patches the template and the partition of the \
-     StatefulSet, deletes pods that are stuck on the old revision, and removes the annotation kubectl-sts/canary."
+     StatefulSet, deletes pods that are stuck on the revision of the canary, and removes the annotation kubectl-sts/canary."
 ))]
 pub struct Args {
     /// StatefulSet to restore

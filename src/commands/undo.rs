@@ -19,7 +19,7 @@ use crate::words;
 
 /// Roll back to an earlier revision and wait until it is complete
 ///
-/// Without --to-revision, it rolls back to the revision before the current rollout, or before the last one. It also deletes the pods that are stuck on the old revision, which would block the rollback. The patch is the one that `kubectl rollout undo` sends: only the template changes, not replicas, partition, PVCs or annotations. After an interruption, run the same command again.
+/// Without --to-revision, it rolls back to the revision before the current rollout, or before the last one. It also deletes the pods that are stuck on the revision it rolls back from, because they would block the rollback. The patch is the one that `kubectl rollout undo` sends: only the template changes, not replicas, partition, PVCs or annotations. After an interruption, run the same command again.
 #[derive(clap::Args, Debug)]
 #[command(after_help = notes!(
     "Examples:"
@@ -30,7 +30,7 @@ use crate::words;
     "  kubectl sts undo postgres --to-revision 3 --yes"
     ""
     "Reads what `watch` reads, and the data of ControllerRevisions. Patches the template of the StatefulSet, and \
-     deletes pods that are stuck on the old revision."
+     deletes pods that are stuck on the revision it rolls back from."
 ))]
 pub struct Args {
     /// StatefulSet to roll back

@@ -1,12 +1,10 @@
 //! `version`: of this program, and of the API server.
 
-use std::env::consts::{ARCH, OS};
-
 use serde_json::{Value, json};
 
 use super::notes;
 use crate::cli::{Answer, Global, Ui, heading};
-use crate::cluster::connect::connect;
+use crate::cluster::connect::{connect, platform};
 use crate::cluster::inventory::server_version;
 use crate::error::{Exit, Result};
 use crate::render::{Page, View};
@@ -68,7 +66,7 @@ impl View for Versions {
             page.line(&format!("Client Commit: {commit}"));
         }
         if page.look.wide {
-            page.line(&format!("Client Platform: {OS}/{ARCH}"));
+            page.line(&format!("Client Platform: {}", platform()));
         }
         if let Some(server) = &self.server {
             page.line(&format!("Server Version: {server}"));
@@ -79,7 +77,7 @@ impl View for Versions {
         json!({
             "apiVersion": "kubectl-sts/v1",
             "kind": "Version",
-            "clientVersion": {"gitVersion": client(), "gitCommit": COMMIT, "platform": format!("{OS}/{ARCH}")},
+            "clientVersion": {"gitVersion": client(), "gitCommit": COMMIT, "platform": platform()},
             "serverVersion": self.server.as_ref().map(|version| json!({"gitVersion": version})),
         })
     }

@@ -101,20 +101,20 @@ async fn flags_that_contradict_each_other_are_refused() {
         &format!("{SERVER}, certificate-authority-data: eA==, insecure-skip-tls-verify: true"),
         "",
     ));
-    assert!(home.refused(&[]).await.to_string().contains("exclude each other"));
+    assert!(home.refused(&[]).await.to_string().contains("cannot be used together"));
     home.connect(&["--insecure-skip-tls-verify"]).await.unwrap();
     let home = Home::new(&kubeconfig(SERVER, ""));
     let key = home.write("key", "-----BEGIN PRIVATE KEY-----\n");
     let key = &*format!("--client-key={}", key.display());
     for (line, says) in [
-        (vec!["--certificate-authority=/x", "--insecure-skip-tls-verify"], "exclude each other"),
+        (vec!["--certificate-authority=/x", "--insecure-skip-tls-verify"], "cannot be used together"),
         (vec!["--certificate-authority=/nowhere/ca"], "cannot read the certificate authority /nowhere/ca"),
         (vec!["--as-group=g"], "need --as"),
         (vec!["--token=a", "--username=b", "--password=c"], "cannot be used together"),
         (vec!["--username=b"], "give both"),
         (vec!["--client-certificate=/nowhere/crt"], "cannot read the client certificate /nowhere/crt"),
         (vec!["--client-key=/dev/null"], "the client key is not PEM"),
-        (vec![key], "key without its certificate"),
+        (vec![key], "the client key has no client certificate"),
     ] {
         let error = home.refused(&line).await.to_string();
         assert!(error.contains(says), "{line:?}: {error}");

@@ -66,8 +66,8 @@ async fn a_plugin_that_fails_is_named_with_the_next_step() {
     for (script, fields, says) in [
         ("exit 3", &[][..], "from the plugin sh\n  because it ended with exit status: 3"),
         ("echo s3cret {", &[], "not an ExecCredential"),
-        (other, &[], "instead of"),
-        (half, &[], "neither a token nor"),
+        (other, &[], "another API version, not client.authentication.k8s.io/v1"),
+        (half, &[], "no token and no certificate"),
         (empty, &[], "no status"),
         ("", &[("interactiveMode", "Always")], "not a terminal"),
         ("", &[alpha], "not known"),

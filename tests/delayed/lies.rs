@@ -19,7 +19,7 @@ fn disbelieved(args: &[&str], honest: usize, before: Before, object: &str, uncha
                 let run = scene.ns.sts(&[args, &own].concat()).code(3);
                 assert!(proxy.has_stopped(), "{run}");
                 assert!(run.to_string().contains(object), "{then:?}: it names what was not done\n{run}");
-                let said = if then == Then::Blank { "not what was asked for" } else { "no effect" };
+                let said = if then == Then::Blank { "cannot be understood" } else { "no effect" };
                 assert!(run.to_string().contains(said), "{then:?}: it says what happened\n{run}");
                 assert!(!run.stdout.contains(": done"), "{then:?}\n{run}");
                 assert_eq!(proxy.writes().len(), honest + 1, "{then:?}: {:?}\n{run}", proxy.writes());

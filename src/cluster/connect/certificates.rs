@@ -16,7 +16,7 @@ pub(super) fn authority(cluster: &Cluster) -> Result<Option<Vec<u8>>> {
     match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
         (None, None) => Ok(None),
         _ if excluded => {
-            Err(Error::usage("a certificate authority and insecure-skip-tls-verify exclude each other")
+            Err(Error::usage("a certificate authority and insecure-skip-tls-verify cannot be used together")
                 .hint("drop one of them"))
         }
         (Some(data), _) => base64(data)
@@ -42,7 +42,7 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>> {
         .collect();
     match certificates {
         Some(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(Error::cluster("the certificate authority holds no certificate in PEM")
+        _ => Err(Error::cluster("the certificate authority has no certificate in PEM format")
             .hint("check certificate-authority in the kubeconfig, or --certificate-authority")),
     }
 }
@@ -65,7 +65,7 @@ pub(super) fn identity(user: &AuthInfo) -> Result<Option<Identity>> {
         (certificate, _) => {
             let (there, lacking) =
                 if certificate.is_some() { ("certificate", "key") } else { ("key", "certificate") };
-            Err(Error::usage(format!("there is a client {there} without its {lacking}"))
+            Err(Error::usage(format!("the client {there} has no client {lacking}"))
                 .hint(format!("give --client-{lacking} FILE, or set client-{lacking} in the kubeconfig")))
         }
     }

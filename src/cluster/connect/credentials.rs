@@ -67,7 +67,7 @@ impl Source {
         if let Some(plugin) = &self.plugin {
             let answer = plugin.credentials().await?;
             if let Some(token) = &answer.token {
-                authorization = Some(self.bearer(token, "the token that the plugin answered with")?);
+                authorization = Some(self.bearer(token, "the token from the plugin")?);
             }
             if let Some((certificate, key)) = answer.identity {
                 self.redactor.hide(&key);
@@ -117,7 +117,7 @@ impl Source {
         self.redactor.hide(token);
         sensitive(&format!("Bearer {token}")).ok_or_else(|| {
             Error::cluster(format!("{what} cannot be sent"))
-                .because("it holds a line break or another character that is not allowed in a header")
+                .because("it contains a line break or another character that is not allowed in a header")
                 .hint("copy it again, on one line, or log in again")
         })
     }
@@ -143,7 +143,7 @@ pub(super) fn impersonation(user: &mut AuthInfo) -> Result<Vec<(HeaderName, Head
     let value = |text: &str, what: &str| {
         HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
             Error::usage(format!("the {what} to impersonate cannot be sent"))
-                .because("it holds a line break or another character that is not allowed in a header")
+                .because("it contains a line break or another character that is not allowed in a header")
         })
     };
     let mut headers = Vec::new();

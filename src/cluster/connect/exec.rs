@@ -86,8 +86,8 @@ impl Plugin {
         let interactive = self.terminal && self.exec.interactive_mode != Some(ExecInteractiveMode::Never);
         if self.exec.interactive_mode == Some(ExecInteractiveMode::Always) && !interactive {
             return Err(self
-                .failed("it must be able to ask questions, and standard input is not a terminal")
-                .hint("run this on a terminal, or log in first with the plugin's own command"));
+                .failed("it needs to ask questions, but stdin is not a terminal")
+                .hint("run this on a terminal, or log in first with the command of the plugin"));
         }
         let limit = match self.timeout {
             Some(Duration::ZERO) => None,
@@ -103,8 +103,9 @@ impl Plugin {
         let (status, output) = ended.map_err(|e| self.failed(&e.to_string()))?;
         if !status.success() {
             let error = self.failed(&format!("it ended with {status}"));
-            return Err(error
-                .hint("what it said about that is above; log in again with its own command if it asks to"));
+            return Err(
+                error.hint("read its message above; log in again with its own command if it asks for that")
+            );
         }
         self.read(version, &output)
     }
@@ -112,7 +113,7 @@ impl Plugin {
     fn version(&self) -> Result<&'static str> {
         let asked = self.exec.api_version.as_deref().unwrap_or_default();
         VERSIONS.into_iter().find(|known| *known == asked).ok_or_else(|| {
-            self.failed("the API version that the kubeconfig asks for is not known")
+            self.failed("the API version in the kubeconfig is not known")
                 .hint(format!("the versions are {}", VERSIONS.join(" and ")))
         })
     }
@@ -148,21 +149,21 @@ impl Plugin {
         let answer: Answer = serde_saphyr::from_slice(output)
             .map_err(|_| self.failed("its output is not an ExecCredential in JSON or YAML"))?;
         if answer.api_version.as_deref() != Some(version) {
-            return Err(self.failed(&format!("it answered in another API version instead of {version}")));
+            return Err(self.failed(&format!("its answer has another API version, not {version}")));
         }
         let status = answer.status.ok_or_else(|| self.failed("its answer has no status"))?;
         let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
         let identity = filled(status.client_certificate_data).zip(filled(status.client_key_data));
         let token = filled(status.token);
         if token.is_none() && identity.is_none() {
-            return Err(self.failed("it answered with neither a token nor a certificate with its key"));
+            return Err(self.failed("its answer has no token and no certificate with a key"));
         }
         Ok(Credentials { token, identity })
     }
 
     fn too_slow(&self, limit: Duration) -> Error {
         self.failed(&format!("it did not end within {limit:?} and was stopped"))
-            .hint("log in first with the plugin's own command; --request-timeout changes how long to wait")
+            .hint("log in first with the command of the plugin; --request-timeout sets how long to wait")
     }
 
     fn name(&self) -> &str {

@@ -55,8 +55,8 @@ impl Connection {
 
 fn nonsense(why: &str, doing: &str) -> Error {
     cannot(doing)
-        .because(format!("the answer is not what was asked for: {why}"))
-        .hint("check that the address is the API server's, and what stands between: proxies, gateways, VPN")
+        .because(format!("the answer cannot be understood: {why}"))
+        .hint("check that the address is that of the API server, and check proxies, gateways and VPN")
 }
 
 fn cannot(doing: &str) -> Error {
@@ -69,13 +69,13 @@ fn refused(code: u16, reason: &str, message: &str, doing: &str) -> Error {
             .hint("log in again, or choose other credentials with --user, --token or --context"),
         403 => cannot(doing)
             .because(message)
-            .hint("ask for the permission; what you may do: kubectl auth can-i --list"),
-        409 => cannot(doing).because(message).hint("it changed in the meantime; look again and retry"),
+            .hint("ask for this permission; list yours with: kubectl auth can-i --list"),
+        409 => cannot(doing).because(message).hint("it changed in the meantime; try again"),
         429 => cannot(doing)
             .because(message)
-            .hint("the server is busy or a budget is in the way; try again later"),
+            .hint("the server is busy, or a PodDisruptionBudget forbids it; try again later"),
         _ if message.contains("HTTP request to an HTTPS server") => {
-            cannot(doing).because(message).hint("the server speaks https: correct the address, https://…")
+            cannot(doing).because(message).hint("the server expects HTTPS: correct the address to https://…")
         }
         _ if reason.is_empty() || message.contains(reason) => cannot(doing).because(message),
         _ => cannot(doing).because(format!("{message} ({reason})")),
@@ -84,7 +84,7 @@ fn refused(code: u16, reason: &str, message: &str, doing: &str) -> Error {
 
 fn silent(waited: Duration, server: &str) -> Error {
     Error::cluster(format!("the server {server} did not answer within {waited:?}"))
-        .hint("check the network, VPN and proxy; --request-timeout changes how long to wait")
+        .hint("check the network, VPN and proxy; --request-timeout sets how long to wait")
 }
 
 /// Everything the chain of causes of an error says.
@@ -125,7 +125,7 @@ fn unreachable(trouble: &Trouble, doing: &str, server: &str) -> Error {
     };
     let last = one_line(&plain_urls(&trouble.last), 300);
     if trouble.says(&["tunnel error", "SOCKS error", "configured proxy"]) {
-        return Error::cluster(format!("the proxy on the way to the server {server} failed"))
+        return Error::cluster(format!("the proxy for the server {server} failed"))
             .because(last)
             .hint("check proxy-url in the kubeconfig, HTTPS_PROXY and NO_PROXY");
     }
@@ -140,10 +140,10 @@ fn unreachable(trouble: &Trouble, doing: &str, server: &str) -> Error {
             );
     }
     match trouble.kind {
-        Some(ConnectionRefused) => Error::cluster(format!(
-            "the connection to the server {server} was refused"
-        ))
-        .hint("did you specify the right host or port? check it, or choose another cluster with --context"),
+        Some(ConnectionRefused) => {
+            Error::cluster(format!("the connection to the server {server} was refused"))
+                .hint("check host and port, or choose another cluster with --context")
+        }
         Some(HostUnreachable | NetworkUnreachable) => {
             Error::cluster(format!("there is no route to the server {server}"))
                 .because(last)
@@ -151,7 +151,7 @@ fn unreachable(trouble: &Trouble, doing: &str, server: &str) -> Error {
         }
         Some(TimedOut) => Error::cluster(format!("the server {server} did not answer in time"))
             .because(last)
-            .hint("check the network, VPN and proxy; --request-timeout changes how long to wait"),
+            .hint("check the network, VPN and proxy; --request-timeout sets how long to wait"),
         Some(ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof) => lost(server, &last, doing),
         _ if trouble.says(&[
             "connection closed before message completed",
@@ -163,7 +163,7 @@ fn unreachable(trouble: &Trouble, doing: &str, server: &str) -> Error {
         }
         _ if trouble.says(&["deadline has elapsed"]) => {
             Error::cluster(format!("the server {server} did not answer in time"))
-                .hint("check the network, VPN and proxy; --request-timeout changes how long to wait")
+                .hint("check the network, VPN and proxy; --request-timeout sets how long to wait")
         }
         _ => cannot(doing).because(last),
     }
@@ -185,29 +185,29 @@ fn tls(trouble: &Trouble, last: &str, server: &str) -> Option<Error> {
     let own = |hint: &str| Error::cluster("the client certificate cannot be used").because(last).hint(hint);
     Some(if trouble.says(&["CaUsedAsEndEntity"]) {
         untrusted(
-            "the server shows its own certificate authority as its certificate, which is not supported here;\n\
+            "the server uses the certificate of its certificate authority, which is not supported;\n\
              give the server a certificate signed by that authority, or use --insecure-skip-tls-verify",
         )
     } else if trouble.says(&["UnknownIssuer"]) {
         untrusted("check certificate-authority-data in the kubeconfig, or give --certificate-authority FILE")
     } else if trouble.says(&["certificate not valid for name", "NotValidForName"]) {
-        untrusted("connect by a name the certificate holds, or say which with --tls-server-name NAME")
+        untrusted(
+            "connect with a name that is in the certificate, or give such a name with --tls-server-name NAME",
+        )
     } else if trouble.says(&["certificate expired", "certificate not valid yet"]) {
-        untrusted("check this machine's clock; otherwise the server's certificate has to be renewed")
+        untrusted("check the clock of this machine; if it is right, renew the certificate of the server")
     } else if trouble.says(&["invalid dns name"]) {
-        Error::usage("the name to check the server's certificate against is not valid")
+        Error::usage("the name given for the server certificate is not valid")
             .hint("correct --tls-server-name, or tls-server-name in the kubeconfig")
     } else if trouble.says(&["KeyMismatch"]) {
-        own(
-            "the client key belongs to another certificate; check client-certificate and client-key of the user",
-        )
+        own("the client key does not match the client certificate; check both in the user of the kubeconfig")
     } else if trouble.says(&["private key"]) {
         own("the key must be RSA, P-256, P-384 or Ed25519, unencrypted; P-521 keys are not supported")
     } else if trouble.says(&["identity PEM", "client certificate", "client key"]) {
         own("check client-certificate and client-key of the user in the kubeconfig")
     } else if trouble.says(&["InvalidContentType"]) {
         Error::cluster(format!("the server {server} does not speak TLS"))
-            .hint("check the port; if the server speaks plain http, its address starts with http://")
+            .hint("check the port; if the server uses plain HTTP, its address must start with http://")
     } else if trouble.says(&["invalid peer certificate"]) {
         untrusted("check certificate-authority-data in the kubeconfig, or give --certificate-authority FILE")
     } else if trouble.says(&["received fatal alert"]) {
