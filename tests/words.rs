@@ -483,7 +483,7 @@ fn phrases_are_found_whole_over_lines_and_in_any_case() {
 
 #[test]
 fn literals_are_read_as_rust_reads_them() {
-    let source = r###"
+    let source = r##"
 // "no"
 /* "no" /* "no" */ "no" */
 #[expect(clippy::x, reason = "no [not] this")]
@@ -493,7 +493,7 @@ fn f<'a>(x: &'a str) -> char { let y = ["index"]; g("a \" b\n", '"', '\'', "one 
 const LAST: &str = "last";
 #[cfg(test)]
 mod tests { const NO: &str = "no"; }
-"###;
+"##;
     let found = literals(source);
     let texts: Vec<&str> =
         found.iter().filter(|literal| !literal.is_key).map(|literal| literal.text.as_str()).collect();

@@ -81,10 +81,10 @@ pub fn tip(word: &str) -> Option<String> {
         return Some(format!("did you mean {name}?"));
     }
     // There are many of these, and some are close to each other: only one letter may be wrong.
-    let is_near = |word: &&str| length >= 5 && difference(&lower, word) <= 1;
+    let is_near = |word: &str| length >= 5 && difference(&lower, word) <= 1;
     INSTEAD
         .iter()
-        .find(|(words, _)| words.iter().any(|word| is_near(&word)))
+        .find(|(words, _)| words.iter().any(|word| is_near(word)))
         .map(|(_, hint)| (*hint).to_owned())
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::builder::StyledStr;
+use clap::builder::{PossibleValue, StyledStr};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command as Definition, CommandFactory as _, FromArgMatches as _};
 
@@ -116,7 +116,7 @@ fn described(arg: Arg) -> Arg {
     let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let values = arg.get_possible_values();
     let names: Vec<&str> =
-        values.iter().filter(|value| !value.is_hide_set()).map(|value| value.get_name()).collect();
+        values.iter().filter(|value| !value.is_hide_set()).map(PossibleValue::get_name).collect();
     let is_switch = names == ["true", "false"];
     if let ([head @ .., last], false) = (&names[..], is_switch) {
         help += &format!(": {} or {last}", head.join(", "));

@@ -116,7 +116,7 @@ impl Cli {
             Command::Record(args) => record::run(&self.global, args, warn).await,
             Command::Completion(args) => completion::run(args),
             Command::Version(args) => version::run(&self.global, args, streams).await,
-            Command::Options(args) => options::run(args),
+            Command::Options(args) => Ok(options::run(args)),
             Command::Help(args) => help::run(args),
         }
     }

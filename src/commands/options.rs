@@ -7,7 +7,7 @@ use super::line::CONNECTION;
 use super::notes;
 use crate::cli::Answer;
 use crate::cluster::connect::ConnectArgs;
-use crate::error::{Exit, Result};
+use crate::error::Exit;
 
 /// List the connection flags, which all commands accept
 ///
@@ -25,7 +25,7 @@ use crate::error::{Exit, Result};
 ))]
 pub struct Args {}
 
-pub(super) fn run(_: &Args) -> Result<Answer> {
+pub(super) fn run(_: &Args) -> Answer {
     let flags =
         ConnectArgs::augment_args(Command::new("options").disable_help_flag(true).max_term_width(100));
     let flags = flags.mut_args(|arg| match arg.get_help_heading() {
@@ -35,5 +35,5 @@ pub(super) fn run(_: &Args) -> Result<Answer> {
     let template = "All commands that use a cluster accept these flags, before or after the command:\n\n{options}\n\n\
         Use \"kubectl sts COMMAND --help\" for the flags of a command.";
     let text = flags.help_template(template).render_help().to_string() + "\n";
-    Ok(Answer { view: Box::new(Text(text)), exit: Exit::Good })
+    Answer { view: Box::new(Text(text)), exit: Exit::Good }
 }
