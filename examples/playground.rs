@@ -1,6 +1,6 @@
-//! A cluster to try the program on: one namespace for each fault that a rule knows, and some where nothing is wrong.
+//! A cluster to try the program on: one namespace for each fault that a rule reports, and some healthy ones.
 //!
-//! `cargo run --example playground` starts the control plane of the tests, makes the faults and waits for Ctrl-C.
+//! `cargo run --example playground` starts the control plane of the tests, creates the faults and waits for Ctrl-C.
 //!
 //! ```text
 //! playground [CASE…]            only these, named as in tests/manifests/playground and tests/manifests/scenes
@@ -28,12 +28,12 @@ use playground::{Case, cases, kubectl, scenes};
 /// A cluster to try kubectl sts on.
 #[derive(Parser)]
 struct Args {
-    /// Only these; without names all
+    /// Cases to create; without names, all
     cases: Vec<String>,
-    /// Write a recording of each namespace to this folder, or one of all to this .yaml file, and end
+    /// Write a recording of each namespace to this folder, or of all to this .yaml file, and end
     #[arg(long, value_name = "DIR|FILE")]
     record: Option<PathBuf>,
-    /// The namespace of the only case given [default: its name]
+    /// Namespace for the case, if only one is given (default: its name)
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
 }
@@ -76,7 +76,7 @@ fn run(args: &Args) -> Result<(), String> {
         plane.kubeconfig.display(),
         plane.dir.join("bin").display()
     );
-    println!("making {} namespaces, which takes a minute or two", cases.len());
+    println!("creating {} namespaces, which takes a minute or two", cases.len());
 
     let classes = ["apply", "-f", "tests/manifests/classes.yaml"].map(str::to_owned);
     kubectl(&plane, repository, "default", &classes, "")?;
@@ -115,7 +115,7 @@ fn run(args: &Args) -> Result<(), String> {
     }
     if let Some(to) = &args.record {
         record(&plane, &program, to, &namespaces)?;
-        return if failed.is_empty() { Ok(()) } else { Err("not all faults could be made".into()) };
+        return if failed.is_empty() { Ok(()) } else { Err("not all faults could be created".into()) };
     }
     println!(
         "\nIn another terminal, after the export above:\n  kubectl sts status -A\n  kubectl sts doctor -A\n  kubectl sts \
@@ -129,7 +129,7 @@ fn run(args: &Args) -> Result<(), String> {
 /// Our own program, built as this one was.
 fn program(repository: &Path) -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let profile = own.parent().and_then(Path::parent).ok_or("this program lies in no target folder")?;
+    let profile = own.parent().and_then(Path::parent).ok_or("this program is not in a target folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(repository).args(["build", "--quiet", "--bin", "kubectl-sts"]);

@@ -34,7 +34,7 @@ const INSTEAD: &[(&[&str], &str)] = &[
     ),
     (&["cancel", "stop"], "to cancel a canary: kubectl sts abort NAME"),
     (
-        &["set-image", "image", "set", "update", "upgrade", "deploy", "apply", "patch", "edit", "replace"],
+        &["set-image", "set", "update", "upgrade", "deploy", "apply", "patch", "edit", "replace"],
         "to update some pods first: kubectl sts canary NAME --pods 1 --image CONTAINER=IMAGE",
     ),
     (
