@@ -84,10 +84,10 @@ fn objects_have_any_time() {
             &["prune-pvcs", "--older-than", "106751991167300d"],
             &["prune-pvcs", "--unused-for", "1ns"],
             &["record"],
-            &["undo", "web", "--dry-run", "client"],
-            &["recover", "web", "--dry-run", "client"],
-            &["canary", "web", "--pods", "1", "--image", "web=web:2", "--dry-run", "client"],
-            &["abort", "web", "--dry-run", "client"],
+            &["undo", "web", "--dry-run=client"],
+            &["recover", "web", "--dry-run=client"],
+            &["canary", "web", "--pods", "1", "--image", "web=web:2", "--dry-run=client"],
+            &["abort", "web", "--dry-run=client"],
         ] {
             let run = sts(&[args, &["--from", "-"]].concat(), &text);
             assert!([0, 1, 2, 3, 4].contains(&run.code), "{one} {other} {run}");
