@@ -1,14 +1,15 @@
-//! `explain`: a rule's page.
+//! `explain`: what a rule means, and what to do about it.
 
 use serde_json::{Value, json};
 
 use super::notes;
 use crate::cli::Answer;
 use crate::error::{Error, Exit, Result};
-use crate::render::{Column, Page, Table, View};
+use crate::paste::sts;
+use crate::render::{Column, Page, Table, View, write_labelled_markdown, write_markdown};
 use crate::rules::{RULES, Rule};
 
-/// Explain a rule, or list all rules
+/// Explain a rule: what it means, why it happens, how to check and how to fix it
 #[derive(clap::Args, Debug)]
 #[command(after_help = notes!(
     "Examples:"
@@ -18,12 +19,18 @@ use crate::rules::{RULES, Rule};
     "  # Explain one rule"
     "  kubectl sts explain STS301"
     ""
+    "  # Explain it with the details and the examples"
+    "  kubectl sts explain STS301 --full"
+    ""
     "Reads nothing from the cluster and changes nothing."
 ))]
 pub struct Args {
     /// Code or name of a rule; without it, all rules are listed
     #[arg(value_name = "CODE")]
     code: Option<String>,
+    /// Also show the details and the examples, which are the rule's tests
+    #[arg(long)]
+    full: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<Answer> {
@@ -31,7 +38,8 @@ pub(super) fn run(args: &Args) -> Result<Answer> {
         None => RULES.to_vec(),
         Some(code) => vec![Rule::find(code).ok_or_else(|| unknown(code))?],
     };
-    Ok(Answer { view: Box::new(Pages { rules, whole: args.code.is_some() }), exit: Exit::Good })
+    let pages = Pages { rules, one: args.code.is_some(), full: args.full };
+    Ok(Answer { view: Box::new(pages), exit: Exit::Good })
 }
 
 /// A rule that does not exist.
@@ -41,37 +49,72 @@ pub(super) fn unknown(code: &str) -> Error {
 
 struct Pages {
     rules: Vec<&'static Rule>,
-    whole: bool,
+    one: bool,
+    full: bool,
 }
+
+/// The room for the labels of a page.
+const LABEL: usize = 8;
 
 impl View for Pages {
     fn text(&self, page: &mut Page) {
-        if self.whole {
+        if self.one || self.full {
             for rule in &self.rules {
-                rule.page.lines().for_each(|line| page.line(line));
+                page.gap();
+                explained(page, rule, self.full);
             }
             return;
         }
-        let mut table = Table::new(&[Column::new("CODE"), Column::new("RULE"), Column::optional("SEVERITY")]);
+        let columns = ["CODE", "SEVERITY", "TITLE"].map(Column::new);
+        let mut table = Table::new(&[columns.as_slice(), &[Column::optional("RULE")]].concat());
         for rule in &self.rules {
-            table
-                .row(None, vec![rule.code.to_owned(), rule.name.to_owned(), rule.severity.word().to_owned()]);
+            let cells = [rule.code, rule.severity.word(), rule.explanation().title, rule.name];
+            table.row(None, cells.map(str::to_owned).to_vec());
         }
         page.table(&table);
     }
 
     fn json(&self) -> Value {
-        let rules: Vec<_> = self
-            .rules
-            .iter()
-            .map(|rule| {
-                json!({"code": rule.code, "name": rule.name, "severity": rule.severity.word(), "page": rule.page})
-            })
-            .collect();
+        let rules = self.rules.iter().map(|rule| {
+            let it = rule.explanation();
+            let mut json = json!({
+                "code": rule.code,
+                "name": rule.name,
+                "severity": rule.severity.word(),
+                "title": it.title,
+                "meaning": it.meaning,
+                "cause": it.cause,
+                "check": it.check,
+                "fix": it.fix,
+                "link": it.link,
+            });
+            if self.full {
+                json["page"] = rule.page.into();
+            }
+            json
+        });
+        let rules: Vec<_> = rules.collect();
         json!({"apiVersion": "kubectl-sts/v1", "kind": "RuleList", "items": rules})
     }
 
     fn names(&self) -> Vec<String> {
         self.rules.iter().map(|rule| rule.code.to_owned()).collect()
+    }
+}
+
+fn explained(page: &mut Page, rule: &Rule, full: bool) {
+    let it = rule.explanation();
+    page.line(&format!("{} {} ({})", rule.code, rule.name, rule.severity.word()));
+    page.line(it.title);
+    for (label, text) in [("means", it.meaning), ("why", it.cause), ("check", it.check), ("fix", it.fix)] {
+        page.gap();
+        write_labelled_markdown(page, label, LABEL, text);
+    }
+    page.gap();
+    page.command("see", LABEL, it.link);
+    if full {
+        write_markdown(page, it.rest);
+    } else {
+        page.command("more", LABEL, &sts("explain").value(rule.code).with("--full").to_string());
     }
 }

@@ -175,7 +175,7 @@ impl PersistentVolume {
     /// The first thing about this volume that does not suit the claim, whoever holds the volume now.
     pub fn mismatch(&self, claim: &PersistentVolumeClaim) -> Option<String> {
         if !claim.spec.volume_name.is_empty() && claim.spec.volume_name != self.metadata.name {
-            return Some(format!("the claim asks for volume {}", claim.spec.volume_name));
+            return Some(format!("the PVC names PV {}", claim.spec.volume_name));
         }
         let class = claim.class().unwrap_or("");
         if self.spec.storage_class_name != class {
@@ -190,7 +190,7 @@ impl PersistentVolume {
         if let Some(missing) =
             claim.spec.access_modes.iter().find(|mode| !self.spec.access_modes.contains(mode))
         {
-            return Some(format!("it does not offer {missing}"));
+            return Some(format!("it does not support {missing}"));
         }
         if let (Some(has), Some(wants)) = (Quantity::parse(self.size()), Quantity::parse(claim.requested()))
             && has < wants
@@ -199,7 +199,7 @@ impl PersistentVolume {
         }
         match &claim.spec.selector {
             Some(selector) if !selector.matches(&self.metadata.labels) => {
-                Some("its labels do not match the claim's selector".to_owned())
+                Some("its labels do not match the selector of the PVC".to_owned())
             }
             _ => None,
         }

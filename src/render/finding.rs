@@ -1,4 +1,4 @@
-//! A finding in four lines: what, because, try, see.
+//! A finding in a few lines: what, because, blocks, try, see.
 
 use serde_json::{Value, json};
 
@@ -26,6 +26,9 @@ pub fn finding(page: &mut Page, set: &StatefulSet, finding: &Finding, with_names
     if !finding.because.is_empty() {
         page.field("  because", 11, &finding.because);
     }
+    if let Some(blocked) = &finding.blocks {
+        page.field("  blocks", 11, &blocked.to_string());
+    }
     for (number, command) in finding.remedy.iter().enumerate() {
         let label = if number == 0 { "  try" } else { "" };
         match command.line() {
@@ -48,6 +51,7 @@ pub fn finding_json(set: &StatefulSet, finding: &Finding) -> Value {
         "otherObjects": finding.also.iter().map(subject_json).collect::<Vec<_>>(),
         "what": finding.what,
         "because": finding.because,
+        "blocks": finding.blocks.as_ref().map(|it| json!({"action": it.action, "pods": it.pods})),
         "try": finding.remedy.iter().filter_map(Command::line).collect::<Vec<_>>(),
         "notShown": finding.remedy.iter().filter_map(Command::obstacle).collect::<Vec<_>>(),
         "see": explain(finding),

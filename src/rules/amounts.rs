@@ -35,7 +35,7 @@ pub(super) fn requested(pod: &Pod, resource: &str) -> Option<Quantity> {
     (most > Quantity::default()).then_some(most)
 }
 
-/// That the pod asks for more than the largest node has: `web-0 requests 64 cpu, and the largest node has 32`. `None`
+/// That the pod asks for more than the largest node has: `web-0 requests 64 cpu, but the largest node has 32`. `None`
 /// where a node is large enough, or no nodes were seen.
 pub(super) fn too_large(snapshot: &Snapshot<'_>, pod: &Pod, resource: &str) -> Option<String> {
     let nodes = snapshot.nodes().ok().filter(|nodes| !nodes.is_empty())?;
@@ -57,7 +57,7 @@ pub(super) fn too_large(snapshot: &Snapshot<'_>, pod: &Pod, resource: &str) -> O
     } else {
         format!("the largest node has {has}")
     };
-    Some(format!("{} requests {wants} {resource}, and {has}", pod.metadata.name))
+    Some(format!("{} requests {wants} {resource}, but {has}", pod.metadata.name))
 }
 
 /// An amount rounded as a human writes it: `31.3Gi` of memory, `3.92` of cpu.

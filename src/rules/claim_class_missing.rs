@@ -28,24 +28,24 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                         None => claims::look_for_class(snapshot)?,
                     };
                     let there = claims::classes(snapshot)?;
-                    (format!("no volume of class {class} is there either; {there}"), vec![remedy])
+                    (format!("there is no PV of class {class} either; {there}"), vec![remedy])
                 }
             };
         cases.push(Case { used, because, remedy });
     }
     let was_there = |class: &str| claims::provisioner(snapshot, class).is_ok_and(|found| found.is_some());
     Ok(claims::findings(&RULE, cases, |first, names, several| {
-        let verb = if several { "name" } else { "names" };
+        let verb = if several { "use" } else { "uses" };
         let class = first.claim.class().unwrap_or_default();
-        let more = if was_there(class) { " any more" } else { "" };
-        format!("{names} {verb} the StorageClass {class}, which does not exist{more}")
+        let fate = if was_there(class) { "no longer exists" } else { "does not exist" };
+        format!("{names} {verb} StorageClass {class}, which {fate}")
     }))
 }
 
 /// The class made volumes, and was deleted. What its parameters were can at best be seen on a volume.
 fn gone(snapshot: &Snapshot<'_>, class: &str, by: &str) -> Result<(String, Vec<Command>), Unseen> {
     let because =
-        format!("{by} made the volumes of class {class}; make the class again, with the parameters it had");
+        format!("{by} provisioned the PVs of class {class}; create the StorageClass again with its earlier parameters");
     let remedy = match claims::of_class(snapshot, class)?.next() {
         Some(volume) => kubectl("get pv").name(&volume.metadata.name).with("-o yaml"),
         None => claims::look_for_class(snapshot)?,

@@ -30,7 +30,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             (Some(holder), _) if holder.uid == used.claim.metadata.uid && !holder.uid.is_empty() => continue,
             (Some(holder), _) if is_reserved(holder, used.claim) => (
                 format!(
-                    "its volume {name} names it without its uid; without a claimRef it is bound again, with the data"
+                    "the claimRef of its PV {name} lacks the uid of the PVC; remove the claimRef, and the PV is bound again with its data"
                 ),
                 vec![
                     kubectl("patch pv")
@@ -41,17 +41,17 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             ),
             // What it has mounted may be the last of the data.
             (_, Some(pod)) => (
-                format!("{}; {pod} still runs, and cannot start again", fate(name, holder, volume.is_ok())),
+                format!("{}; {pod} is still running, but cannot be restarted", fate(name, holder, volume.is_ok())),
                 vec![claims::describe(snapshot, &used)],
             ),
             (Some(_), None) => {
-                let hope = "its replica can only start again empty";
+                let hope = "the replica can only start with an empty volume";
                 (format!("{}; {hope}", fate(name, holder, true)), anew(snapshot, &used))
             }
             (None, None) => (
                 format!(
-                    "{}; if its storage is still there, a PersistentVolume made again under that name brings the data back, else \
-                     the replica can only start again empty",
+                    "{}; if the storage still exists, create a PV with that name to get the data back; otherwise the replica \
+                     can only start with an empty volume",
                     fate(name, None, volume.is_ok())
                 ),
                 anew(snapshot, &used),
@@ -60,7 +60,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         cases.push(Case { used, because, remedy });
     }
     Ok(claims::findings(&RULE, cases, |_, names, several| {
-        format!("{names} {} lost", if several { "are" } else { "is" })
+        format!("{names} {}", if several { "have lost their PVs" } else { "has lost its PV" })
     }))
 }
 
@@ -72,9 +72,9 @@ fn is_reserved(holder: &Reference, claim: &PersistentVolumeClaim) -> bool {
 
 fn fate(volume: &str, holder: Option<&Reference>, is_seen: bool) -> String {
     match holder {
-        Some(holder) => format!("its volume {volume} is bound to {} in {}", holder.name, holder.namespace),
-        None if is_seen => format!("its volume {volume} does not exist any more"),
-        None => format!("its volume {volume} is gone or has another claim"),
+        Some(holder) => format!("its PV {volume} is bound to PVC {} in namespace {}", holder.name, holder.namespace),
+        None if is_seen => format!("its PV {volume} no longer exists"),
+        None => format!("its PV {volume} is gone or belongs to another PVC"),
     }
 }
 

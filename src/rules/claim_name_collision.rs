@@ -85,14 +85,14 @@ fn collision(
     let size = if there.is_empty() { String::new() } else { format!(" ({size})") };
     let what = match names.as_slice() {
         [] => {
-            format!("{name} and {rival} make claims of the same names, {stem}-N: a scale-up would share them")
+            format!("{name} and {rival} use the same PVC names ({stem}-N) and would share PVCs after a scale-up")
         }
-        [one] => format!("claim {one}{size} is used by {name} and {rival} at once"),
-        names => format!("claims {}{size} are used by {name} and {rival} at once", words::list(names, 3)),
+        [one] => format!("PVC {one}{size} is used by both {name} and {rival}"),
+        names => format!("PVCs {}{size} are used by both {name} and {rival}", words::list(names, 3)),
     };
     let because = format!(
-        "template {theirs} of {rival} and template {template} of {name} make the same names; the controller uses a claim it \
-         finds, whoever made it"
+        "volumeClaimTemplate {theirs} of {rival} and volumeClaimTemplate {template} of {name} give the same PVC names; \
+         the controller uses any existing PVC with that name"
     );
     let mut finding = RULE.about(Kind::StatefulSet, name, what).because(because);
     finding = finding.also(Kind::StatefulSet, rival);

@@ -29,18 +29,18 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let (because, remedy) = match claims::outdated(snapshot, &used)? {
             Some(outdated) => outdated,
             None => {
-                (format!("{}, and no free volume without a class fits", classes(snapshot)?), vec![remedy])
+                (format!("{}; no available PV without a class matches", classes(snapshot)?), vec![remedy])
             }
         };
         cases.push(Case { used, because, remedy });
     }
     Ok(claims::findings(&RULE, cases, |_, names, several| {
         let verb = if several { "name" } else { "names" };
-        format!("{names} {verb} no StorageClass, and none is the default one")
+        format!("{names} {verb} no StorageClass, and the cluster has no default one")
     }))
 }
 
 fn classes(snapshot: &Snapshot<'_>) -> Result<String, Unseen> {
     let any = !snapshot.classes()?.is_empty();
-    Ok(claims::classes(snapshot)? + if any { ", not marked as default" } else { "" })
+    Ok(claims::classes(snapshot)? + if any { ", none marked as default" } else { "" })
 }

@@ -27,10 +27,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         cases.extend(case);
     }
     Ok(claims::findings(&RULE, cases, |first, names, several| {
-        let (verb, asks) = if several { ("find", "ask") } else { ("finds", "asks") };
+        let (has, names_it, it) =
+            if several { ("have", "name", "them") } else { ("has", "names", "it") };
         match first.claim.spec.volume_name.as_str() {
-            "" => format!("{names} {verb} no volume"),
-            volume => format!("{names} {asks} for the volume {volume} and cannot have it"),
+            "" => format!("{names} {has} no matching PV"),
+            volume => format!("{names} {names_it} PV {volume}, which cannot be bound to {it}"),
         }
     }))
 }
@@ -41,14 +42,14 @@ fn named<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Option<C
     let asked = &claim.spec.volume_name;
     let Some(volume) = snapshot.volume_of(claim)? else {
         let remedy = vec![kubectl("get pv")];
-        return Ok(Some(Case { because: format!("there is no PersistentVolume {asked}"), used, remedy }));
+        return Ok(Some(Case { because: format!("PV {asked} does not exist"), used, remedy }));
     };
     if volume.is_of(claim) {
         return Ok(None);
     }
     let because = match (holder(snapshot, volume, claim), volume.mismatch(claim)) {
-        (Some(holder), _) => format!("{asked} is {holder}"),
-        (None, Some(mismatch)) => format!("{asked} does not suit it: {mismatch}"),
+        (Some(holder), _) => format!("PV {asked} is {holder}"),
+        (None, Some(mismatch)) => format!("PV {asked} does not match: {mismatch}"),
         (None, None) => return Ok(None),
     };
     let remedy = release(volume, claim).unwrap_or_else(|| look(volume));
@@ -59,8 +60,8 @@ fn unserved<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Case<
     let claim = used.claim;
     let class = claim.class().unwrap_or_default();
     let (wanted, these) = match class {
-        "" => ("it asks for no class, so that nobody makes a volume for it".to_owned(), "without a class"),
-        class => (format!("volumes of class {class} are made by hand"), "of that class"),
+        "" => ("storageClassName is \"\", so no PV is provisioned".to_owned(), "without a class"),
+        class => (format!("class {class} has no dynamic provisioning"), "of that class"),
     };
     let ranked = (snapshot.volumes()?.iter())
         .filter_map(|volume| Some((Near::of(volume, claim)?, volume.metadata.name.as_str(), volume)));
@@ -68,9 +69,9 @@ fn unserved<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Case<
     let Some((near, name, volume)) = nearest else {
         let number = claims::of_class(snapshot, class)?.count();
         let there = match number {
-            0 => format!("there is no volume {these}"),
-            1 => format!("the only volume {these} has another claim"),
-            number => format!("all {number} volumes {these} have other claims"),
+            0 => format!("there is no PV {these}"),
+            1 => format!("the only PV {these} belongs to another PVC"),
+            number => format!("all {number} PVs {these} belong to other PVCs"),
         };
         let remedy = made(snapshot, &used)?.unwrap_or_else(|| kubectl("get pv"));
         return Ok(Case { used, because: format!("{wanted}, and {there}"), remedy: vec![remedy] });
@@ -78,22 +79,22 @@ fn unserved<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Case<
     let mismatch = volume.mismatch(claim).unwrap_or_default();
     let holder = holder(snapshot, volume, claim).unwrap_or_else(|| volume.status.phase.clone());
     let (there, remedy) = match near {
-        Near::Earlier if mismatch.is_empty() => (format!("{name} is {holder}"), release(volume, claim)),
-        Near::Earlier => (format!("{name}, {holder}, does not suit it: {mismatch}"), None),
-        Near::Own => (format!("{name}, reserved for it, does not suit it: {mismatch}"), None),
+        Near::Earlier if mismatch.is_empty() => (format!("PV {name} is {holder}"), release(volume, claim)),
+        Near::Earlier => (format!("PV {name} ({holder}) does not match: {mismatch}"), None),
+        Near::Own => (format!("PV {name} is reserved for this PVC but does not match: {mismatch}"), None),
         Near::Reserved | Near::Kept => {
             let open = look_for_holder(snapshot, volume);
             let free = match (near, &open) {
-                (Near::Kept, _) => "; without its claimRef it is free, with the data on it",
+                (Near::Kept, _) => "; removing its claimRef makes it available, with the data on it",
                 // Whether its claim comes into it is to be seen first.
                 (_, Some(_)) => "",
-                (_, None) => "; without its claimRef it is free",
+                (_, None) => "; removing its claimRef makes it available",
             };
-            (format!("{name} would suit it, but is {holder}{free}"), open)
+            (format!("PV {name} matches, but is {holder}{free}"), open)
         }
         Near::Unlike => {
             let why = if mismatch.is_empty() { format!("it is {holder}") } else { mismatch };
-            (format!("the nearest, {name}, does not suit it: {why}"), made(snapshot, &used)?)
+            (format!("the closest, PV {name}, does not match: {why}"), made(snapshot, &used)?)
         }
     };
     let remedy = vec![remedy.unwrap_or_else(|| look(volume))];
@@ -149,15 +150,15 @@ fn holder(
     let reference = volume.spec.claim_ref.as_ref().filter(|_| !volume.is_of(claim))?;
     let (name, namespace) = (&reference.name, &reference.namespace);
     Some(match volume.status.phase.as_str() {
-        _ if is_of_earlier(volume, claim) => format!("still kept for an earlier claim of the name {name}"),
-        "Released" => format!("still kept for {name} in {namespace}, which is gone"),
+        _ if is_of_earlier(volume, claim) => format!("still reserved for an earlier PVC named {name}"),
+        "Released" => format!("still reserved for PVC {name} in namespace {namespace}, which was deleted"),
         // Its claim would have it by now, if it were there and suited.
         "Available" => {
             let claim =
-                if snapshot.lacks_claim(namespace, name) { "does not exist" } else { "has not taken it" };
-            format!("reserved for {name} in {namespace}, which {claim}")
+                if snapshot.lacks_claim(namespace, name) { "does not exist" } else { "is not bound to it" };
+            format!("reserved for PVC {name} in namespace {namespace}, which {claim}")
         }
-        _ => format!("bound to {name} in {namespace}"),
+        _ => format!("bound to PVC {name} in namespace {namespace}"),
     })
 }
 

@@ -43,7 +43,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     }
     let mut findings = claims::findings(&RULE, cases, |_: &Used<'_>, names, several| {
         let (verb, it) = if several { ("get", "them") } else { ("gets", "it") };
-        format!("{names} {verb} no volume: the scheduler has not chosen a node for {it}")
+        format!("{names} {verb} no PV: the scheduler has not selected a node for {it}")
     });
     for finding in &mut findings {
         let is_its = |claim: &str| {
@@ -61,8 +61,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
 fn cause(snapshot: &Snapshot<'_>, pod: &Pod) -> (String, Option<Command>) {
     let set = snapshot.set;
     let template = &set.spec.template.spec;
-    let waits = "its class is WaitForFirstConsumer: no volume is made before the scheduler has written the annotation \
-                 volume.kubernetes.io/selected-node";
+    let waits = "its StorageClass has volumeBindingMode WaitForFirstConsumer: no PV is provisioned until the scheduler sets \
+                 the annotation volume.kubernetes.io/selected-node";
     let patch = |spec: Value| {
         kubectl("patch statefulset")
             .name(&set.metadata.name)
@@ -74,18 +74,18 @@ fn cause(snapshot: &Snapshot<'_>, pod: &Pod) -> (String, Option<Command>) {
         let nodes = snapshot.nodes().unwrap_or_default();
         let found = snapshot.node(node).ok().flatten();
         let because = format!(
-            "{waits}, and nodeName: {node} in the pod template of {} bypasses the scheduler",
+            "{waits}; nodeName: {node} in the pod template of {} bypasses the scheduler",
             set.metadata.name
         );
         return match found {
             None if !nodes.is_empty() => {
-                (format!("{because}; there is no node {node}"), Some(patch(json!({"nodeName": null}))))
+                (format!("{because}; node {node} does not exist"), Some(patch(json!({"nodeName": null}))))
             }
             found => {
                 let label = found.and_then(|node| node.metadata.labels.get(HOSTNAME));
                 let selector = json!({HOSTNAME: label.unwrap_or(node)});
                 (
-                    format!("{because}; a nodeSelector on {HOSTNAME} asks for the same node and does not"),
+                    format!("{because}; a nodeSelector on {HOSTNAME} selects the same node and does not bypass it"),
                     Some(patch(json!({"nodeName": null, "nodeSelector": selector}))),
                 )
             }
@@ -95,12 +95,12 @@ fn cause(snapshot: &Snapshot<'_>, pod: &Pod) -> (String, Option<Command>) {
         // One text for all pods of the StatefulSet, which is one finding then.
         "" | DEFAULT => (
             format!(
-                "{waits}, and its pod was on a node already when the PVC was made, or did not get it from the scheduler"
+                "{waits}; its pod already had a node when the PVC was created, or did not get its node from the scheduler"
             ),
             None,
         ),
         other => (
-            format!("{waits}, and the scheduler {other} gives a pod its node without that"),
+            format!("{waits}; the scheduler {other} assigns nodes without setting it"),
             Some(patch(json!({"schedulerName": DEFAULT}))),
         ),
     }

@@ -55,8 +55,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             && !claims::is_provisioner_asked(claim)
         {
             let because = format!(
-                "for {} kube-controller-manager has not asked {} (class {}) for a volume: the PVC has no annotation \
-                 volume.kubernetes.io/storage-provisioner; it may not run, which its lease tells",
+                "for {} kube-controller-manager has not asked {} (class {}) for a PV: the PVC has no annotation \
+                 volume.kubernetes.io/storage-provisioner; check in its lease whether kube-controller-manager runs",
                 words::age(waited),
                 class.provisioner,
                 class.metadata.name
@@ -70,17 +70,17 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         {
             let age = words::age(waited);
             let because =
-                format!("{} (class {}) has been at it for {age}", class.provisioner, class.metadata.name);
+                format!("{} (class {}) has been provisioning for {age}", class.provisioner, class.metadata.name);
             let remedy = vec![claims::describe(snapshot, &used)];
             slow.push(Case { used, because, remedy });
             continue;
         }
         let of = claim.class().unwrap_or_default().to_owned();
         let (because, remedy) = said.entry(of).or_insert_with(|| match trouble {
-            Trouble::Said(message) => (format!("it says: {message}"), claims::describe(snapshot, &used)),
+            Trouble::Said(message) => (format!("the provisioner says: {message}"), claims::describe(snapshot, &used)),
             Trouble::Silent(class, waited) => (
                 format!(
-                    "{} (class {}) has made no volume for {} and not said why; it may not run",
+                    "{} (class {}) has provisioned no PV for {} and reported no error; it may not be running",
                     class.provisioner,
                     class.metadata.name,
                     words::age(waited)
@@ -92,15 +92,15 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     }
     let mut findings = claims::findings(&RULE, cases, |_, names, several| {
         let verb = if several { "get" } else { "gets" };
-        format!("{names} {verb} no volume from the provisioner")
+        format!("{names} {verb} no PV from the provisioner")
     });
     let slow = claims::findings(&RULE, slow, |_, names, several| {
         let verb = if several { "have" } else { "has" };
-        format!("{names} {verb} no volume from the provisioner yet")
+        format!("{names} {verb} no PV from the provisioner yet")
     });
     let unasked = claims::findings(&RULE, unasked, |_, names, several| {
         let verb = if several { "get" } else { "gets" };
-        format!("{names} {verb} no volume, as the provisioner has not been asked for one")
+        format!("{names} {verb} no PV, because the provisioner has not been asked for one")
     });
     findings.extend(slow.into_iter().chain(unasked).map(|finding| finding.only(Severity::Warning)));
     Ok(findings)

@@ -32,7 +32,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let each: Vec<String> = (refusal.lacking.iter())
         .map(|lack| {
             format!(
-                "{} is at {} of {}, and {} more is asked for",
+                "{} is at {} of {}, and {} more is requested",
                 lack.resource, lack.used, lack.hard, lack.asked
             )
         })
@@ -46,7 +46,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         .about(
             Kind::ResourceQuota,
             refusal.quota,
-            format!("Quota {} leaves no room for {claim}", refusal.quota),
+            format!("ResourceQuota {} leaves no room for PVC {claim}", refusal.quota),
         )
         .because(words::list(&each, 3))
         .remedy(

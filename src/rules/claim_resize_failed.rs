@@ -34,12 +34,12 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let sizes = [claim.class().unwrap_or_default(), claim.requested(), claim.size()];
         let Some(failure) = failure(snapshot, claim)? else { continue };
         let says = said.entry(sizes).or_insert(failure);
-        let because = format!("it asks for {} and has {}; {says}", claim.requested(), claim.size());
+        let because = format!("it requests {} and has {}; {says}", claim.requested(), claim.size());
         let remedy = vec![claims::describe(snapshot, &used)];
         cases.push(Case { used, because, remedy });
     }
     let mut findings = claims::findings(&RULE, cases, |_, names, several| {
-        format!("{names} cannot grow to the size {} for", if several { "they ask" } else { "it asks" })
+        format!("{names} cannot grow to {} requested size", if several { "their" } else { "its" })
     });
     for finding in &mut findings {
         // Pods do without the room; what they lack otherwise is another matter.
@@ -60,8 +60,8 @@ fn failure(snapshot: &Snapshot<'_>, claim: &PersistentVolumeClaim) -> Result<Opt
     };
     let word = status.or(condition.map(|condition| condition.r#type.as_str()));
     Ok(match (message, word) {
-        (Some(message), _) => Some(format!("it says: {}", text::one_line(message, 300))),
-        (None, Some(word)) => Some(format!("its status says {word}")),
+        (Some(message), _) => Some(format!("the resizer says: {}", text::one_line(message, 300))),
+        (None, Some(word)) => Some(format!("its status is {word}")),
         (None, None) => None,
     })
 }

@@ -51,7 +51,7 @@ fn fate(snapshot: &Snapshot<'_>, claim: &PersistentVolumeClaim) -> (&'static str
     let volume = snapshot.volume_of(claim).ok().flatten();
     let policy = volume.map(|volume| volume.spec.persistent_volume_reclaim_policy.as_str());
     match (policy, volume) {
-        (Some(RETAIN), _) => ("its volume is kept, and the replica starts again empty", None),
+        (Some(RETAIN), _) => ("its PV is kept, and the replica restarts with an empty volume", None),
         (Some(_), Some(volume)) => (
             "its data is destroyed with it (reclaim policy Delete)",
             Some(
@@ -60,7 +60,7 @@ fn fate(snapshot: &Snapshot<'_>, claim: &PersistentVolumeClaim) -> (&'static str
                     .patch(&json!({"spec": {"persistentVolumeReclaimPolicy": RETAIN}})),
             ),
         ),
-        _ => ("its data is destroyed with it, unless the reclaim policy of its volume is Retain", None),
+        _ => ("its data is destroyed with it, unless the reclaim policy of its PV is Retain", None),
     }
 }
 
@@ -68,7 +68,7 @@ fn fate(snapshot: &Snapshot<'_>, claim: &PersistentVolumeClaim) -> (&'static str
 fn doomed<'a>(snapshot: &Snapshot<'a>, used: Used<'a>, holder: &Pod) -> Case<'a> {
     let (fate, remedy) = fate(snapshot, used.claim);
     let remedy = vec![remedy.unwrap_or_else(|| claims::describe(snapshot, &used))];
-    Case { because: format!("it goes as soon as {} stops; {fate}", holder.metadata.name), used, remedy }
+    Case { because: format!("it is removed as soon as {} stops; {fate}", holder.metadata.name), used, remedy }
 }
 
 /// It is held, and not by a pod of its replica, which cannot be created meanwhile.
@@ -82,15 +82,15 @@ fn stuck<'a>(snapshot: &Snapshot<'a>, used: Used<'a>) -> Result<Option<Case<'a>>
     let Some(held) = held(snapshot, used.claim, age)? else { return Ok(None) };
     let (mut because, mut remedy) = (held.because, Vec::new());
     if used.claim.spec.volume_name.is_empty() {
-        because.push_str(", and it has no volume");
+        because.push_str("; it has no PV");
     } else {
         let (fate, keep) = fate(snapshot, used.claim);
-        because.push_str(&format!("; when it goes {fate}"));
+        because.push_str(&format!("; when it is removed, {fate}"));
         remedy.extend(keep);
     }
     because.push_str(&match used.pods.first() {
-        Some(pod) => format!("; {} cannot start before that", pod.metadata.name),
-        None => format!("; {} cannot be created before that", used.replica),
+        Some(pod) => format!("; {} cannot start until then", pod.metadata.name),
+        None => format!("; {} cannot be created until then", used.replica),
     });
     remedy.extend(held.remedy);
     // A pod that waits for a node is not looked at again when its PVC is created again.

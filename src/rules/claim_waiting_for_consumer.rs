@@ -1,7 +1,10 @@
 //! A claim waits for its pod to get a node, as its class wants it; what the pod waits for is the point.
 
+use std::collections::HashMap;
+
 use jiff::SignedDuration;
 
+use super::Subject;
 use super::claims::{self, Case, Source, Used};
 use super::prelude::*;
 use crate::controller::{self, Blocker, Idle, Next};
@@ -21,6 +24,7 @@ const START: SignedDuration = SignedDuration::from_secs(60);
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let mut cases = Vec::new();
+    let mut at_fault: HashMap<String, Subject> = HashMap::new();
     for used in claims::pending(snapshot)? {
         let claim = used.claim;
         let waits = match claims::source(snapshot, claim)? {
@@ -35,24 +39,27 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         if !waits || claims::has_node(&used) || young {
             continue;
         }
-        if let Some(because) = blocker(snapshot, &used)? {
+        if let Some((because, kind, name)) = blocker(snapshot, &used)? {
+            at_fault.insert(because.clone(), Subject { kind, name });
             cases.push(Case { used, because, remedy: Vec::new() });
         }
     }
     let mut findings = claims::findings(&RULE, cases, |_, names, several| {
-        let verb = if several { "wait for their pods" } else { "waits for its pod" };
-        format!("{names} {verb} to get a node, which is normal for the class")
+        let until = if several { "are Pending until their pods have nodes" } else { "is Pending until its pod has a node" };
+        format!("{names} {until}, which is normal for the StorageClass")
     });
     for finding in &mut findings {
         // A note explains nothing away.
         finding.absorbs.clear();
+        finding.follows.extend(at_fault.get(&finding.because).cloned());
     }
     Ok(findings)
 }
 
-/// Why the claim has no scheduled pod; `None` while that is nothing out of the ordinary.
-fn blocker(snapshot: &Snapshot<'_>, used: &Used<'_>) -> Result<Option<String>, Unseen> {
+/// Why the claim has no scheduled pod, and the object that is at fault; `None` while that is nothing out of the ordinary.
+fn blocker(snapshot: &Snapshot<'_>, used: &Used<'_>) -> Result<Option<(String, Kind, String)>, Unseen> {
     let set = snapshot.set;
+    let about = |pod: &str, because: String| Some((because, Kind::Pod, pod.to_owned()));
     if let Some(pod) = used.pods.first() {
         let name = &pod.metadata.name;
         if snapshot.since(pod.metadata.creation_timestamp).is_none_or(|age| age < START) {
@@ -60,12 +67,12 @@ fn blocker(snapshot: &Snapshot<'_>, used: &Used<'_>) -> Result<Option<String>, U
         }
         return Ok(match snapshot.trouble(pod).map(|trouble| trouble.why) {
             Some(PodFailure::Unschedulable { message: "" }) => {
-                Some(format!("{name} is not scheduled yet: no scheduler has looked at it"))
+                about(name, format!("{name} is not scheduled yet: no scheduler has processed it"))
             }
             Some(PodFailure::Unschedulable { message }) => {
-                Some(format!("{name} cannot be scheduled: {}", message.trim_end_matches('.')))
+                about(name, format!("{name} cannot be scheduled: {}", message.trim_end_matches('.')))
             }
-            Some(PodFailure::Gated) => Some(format!("{name} is held by a scheduling gate")),
+            Some(PodFailure::Gated) => about(name, format!("{name} is blocked by a scheduling gate")),
             _ => None,
         });
     }
@@ -74,20 +81,22 @@ fn blocker(snapshot: &Snapshot<'_>, used: &Used<'_>) -> Result<Option<String>, U
         Next::Wait { on, because } if on != used.ordinal => {
             let on = set.pod_name(on);
             let yet = match because {
-                Blocker::Terminating => "has ended",
+                Blocker::Terminating => "has terminated",
                 Blocker::NotReady => "is ready",
                 Blocker::NotYetAvailable => "is available",
-                Blocker::NameTaken => "can be created, whose name another pod has",
-                Blocker::ClaimEnding => "can be created, whose earlier claim is not gone",
-                Blocker::VolumeMissing => "is recreated with the volume that it lacks",
+                Blocker::NameTaken => "can be created (another pod has its name)",
+                Blocker::ClaimEnding => "can be created (its earlier PVC still exists)",
+                Blocker::VolumeMissing => "is recreated with its missing volume",
             };
-            Some(format!("{pod} is not created before {on} {yet}"))
+            about(&on, format!("{pod} is not created until {on} {yet}"))
         }
         Next::Wait { because: Blocker::NameTaken, .. } => {
-            Some(format!("{pod} cannot be created: another pod has its name"))
+            about(&pod, format!("{pod} cannot be created: another pod has its name"))
         }
         Next::Settled(Idle::Deleting) => {
-            Some(format!("{pod} is not created, as {} is being deleted", set.metadata.name))
+            let name = &set.metadata.name;
+            let because = format!("{pod} is not created, because {name} is being deleted");
+            Some((because, Kind::StatefulSet, name.clone()))
         }
         _ => None,
     })

@@ -47,7 +47,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
         if admitted.is_empty() {
             let (wanted, others) = (wanted(required), others(nodes, required));
-            let because = format!("{name} can be used only on nodes with {wanted}; {others}");
+            let because = format!("PV {name} can be used only on nodes with {wanted}; {others}");
             lasting.push(Case { used, because, remedy: look(required) });
         } else if usable.is_empty() {
             // Without the conflict no node has what the pod asks for, wherever its volume is.
@@ -55,7 +55,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 continue;
             }
             let because = format!(
-                "{name} can be used only on nodes with {}, and {} asks for nodes with {}",
+                "PV {name} can be used only on nodes with {}, but {} requires nodes with {}",
                 wanted(required),
                 pod.metadata.name,
                 services::written(&pod.spec.node_selector)
@@ -68,14 +68,15 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             let is_brief =
                 closed.iter().any(|closed| closed.since(snapshot, waited).is_some_and(|time| time < BRIEF));
             let nodes: Vec<(&Node, Closed<'_>)> = usable.into_iter().zip(closed).collect();
-            let because = format!("{name} can be used only on {}", said(snapshot, &nodes));
+            let because = format!("PV {name} can be used only on {}", said(snapshot, &nodes));
             let case = Case { used, because, remedy: vec![open(&nodes)] };
             if is_brief { brief.push(case) } else { lasting.push(case) }
         }
     }
     let what = |_: &claims::Used<'_>, names: &str, several: bool| {
-        let has = if several { "have volumes" } else { "has a volume" };
-        format!("{names} {has} that no node can use for the pod")
+        let has = if several { "have PVs" } else { "has a PV" };
+        let pods = if several { "their pods" } else { "its pod" };
+        format!("{names} {has} that cannot be used on any node where {pods} can run")
     };
     let mut findings = claims::findings(&RULE, lasting, what);
     findings.extend(
@@ -135,7 +136,7 @@ const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const CORDONED: &str = "node.kubernetes.io/unschedulable";
 
-/// `node-3, which has not answered for 20m`; of several, what is wrong with each.
+/// `node-3, which has been unreachable for 20m`; of several, what is wrong with each.
 fn said(snapshot: &Snapshot<'_>, nodes: &[(&Node, Closed<'_>)]) -> String {
     let names: Vec<&str> = nodes.iter().map(|(node, _)| node.metadata.name.as_str()).collect();
     if nodes.iter().all(|(_, closed)| matches!(closed, Closed::Cordoned)) {
@@ -147,18 +148,18 @@ fn said(snapshot: &Snapshot<'_>, nodes: &[(&Node, Closed<'_>)]) -> String {
     };
     if let [(node, closed)] = nodes {
         let has = match closed {
-            Closed::Unready(ready) if is_silent(*ready) => format!("has not answered{}", time(closed)),
+            Closed::Unready(ready) if is_silent(*ready) => format!("has been unreachable{}", time(closed)),
             Closed::Unready(_) => format!("has not been ready{}", time(closed)),
             Closed::Cordoned => "is cordoned".to_owned(),
             Closed::Tainted(taint) => {
-                format!("has the taint {}, and the pod does not tolerate it", written(taint))
+                format!("has the taint {} that the pod does not tolerate", written(taint))
             }
         };
         return format!("{}, which {has}", node.metadata.name);
     }
     let each = nodes.iter().map(|(node, closed)| {
         let is = match closed {
-            Closed::Unready(ready) if is_silent(*ready) => format!("not answering{}", time(closed)),
+            Closed::Unready(ready) if is_silent(*ready) => format!("unreachable{}", time(closed)),
             Closed::Unready(_) => format!("not ready{}", time(closed)),
             Closed::Cordoned => "cordoned".to_owned(),
             Closed::Tainted(taint) => format!("taint {}", written(taint)),
@@ -244,7 +245,7 @@ fn others(nodes: &[Node], required: &NodeSelector) -> String {
         })
         .collect();
     match have.into_iter().collect::<Vec<_>>().as_slice() {
-        [] => format!("none of {} has such a label", words::count(nodes.len(), "node")),
-        have => format!("there are nodes with {}", words::list(have, 4)),
+        [] => format!("none of {} has this label", words::count(nodes.len(), "node")),
+        have => format!("the nodes have {}", words::list(have, 4)),
     }
 }

@@ -197,14 +197,14 @@ pub(super) fn outdated(
     let age = snapshot.since(claim.metadata.creation_timestamp).map(words::age);
     let older = claim.metadata.creation_timestamp < set.metadata.creation_timestamp;
     let of_old = match age.filter(|_| older) {
-        Some(age) => format!("the claim is {age} old, older than {name}, and was never bound"),
-        None => "the claim was never bound".to_owned(),
+        Some(age) => format!("the PVC is {age} old, older than {name}, and was never bound"),
+        None => "the PVC was never bound".to_owned(),
     };
     let asks = match slot.and_then(|slot| slot.template.class()) {
-        Some(class) => format!("asks for class {class}"),
-        None => format!("asks for the default class, which is {}", class.metadata.name),
+        Some(class) => format!("uses class {class}"),
+        None => format!("uses the default class, which is {}", class.metadata.name),
     };
-    let because = format!("template {template} of {name} {asks}; {of_old}");
+    let because = format!("volumeClaimTemplate {template} of {name} {asks}; {of_old}");
     Ok(Some((because, anew(snapshot, used))))
 }
 
@@ -250,7 +250,9 @@ pub(super) fn findings(
         .into_iter()
         .map(|group| {
             let names: Vec<&str> = group.iter().map(|case| case.used.name()).collect();
-            let what = what(&group[0].used, &words::list(&names, 3), names.len() > 1);
+            let several = names.len() > 1;
+            let noun = if several { "PVCs" } else { "PVC" };
+            let what = what(&group[0].used, &format!("{noun} {}", words::list(&names, 3)), several);
             let mut finding = rule.about(Kind::PersistentVolumeClaim, names[0], what);
             for name in &names[1..] {
                 finding = finding.also(Kind::PersistentVolumeClaim, *name);
@@ -285,7 +287,7 @@ pub(super) fn classes(snapshot: &Snapshot<'_>) -> Result<String, Unseen> {
         .collect();
     Ok(match names.as_slice() {
         [] => "the cluster has no StorageClass".to_owned(),
-        [one] => format!("the cluster has the StorageClass {one}"),
-        several => format!("the cluster has the StorageClasses {}", words::list(several, 4)),
+        [one] => format!("the cluster has StorageClass {one}"),
+        several => format!("the cluster has StorageClasses {}", words::list(several, 4)),
     })
 }

@@ -41,7 +41,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let because = format!("{stage}, {}", group.unready(snapshot));
         match cause {
             Cause::Missing(Missing { object, name, key: None }) => {
-                let what = format!("the {} {name}, which does not exist", object.kind());
+                let what = format!("{} {name}, which does not exist", object.kind());
                 group
                     .finding(&RULE, &[format!("needs {what}"), format!("need {what}")])
                     .because(because)
@@ -52,7 +52,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     )
             }
             Cause::Missing(Missing { object, name, key: Some(key) }) => {
-                let what = format!("the key {key} of the {} {name}, which has no such key", object.kind());
+                let what = format!("key {key} of {} {name}, which has no such key", object.kind());
                 let show = kubectl("describe").with(object.singular()).name(name).namespace(at);
                 group
                     .finding(&RULE, &[format!("needs {what}"), format!("need {what}")])
@@ -61,7 +61,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             }
             Cause::Refused(container, reason, said) => {
                 let said = if said.is_empty() { String::new() } else { format!(": {said}") };
-                let says = ["cannot make a container", "cannot make a container"];
+                let says = ["cannot create a container", "cannot create a container"];
                 let finding = group.finding(&RULE, &says).because(format!(
                     "container {container} is in {reason}, {}{said}",
                     group.unready(snapshot)

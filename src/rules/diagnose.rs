@@ -1,10 +1,11 @@
 //! All rules over all sets, with consequences folded into their causes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeMap;
 
-use super::{Finding, RULES, Rule, Subject, managers};
+use super::{Finding, RULES, Rule, fold, managers};
 use crate::kinds::{Kind, StatefulSet};
-use crate::snapshot::{Observed, Snapshot, Unseen};
+use crate::snapshot::{Observed, Snapshot, Unseen, parse_pod_name};
 
 /// Which rules are asked.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +17,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn admits(&self, rule: &Rule) -> bool {
+    pub(super) fn admits(&self, rule: &Rule) -> bool {
         (self.only.is_empty() || self.only.contains(&rule.code)) && !self.skip.contains(&rule.code)
     }
 }
@@ -71,16 +72,26 @@ pub fn diagnose<'a>(
         }
     }
     once(&mut all);
-    all.sort_by(|(a_set, a), (b_set, b)| {
-        (b.severity.cmp(&a.severity))
-            .then_with(|| a_set.metadata.namespace.cmp(&b_set.metadata.namespace))
-            .then_with(|| a_set.metadata.name.cmp(&b_set.metadata.name))
-            .then_with(|| a.rule.code.cmp(b.rule.code))
-            .then_with(|| a.subject.cmp(&b.subject))
-    });
+    all.sort_by(|(a_set, a), (b_set, b)| order((a_set, a), (b_set, b)));
     // Who asks for some rules only is told of what those miss.
     let unseen = if filter.only.is_empty() { observed.unseen() } else { Vec::new() };
     Diagnosis { findings: all, skipped: skipped(unseen, &without) }
+}
+
+/// The order of findings wherever they are listed: errors, then warnings, then notes; of these by namespace, StatefulSet and
+/// code; of one rule by object, pods by their ordinals.
+pub fn order(a: (&StatefulSet, &Finding), b: (&StatefulSet, &Finding)) -> Ordering {
+    fn key<'f>((set, finding): (&'f StatefulSet, &'f Finding)) -> impl Ord + use<'f> {
+        let name = finding.subject.name.as_str();
+        let (stem, ordinal) = parse_pod_name(name).unwrap_or((name, -1));
+        (
+            Reverse(finding.severity),
+            (&set.metadata.namespace, &set.metadata.name),
+            finding.rule.code,
+            (finding.subject.kind, stem, ordinal),
+        )
+    }
+    key(a).cmp(&key(b))
 }
 
 /// What several sets find in common is said once, of the set it is about.
@@ -118,28 +129,7 @@ pub fn of_set(snapshot: &Snapshot<'_>, filter: &Filter) -> (Vec<Finding>, Vec<(&
             Err(_) => {}
         }
     }
-    let causes = findings.clone();
-    let absorbs = |cause: &Finding, finding: &Finding| {
-        // Where two hold each other for a consequence the higher code stays: a lost node says more about a pod than
-        // the rollout that waits for it.
-        let mutual = finding.absorbs.contains(&cause.subject) && finding.rule.code > cause.rule.code;
-        cause.rule.code != finding.rule.code && !mutual
-    };
-    let mut by_subject: HashMap<&Subject, Vec<&Finding>> = HashMap::new();
-    for cause in &causes {
-        for subject in &cause.absorbs {
-            by_subject.entry(subject).or_default().push(cause);
-        }
-    }
-    // A finding about several objects is a consequence only if it is one for each of them.
-    findings.retain(|finding| {
-        let mut subjects = std::iter::once(&finding.subject).chain(&finding.also);
-        let is_absorbed = |subject: &Subject| {
-            let causes = by_subject.get(subject).map(Vec::as_slice).unwrap_or_default();
-            causes.iter().any(|cause| absorbs(cause, finding))
-        };
-        filter.admits(finding.rule) && !subjects.all(is_absorbed)
-    });
+    let mut findings = fold::fold(findings, filter);
     for finding in &mut findings {
         managers::heed(snapshot, finding);
     }

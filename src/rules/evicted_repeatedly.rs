@@ -48,15 +48,15 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let first = ends.iter().filter_map(|event| event.first_timestamp.or(event.last_seen())).min();
         let span = snapshot.since(first).map_or(String::new(), |span| format!(" in {}", words::age(span)));
         let happens = if last.reason == "Evicted" {
-            "is evicted again and again"
+            "is evicted repeatedly"
         } else {
-            "is refused by its node again and again"
+            "is rejected by its node repeatedly"
         };
         let reason = if last.reason == "Evicted" { String::new() } else { format!("{}: ", last.reason) };
         found.push(
             RULE.about(Kind::Pod, &replica.name, format!("{} {happens}", replica.name))
                 .because(format!(
-                    "{} pods of that name{span}; {reason}{}",
+                    "{} pods of that name failed{span}; {reason}{}",
                     pods.len(),
                     clipped(&last.message)
                 ))

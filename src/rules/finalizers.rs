@@ -43,7 +43,7 @@ pub(super) fn owner(finalizer: &str, meta: &Meta) -> String {
     };
     if let Some(owner) = meta.owner_references.iter().find(of_domain) {
         return format!(
-            "the controller of {} {}, its owner, probably sets and removes it",
+            "the controller of its owner, {} {}, probably sets and removes it",
             owner.kind, owner.name
         );
     }
@@ -52,7 +52,7 @@ pub(super) fn owner(finalizer: &str, meta: &Meta) -> String {
     }
     match domain {
         Some(domain) => format!("only the controller that set it removes it (its domain is {domain})"),
-        None => "only the controller that set it removes it (the name does not say which)".to_owned(),
+        None => "only the controller that set it removes it (its name does not say which)".to_owned(),
     }
 }
 
@@ -102,7 +102,7 @@ pub(super) fn held(
             _ => ("finalizers", "have", "them"),
         };
         let because = format!(
-            "the {noun} {} {verb} held it for {} ({}; removing {them} by hand cuts off what that controller does)",
+            "the {noun} {} {verb} blocked its deletion for {} ({}; removing {them} by hand interrupts the work of that controller)",
             words::list(&others, 3),
             words::age(age),
             owners(&others, meta)
@@ -119,12 +119,12 @@ pub(super) fn held(
     };
     let name = &user.metadata.name;
     let (goes, command) = if user.metadata.is_terminating() {
-        (", which is being deleted and not gone,", kubectl("describe pod"))
+        (", which is still terminating,", kubectl("describe pod"))
     } else {
         ("", kubectl("delete pod"))
     };
     let because = format!(
-        "pod {name}{goes} uses it, and has held it for {} (finalizer {})",
+        "pod {name}{goes} uses it and has blocked its deletion for {} (finalizer {})",
         words::age(age),
         super::claims::PROTECTION
     );

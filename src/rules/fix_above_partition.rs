@@ -38,14 +38,14 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let trapping = MaxUnavailable::of(snapshot.server) == MaxUnavailable::Trapping;
     let waits = !set.is_parallel() || trapping;
     let then = if waits {
-        format!("; the controller then still waits for {pod}, so delete it (kubernetes/kubernetes#67250)")
+        format!("; the controller then still waits for {pod}, so delete that pod (kubernetes/kubernetes#67250)")
     } else {
         String::new()
     };
     let finding = RULE
         .about(Kind::StatefulSet, name, format!("the update of {name} does not reach {}", words::list(&names, 3)))
         .because(format!(
-            "{pod} {} on the old revision {old}, and partition {} keeps the update to {update} from it; {proof}; if the \
+            "{pod} {} on the old revision {old}, and partition {} excludes it from the update to {update}; {proof}; if the \
              update is the fix, lower the partition{then}",
             is_in(&trouble.why),
             set.partition()

@@ -31,9 +31,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let secrets = missing_secrets(snapshot, group.first().pod).filter(|_| is_unauthorized(said));
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
         let without = secrets.map_or(String::new(), |secrets| {
-            format!("; the kubelet cannot get its image pull secret {}", words::list(&secrets, 3))
+            format!("; the kubelet cannot find its image pull Secret {}", words::list(&secrets, 3))
         });
-        let says = format!("cannot get the image {image}");
+        let says = format!("cannot pull the image {image}");
         let finding = group
             .finding(&RULE, &[&says, &says])
             .because(format!(

@@ -38,12 +38,12 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let Some(PodFailure::Killed(kills)) = group.first().why() else { return None };
         let word = killer.word();
         let says = [
-            format!("is killed by its {word} probe again and again"),
-            format!("are killed by their {word} probe again and again"),
+            format!("is restarted repeatedly because its {word} probe fails"),
+            format!("are restarted repeatedly because their {word} probe fails"),
         ];
         let said = match kills.said {
             Some(said) => format!("its {}", probe_words(said)),
-            None => format!("no event says how its {word} probe failed"),
+            None => format!("no event says why its {word} probe failed"),
         };
         let restarts = words::count(kills.restarts, "restart");
         let numbers = container(group.first().pod, name).and_then(|it| killer.probe(it)).map(numbers);

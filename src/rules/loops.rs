@@ -33,7 +33,7 @@ pub(super) fn looping(
         let ended = match last {
             Some(last) => format!("{}{}", ending(last), timing(snapshot, last)),
             None if said.is_some() => "cannot be started".to_owned(),
-            None => "ends again and again".to_owned(),
+            None => "exits repeatedly".to_owned(),
         };
         let why = last.and_then(|last| cause(snapshot, group.first().pod, container, last));
         let why = why.or_else(|| said.map(|said| format!(": {}", start_failure(said))));
@@ -110,7 +110,7 @@ fn cause(snapshot: &Snapshot<'_>, pod: &Pod, container: &str, last: &Terminated)
     let Some(event) = newest.find(|event| stops(event) && by_then(event)) else {
         let probed = spec.is_some_and(|it| it.liveness_probe.is_some() || it.startup_probe.is_some());
         return probed
-            .then(|| "; no event says why, and a failed liveness or startup probe ends it so".to_owned());
+            .then(|| "; no event says why; a failed liveness or startup probe ends a container this way".to_owned());
     };
     let earlier = event.last_seen().zip(last.started_at).is_some_and(|(seen, start)| seen < start);
     let ago = snapshot.since(event.last_seen().filter(|_| earlier));

@@ -45,9 +45,9 @@ fn say(finding: &mut Finding, kind: &str, name: &str, managers: &[Manager]) {
         let Manager { name: who, evidence, source } = manager;
         match source {
             Some(_) => format!(
-                "{who} controls the {kind} {name}, and its controller takes back what is changed there: change {who}"
+                "{who} controls {kind} {name} and reverts direct changes to it: change {who} instead"
             ),
-            None => format!("{who} manages the {kind} {name} ({evidence}) and may change it back: change it there too"),
+            None => format!("{who} manages {kind} {name} ({evidence}) and may revert the change: change it there too"),
         }
     });
     let said = each.collect::<Vec<_>>().join("; ");

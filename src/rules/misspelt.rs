@@ -62,13 +62,14 @@ pub(super) fn corrected(
         return Ok(None);
     }
     let names: Vec<&str> = meant.iter().map(|service| service.metadata.name.as_str()).collect();
-    let (are, select) = if names.len() == 1 { ("is", "selects") } else { ("are", "select") };
+    let (service, are, select) =
+        if names.len() == 1 { ("Service", "is", "selects") } else { ("Services", "are", "select") };
     let restart = restart(snapshot)?;
     let steps = if restart.is_empty() {
-        "the command recreates the StatefulSet with the right one"
+        "the command recreates the StatefulSet with the right serviceName"
     } else {
-        "the first command recreates the StatefulSet and leaves its pods and PVCs alone, the next gives the pods their \
-         new names"
+        "the first command recreates the StatefulSet and keeps its pods and PVCs; the next one restarts the pods, which \
+         gives them their new DNS names"
     };
     let wrong = if snapshot.service()?.is_none() || is_near(&set.spec.service_name, &nearest.metadata.name) {
         "is probably misspelt".to_owned()
@@ -76,8 +77,8 @@ pub(super) fn corrected(
         format!("should probably be {}", nearest.metadata.name)
     };
     let corrected = finding.clone().because(format!(
-        "{because}; {} {are} headless and {select} these pods: serviceName {wrong}, and cannot be changed in place; \
-         {steps}",
+        "{because}; {service} {} {are} headless and {select} these pods: serviceName {wrong}, and cannot be changed in \
+         place; {steps}",
         words::list(&names, 3)
     ));
     let corrected =

@@ -4,9 +4,11 @@ mod amounts;
 mod claims;
 mod diagnose;
 mod finalizers;
+mod fold;
 mod loops;
 mod managers;
 mod misspelt;
+mod page;
 mod pods;
 mod prelude;
 mod refusals;
@@ -67,8 +69,10 @@ mod volume_terminating;
 use crate::kinds::Kind;
 use crate::paste::Command;
 use crate::snapshot::{Snapshot, Unseen};
+use crate::words;
 
-pub use diagnose::{Diagnosis, Filter, Skipped, diagnose, of_set, skipped};
+pub use diagnose::{Diagnosis, Filter, Skipped, diagnose, of_set, order, skipped};
+pub use page::Explanation;
 pub use stuck::{Stuck, said_of, stuck, stuck_by};
 
 /// Every rule, by code.
@@ -188,6 +192,9 @@ impl Rule {
             because: String::new(),
             remedy: Vec::new(),
             absorbs: Vec::new(),
+            follows: Vec::new(),
+            blocks: None,
+            way_out: Vec::new(),
         }
     }
 }
@@ -220,6 +227,27 @@ pub struct Finding {
     pub remedy: Vec<Command>,
     /// Objects whose other findings are only consequences of this one, and not shown.
     pub absorbs: Vec<Subject>,
+    /// Objects at fault: where each has a finding of its own, this one only follows from those, and is not shown.
+    pub follows: Vec<Subject>,
+    /// What cannot happen as long as this lasts.
+    pub blocks: Option<Blocked>,
+    /// Commands that help whatever the cause is, for a cause that has none but such that show something.
+    pub way_out: Vec<Command>,
+}
+
+/// What the controller does not do to which pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// What it does not do: `update`, `creation` or `deletion`.
+    pub action: &'static str,
+    /// The pods, lowest first; never empty.
+    pub pods: Vec<String>,
+}
+
+impl std::fmt::Display for Blocked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the {} of {}", self.action, words::list(&self.pods, 3))
+    }
 }
 
 impl Finding {
@@ -256,5 +284,24 @@ impl Finding {
     pub fn absorbs(mut self, kind: Kind, name: impl Into<String>) -> Finding {
         self.absorbs.push(Subject { kind, name: name.into() });
         self
+    }
+
+    /// Only follows from what is wrong with this object, where another finding says what that is.
+    #[must_use]
+    pub fn follows(mut self, kind: Kind, name: impl Into<String>) -> Finding {
+        self.follows.push(Subject { kind, name: name.into() });
+        self
+    }
+
+    /// Says what cannot happen meanwhile.
+    #[must_use]
+    pub fn blocking(mut self, blocked: Blocked) -> Finding {
+        self.blocks = Some(blocked);
+        self
+    }
+
+    /// Whether it says that its replica, if the controller waits for it, will not come by itself.
+    pub fn is_stuck(&self) -> bool {
+        self.rule.stuck_from.is_some_and(|from| self.severity >= from)
     }
 }

@@ -69,13 +69,13 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 let allows = match allowed {
                     0 => String::new(),
                     seconds => {
-                        format!(", where its probes allow {}", words::age(SignedDuration::from_secs(seconds)))
+                        format!("; its probes allow {}", words::age(SignedDuration::from_secs(seconds)))
                     }
                 };
                 let said = message.map_or(String::new(), |message| format!("; {}", probe_words(message)));
                 group
                     .finding(&RULE, &not_ready)
-                    .because(format!("container {container} runs, {unready}{allows}{said}"))
+                    .because(format!("container {container} is running, but {unready}{allows}{said}"))
                     .remedy(logs(snapshot, group, container))
                     .only(*severity)
             }
@@ -83,7 +83,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             Cause::Ownership => ownership(snapshot, group),
             Cause::Gate(gate, severity) => group
                 .finding(&RULE, &not_ready)
-                .because(format!("all containers are ready, its readiness gate {gate} is not; {unready}"))
+                .because(format!("all containers are ready, but the readiness gate {gate} is not; {unready}"))
                 .remedy(group.describe(snapshot))
                 .only(*severity),
             Cause::Sandbox(what) => {
@@ -93,13 +93,13 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 };
                 group
                     .finding(&RULE, &[format!("gets no {what}"), format!("get no {what}")])
-                    .because(format!("its sandbox cannot be made; {unready}: {said}"))
+                    .because(format!("the pod sandbox cannot be created; {unready}: {said}"))
                     .remedy(group.describe(snapshot))
             }
             Cause::Silent(container, _) => group
                 .finding(&RULE, &["does not start", "do not start"])
                 .because(format!(
-                    "container {container} should have started by now, and {}; {unready}",
+                    "container {container} should have started by now; {}; {unready}",
                     last_words(snapshot, group.first().pod)
                 ))
                 .remedy(group.describe(snapshot)),
@@ -107,11 +107,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 .finding(
                     &RULE,
                     &[
-                        format!("is not taken up by the kubelet of {node}"),
-                        format!("are not taken up by the kubelet of {node}"),
+                        format!("has not been started by the kubelet of {node}"),
+                        format!("have not been started by the kubelet of {node}"),
                     ],
                 )
-                .because(format!("it was given to that node, and has no status of any container; {unready}"))
+                .because(format!("it is scheduled to that node, but has no container status; {unready}"))
                 .remedy(match *node {
                     "" => group.describe(snapshot),
                     node => kubectl("describe node").name(node),
@@ -124,7 +124,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                         format!("wait for their init container {container}"),
                     ],
                 )
-                .because(format!("it is still at work; {unready}"))
+                .because(format!("the init container is still running; {unready}"))
                 .remedy(logs(snapshot, group, container))
                 .only(Severity::Note),
         }
@@ -143,19 +143,19 @@ fn standby(snapshot: &Snapshot<'_>, group: &Group<'_>, container: &str) -> Findi
     let are = if ready.len() == 1 { "is" } else { "are" };
     let is_minority = group.iter().count() < ready.len();
     let looks = if is_minority {
-        "this may be a standby that waits for a lock, or a replica with a fault of its own: its log says which"
+        "it may be a standby that waits for a lock, or a broken replica: check its log"
     } else {
         "this looks like active/standby, where only the replica that holds the lock is ready"
     };
     let cost = if snapshot.set.is_parallel() {
         ""
     } else {
-        "; an update of an OrderedReady StatefulSet waits for each replica to be ready, and this one never is"
+        "; an update of an OrderedReady StatefulSet waits until every replica is ready, and this one never becomes ready"
     };
     group
         .finding(&RULE, &["runs without becoming ready", "run without becoming ready"])
         .because(format!(
-            "container {container} runs without a restart, {}, while {} {are} ready on the same revision: \
+            "container {container} has run without a restart, {}; {} {are} ready on the same revision; \
              {looks}{cost}{said}",
             group.unready(snapshot),
             words::list(&ready, 3)
@@ -187,7 +187,7 @@ fn ownership(snapshot: &Snapshot<'_>, group: &Group<'_>) -> Finding {
         ("", wait)
     } else {
         (
-            "; with fsGroupChangePolicy: OnRootMismatch, later starts skip this; that is an update of the template",
+            "; with fsGroupChangePolicy: OnRootMismatch, later starts skip this, but setting it updates the template",
             wait.and(patch),
         )
     };
@@ -195,13 +195,13 @@ fn ownership(snapshot: &Snapshot<'_>, group: &Group<'_>) -> Finding {
         .finding(
             &RULE,
             &[
-                "is not started yet: its kubelet is changing the owner of the files in its volume",
-                "are not started yet: their kubelets are changing the owner of the files in their volumes",
+                "has not started yet: the kubelet is changing the owner of the files in its volume",
+                "have not started yet: the kubelet is changing the owner of the files in their volumes",
             ],
         )
         .because(format!(
-            "the kubelet gives all files to the fsGroup of the pod first; {}{said}; wait, as a new pod starts this over\
-             {later}",
+            "the kubelet first changes the owner of all files to the fsGroup of the pod; {}{said}; wait: a new pod would \
+             start this again{later}",
             group.unready(snapshot)
         ))
         .remedy(remedy)
@@ -218,12 +218,12 @@ fn telling<'a>(snapshot: &Snapshot<'a>, pod: &Pod) -> Option<&'a Event> {
 /// What the newest warning says, or that there is none.
 fn last_words(snapshot: &Snapshot<'_>, pod: &Pod) -> String {
     if snapshot.events().is_err() {
-        return "events were not read, which may say why it has not".to_owned();
+        return "events could not be read; they may say why".to_owned();
     }
-    telling(snapshot, pod).map_or("no Warning event says why it has not".to_owned(), |event| {
+    telling(snapshot, pod).map_or("no Warning event says why".to_owned(), |event| {
         let ago = snapshot.since(event.last_seen()).unwrap_or_default();
         format!(
-            "the newest Warning event, {} ago, says: {}: {}",
+            "the newest Warning event ({} ago) says: {}: {}",
             words::age(ago),
             event.reason,
             clipped(&event.message)

@@ -28,7 +28,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let lost = lost(snapshot, nodes, group.first().pod)?;
         let (is, since) = match lost {
             Lost::Unready(ready) if ready.status == "Unknown" => {
-                ("does not answer", snapshot.since(ready.last_transition_time))
+                ("is unreachable", snapshot.since(ready.last_transition_time))
             }
             Lost::Unready(ready) => ("is not ready", snapshot.since(ready.last_transition_time)),
             Lost::Gone => ("does not exist", None),
@@ -43,7 +43,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         };
         if group.iter().any(|case| case.pod.metadata.is_terminating()) {
             evidence +=
-                "; a pod that is being deleted there cannot end, and no other takes its name and volume";
+                "; a pod that is being deleted there cannot terminate, so no new pod can take its name and volume";
         }
         let says = [format!("is on {node}, which {is}"), format!("are on {node}, which {is}")];
         let finding = group.finding(&RULE, &says).because(evidence).remedy(match lost {

@@ -38,10 +38,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let names: Vec<&str> = orphans.iter().map(|claim| claim.metadata.name.as_str()).collect();
     let size: Quantity = orphans.iter().filter_map(|claim| Quantity::parse(claim.size())).sum();
     let name = &set.metadata.name;
-    let belong = if names.len() == 1 { "belongs to a replica" } else { "belong to replicas" };
+    let (belong, exist) = if names.len() == 1 { ("belongs to a replica", "exists") } else { ("belong to replicas", "exist") };
     let what = format!(
-        "{} of {name} ({size}) {belong} it no longer has: {}",
-        words::count(names.len(), "claim"),
+        "{} of {name} ({size}) {belong} that no longer {exist}: {}",
+        words::count(names.len(), "PVC"),
         words::list(&names, 4)
     );
     let mut because = format!("{}{}; {}", range(set), unused(snapshot, &orphans), fates(&census, &orphans));
@@ -93,12 +93,12 @@ fn fates(census: &ClaimAudit<'_>, orphans: &[&PersistentVolumeClaim]) -> String 
     }
     let groups = [
         (destroyed, "destroys the data", "(reclaim policy Delete)"),
-        (kept, "keeps the volume", "(Retain)"),
-        (unknown, "may destroy the data", "(reclaim policy not known)"),
+        (kept, "keeps the PV", "(reclaim policy Retain)"),
+        (unknown, "may destroy the data", "(reclaim policy unknown)"),
     ];
     let groups: Vec<_> = groups.iter().filter(|(names, ..)| !names.is_empty()).collect();
     match groups.as_slice() {
-        [] => "they never had a volume".to_owned(),
+        [] => "they were never bound to a PV".to_owned(),
         [(_, does, why)] => format!("deleting them {does} {why}"),
         several => {
             let each = several

@@ -55,7 +55,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let own = container(group.first().pod, name).and_then(|it| it.resources.limits.get("memory"));
         let more = more(snapshot, group, (name, own, *severity));
         let limit = limit
-            .map_or("without a memory limit, so the node itself ran short".to_owned(), |limit| {
+            .map_or("without a memory limit, so the node ran out of memory".to_owned(), |limit| {
                 format!("with a memory limit of {limit}")
             });
         let ago = snapshot.since(last).map(|ago| format!(", last {} ago", words::age(ago)));

@@ -46,14 +46,15 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         RULE.about(
             Kind::StatefulSet,
             name,
-            format!("{name} starts and stops its replicas in no order: {evidence}"),
+            format!("{name} starts and stops its replicas without an order: {evidence}"),
         )
     };
-    let policy = "podManagementPolicy is Parallel: creating and scaling down wait for no other pod; the field cannot be \
-                  changed on a living set";
+    let policy = "podManagementPolicy is Parallel: the controller creates and deletes pods without waiting for others; the \
+                  field cannot be changed on an existing StatefulSet";
     if down.len() >= 2 {
         let found = no_order(&format!("{} are not available", words::list(&down, 3)));
-        return Ok(vec![found.because(policy)]);
+        let found = found.because(policy);
+        return Ok(vec![down.iter().fold(found, |found, pod| found.follows(Kind::Pod, pod))]);
     }
     if !down.is_empty() {
         return Ok(Vec::new());
@@ -62,7 +63,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     if let Some((lower, higher, container)) = failed_first(snapshot, &pods) {
         let found = no_order(&format!("{higher} failed until {lower} was ready"));
         return Ok(vec![found.because(format!(
-            "its container {container} was restarted, and has run since {lower} became ready; {policy}"
+            "its container {container} was restarted and has run since {lower} became ready; {policy}"
         ))]);
     }
     if let Some((lower, higher)) = out_of_order(snapshot, &pods) {

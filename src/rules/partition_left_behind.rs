@@ -45,10 +45,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     match rest {
         Idle::Partition if age >= if marked { MARKED } else { BY_HAND } => {
             let finding = RULE
-                .about(Kind::StatefulSet, name, format!("the update of {name} has stood at partition {partition}"))
+                .about(Kind::StatefulSet, name, format!("the update of {name} has been paused at partition {partition}"))
                 .because(format!(
-                    "{} still on the old revision, and the newest pod came up {} ago: the partition stops the update at \
-                     {first} for as long as it is there",
+                    "{} still on the old revision, and the newest pod was created {} ago; the partition stops the update at \
+                     {first}",
                     are(&held),
                     words::age(age)
                 ))
@@ -57,10 +57,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             Ok(vec![if marked { finding.only(Severity::Note) } else { finding }])
         }
         Idle::Done if !marked && age >= IDLE && set.status.current_revision == *update => Ok(vec![
-            RULE.about(Kind::StatefulSet, name, format!("{name} has partition {partition}, and no update is on"))
+            RULE.about(Kind::StatefulSet, name, format!("{name} has partition {partition}, and no update is in progress"))
                 .because(format!(
-                    "every pod is on {update}; the next update will stop at {first} and leave the pods below it as they \
-                     are"
+                    "every pod is on {update}; the next update will stop at {first} and not update the pods below it"
                 ))
                 .remedy(full)
                 .only(Severity::Note),

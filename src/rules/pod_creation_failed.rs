@@ -64,17 +64,17 @@ fn ignored(snapshot: &Snapshot<'_>) -> Option<Finding> {
         return None;
     }
     let wanted = words::count(set.replicas(), "pod");
-    let finding = RULE.about(Kind::StatefulSet, name, format!("{name} has none of its pods"));
+    let finding = RULE.about(Kind::StatefulSet, name, format!("{name} has no pods"));
     let at = home(snapshot);
     Some(if set.is_observed() {
         finding
-            .because(format!("{wanted} wanted for {}, and no event says why there is none", words::age(age)))
+            .because(format!("{wanted} wanted for {}, and no event says why none was created", words::age(age)))
             .remedy(kubectl("describe statefulset").name(name).namespace(at))
     } else {
         finding
             .because(format!(
-                "{wanted} wanted for {}, and the StatefulSet controller has not looked at it: it does not run, or \
-                 cannot keep up",
+                "{wanted} wanted for {}, but the StatefulSet controller has not processed the StatefulSet: the controller \
+                 does not run or cannot keep up",
                 words::age(age)
             ))
             .remedy(kubectl("get lease kube-controller-manager -n kube-system -o yaml"))

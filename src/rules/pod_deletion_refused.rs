@@ -42,21 +42,21 @@ fn why(snapshot: &Snapshot<'_>, pod: &Pod, purpose: Purpose) -> String {
     let name = &set.metadata.name;
     let what = match purpose {
         Purpose::Update => format!(
-            "the update to {} waits, as {} is still on {}",
+            "the update to {} is blocked: {} is still on {}",
             set.status.update_revision,
             pod.metadata.name,
             pod.revision()
         ),
         Purpose::ScaleDown => {
-            format!("the scale-down of {name} to {} waits", words::count(count(set.replicas()), "replica"))
+            format!("the scale-down of {name} to {} is blocked", words::count(count(set.replicas()), "replica"))
         }
         Purpose::Replace => format!(
-            "the pod has ended ({}), and is recreated only when it is deleted; if the policy allows your user to delete \
-             it, nothing is lost, as no container runs in it",
+            "the pod has finished ({}) and is recreated only after it is deleted; if you are allowed to delete it, \
+             nothing is lost, because no container runs in it",
             pod.status.phase
         ),
     };
-    format!("{what}; the controller tries again every 17 minutes or sooner, and continues once it is allowed")
+    format!("{what}; the controller retries at least every 17 minutes, and continues once the deletion is allowed")
 }
 
 fn count(replicas: i32) -> usize {

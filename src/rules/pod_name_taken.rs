@@ -33,20 +33,20 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 if new {
                     continue;
                 }
-                format!("it belongs to an earlier StatefulSet {name} (uid {})", owner.uid)
+                format!("that pod belongs to an earlier StatefulSet {name} (uid {})", owner.uid)
             }
-            Some(owner) => format!("it belongs to the {} {}", owner.kind, owner.name),
-            None => format!("it has no owner, and {name} does not adopt it, as its labels do not match"),
+            Some(owner) => format!("that pod belongs to {} {}", owner.kind, owner.name),
+            None => format!("that pod has no owner, and {name} does not adopt it, because its labels do not match"),
         };
         let ordered =
-            if set.is_parallel() { "" } else { "; no replica above it is created or updated either" };
+            if set.is_parallel() { "" } else { "; until then no replica above it is created or updated" };
         found.push(
             RULE.about(
                 Kind::Pod,
                 &replica.name,
-                format!("{name} cannot create {}, as another pod has that name", replica.name),
+                format!("{name} cannot create {}, because another pod has that name", replica.name),
             )
-            .because(format!("{because}; the controller tries again without an event{ordered}"))
+            .because(format!("{because}; the controller retries without writing an event{ordered}"))
             .remedy(kubectl("describe pod").name(&replica.name).namespace(home(snapshot))),
         );
     }

@@ -52,14 +52,14 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let (wants, remedy) = if is_named(replica, pod) {
             let back = keep_owners(snapshot).map(|command| vec![command]);
             let remedy = back.unwrap_or_else(|| vec![look(snapshot, refused.said)]);
-            ("wants to change the owner of its PVCs (persistentVolumeClaimRetentionPolicy)", remedy)
+            ("must change the owner of the PVCs of the pod (persistentVolumeClaimRetentionPolicy)", remedy)
         } else {
             let label = kubectl("label pod").name(name).joined(POD_NAME_IS, name).with("--overwrite");
-            ("wants to give it its name label back", vec![label.namespace(home(snapshot))])
+            ("must restore the name label of the pod", vec![label.namespace(home(snapshot))])
         };
         let finding =
             RULE.about(Kind::Pod, name, format!("the controller cannot update {name}")).because(format!(
-                "it {wants}, and {}; until that succeeds no replica is created, updated or deleted",
+                "it {wants}, but {}; until that succeeds, no replica is created, updated or deleted",
                 quoted(snapshot, &refused)
             ));
         found.push(remedy.into_iter().fold(finding, Finding::remedy));
@@ -110,8 +110,8 @@ fn without_volume(snapshot: &Snapshot<'_>, pod: &Pod, names: &[&str]) -> Finding
     RULE
         .about(Kind::Pod, &pod.metadata.name, what)
         .because(format!(
-            "the claim templates of {} have {pronoun}, and a running pod cannot get another volume: each such pod has \
-             to be deleted in turn, from the lowest on (PVCs stay); until then no replica is created, updated or \
+            "the volumeClaimTemplates of {} define {pronoun}, and a running pod cannot get another volume: each such \
+             pod must be deleted, the lowest ordinal first (PVCs are kept); until then no replica is created, updated or \
              deleted{said}",
             set.metadata.name
         ))

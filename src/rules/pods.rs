@@ -263,19 +263,22 @@ pub(super) fn ending(end: &Terminated) -> String {
         return format!("could not be started (exit code {})", end.exit_code);
     }
     match end.exit_code {
-        0 => "ended without an error (exit code 0)".to_owned(),
-        126 => "ended with exit code 126 (its command cannot be executed)".to_owned(),
-        127 => "ended with exit code 127 (its command was not found)".to_owned(),
-        137 => "ended with exit code 137 (killed)".to_owned(),
-        139 => "ended with exit code 139 (segmentation fault)".to_owned(),
-        143 => "ended with exit code 143 (told to stop)".to_owned(),
-        code => format!("ended with exit code {code}"),
+        0 => "exited without an error (code 0)".to_owned(),
+        126 => "exited with code 126 (its command cannot be executed)".to_owned(),
+        127 => "exited with code 127 (its command was not found)".to_owned(),
+        137 => "exited with code 137 (killed)".to_owned(),
+        139 => "exited with code 139 (segmentation fault)".to_owned(),
+        143 => "exited with code 143 (SIGTERM)".to_owned(),
+        code => format!("exited with code {code}"),
     }
 }
 
-/// When it ended and how long it had run: `, 20s ago, after 3s`.
+/// When it ended and how long it had run: ` 20s ago, after running for 3s`.
 pub(super) fn timing(snapshot: &Snapshot<'_>, end: &Terminated) -> String {
-    let ago = snapshot.since(end.finished_at).map(|ago| format!(", {} ago", words::age(ago)));
-    let ran = end.ran().map(|ran| format!(", after {}", words::age(ran)));
+    let ago = snapshot.since(end.finished_at).map(|ago| format!(" {} ago", words::age(ago)));
+    let ran = end.ran().map(|ran| match ran < SignedDuration::from_secs(1) {
+        true => ", right after it started".to_owned(),
+        false => format!(", after running for {}", words::age(ran)),
+    });
     format!("{}{}", ago.unwrap_or_default(), ran.unwrap_or_default())
 }

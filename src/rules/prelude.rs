@@ -1,6 +1,6 @@
 //! What every rule needs.
 
-pub(super) use super::{Finding, Rule, Severity};
+pub(super) use super::{Blocked, Finding, Rule, Severity};
 pub(super) use crate::kinds::*;
 pub(super) use crate::paste::{Command, kubectl, sts};
 pub(super) use crate::snapshot::{Snapshot, Unseen};

@@ -27,7 +27,7 @@ pub(super) fn meaning(
         Reason::Insufficient(resource) => amounts::too_large(snapshot, pod, resource),
         Reason::AntiAffinity => Some(apart(snapshot, pod, refusal.nodes)),
         Reason::Spread { unlabelled: true } => {
-            Some("those nodes lack the label its spread constraint goes by".to_owned())
+            Some("those nodes lack the topologyKey label of its spread constraint".to_owned())
         }
         Reason::Spread { unlabelled: false } => {
             let counted = match all.iter().any(Refusal::is_closed) {
@@ -35,10 +35,10 @@ pub(super) fn meaning(
                 false => "",
             };
             Some(format!(
-                "its spread constraint wants it where there are fewer of these pods, and no node there takes it{counted}"
+                "its spread constraint allows only the places with the fewest of these pods, and no node there accepts it{counted}"
             ))
         }
-        Reason::Ports => Some("each node has a host port only once".to_owned()),
+        Reason::Ports => Some("a host port can be used only once on each node".to_owned()),
         Reason::Selector => lonely_selector(snapshot, pod),
         Reason::TooManyPods | Reason::Taint { .. } | Reason::Cordoned | Reason::Affinity | Reason::Other => {
             None
@@ -58,18 +58,21 @@ fn apart(snapshot: &Snapshot<'_>, pod: &Pod, refused: usize) -> String {
         .collect();
     let replicas = words::count(snapshot.set.replicas(), "replica");
     if own.len() == refused && refused > 0 {
-        let nodes = words::count(refused, "node");
-        return format!("{replicas} need a node each, and {nodes} can be had");
+        return format!("{replicas} need a node each, but only {}", suitable(refused, "node"));
     }
     let nodes = snapshot.nodes().unwrap_or_default();
     let zone_of = |name: &str| nodes.iter().find(|node| node.metadata.name == name).and_then(Node::zone);
     let zones: BTreeSet<&str> = own.iter().filter_map(|node| zone_of(node)).collect();
     let within = nodes.iter().filter(|node| node.zone().is_some_and(|zone| zones.contains(zone))).count();
     if own.len() < refused && refused <= within {
-        let zones = words::count(zones.len(), "zone");
-        return format!("{replicas} need a zone each, and {zones} can be had");
+        return format!("{replicas} need a zone each, but only {}", suitable(zones.len(), "zone"));
     }
-    format!("it must not be where another pod is, on or around {}", words::count(refused, "node"))
+    format!("it must not run where another pod runs, which excludes {}", words::count(refused, "node"))
+}
+
+/// `2 nodes are suitable`.
+fn suitable(number: usize, noun: &str) -> String {
+    format!("{} {} suitable", words::count(number, noun), if number == 1 { "is" } else { "are" })
 }
 
 /// That no node has the labels of the pod's nodeSelector.
@@ -77,7 +80,7 @@ fn lonely_selector(snapshot: &Snapshot<'_>, pod: &Pod) -> Option<String> {
     let nodes = snapshot.nodes().ok().filter(|nodes| !nodes.is_empty())?;
     let wanted = &pod.spec.node_selector;
     let none = !nodes.iter().any(|node| matches_labels(wanted, &node.metadata.labels));
-    (!wanted.is_empty() && none).then(|| format!("no node is labelled {}", services::written(wanted)))
+    (!wanted.is_empty() && none).then(|| format!("no node has the label {}", services::written(wanted)))
 }
 
 /// The command that shows what the scheduler misses.

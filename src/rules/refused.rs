@@ -25,5 +25,5 @@ pub(super) fn look(snapshot: &Snapshot<'_>, said: &str) -> Command {
 pub(super) fn quoted(snapshot: &Snapshot<'_>, refused: &Refused<'_>) -> String {
     let ago = snapshot.since(refused.at).map(|ago| format!(", last {} ago", words::age(ago)));
     let said = clipped(without_diff(refused.said));
-    format!("the API server refuses it{}: {said}", ago.unwrap_or_default())
+    format!("the API server refused it{}: {said}", ago.unwrap_or_default())
 }

@@ -37,11 +37,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let mut findings = Vec::new();
     if let [first, ..] = misnamed.as_slice() {
         let was = match first.spec.subdomain.as_str() {
-            "" => "for no Service".to_owned(),
-            other => format!("for the Service {other}"),
+            "" => "without a Service".to_owned(),
+            other => format!("for Service {other}"),
         };
         let finding = finding(set, service, &misnamed)
-            .because(format!("made {was}; a pod keeps its subdomain until it is made again"));
+            .because(format!("created {was}; a pod keeps its subdomain until it is recreated"));
         findings.push(finding.remedy(again(snapshot, first)));
     }
     let unlisted = match unlisted(snapshot, service, &serving) {
@@ -51,7 +51,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     if !unlisted.is_empty() {
         let them = if unlisted.len() == 1 { "it" } else { "them" };
         let because = format!(
-            "{name} selects {them}, and no EndpointSlice lists {them}; the controller that writes them may not run"
+            "Service {name} selects {them}, but no EndpointSlice lists {them}; the EndpointSlice controller may not be running"
         );
         findings.push(finding(set, service, &unlisted).because(because));
     }
@@ -62,7 +62,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
         let because = format!(
-            "{name} asks for {}, which the template has and this pod has lost",
+            "Service {name} selects {}, which the pod template has and this pod has lost",
             words::list(&lacks, 4)
         );
         let label = kubectl("label pod").name(&first.metadata.name);
@@ -92,8 +92,8 @@ fn unselected<'a>(set: &StatefulSet, service: &Service, serving: &[&'a Pod]) -> 
 
 fn finding(set: &StatefulSet, service: &Service, pods: &[&Pod]) -> Finding {
     let names: Vec<&str> = pods.iter().map(|pod| pod.metadata.name.as_str()).collect();
-    let verb = if names.len() == 1 { "has no name" } else { "have no names" };
-    let what = format!("{} {verb} under the Service {}", words::list(&names, 3), service.metadata.name);
+    let verb = if names.len() == 1 { "has no DNS name" } else { "have no DNS names" };
+    let what = format!("{} {verb} under Service {}", words::list(&names, 3), service.metadata.name);
     let severity = if set.replicas() > 1 { Severity::Error } else { Severity::Note };
     let mut finding = RULE.about(Kind::Pod, names[0], what).only(severity);
     for name in &names[1..] {

@@ -44,10 +44,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let names: Vec<&str> = suspects.iter().map(|(_, claim)| claim.metadata.name.as_str()).collect();
     let size: Quantity = suspects.iter().filter_map(|(_, claim)| Quantity::parse(claim.size())).sum();
     let name = &set.metadata.name;
-    let stay = if names.len() == 1 { "stays" } else { "stay" };
+    let stay = if names.len() == 1 { "is kept" } else { "are kept" };
     let what = format!(
-        "{} of {name} ({size}) {stay} although its retention policy deletes claims when it is scaled: {}",
-        words::count(names.len(), "claim"),
+        "{} of {name} ({size}) {stay}, although whenScaled is Delete: {}",
+        words::count(names.len(), "PVC"),
         words::list(&names, 4)
     );
     let unchecked = census.unchecked();
@@ -55,8 +55,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let mut finding = RULE
         .about(Kind::StatefulSet, name, what)
         .because(format!(
-            "the policy is written to a claim while its pod exists; these pods were gone before, and so the claims have no \
-             owner and outlive even the set{}",
+            "the controller applies the policy to a PVC only while its pod exists; these pods were gone before, so the PVCs \
+             have no owner and remain even after the StatefulSet is deleted{}",
             unchecked.unwrap_or_default()
         ))
         .remedy(sts("prune-pvcs").name(name).namespace(home(snapshot)));

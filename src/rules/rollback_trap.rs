@@ -30,24 +30,24 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         )
     } else {
         format!(
-            "it runs the abandoned revision {} and {state}; the template is on {}",
+            "it runs the old revision {} and {state}; the template is now at {}",
             trap.has, trap.would_get
         )
     };
     let waits = if set.is_parallel() {
-        "but this version counts the broken pod against maxUnavailable (kubernetes/kubernetes#137409)"
+        "but this Kubernetes version counts the broken pod against maxUnavailable (kubernetes/kubernetes#137409)"
     } else {
-        "but an ordered set waits for this pod before it replaces it (kubernetes/kubernetes#67250)"
+        "but an OrderedReady StatefulSet waits for this pod before it replaces it (kubernetes/kubernetes#67250)"
     };
     let finding = if heals_itself(snapshot, pod, &trouble) {
-        RULE.about(Kind::Pod, name, format!("{name} holds up the whole set"))
-            .because(format!("{story}, {waits}; it may free itself at one of its restarts, within 5 minutes"))
+        RULE.about(Kind::Pod, name, format!("{name} blocks the rollout"))
+            .because(format!("{story}, {waits}; it may recover at one of its restarts, within 5 minutes"))
             .only(Severity::Warning)
     } else if matches!(trouble.why, PodFailure::Unready { .. }) {
-        RULE.about(Kind::Pod, name, format!("{name} holds up the whole set for as long as it is not ready"))
+        RULE.about(Kind::Pod, name, format!("{name} blocks the rollout as long as it is not ready"))
             .because(format!("{story}, {waits}"))
     } else {
-        RULE.about(Kind::Pod, name, format!("{name} holds up the whole set and will not recover on its own"))
+        RULE.about(Kind::Pod, name, format!("{name} blocks the rollout and will not recover on its own"))
             .because(format!("{story}, {waits}"))
     };
     let recover = sts("recover").name(&set.metadata.name).namespace(home(snapshot));
@@ -58,10 +58,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
 fn is_in(trouble: &Trouble<'_>) -> String {
     match &trouble.why {
         PodFailure::Unready { .. } => "has not been ready".to_owned(),
-        PodFailure::Unschedulable { .. } => "has found no node".to_owned(),
+        PodFailure::Unschedulable { .. } => "cannot be scheduled".to_owned(),
         PodFailure::Mount { .. } => "cannot mount its volumes, and has not been ready".to_owned(),
         PodFailure::Killed(kills) => {
-            format!("has been killed by its {} probe again and again", kills.killer.word())
+            format!("has been restarted repeatedly by its {} probe", kills.killer.word())
         }
         why if why.is_out_of_memory() => "has been running out of memory (OOMKilled)".to_owned(),
         why => format!("has been in {}", why.word()),

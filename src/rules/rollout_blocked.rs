@@ -1,7 +1,7 @@
 //! An update or a scaling stands still because one pod does not become available.
 
 use super::prelude::*;
-use super::rollouts::{deadlock, held, is_in, trapped};
+use super::rollouts::is_in;
 use crate::controller::{self, Blocker, Next};
 use crate::snapshot::{PodFailure, Trouble};
 
@@ -18,9 +18,6 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let Next::Wait { on, because: Blocker::NotReady } = controller::next(snapshot)? else {
         return Ok(Vec::new());
     };
-    if trapped(snapshot)?.is_some() || deadlock(snapshot)?.is_some() || !held(snapshot)?.is_empty() {
-        return Ok(Vec::new());
-    }
     let Some(pod) = snapshot.replica(on)?.and_then(|replica| replica.pod) else { return Ok(Vec::new()) };
     let Some(trouble) = snapshot.trouble(pod).filter(|trouble| trouble.why.needs_intervention()) else {
         return Ok(Vec::new());
@@ -30,7 +27,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let (pod, trouble) = at_fault(snapshot, pod, trouble)?;
     let (name, pod_name) = (&set.metadata.name, &pod.metadata.name);
     let partition = set.boundary();
-    // Otherwise old pods wait for whoever deletes them, or are deleted whatever the others are like.
+    // Otherwise old pods wait for a user who deletes them, or are deleted whatever the others are like.
     let rolling = set.strategy() == Strategy::RollingUpdate;
     let (mut missing, mut old) = (Vec::new(), Vec::new());
     for replica in snapshot.replicas()?.iter().filter(|replica| replica.ordinal != on) {
@@ -50,36 +47,50 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     // A set that comes up one pod after the other stands at the one that fails, whose own finding is enough.
     let comes_up =
         condemned.is_empty() && snapshot.replicas()?.iter().all(|it| it.ordinal <= on || it.pod.is_none());
-    let waiting = match () {
-        () if !old.is_empty() => format!("{} to be updated", are(&old)),
-        () if !missing.is_empty() && !comes_up => format!("{} to be created", are(&missing)),
+    let (action, blocked) = match () {
+        () if !old.is_empty() => ("update", old),
+        () if !missing.is_empty() && !comes_up => ("creation", missing),
         () if !condemned.is_empty() && !set.is_parallel() => {
-            let names: Vec<_> = condemned.iter().map(|replica| replica.name.clone()).collect();
-            format!("{} to be deleted", are(&names))
+            let others = condemned.iter().filter(|replica| replica.ordinal != on);
+            ("deletion", others.map(|replica| replica.name.clone()).collect())
         }
         () => return Ok(Vec::new()),
     };
-    let what = if old.is_empty() { "scaling" } else { "update" };
+    if blocked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (what, verb) = match action {
+        "update" => ("update", "updates"),
+        "creation" => ("scale-up", "creates"),
+        _ => ("scale-down", "deletes"),
+    };
+    let names = words::list(&blocked, 3);
     let finding = RULE
-        .about(Kind::StatefulSet, name, format!("the {what} of {name} stands still at {pod_name}"))
+        .about(Kind::StatefulSet, name, format!("the {what} of {name} is blocked by {pod_name}"))
         .because(if waited == pod_name {
-            format!("{waiting}, and the controller waits for {pod_name} first, which {}", is_in(&trouble.why))
+            format!("the controller {verb} {names} only after {pod_name} is ready, but {pod_name} {}", is_in(&trouble.why))
         } else {
             format!(
-                "{waiting}, and the controller waits for {waited} first, which is not ready, perhaps because {pod_name} {}",
+                "the controller {verb} {names} only after {waited} is ready, and {waited} may not be ready because \
+                 {pod_name} {}",
                 is_in(&trouble.why)
             )
         })
-        .also(Kind::Pod, pod_name);
-    let earlier = &set.status.current_revision;
-    let undo = !old.is_empty() && pod.revision() == set.status.update_revision && earlier != pod.revision();
-    Ok(vec![if snapshot.mark().is_some() {
-        finding.remedy(sts("abort").name(name).namespace(home(snapshot)))
-    } else if undo {
-        finding.remedy(sts("undo").name(name).namespace(home(snapshot)))
-    } else {
-        finding.remedy(kubectl("describe pod").name(pod_name).namespace(home(snapshot)))
-    }])
+        .also(Kind::Pod, pod_name)
+        .follows(Kind::Pod, pod_name)
+        .blocking(Blocked { action, pods: blocked });
+    // An update can be taken back where it is what is at fault.
+    let is_updated = pod.revision() == set.status.update_revision;
+    let back = match () {
+        () if action != "update" || !is_updated => None,
+        () if snapshot.mark().is_some() => Some("abort"),
+        () if set.status.current_revision != pod.revision() => Some("undo"),
+        () => None,
+    };
+    let way_out = back.map(|word| sts(word).name(name).namespace(home(snapshot)));
+    let shown = || kubectl("describe pod").name(pod_name).namespace(home(snapshot));
+    let finding = finding.remedy(way_out.clone().unwrap_or_else(shown));
+    Ok(vec![Finding { way_out: way_out.into_iter().collect(), ..finding }])
 }
 
 /// The pod at fault: where the one that is waited for only is not ready, another one that fails for a harder reason may be
@@ -99,9 +110,4 @@ fn at_fault<'a>(
             .then_some((pod, trouble))
     });
     Ok(others.next().unwrap_or((waited, trouble)))
-}
-
-fn are(names: &[String]) -> String {
-    let verb = if names.len() == 1 { "is" } else { "are" };
-    format!("{} {verb} still", words::list(names, 3))
 }

@@ -35,7 +35,7 @@ pub(super) fn deadlock<'s, 'a>(snapshot: &'s Snapshot<'a>) -> Result<Option<Dead
     let hard = |pod| snapshot.trouble(pod).filter(|trouble| trouble.why.needs_intervention());
     let state = if pod.is_finished() {
         let reason = if pod.status.reason.is_empty() { &pod.status.phase } else { &pod.status.reason };
-        format!("it has ended ({reason}), and is not started again, as it is to go")
+        format!("it has finished ({reason}) and is not recreated, because it is to be removed")
     } else if let Some(trouble) = hard(pod) {
         format!("it is stuck ({})", trouble.why.word())
     } else {
@@ -48,7 +48,7 @@ pub(super) fn deadlock<'s, 'a>(snapshot: &'s Snapshot<'a>) -> Result<Option<Dead
     let below = snapshot.replicas()?.iter().chain(condemned).find(unready);
     let first = below.map_or(String::new(), |below| {
         format!(
-            "; the controller deletes a pod that is not ready only when all below it are, and {} is not",
+            "; the controller deletes an unready pod only when all pods below it are ready, and {} is not",
             below.name
         )
     });
@@ -115,9 +115,9 @@ pub(super) fn is_in(why: &PodFailure<'_>) -> String {
         PodFailure::ImagePull { .. } | PodFailure::Config { .. } | PodFailure::CrashLoop { .. } => {
             format!("is in {}", why.word())
         }
-        PodFailure::Killed(kills) => format!("is killed by its {} probe", kills.killer.word()),
-        PodFailure::Unschedulable { .. } => "fits on no node".to_owned(),
-        PodFailure::Gated => "is held back by a scheduling gate".to_owned(),
+        PodFailure::Killed(kills) => format!("is restarted by its {} probe", kills.killer.word()),
+        PodFailure::Unschedulable { .. } => "cannot be scheduled".to_owned(),
+        PodFailure::Gated => "is blocked by a scheduling gate".to_owned(),
         PodFailure::Mount { .. } => "cannot mount its volumes".to_owned(),
         PodFailure::Sandbox { .. } => "gets no network".to_owned(),
         PodFailure::Unready { .. } => "does not become ready".to_owned(),

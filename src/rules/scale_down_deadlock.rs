@@ -15,7 +15,7 @@ pub const RULE: Rule = Rule {
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let Some(Deadlock { replica, because }) = deadlock(snapshot)? else { return Ok(Vec::new()) };
     let name = &snapshot.set.metadata.name;
-    let what = format!("the scale-down of {name} waits for {} for ever", replica.name);
+    let what = format!("the scale-down of {name} can never finish: it waits for {}", replica.name);
     let finding = RULE
         .about(Kind::Pod, &replica.name, what)
         .because(because)

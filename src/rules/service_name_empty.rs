@@ -18,7 +18,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         return Ok(Vec::new());
     }
     let name = &set.metadata.name;
-    Ok(vec![RULE.about(Kind::StatefulSet, name, format!("{name} names no Service")).because(format!(
+    Ok(vec![RULE.about(Kind::StatefulSet, name, format!("{name} has no spec.serviceName")).because(format!(
         "its {} have no DNS names of their own, and serviceName cannot be set later",
         words::count(set.replicas(), "replica")
     ))])

@@ -34,10 +34,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         (_, ip) => (
             format!("Service {name} is not headless"),
             match ip {
-                "" => "it lacks clusterIP: None".to_owned(),
+                "" => "it does not have clusterIP: None".to_owned(),
                 ip => format!(
-                    "it has the cluster IP {ip}; clients that use that, or a port other than the pods' own, need a \
-                     second Service"
+                    "it has the cluster IP {ip}; clients that use this IP, or a port that differs from the port of the \
+                     pods, need a second Service"
                 ),
             },
             // Keeps its ports, labels and annotations; a cluster IP cannot be changed in place.
@@ -47,7 +47,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         ),
     };
     let because = format!(
-        "{} names it, and names such as {} need a headless one; {but}{}",
+        "spec.serviceName of {} names it, but names such as {} need a headless Service; {but}{}",
         set.metadata.name,
         services::replica_name(set),
         services::in_spite_of_it(services::is_proven(snapshot).unwrap_or(false))

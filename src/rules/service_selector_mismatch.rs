@@ -47,7 +47,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     };
     let what = if service.spec.selector.is_empty() {
         format!(
-            "Service {name} has neither a selector nor endpoints, so {} is not reached",
+            "Service {name} has neither a selector nor endpoints, so it does not reach {}",
             set.metadata.name
         )
     } else {
@@ -83,9 +83,9 @@ fn without_selector(snapshot: &Snapshot<'_>, service: &Service) -> Result<Option
     let ready = snapshot.replicas()?.iter().find_map(|replica| {
         let pod = replica.pod?;
         let since = snapshot.since(pod.ready_since())?;
-        (since > BY_HAND).then(|| format!("{} is ready for {}", replica.name, words::age(since)))
+        (since > BY_HAND).then(|| format!("{} has been ready for {}", replica.name, words::age(since)))
     });
-    Ok(ready.map(|ready| format!("{ready}, and no EndpointSlice was written for {name}")))
+    Ok(ready.map(|ready| format!("{ready}, but Service {name} has no EndpointSlice")))
 }
 
 fn mismatch(snapshot: &Snapshot<'_>, service: &Service) -> Result<Option<String>, Unseen> {
@@ -112,7 +112,7 @@ fn mismatch(snapshot: &Snapshot<'_>, service: &Service) -> Result<Option<String>
         {
             return Ok(None);
         }
-        None => (format!("the template of {}", set.metadata.name), template),
+        None => (format!("the pod template of {}", set.metadata.name), template),
     };
     let (asked, has): (Vec<_>, Vec<_>) = selector
         .iter()
@@ -123,7 +123,7 @@ fn mismatch(snapshot: &Snapshot<'_>, service: &Service) -> Result<Option<String>
             (format!("{key}={value}"), has)
         })
         .unzip();
-    Ok(Some(format!("it asks for {}, and {whose} has {}", words::list(&asked, 4), words::list(&has, 4))))
+    Ok(Some(format!("it selects {}, but {whose} has {}", words::list(&asked, 4), words::list(&has, 4))))
 }
 
 fn is_settled(snapshot: &Snapshot<'_>, pod: &Pod) -> bool {

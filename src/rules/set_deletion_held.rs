@@ -41,7 +41,7 @@ const OWNED: [Kind; 3] = [Kind::Pod, Kind::PersistentVolumeClaim, Kind::Controll
 fn idle(snapshot: &Snapshot<'_>) -> Result<String, Unseen> {
     let missing = snapshot.replicas()?.iter().filter(|replica| replica.pod.is_none());
     let missing: Vec<&str> = missing.map(|replica| replica.name.as_str()).collect();
-    let none = "until it is gone no pod is created, replaced or updated";
+    let none = "until it is gone, no pod is created, replaced or updated";
     Ok(match missing.as_slice() {
         [] => none.to_owned(),
         [one] => format!("{none}: {one} is missing"),
@@ -52,11 +52,11 @@ fn idle(snapshot: &Snapshot<'_>) -> Result<String, Unseen> {
 /// An operator or a delivery tool has not let it go.
 fn by_controller(snapshot: &Snapshot<'_>, deleted: &str, idle: &str, finalizers: &[&str]) -> Finding {
     let meta = &snapshot.set.metadata;
-    let (noun, verb) = if finalizers.len() == 1 { ("finalizer", "holds") } else { ("finalizers", "hold") };
-    let what = format!("{deleted}, and the {noun} {} still {verb} it", words::list(finalizers, 4));
+    let (noun, verb) = if finalizers.len() == 1 { ("finalizer", "blocks") } else { ("finalizers", "block") };
+    let what = format!("{deleted}, but the {noun} {} still {verb} the deletion", words::list(finalizers, 4));
     let because = format!(
-        "{}; {idle}; the deletion cannot be taken back: to keep pods and PVCs, save the manifest, run the commands shown, \
-         and apply the manifest: the new StatefulSet adopts them",
+        "{}; {idle}; the deletion cannot be undone; to keep pods and PVCs, save the manifest, run the commands below, \
+         and apply the manifest again: the new StatefulSet adopts them",
         owners(finalizers, meta)
     );
     let about = RULE.about(Kind::StatefulSet, &meta.name, what).because(because);
@@ -82,16 +82,16 @@ fn by_collector(snapshot: &Snapshot<'_>, deleted: &str, idle: &str) -> Finding {
     let dependents = dependents(snapshot);
     let owned: Vec<String> = dependents.iter().map(Dependent::words).collect();
     let left = match owned.as_slice() {
-        [] => "nothing that can be seen names it as its owner".to_owned(),
-        [one] => format!("{one} still names it as its owner"),
-        several => format!("{} still name it as their owner", words::list(several, 4)),
+        [] => "no visible object has it as its owner".to_owned(),
+        [one] => format!("{one} still has it as its owner"),
+        several => format!("{} still have it as their owner", words::list(several, 4)),
     };
     let finding = RULE
-        .about(Kind::StatefulSet, name, format!("{deleted} (--cascade=orphan), and the garbage collector still holds it"))
+        .about(Kind::StatefulSet, name, format!("{deleted} (--cascade=orphan), but the garbage collector has not finished"))
         .because(format!(
-            "{left}; {idle}; either the garbage collector of kube-controller-manager does not run, or an admission policy \
-             or webhook refuses its changes: its lease kube-controller-manager says when it was last there; if it cannot be repaired, do its \
-             work by hand in the order shown: the owner references first, then the finalizer, or the pods are deleted"
+            "{left}; {idle}; either kube-controller-manager does not run (its lease shows when it was last active), or an \
+             admission policy or webhook refuses its changes; if you cannot repair that, run the commands below in this \
+             order: if the finalizer is removed before the owner references, the pods are deleted"
         ))
         .remedy(kubectl("get leases -n kube-system"));
     // An object that was not seen would be deleted with its owner.
@@ -121,10 +121,10 @@ fn by_dependents(snapshot: &Snapshot<'_>, deleted: &str, idle: &str) -> Option<F
     if names.is_empty() {
         return None;
     }
-    let what = format!("{deleted} (--cascade=foreground), and waits for {} to go", words::list(&names, 4));
+    let what = format!("{deleted} (--cascade=foreground), but it still waits for the deletion of {}", words::list(&names, 4));
     let whys: Vec<String> = holding.iter().map(|it| it.why(snapshot)).collect();
     let because = format!(
-        "{}; {idle}; its pods are deleted with it, and this cannot be taken back: when it is gone, apply its manifest again",
+        "{}; {idle}; its pods are deleted with it, which cannot be undone; when it is gone, apply its manifest again",
         words::list(&whys, 4)
     );
     let mut finding = RULE.about(Kind::StatefulSet, name, what).because(because);
@@ -231,18 +231,18 @@ impl Dependent<'_> {
         }
         match finalizers.as_slice() {
             [] => {}
-            [one] => return format!("{it} is held by the finalizer {one} ({})", owner(one, self.meta)),
-            several => return format!("{it} is held by the finalizers {}", words::list(several, 4)),
+            [one] => return format!("{it} is blocked by the finalizer {one} ({})", owner(one, self.meta)),
+            several => return format!("{it} is blocked by the finalizers {}", words::list(several, 4)),
         }
         if let Some(pod) = self.pod {
             return match pod.spec.node_name.as_str() {
-                "" => format!("{it} does not go"),
-                node => format!("{it} does not go: the kubelet of {node} has not reported its end"),
+                "" => format!("{it} is still there"),
+                node => format!("{it} is still there: the kubelet of {node} has not reported that it terminated"),
             };
         }
         match snapshot.namespace.users(&self.meta.name).next() {
             Some(pod) => format!("{it} is used by pod {}", pod.metadata.name),
-            None => format!("{it} does not go"),
+            None => format!("{it} is still there"),
         }
     }
 }

@@ -44,14 +44,14 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 None => {
                     let holding = words::list(&meta.finalizers, 4);
                     let held =
-                        if holding.is_empty() { String::new() } else { format!(" and is held by {holding}") };
+                        if holding.is_empty() { String::new() } else { format!(", but still has the finalizer {holding}") };
                     (format!("it was deleted {} ago{held}", words::age(ago)), describe(), Severity::Warning)
                 }
             },
         };
-        let what = format!("{} cannot be created before its old PVC {name} is gone", replica.name);
+        let what = format!("{} cannot be created until its old PVC {name} is gone", replica.name);
         let found_one = RULE.about(Kind::Pod, &replica.name, what).because(format!(
-            "persistentVolumeClaimRetentionPolicy gave the PVC up when the StatefulSet was scaled down; {because}"
+            "persistentVolumeClaimRetentionPolicy released the PVC for deletion when the StatefulSet was scaled down; {because}"
         ));
         found.push(remedy.into_iter().fold(found_one, Finding::remedy).only(severity));
     }

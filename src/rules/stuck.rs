@@ -71,10 +71,7 @@ pub fn stuck(snapshot: &Snapshot<'_>) -> Option<Stuck> {
 
 /// The same, by the findings of all rules about this StatefulSet.
 pub fn stuck_by(snapshot: &Snapshot<'_>, findings: &[Finding]) -> Option<Stuck> {
-    let evidence: Vec<&Finding> = findings
-        .iter()
-        .filter(|finding| finding.rule.stuck_from.is_some_and(|from| finding.severity >= from))
-        .collect();
+    let evidence: Vec<&Finding> = findings.iter().filter(|finding| finding.is_stuck()).collect();
     let waited = Waited::of(snapshot)?;
     let set = snapshot.set;
     if let Some(finding) = evidence.iter().find(|finding| waited.is_held_by(finding, set)) {

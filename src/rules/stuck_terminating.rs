@@ -48,13 +48,13 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     });
     let found = groups.iter().map(|(cause, group)| {
         let longest = group.iter().filter_map(|case| overdue(case.pod)).max().unwrap_or_default();
-        let due = format!("due to be gone {} ago", words::age(longest));
-        let finding = group.finding(&RULE, &["was deleted and does not go", "were deleted and do not go"]);
+        let due = format!("its grace period ended {} ago", words::age(longest));
+        let finding = group.finding(&RULE, &["was deleted but is still there", "were deleted but are still there"]);
         match cause {
             Cause::Finalizers(finalizers) => {
                 let (noun, verb) =
-                    if finalizers.len() == 1 { ("finalizer", "holds") } else { ("finalizers", "hold") };
-                let because = format!("{due}; the {noun} {} {verb} it", words::list(finalizers, 4));
+                    if finalizers.len() == 1 { ("finalizer", "blocks") } else { ("finalizers", "block") };
+                let because = format!("{due}; the {noun} {} {verb} its deletion", words::list(finalizers, 4));
                 finding
                     .because(because)
                     .remedy(kubectl("get pod").name(group.pod()).namespace(home(snapshot)).with("-o yaml"))
@@ -63,14 +63,14 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 let names: Vec<_> = running(group.first().pod).map(|status| status.name.as_str()).collect();
                 let runs = match names.as_slice() {
                     [] => String::new(),
-                    [one] => format!("; container {one} still runs"),
-                    many => format!("; containers {} still run", words::list(many, 4)),
+                    [one] => format!("; container {one} is still running"),
+                    many => format!("; containers {} are still running", words::list(many, 4)),
                 };
                 let said = failure(snapshot, group.first().pod);
                 finding
                     .because(match said {
                         Some(said) => format!("{due}{runs}; the kubelet of {node} says: {said}"),
-                        None => format!("{due}{runs}; the kubelet of {node} has not reported its end"),
+                        None => format!("{due}{runs}; the kubelet of {node} has not reported that the pod terminated"),
                     })
                     .remedy(match *node {
                         "" => group.describe(snapshot),

@@ -55,7 +55,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         Cause::Refused(said) => refused(snapshot, group, said),
         Cause::Coming(said) => group
             .finding(&RULE, &["waits for a node that is being added", "wait for a node that is being added"])
-            .because(format!("{}; an autoscaler says that it adds one, as {said}", group.unready(snapshot)))
+            .because(format!("{}; an autoscaler reports that it is adding one; the scheduler says: {said}", group.unready(snapshot)))
             .remedy(group.describe(snapshot))
             .only(Severity::Note),
         Cause::Unheard(scheduler) => group
@@ -66,7 +66,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     format!("wait for the scheduler {scheduler}"),
                 ],
             )
-            .because(format!("{}, and no scheduler of that name has looked at it", group.unready(snapshot)))
+            .because(format!("{}; no scheduler with that name has processed it", group.unready(snapshot)))
             .remedy({
                 let word = if *scheduler == "default-scheduler" { "scheduler" } else { scheduler };
                 kubectl("get pods --all-namespaces").piped_into(tool("grep -i -F").value(word))
@@ -85,7 +85,7 @@ fn gated(snapshot: &Snapshot<'_>, group: &Group<'_>, gates: &[&str], severity: S
         words::list(gates, 4)
     );
     let finding = group
-        .finding(&RULE, &["is held back by a scheduling gate", "are held back by a scheduling gate"])
+        .finding(&RULE, &["is blocked by a scheduling gate", "are blocked by a scheduling gate"])
         .only(severity);
     if severity == Severity::Note {
         return finding.because(because).remedy(group.describe(snapshot));
@@ -94,7 +94,7 @@ fn gated(snapshot: &Snapshot<'_>, group: &Group<'_>, gates: &[&str], severity: S
     let pods = group.iter().map(|case| case.pod.metadata.name.as_str());
     let set = snapshot.set;
     let is_of_template = !set.spec.template.spec.scheduling_gates.is_empty();
-    let of_template = if is_of_template { ", which the pod template has" } else { "" };
+    let of_template = if is_of_template { ", which the pod template also has" } else { "" };
     let finding = finding
         .because(format!("{because}; if that controller does not run, remove {gate}{of_template}"))
         .remedy(group.describe(snapshot));
@@ -134,7 +134,7 @@ fn refused(snapshot: &Snapshot<'_>, group: &Group<'_>, said: &str) -> Finding {
         .or_else(|| refusals::look(snapshot, pod, decisive?, &all))
         .unwrap_or_else(|| group.describe(snapshot));
     let finding = group
-        .finding(&RULE, &["fits on no node", "fit on no node"])
+        .finding(&RULE, &["cannot be scheduled on any node", "cannot be scheduled on any node"])
         .because(format!("{}; {meaning}the scheduler says: {said}", group.unready(snapshot)))
         .remedy(remedy);
     match refusals::look_at_taints(&all) {

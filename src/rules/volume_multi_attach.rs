@@ -54,7 +54,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let held: Vec<_> = pods
             .iter()
             .map(|pod| {
-                let state = if pod.metadata.is_terminating() { ", which is being deleted," } else { "" };
+                let state = if pod.metadata.is_terminating() { " (being deleted)" } else { "" };
                 let node = &pod.spec.node_name;
                 let lost = unready(snapshot, node).map_or(String::new(), |is| format!(", which {is}"));
                 format!("{}{state} on {node}{lost}", pod.metadata.name)
@@ -77,7 +77,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         group
             .finding(
                 &RULE,
-                &["waits for a volume that another node has", "wait for a volume that another node has"],
+                &[
+                    "waits for a volume that is attached to another node",
+                    "wait for a volume that is attached to another node",
+                ],
             )
             .because(format!("{volume} {holder}; {}", group.unready(snapshot)))
             .remedy(remedy)
@@ -100,10 +103,10 @@ fn suspects(snapshot: &Snapshot<'_>, waits_on: &str) -> String {
     }
 }
 
-/// `is not ready for 14m`, if a node is not.
+/// `has not been ready for 14m`, if a node is not.
 fn unready(snapshot: &Snapshot<'_>, name: &str) -> Option<String> {
     let node = snapshot.node(name).ok().flatten()?;
     let ready = condition(&node.status.conditions, "Ready").filter(|ready| ready.status != "True")?;
     let since = snapshot.since(ready.last_transition_time);
-    Some(since.map_or("is not ready".to_owned(), |since| format!("is not ready for {}", words::age(since))))
+    Some(since.map_or("is not ready".to_owned(), |since| format!("has not been ready for {}", words::age(since))))
 }

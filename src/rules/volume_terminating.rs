@@ -27,7 +27,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             finding.remedy(kubectl("patch pv").name(name).patch(&retain))
         };
         let finding = finding.because(format!(
-            "{when}; when the PVC goes, the volume goes and its data is destroyed (reclaim policy Delete), which Retain prevents"
+            "{when}; when the PVC is deleted, the PV goes too and its data is destroyed (reclaim policy Delete); Retain keeps the data"
         ));
         lost.iter().map(|(_, volume)| &volume.metadata.name).fold(finding, each)
     });
@@ -35,8 +35,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let names = kept.iter().map(|(_, volume)| &volume.metadata.name);
         finding
             .because(format!(
-                "{when}; when the PVC goes, the PersistentVolume object goes, and the storage behind it stays (reclaim policy \
-                 Retain): only its manifest tells where that is"
+                "{when}; when the PVC is deleted, the PV object goes too, and its storage is kept (reclaim policy Retain): only \
+                 the manifest of the PV says where the storage is"
             ))
             .remedy(kubectl("get pv").names(names).with("-o yaml"))
             .only(Severity::Note)
@@ -72,11 +72,11 @@ fn about(
 ) -> Option<(Finding, String)> {
     let (first, _) = cases.first()?;
     let names: Vec<&str> = cases.iter().map(|(claim, _)| claim.metadata.name.as_str()).collect();
-    let (noun, verb, it) = match names.len() {
-        1 => ("volume", "is", "it"),
-        _ => ("volumes", "are", "them"),
+    let (noun, of, verb, it) = match names.len() {
+        1 => ("PV", "PVC", "is", "it"),
+        _ => ("PVs", "PVCs", "are", "them"),
     };
-    let what = format!("the {noun} of {} {verb} being deleted", words::list(&names, 3));
+    let what = format!("the {noun} of {of} {} {verb} being deleted", words::list(&names, 3));
     let finding = RULE.about(Kind::PersistentVolumeClaim, &first.metadata.name, what);
     let finding =
         names[1..].iter().fold(finding, |finding, name| finding.also(Kind::PersistentVolumeClaim, *name));
@@ -85,7 +85,7 @@ fn about(
     let volumes: Vec<&str> = cases.iter().map(|(_, volume)| volume.metadata.name.as_str()).collect();
     let verb = if volumes.len() == 1 { "was" } else { "were" };
     let when = format!(
-        "{} {verb} deleted {age} ago, and the finalizer {BOUND} holds {it} only while the PVC is bound",
+        "{} {verb} deleted {age} ago; the finalizer {BOUND} keeps {it} only while the PVC is bound",
         words::list(&volumes, 3)
     );
     Some((finding, when))

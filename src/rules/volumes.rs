@@ -7,7 +7,7 @@ use crate::messages::attach;
 pub(super) fn named(snapshot: &Snapshot<'_>, message: &str) -> Option<String> {
     let name = attach::volume(message)?;
     Some(match snapshot.namespace.claim_of_volume(name) {
-        Some(claim) => format!("volume {name} of the claim {}", claim.metadata.name),
+        Some(claim) => format!("volume {name} of PVC {}", claim.metadata.name),
         None => format!("volume {name}"),
     })
 }

@@ -64,7 +64,7 @@ impl Clock {
             )),
             (source, ahead) => {
                 let date = match source {
-                    TimeSource::Disbelieved => "a Date that cannot be true",
+                    TimeSource::Disbelieved => "an impossible Date",
                     _ => "no Date",
                 };
                 let own = match ahead {

@@ -12,7 +12,7 @@ use crate::render::{
     Column, Glyph, Page, Table, View, baking, finding, finding_json, outlook, revision_word, short_outlook,
     skipped,
 };
-use crate::rules::{Finding, Rule, Severity, Skipped, Stuck, stuck_by};
+use crate::rules::{Finding, Rule, Severity, Skipped, Stuck, order, stuck_by};
 use crate::snapshot::{Replica, Snapshot, Unseen};
 use crate::words;
 
@@ -50,7 +50,7 @@ impl Screen {
     ) -> Screen {
         let set = snapshot.set;
         let mut findings = findings;
-        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        findings.sort_by(|a, b| order((set, a), (set, b)));
         let next = controller::next(snapshot);
         let mut rollout = Rollout::of(snapshot, next.as_ref().ok());
         let stuck = stuck_by(snapshot, &findings);
