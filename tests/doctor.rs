@@ -288,7 +288,10 @@ fn a_reverted_bad_image_is_the_trap_on_exactly_the_stuck_pod() {
     postgres(&ns, &cluster.storage_class("ssd", Binding::Immediate, false));
     ns.kubectl(&["set", "image", "sts/postgres", "postgres=postgres:does-not-exist"]).ok();
     ns.wait_pod_status("postgres-2", "ImagePullBackOff");
-    finds(&ns, &["STS302 warning StatefulSet/postgres", "STS401 error Pod/postgres-2"]);
+    finds(&ns, &["STS401 error Pod/postgres-2"]);
+    let report: Value = serde_json::from_str(&ns.sts(&["doctor", "-o", "json"]).stdout).unwrap();
+    let blocks = serde_json::json!({"action": "update", "pods": ["postgres-0", "postgres-1"]});
+    assert_eq!(report["findings"][0]["blocks"], blocks, "{report}");
     ns.kubectl(&["set", "image", "sts/postgres", "postgres=postgres:16.4"]).ok();
     finds(&ns, &["STS301 error Pod/postgres-2"]);
     let uids = |pod: &str| ns.kubectl_json(&["get", "pod", pod])["metadata"]["uid"].clone();

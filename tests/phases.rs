@@ -318,7 +318,7 @@ fn an_error_stays_in_every_phase_with_its_code_and_its_cause() {
         spec: ["", ""],
         phases: RUNS,
         code: "STS402",
-        words: &["container main ended with exit code 3"],
+        words: &["container main exited with code 3"],
         logs: true,
     };
     let probe = "readinessProbe: {tcpSocket: {port: 80}}";

@@ -112,7 +112,7 @@ fn a_foreground_deletion_that_waits_for_a_pod_names_it_and_a_young_one_is_silent
     ns.age("2h");
     let finding = finds(&ns, "STS310 error StatefulSet/web");
     assert!(
-        because(&finding).contains("pod web-1 is held by the finalizer drain.example.com/wait"),
+        because(&finding).contains("pod web-1 is blocked by the finalizer drain.example.com/wait"),
         "{finding}"
     );
     run_remedy(&ns, "STS310");
@@ -137,7 +137,9 @@ fn an_orphaning_that_the_garbage_collector_cannot_do_is_done_by_hand() {
     let before = uids();
     ns.age("2h");
     let finding = finds(&ns, "STS310 error StatefulSet/web");
-    assert!(because(&finding).contains("the garbage collector"), "{finding}");
+    let what = finding["what"].as_str().unwrap();
+    assert!(what.contains("the garbage collector has not finished"), "{finding}");
+    assert!(because(&finding).contains("kube-controller-manager does not run"), "{finding}");
     run_remedy(&ns, "STS310");
     gone(&ns, "sts/web");
     // The garbage collector deletes what still names an owner that is gone, within seconds.
@@ -158,7 +160,7 @@ fn a_foreground_deletion_that_waits_for_a_kubelet_ends_with_its_report() {
     ns.delete(&["sts", "web", "--cascade=foreground", "--wait=false"]);
     ns.age("2h");
     let finding = finds(&ns, "STS310 error StatefulSet/web");
-    let said = format!("the kubelet of {} has not reported its end", node.name);
+    let said = format!("the kubelet of {} has not reported that it terminated", node.name);
     assert!(because(&finding).contains(&said), "{finding}");
     assert!(
         finding["try"].to_string().contains(&format!("kubectl describe node {}", node.name)),
@@ -184,7 +186,7 @@ fn a_volume_deleted_under_its_pvc_is_kept_by_retain() {
     assert!(finding["what"].as_str().unwrap().contains("data-web-0 and data-web-1"), "{finding}");
     run_remedy(&ns, "STS216");
     let finding = finds(&ns, "STS216 note PersistentVolumeClaim/data-web-0");
-    assert!(because(&finding).contains("the storage behind it stays"), "{finding}");
+    assert!(because(&finding).contains("its storage is kept"), "{finding}");
     let shown = ns.kubectl_json(&["get", "pv", &volumes[1]]);
     run_remedy(&ns, "STS216");
 
@@ -264,7 +266,10 @@ fn an_old_pvc_that_a_finalizer_has_held_for_hours_is_an_error_and_goes() {
     finds(&ns, "STS412 note Pod/web-1");
     ns.age("3h");
     let finding = finds(&ns, "STS412 error Pod/web-1");
-    assert!(because(&finding).contains("backup.example.com/hold has held it for 3h"), "{finding}");
+    assert!(
+        because(&finding).contains("backup.example.com/hold has blocked its deletion for 3h"),
+        "{finding}"
+    );
     run_remedy(&ns, "STS412");
     ns.wait_ready("web", 2);
     is_over(&ns, "STS412");
@@ -313,7 +318,10 @@ fn a_deleted_pvc_that_keeps_its_replica_from_being_created_is_let_go_with_its_da
     is_silent_about(&ns, "STS208");
     ns.age("3h");
     let finding = finds(&ns, "STS208 error PersistentVolumeClaim/data-web-1");
-    assert!(because(&finding).contains("backup.example.com/hold has held it for 3h"), "{finding}");
+    assert!(
+        because(&finding).contains("backup.example.com/hold has blocked its deletion for 3h"),
+        "{finding}"
+    );
     run_remedy(&ns, "STS208");
     ns.wait_ready("web", 2);
     is_over(&ns, "STS208");
@@ -376,7 +384,7 @@ fn a_bad_image_that_came_by_an_operator_is_to_be_changed_in_its_object() {
         "{finding}"
     );
     assert!(!tries.iter().any(|line| line.contains("sts undo")), "{finding}");
-    assert!(because(&finding).contains("Broker main controls the StatefulSet web"), "{finding}");
+    assert!(because(&finding).contains("Broker main controls StatefulSet web"), "{finding}");
     // The same as the plan of the command that would be taken back.
     let plan = ns.sts(&["undo", "web", "--dry-run=client"]).stdout;
     assert!(plan.contains("Broker main manages this set (ownerReference)"), "{plan}");
@@ -404,7 +412,7 @@ fn who_delivers_a_service_is_named_beside_a_change_of_it() {
     assert!(!because(&plain).contains("manages"), "{plain}");
     ns.kubectl(&["label", "service/web", "app.kubernetes.io/managed-by=Helm"]).ok();
     let finding = finds(&ns, "STS103 error Service/web");
-    let said = "Helm manages the Service web (label app.kubernetes.io/managed-by) and may change it back";
+    let said = "Helm manages Service web (label app.kubernetes.io/managed-by) and may revert the change";
     assert!(because(&finding).contains(said), "{finding}");
 }
 
@@ -536,7 +544,7 @@ fn a_scheduler_that_chooses_no_node_for_the_volume_is_blamed() {
             Err(finding.to_string())
         }
     });
-    assert!(because(&finding).contains("the scheduler mine gives a pod its node without that"), "{finding}");
+    assert!(because(&finding).contains("the scheduler mine assigns nodes without setting it"), "{finding}");
     run_remedy(&ns, "STS217");
     ns.wait_rolled_out("web", 2);
     is_over(&ns, "STS217");

@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 use super::notes;
 use crate::cli::Answer;
 use crate::error::{Error, Exit, Result};
-use crate::paste::sts;
-use crate::render::{Column, Page, Table, View, write_labelled_markdown, write_markdown};
+use crate::render::{Column, Page, Table, View, explanation};
 use crate::rules::{RULES, Rule};
 
 /// Explain a rule: what it means, why it happens, how to check and how to fix it
@@ -53,15 +52,12 @@ struct Pages {
     full: bool,
 }
 
-/// The room for the labels of a page.
-const LABEL: usize = 8;
-
 impl View for Pages {
     fn text(&self, page: &mut Page) {
         if self.one || self.full {
             for rule in &self.rules {
                 page.gap();
-                explained(page, rule, self.full);
+                explanation(page, rule, self.full);
             }
             return;
         }
@@ -99,22 +95,5 @@ impl View for Pages {
 
     fn names(&self) -> Vec<String> {
         self.rules.iter().map(|rule| rule.code.to_owned()).collect()
-    }
-}
-
-fn explained(page: &mut Page, rule: &Rule, full: bool) {
-    let it = rule.explanation();
-    page.line(&format!("{} {} ({})", rule.code, rule.name, rule.severity.word()));
-    page.line(it.title);
-    for (label, text) in [("means", it.meaning), ("why", it.cause), ("check", it.check), ("fix", it.fix)] {
-        page.gap();
-        write_labelled_markdown(page, label, LABEL, text);
-    }
-    page.gap();
-    page.command("see", LABEL, it.link);
-    if full {
-        write_markdown(page, it.rest);
-    } else {
-        page.command("more", LABEL, &sts("explain").value(rule.code).with("--full").to_string());
     }
 }

@@ -1,6 +1,7 @@
 //! Markdown for a terminal: as much of it as the pages of the rules use.
 
 use super::Page;
+use crate::text::clean;
 
 /// A part of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,39 +18,37 @@ enum Block<'a> {
 pub fn write_labelled_markdown(page: &mut Page, label: &str, width: usize, text: &str) {
     let mut label = label;
     for block in blocks(text) {
-        let head = format!("{label:width$}");
-        match block {
-            Block::Heading(text) => page.field(&head, width, text),
-            Block::Paragraph(text) => page.field(&head, width, &text),
-            Block::Item(mark, text) => {
-                page.field(&format!("{head}{mark}"), width + mark.chars().count() + 1, &text);
-            }
-            Block::Code(lines) => {
-                for line in lines {
-                    page.command(std::mem::take(&mut label), width, line);
-                }
-            }
-        }
-        label = "";
+        write(page, &format!("{:width$}", std::mem::take(&mut label)), block);
     }
 }
 
-/// Writes a text with its headings.
+/// Writes a text with its headings, indented under them.
 pub fn write_markdown(page: &mut Page, text: &str) {
     for block in blocks(text) {
+        if !matches!(block, Block::Item(..)) {
+            page.gap();
+        }
         match block {
-            Block::Heading(text) => {
-                page.gap();
-                page.line(text);
-            }
-            Block::Paragraph(text) => {
-                page.gap();
-                page.field("  ", 2, &text);
-            }
-            Block::Item(mark, text) => page.field(&format!("  {mark}"), 3 + mark.chars().count(), &text),
-            Block::Code(lines) => {
-                page.gap();
-                lines.iter().for_each(|line| page.line(&format!("    {line}")));
+            Block::Heading(text) => page.line(text),
+            Block::Code(_) => write(page, "    ", block),
+            Block::Paragraph(_) | Block::Item(..) => write(page, "  ", block),
+        }
+    }
+}
+
+/// Writes a block behind a head, and its further lines under it.
+fn write(page: &mut Page, head: &str, block: Block<'_>) {
+    let width = head.chars().count();
+    match block {
+        Block::Heading(text) => page.wrapped(head, &clean(text), width),
+        Block::Paragraph(text) => page.wrapped(head, &clean(&text), width),
+        Block::Item(mark, text) => {
+            page.wrapped(&format!("{head}{mark} "), &clean(&text), width + mark.chars().count() + 1);
+        }
+        Block::Code(lines) => {
+            for (number, line) in lines.into_iter().enumerate() {
+                let head = if number == 0 { head.to_owned() } else { " ".repeat(width) };
+                page.line(&format!("{head}{line}"));
             }
         }
     }
@@ -153,7 +152,12 @@ mod tests {
     #[test]
     fn lists_and_commands_hang_under_their_label() {
         let mut page = Page::new(Style::PLAIN);
-        write_labelled_markdown(&mut page, "fix", 8, "Do\nthis:\n\n    kubectl get pv\n    kubectl get pvc\n\n- one\n  more\n- two");
+        write_labelled_markdown(
+            &mut page,
+            "fix",
+            8,
+            "Do\nthis:\n\n    kubectl get pv\n    kubectl get pvc\n\n- one\n  more\n- two",
+        );
         let shown = "fix     Do this:\n        kubectl get pv\n        kubectl get pvc\n        - one more\n        - two\n";
         assert_eq!(page.finish(), shown);
     }

@@ -178,7 +178,7 @@ impl Page {
         glyph.painted(self.look)
     }
 
-    fn wrapped(&mut self, head: &str, text: &str, indent: usize) {
+    pub(super) fn wrapped(&mut self, head: &str, text: &str, indent: usize) {
         let room = self.look.width.map_or(PROSE, |width| width.min(PROSE));
         let text = if self.look.ascii { ascii(text) } else { text.to_owned() };
         // Under a long label there may be no room left.

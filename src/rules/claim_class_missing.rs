@@ -44,8 +44,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
 
 /// The class made volumes, and was deleted. What its parameters were can at best be seen on a volume.
 fn gone(snapshot: &Snapshot<'_>, class: &str, by: &str) -> Result<(String, Vec<Command>), Unseen> {
-    let because =
-        format!("{by} provisioned the PVs of class {class}; create the StorageClass again with its earlier parameters");
+    let because = format!(
+        "{by} provisioned the PVs of class {class}; create the StorageClass again with its earlier parameters"
+    );
     let remedy = match claims::of_class(snapshot, class)?.next() {
         Some(volume) => kubectl("get pv").name(&volume.metadata.name).with("-o yaml"),
         None => claims::look_for_class(snapshot)?,

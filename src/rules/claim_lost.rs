@@ -41,7 +41,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             ),
             // What it has mounted may be the last of the data.
             (_, Some(pod)) => (
-                format!("{}; {pod} is still running, but cannot be restarted", fate(name, holder, volume.is_ok())),
+                format!(
+                    "{}; {pod} is still running, but cannot be restarted",
+                    fate(name, holder, volume.is_ok())
+                ),
                 vec![claims::describe(snapshot, &used)],
             ),
             (Some(_), None) => {
@@ -72,7 +75,9 @@ fn is_reserved(holder: &Reference, claim: &PersistentVolumeClaim) -> bool {
 
 fn fate(volume: &str, holder: Option<&Reference>, is_seen: bool) -> String {
     match holder {
-        Some(holder) => format!("its PV {volume} is bound to PVC {} in namespace {}", holder.name, holder.namespace),
+        Some(holder) => {
+            format!("its PV {volume} is bound to PVC {} in namespace {}", holder.name, holder.namespace)
+        }
         None if is_seen => format!("its PV {volume} no longer exists"),
         None => format!("its PV {volume} is gone or belongs to another PVC"),
     }

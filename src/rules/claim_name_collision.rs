@@ -85,7 +85,9 @@ fn collision(
     let size = if there.is_empty() { String::new() } else { format!(" ({size})") };
     let what = match names.as_slice() {
         [] => {
-            format!("{name} and {rival} use the same PVC names ({stem}-N) and would share PVCs after a scale-up")
+            format!(
+                "{name} and {rival} use the same PVC names ({stem}-N) and would share PVCs after a scale-up"
+            )
         }
         [one] => format!("PVC {one}{size} is used by both {name} and {rival}"),
         names => format!("PVCs {}{size} are used by both {name} and {rival}", words::list(names, 3)),

@@ -41,6 +41,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
 }
 
 fn classes(snapshot: &Snapshot<'_>) -> Result<String, Unseen> {
-    let any = !snapshot.classes()?.is_empty();
-    Ok(claims::classes(snapshot)? + if any { ", none marked as default" } else { "" })
+    let not_default = match snapshot.classes()?.len() {
+        0 => "",
+        1 => ", which is not marked as default",
+        _ => ", none of which is marked as default",
+    };
+    Ok(claims::classes(snapshot)? + not_default)
 }

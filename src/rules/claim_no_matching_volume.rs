@@ -27,8 +27,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         cases.extend(case);
     }
     Ok(claims::findings(&RULE, cases, |first, names, several| {
-        let (has, names_it, it) =
-            if several { ("have", "name", "them") } else { ("has", "names", "it") };
+        let (has, names_it, it) = if several { ("have", "name", "them") } else { ("has", "names", "it") };
         match first.claim.spec.volume_name.as_str() {
             "" => format!("{names} {has} no matching PV"),
             volume => format!("{names} {names_it} PV {volume}, which cannot be bound to {it}"),

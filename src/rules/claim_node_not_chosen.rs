@@ -85,7 +85,9 @@ fn cause(snapshot: &Snapshot<'_>, pod: &Pod) -> (String, Option<Command>) {
                 let label = found.and_then(|node| node.metadata.labels.get(HOSTNAME));
                 let selector = json!({HOSTNAME: label.unwrap_or(node)});
                 (
-                    format!("{because}; a nodeSelector on {HOSTNAME} selects the same node and does not bypass it"),
+                    format!(
+                        "{because}; a nodeSelector on {HOSTNAME} selects the same node and does not bypass it"
+                    ),
                     Some(patch(json!({"nodeName": null, "nodeSelector": selector}))),
                 )
             }

@@ -69,15 +69,19 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             && waited <= SLOW
         {
             let age = words::age(waited);
-            let because =
-                format!("{} (class {}) has been provisioning for {age}", class.provisioner, class.metadata.name);
+            let because = format!(
+                "{} (class {}) has been provisioning for {age}",
+                class.provisioner, class.metadata.name
+            );
             let remedy = vec![claims::describe(snapshot, &used)];
             slow.push(Case { used, because, remedy });
             continue;
         }
         let of = claim.class().unwrap_or_default().to_owned();
         let (because, remedy) = said.entry(of).or_insert_with(|| match trouble {
-            Trouble::Said(message) => (format!("the provisioner says: {message}"), claims::describe(snapshot, &used)),
+            Trouble::Said(message) => {
+                (format!("the provisioner says: {message}"), claims::describe(snapshot, &used))
+            }
             Trouble::Silent(class, waited) => (
                 format!(
                     "{} (class {}) has provisioned no PV for {} and reported no error; it may not be running",

@@ -85,7 +85,7 @@ fn stuck<'a>(snapshot: &Snapshot<'a>, used: Used<'a>) -> Result<Option<Case<'a>>
         because.push_str("; it has no PV");
     } else {
         let (fate, keep) = fate(snapshot, used.claim);
-        because.push_str(&format!("; when it is removed, {fate}"));
+        because.push_str(&format!("; when the PVC is removed, {fate}"));
         remedy.extend(keep);
     }
     because.push_str(&match used.pods.first() {

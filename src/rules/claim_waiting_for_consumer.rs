@@ -45,7 +45,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
     }
     let mut findings = claims::findings(&RULE, cases, |_, names, several| {
-        let until = if several { "are Pending until their pods have nodes" } else { "is Pending until its pod has a node" };
+        let until = if several {
+            "are Pending until their pods have nodes"
+        } else {
+            "is Pending until its pod has a node"
+        };
         format!("{names} {until}, which is normal for the StorageClass")
     });
     for finding in &mut findings {

@@ -61,7 +61,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             }
             Cause::Refused(container, reason, said) => {
                 let said = if said.is_empty() { String::new() } else { format!(": {said}") };
-                let says = ["cannot create a container", "cannot create a container"];
+                let says =
+                    ["has a container that cannot be created", "have a container that cannot be created"];
                 let finding = group.finding(&RULE, &says).because(format!(
                     "container {container} is in {reason}, {}{said}",
                     group.unready(snapshot)

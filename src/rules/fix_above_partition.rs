@@ -38,7 +38,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let trapping = MaxUnavailable::of(snapshot.server) == MaxUnavailable::Trapping;
     let waits = !set.is_parallel() || trapping;
     let then = if waits {
-        format!("; the controller then still waits for {pod}, so delete that pod (kubernetes/kubernetes#67250)")
+        format!(
+            "; the controller then still waits for {pod}, so delete that pod (kubernetes/kubernetes#67250)"
+        )
     } else {
         String::new()
     };

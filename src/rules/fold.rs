@@ -12,9 +12,9 @@ use crate::paste::Command;
 
 /// Takes away the findings that only follow from others of these, and those that are not wanted.
 pub(super) fn fold(findings: Vec<Finding>, filter: &Filter) -> Vec<Finding> {
-    let mut kept = without_absorbed(findings);
+    let mut kept = into_causes(without_absorbed(findings), filter);
     kept.retain(|finding| filter.admits(finding.rule));
-    into_causes(kept)
+    kept
 }
 
 /// Takes away the findings whose cause claims their objects, whether that cause is wanted or not: a consequence does not
@@ -46,11 +46,12 @@ fn without_absorbed(mut findings: Vec<Finding>) -> Vec<Finding> {
 }
 
 /// Puts each finding that names the objects at fault into the findings about them, where there is one for each. One
-/// without a visible cause stays: what it says would be said nowhere.
-fn into_causes(mut findings: Vec<Finding>) -> Vec<Finding> {
+/// without a visible cause stays: what it says would be said nowhere. A cause says what follows from it, whether that is
+/// asked for or not.
+fn into_causes(mut findings: Vec<Finding>, filter: &Filter) -> Vec<Finding> {
     let mut at = 0;
     while at < findings.len() {
-        match causes(&findings, at) {
+        match causes(&findings, at, filter) {
             Some(causes) => {
                 let finding = findings.remove(at);
                 for cause in causes {
@@ -66,6 +67,7 @@ fn into_causes(mut findings: Vec<Finding>) -> Vec<Finding> {
             None => at += 1,
         }
     }
+    findings.retain(|finding| finding.stands_alone);
     findings
 }
 
@@ -80,7 +82,7 @@ fn only_shows(command: &Command) -> bool {
 }
 
 /// The places of the findings that explain this one; `None` where one of the objects at fault has no finding.
-fn causes(findings: &[Finding], at: usize) -> Option<Vec<usize>> {
+fn causes(findings: &[Finding], at: usize, filter: &Filter) -> Option<Vec<usize>> {
     let finding = &findings[at];
     if finding.follows.is_empty() {
         return None;
@@ -89,17 +91,97 @@ fn causes(findings: &[Finding], at: usize) -> Option<Vec<usize>> {
         let explains = |other: &Finding| {
             let mut about = std::iter::once(&other.subject).chain(&other.also).chain(&other.absorbs);
             // What is less bad does not explain it, and what is a consequence itself does not either.
-            other.follows.is_empty() && other.severity >= finding.severity && about.any(|it| it == subject)
+            let is_worse = other.severity >= finding.severity && (finding.stands_alone || other.is_stuck());
+            let is_shown = other.follows.is_empty() && filter.admits(other.rule);
+            is_shown && is_worse && about.any(|it| it == subject)
         };
         let all = findings.iter().enumerate().filter(|(_, other)| explains(other));
         // The one that says that the pod will not come by itself, then the worst, then the first by code.
-        all.min_by_key(|(_, other)| {
-            (!other.is_stuck(), std::cmp::Reverse(other.severity), other.rule.code)
-        })
-        .map(|(place, _)| place)
+        all.min_by_key(|(_, other)| (!other.is_stuck(), std::cmp::Reverse(other.severity), other.rule.code))
+            .map(|(place, _)| place)
     };
     let mut places = finding.follows.iter().map(cause_of).collect::<Option<Vec<_>>>()?;
     places.sort_unstable();
     places.dedup();
     Some(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::Kind;
+    use crate::paste::{kubectl, sts};
+    use crate::rules::{Blocked, Rule, Severity};
+
+    fn about(code: &str, pod: &str) -> Finding {
+        Rule::find(code).expect("a rule").about(Kind::Pod, pod, format!("{pod} has {code}"))
+    }
+
+    fn blocked() -> Blocked {
+        Blocked { action: "update", pods: vec!["web-0".to_owned()] }
+    }
+
+    /// A rollout that is blocked by web-1, with a way out.
+    fn consequence() -> Finding {
+        let finding =
+            Rule::find("STS302").expect("a rule").about(Kind::StatefulSet, "web", "the update is blocked");
+        let finding = finding.follows(Kind::Pod, "web-1").blocking(blocked());
+        Finding { way_out: vec![sts("undo").name("web")], ..finding }
+    }
+
+    fn shown(findings: &[Finding]) -> Vec<(&str, bool, usize)> {
+        findings.iter().map(|it| (it.rule.code, it.blocks.is_some(), it.remedy.len())).collect()
+    }
+
+    #[test]
+    fn a_consequence_goes_into_its_cause() {
+        let logs = about("STS402", "web-1").remedy(kubectl("logs web-1"));
+        let deleted = about("STS401", "web-1").remedy(kubectl("delete pod web-1"));
+        for (cause, expected) in [
+            (logs, ("STS402", true, 2)),
+            // It has a way out of its own.
+            (deleted, ("STS401", true, 1)),
+            // A finding about several pods, and one that claims the pod.
+            (about("STS401", "web-3").also(Kind::Pod, "web-1"), ("STS401", true, 1)),
+            (about("STS201", "web-x").absorbs(Kind::Pod, "web-1"), ("STS201", true, 1)),
+        ] {
+            // In whatever order they are found.
+            for found in [vec![cause.clone(), consequence()], vec![consequence(), cause]] {
+                assert_eq!(shown(&fold(found, &Filter::default())), [expected]);
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_visible_cause_it_stays() {
+        let all = Filter::default();
+        let alone = ("STS302", true, 0);
+        let other = ("STS401", false, 0);
+        assert_eq!(shown(&fold(vec![consequence()], &all)), [alone]);
+        assert_eq!(shown(&fold(vec![consequence(), about("STS401", "web-2")], &all)), [alone, other]);
+        // What is less bad does not explain it.
+        let note = about("STS401", "web-1").only(Severity::Note);
+        assert_eq!(shown(&fold(vec![consequence(), note], &all)), [alone, other]);
+        let found = || vec![consequence(), about("STS401", "web-1")];
+        let without = Filter { only: Vec::new(), skip: vec!["STS401"] };
+        assert_eq!(shown(&fold(found(), &without)), [alone]);
+        let cause_only = Filter { only: vec!["STS401"], skip: Vec::new() };
+        assert_eq!(shown(&fold(found(), &cause_only)), [("STS401", true, 1)]);
+        // All objects at fault must have a finding.
+        let two = consequence().follows(Kind::Pod, "web-2");
+        assert_eq!(shown(&fold(vec![two.clone(), about("STS401", "web-1")], &all)), [alone, other]);
+        let both = vec![two, about("STS401", "web-1"), about("STS402", "web-2")];
+        assert_eq!(shown(&fold(both, &all)), [("STS401", true, 1), ("STS402", true, 1)]);
+    }
+
+    #[test]
+    fn what_depends_on_its_cause_is_not_shown_without_one() {
+        let all = Filter::default();
+        let depends = || Finding { stands_alone: false, ..consequence() };
+        assert!(fold(vec![depends()], &all).is_empty());
+        // Nor where the cause may pass: the PVC is bound in a moment.
+        let passing = about("STS204", "web-1").only(Severity::Warning);
+        assert_eq!(shown(&fold(vec![depends(), passing], &all)), [("STS204", false, 0)]);
+        assert_eq!(shown(&fold(vec![depends(), about("STS204", "web-1")], &all)), [("STS204", true, 1)]);
+    }
 }

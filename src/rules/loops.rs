@@ -41,7 +41,7 @@ pub(super) fn looping(
         let says = match () {
             () if *better => ["has crashed", "have crashed"].map(str::to_owned),
             () if never_ran && !inits => {
-                ["cannot start a container", "cannot start a container"].map(str::to_owned)
+                ["has a container that cannot start", "have a container that cannot start"].map(str::to_owned)
             }
             () => says(container),
         };
@@ -109,8 +109,9 @@ fn cause(snapshot: &Snapshot<'_>, pod: &Pod, container: &str, last: &Terminated)
     };
     let Some(event) = newest.find(|event| stops(event) && by_then(event)) else {
         let probed = spec.is_some_and(|it| it.liveness_probe.is_some() || it.startup_probe.is_some());
-        return probed
-            .then(|| "; no event says why; a failed liveness or startup probe ends a container this way".to_owned());
+        return probed.then(|| {
+            "; no event says why; a failed liveness or startup probe ends a container this way".to_owned()
+        });
     };
     let earlier = event.last_seen().zip(last.started_at).is_some_and(|(seen, start)| seen < start);
     let ago = snapshot.since(event.last_seen().filter(|_| earlier));

@@ -44,10 +44,12 @@ fn say(finding: &mut Finding, kind: &str, name: &str, managers: &[Manager]) {
     let each = managers.iter().map(|manager| {
         let Manager { name: who, evidence, source } = manager;
         match source {
-            Some(_) => format!(
-                "{who} controls {kind} {name} and reverts direct changes to it: change {who} instead"
+            Some(_) => {
+                format!("{who} controls {kind} {name} and reverts direct changes to it: change {who} instead")
+            }
+            None => format!(
+                "{who} manages {kind} {name} ({evidence}) and may revert the change: change it there too"
             ),
-            None => format!("{who} manages {kind} {name} ({evidence}) and may revert the change: change it there too"),
         }
     });
     let said = each.collect::<Vec<_>>().join("; ");

@@ -193,6 +193,7 @@ impl Rule {
             remedy: Vec::new(),
             absorbs: Vec::new(),
             follows: Vec::new(),
+            stands_alone: true,
             blocks: None,
             way_out: Vec::new(),
         }
@@ -229,6 +230,8 @@ pub struct Finding {
     pub absorbs: Vec<Subject>,
     /// Objects at fault: where each has a finding of its own, this one only follows from those, and is not shown.
     pub follows: Vec<Subject>,
+    /// Whether it is shown where they have none. What is none of it tells only what such a finding would mean.
+    pub stands_alone: bool,
     /// What cannot happen as long as this lasts.
     pub blocks: Option<Blocked>,
     /// Commands that help whatever the cause is, for a cause that has none but such that show something.

@@ -83,7 +83,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             Cause::Ownership => ownership(snapshot, group),
             Cause::Gate(gate, severity) => group
                 .finding(&RULE, &not_ready)
-                .because(format!("all containers are ready, but the readiness gate {gate} is not; {unready}"))
+                .because(format!("all containers are ready, but the condition of the readiness gate {gate} is not True; {unready}"))
                 .remedy(group.describe(snapshot))
                 .only(*severity),
             Cause::Sandbox(what) => {

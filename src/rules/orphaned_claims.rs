@@ -38,7 +38,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let names: Vec<&str> = orphans.iter().map(|claim| claim.metadata.name.as_str()).collect();
     let size: Quantity = orphans.iter().filter_map(|claim| Quantity::parse(claim.size())).sum();
     let name = &set.metadata.name;
-    let (belong, exist) = if names.len() == 1 { ("belongs to a replica", "exists") } else { ("belong to replicas", "exist") };
+    let (belong, exist) =
+        if names.len() == 1 { ("belongs to a replica", "exists") } else { ("belong to replicas", "exist") };
     let what = format!(
         "{} of {name} ({size}) {belong} that no longer {exist}: {}",
         words::count(names.len(), "PVC"),

@@ -40,7 +40,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let staged = partition == replicas && young.is_some_and(|age| age < STAGED);
     Ok(vec![if waiting {
         RULE.about(Kind::StatefulSet, name, format!("the update of {name} reaches no pod"))
-            .because(format!("revision {update} is not rolled out, because partition {partition} is not below {count}"))
+            .because(format!(
+                "revision {update} is not rolled out, because partition {partition} is not below {count}"
+            ))
             .remedy(
                 sts("promote").name(name).namespace(at).with("--partition").value((replicas - 1).to_string()),
             )
@@ -48,7 +50,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             .only(if staged { Severity::Note } else { Severity::Warning })
     } else {
         RULE.about(Kind::StatefulSet, name, format!("{name} has partition {partition}, and only {count}"))
-            .because(format!("pods below the partition are not updated, so the next update will reach no pod"))
+            .because("pods below the partition are not updated, so the next update will reach no pod")
             .remedy(full)
             .only(Severity::Note)
     }])

@@ -68,7 +68,10 @@ fn ignored(snapshot: &Snapshot<'_>) -> Option<Finding> {
     let at = home(snapshot);
     Some(if set.is_observed() {
         finding
-            .because(format!("{wanted} wanted for {}, and no event says why none was created", words::age(age)))
+            .because(format!(
+                "{wanted} wanted for {}, and no event says why none was created",
+                words::age(age)
+            ))
             .remedy(kubectl("describe statefulset").name(name).namespace(at))
     } else {
         finding

@@ -48,7 +48,10 @@ fn why(snapshot: &Snapshot<'_>, pod: &Pod, purpose: Purpose) -> String {
             pod.revision()
         ),
         Purpose::ScaleDown => {
-            format!("the scale-down of {name} to {} is blocked", words::count(count(set.replicas()), "replica"))
+            format!(
+                "the scale-down of {name} to {} is blocked",
+                words::count(count(set.replicas()), "replica")
+            )
         }
         Purpose::Replace => format!(
             "the pod has finished ({}) and is recreated only after it is deleted; if you are allowed to delete it, \
@@ -56,7 +59,9 @@ fn why(snapshot: &Snapshot<'_>, pod: &Pod, purpose: Purpose) -> String {
             pod.status.phase
         ),
     };
-    format!("{what}; the controller retries at least every 17 minutes, and continues once the deletion is allowed")
+    format!(
+        "{what}; the controller retries at least every 17 minutes, and continues once the deletion is allowed"
+    )
 }
 
 fn count(replicas: i32) -> usize {

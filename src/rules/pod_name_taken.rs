@@ -36,7 +36,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 format!("that pod belongs to an earlier StatefulSet {name} (uid {})", owner.uid)
             }
             Some(owner) => format!("that pod belongs to {} {}", owner.kind, owner.name),
-            None => format!("that pod has no owner, and {name} does not adopt it, because its labels do not match"),
+            None => format!(
+                "that pod has no owner, and {name} does not adopt it, because its labels do not match"
+            ),
         };
         let ordered =
             if set.is_parallel() { "" } else { "; until then no replica above it is created or updated" };

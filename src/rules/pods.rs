@@ -273,9 +273,9 @@ pub(super) fn ending(end: &Terminated) -> String {
     }
 }
 
-/// When it ended and how long it had run: ` 20s ago, after running for 3s`.
+/// When it ended and how long it had run: `, 20s ago, after running for 3s`.
 pub(super) fn timing(snapshot: &Snapshot<'_>, end: &Terminated) -> String {
-    let ago = snapshot.since(end.finished_at).map(|ago| format!(" {} ago", words::age(ago)));
+    let ago = snapshot.since(end.finished_at).map(|ago| format!(", {} ago", words::age(ago)));
     let ran = end.ran().map(|ran| match ran < SignedDuration::from_secs(1) {
         true => ", right after it started".to_owned(),
         false => format!(", after running for {}", words::age(ran)),

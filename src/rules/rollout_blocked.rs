@@ -15,17 +15,14 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
-    let Next::Wait { on, because: Blocker::NotReady } = controller::next(snapshot)? else {
-        return Ok(Vec::new());
-    };
-    let Some(pod) = snapshot.replica(on)?.and_then(|replica| replica.pod) else { return Ok(Vec::new()) };
-    let Some(trouble) = snapshot.trouble(pod).filter(|trouble| trouble.why.needs_intervention()) else {
-        return Ok(Vec::new());
-    };
+    let Next::Wait { on, because } = controller::next(snapshot)? else { return Ok(Vec::new()) };
     let set = snapshot.set;
-    let waited = &pod.metadata.name;
-    let (pod, trouble) = at_fault(snapshot, pod, trouble)?;
-    let (name, pod_name) = (&set.metadata.name, &pod.metadata.name);
+    let (name, waited) = (&set.metadata.name, set.pod_name(on));
+    let pod = snapshot.replica(on)?.and_then(|replica| replica.pod);
+    let trouble = pod.and_then(|pod| Some((pod, snapshot.trouble(pod)?)));
+    let trouble = trouble.filter(|(_, it)| because == Blocker::NotReady && it.why.needs_intervention());
+    let trouble = trouble.map(|(pod, trouble)| at_fault(snapshot, pod, trouble)).transpose()?;
+    let pod_name = trouble.as_ref().map_or(waited.as_str(), |(pod, _)| pod.metadata.name.as_str());
     let partition = set.boundary();
     // Otherwise old pods wait for a user who deletes them, or are deleted whatever the others are like.
     let rolling = set.strategy() == Strategy::RollingUpdate;
@@ -49,7 +46,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         condemned.is_empty() && snapshot.replicas()?.iter().all(|it| it.ordinal <= on || it.pod.is_none());
     let (action, blocked) = match () {
         () if !old.is_empty() => ("update", old),
-        () if !missing.is_empty() && !comes_up => ("creation", missing),
+        () if !missing.is_empty() => ("creation", missing),
         () if !condemned.is_empty() && !set.is_parallel() => {
             let others = condemned.iter().filter(|replica| replica.ordinal != on);
             ("deletion", others.map(|replica| replica.name.clone()).collect())
@@ -65,20 +62,25 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         _ => ("scale-down", "deletes"),
     };
     let names = words::list(&blocked, 3);
+    let is = trouble.as_ref().map_or("is not ready".to_owned(), |(_, trouble)| is_in(&trouble.why));
     let finding = RULE
         .about(Kind::StatefulSet, name, format!("the {what} of {name} is blocked by {pod_name}"))
         .because(if waited == pod_name {
-            format!("the controller {verb} {names} only after {pod_name} is ready, but {pod_name} {}", is_in(&trouble.why))
+            format!("the controller {verb} {names} only after {pod_name} is ready, but {pod_name} {is}")
         } else {
             format!(
                 "the controller {verb} {names} only after {waited} is ready, and {waited} may not be ready because \
-                 {pod_name} {}",
-                is_in(&trouble.why)
+                 {pod_name} {is}"
             )
         })
         .also(Kind::Pod, pod_name)
         .follows(Kind::Pod, pod_name)
         .blocking(Blocked { action, pods: blocked });
+    // Only another finding can tell whether what the controller waits for will come: a pod that is deleted ends, and a PVC
+    // is bound.
+    let Some((pod, _)) = trouble.filter(|_| action != "creation" || !comes_up) else {
+        return Ok(vec![Finding { stands_alone: false, ..finding }]);
+    };
     // An update can be taken back where it is what is at fault.
     let is_updated = pod.revision() == set.status.update_revision;
     let back = match () {

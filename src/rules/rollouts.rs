@@ -35,9 +35,12 @@ pub(super) fn deadlock<'s, 'a>(snapshot: &'s Snapshot<'a>) -> Result<Option<Dead
     let hard = |pod| snapshot.trouble(pod).filter(|trouble| trouble.why.needs_intervention());
     let state = if pod.is_finished() {
         let reason = if pod.status.reason.is_empty() { &pod.status.phase } else { &pod.status.reason };
-        format!("it has finished ({reason}) and is not recreated, because it is to be removed")
+        format!(
+            "{} has finished ({reason}) and is not recreated, because it is to be removed",
+            pod.metadata.name
+        )
     } else if let Some(trouble) = hard(pod) {
-        format!("it is stuck ({})", trouble.why.word())
+        format!("{} is stuck ({})", pod.metadata.name, trouble.why.word())
     } else {
         return Ok(None);
     };

@@ -19,7 +19,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         return Ok(Vec::new());
     }
     let elsewhere = snapshot.service_elsewhere().map_or(String::new(), |other| {
-        format!("; Service {service} in namespace {} does not apply to this namespace", other.metadata.namespace)
+        format!(
+            "; Service {service} in namespace {} does not apply to this namespace",
+            other.metadata.namespace
+        )
     });
     // A lone replica rarely needs a name of its own, and a set at 0 has no pod to name.
     let proven = services::is_proven(snapshot).unwrap_or(false);
@@ -32,7 +35,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         _ => Severity::Error,
     };
     let finding = RULE
-        .about(Kind::StatefulSet, name, format!("spec.serviceName of {name} is {service}, but there is no such Service"))
+        .about(
+            Kind::StatefulSet,
+            name,
+            format!("spec.serviceName of {name} is {service}, but there is no such Service"),
+        )
         .only(severity);
     let because = format!(
         "without it, names such as {} do not resolve{}{elsewhere}",

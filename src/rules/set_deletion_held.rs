@@ -121,7 +121,10 @@ fn by_dependents(snapshot: &Snapshot<'_>, deleted: &str, idle: &str) -> Option<F
     if names.is_empty() {
         return None;
     }
-    let what = format!("{deleted} (--cascade=foreground), but it still waits for the deletion of {}", words::list(&names, 4));
+    let what = format!(
+        "{deleted} (--cascade=foreground), but it still waits for the deletion of {}",
+        words::list(&names, 4)
+    );
     let whys: Vec<String> = holding.iter().map(|it| it.why(snapshot)).collect();
     let because = format!(
         "{}; {idle}; its pods are deleted with it, which cannot be undone; when it is gone, apply its manifest again",
@@ -231,13 +234,15 @@ impl Dependent<'_> {
         }
         match finalizers.as_slice() {
             [] => {}
-            [one] => return format!("{it} is blocked by the finalizer {one} ({})", owner(one, self.meta)),
+            [one] => return format!("{it} is blocked by the finalizer {one}: {}", owner(one, self.meta)),
             several => return format!("{it} is blocked by the finalizers {}", words::list(several, 4)),
         }
         if let Some(pod) = self.pod {
             return match pod.spec.node_name.as_str() {
                 "" => format!("{it} is still there"),
-                node => format!("{it} is still there: the kubelet of {node} has not reported that it terminated"),
+                node => {
+                    format!("{it} is still there: the kubelet of {node} has not reported that it terminated")
+                }
             };
         }
         match snapshot.namespace.users(&self.meta.name).next() {

@@ -43,8 +43,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 }
                 None => {
                     let holding = words::list(&meta.finalizers, 4);
-                    let held =
-                        if holding.is_empty() { String::new() } else { format!(", but still has the finalizer {holding}") };
+                    let held = if holding.is_empty() {
+                        String::new()
+                    } else {
+                        format!(", but still has the finalizer {holding}")
+                    };
                     (format!("it was deleted {} ago{held}", words::age(ago)), describe(), Severity::Warning)
                 }
             },

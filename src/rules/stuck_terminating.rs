@@ -49,7 +49,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let found = groups.iter().map(|(cause, group)| {
         let longest = group.iter().filter_map(|case| overdue(case.pod)).max().unwrap_or_default();
         let due = format!("its grace period ended {} ago", words::age(longest));
-        let finding = group.finding(&RULE, &["was deleted but is still there", "were deleted but are still there"]);
+        let finding =
+            group.finding(&RULE, &["was deleted but is still there", "were deleted but are still there"]);
         match cause {
             Cause::Finalizers(finalizers) => {
                 let (noun, verb) =
@@ -70,7 +71,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 finding
                     .because(match said {
                         Some(said) => format!("{due}{runs}; the kubelet of {node} says: {said}"),
-                        None => format!("{due}{runs}; the kubelet of {node} has not reported that the pod terminated"),
+                        None => format!(
+                            "{due}{runs}; the kubelet of {node} has not reported that the pod terminated"
+                        ),
                     })
                     .remedy(match *node {
                         "" => group.describe(snapshot),

@@ -55,7 +55,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         Cause::Refused(said) => refused(snapshot, group, said),
         Cause::Coming(said) => group
             .finding(&RULE, &["waits for a node that is being added", "wait for a node that is being added"])
-            .because(format!("{}; an autoscaler reports that it is adding one; the scheduler says: {said}", group.unready(snapshot)))
+            .because(format!(
+                "{}; an autoscaler reports that it is adding one; the scheduler says: {said}",
+                group.unready(snapshot)
+            ))
             .remedy(group.describe(snapshot))
             .only(Severity::Note),
         Cause::Unheard(scheduler) => group

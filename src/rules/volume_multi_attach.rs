@@ -108,5 +108,9 @@ fn unready(snapshot: &Snapshot<'_>, name: &str) -> Option<String> {
     let node = snapshot.node(name).ok().flatten()?;
     let ready = condition(&node.status.conditions, "Ready").filter(|ready| ready.status != "True")?;
     let since = snapshot.since(ready.last_transition_time);
-    Some(since.map_or("is not ready".to_owned(), |since| format!("has not been ready for {}", words::age(since))))
+    Some(
+        since.map_or("is not ready".to_owned(), |since| {
+            format!("has not been ready for {}", words::age(since))
+        }),
+    )
 }
