@@ -5,6 +5,7 @@
 //! consequence names the objects at fault ([`Finding::follows`]): a rollout that is blocked by a pod says nothing of its own
 //! where a finding says what is wrong with that pod. It leaves what it knows there: what is blocked, and a way out.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::{Filter, Finding, Subject};
@@ -49,25 +50,33 @@ fn without_absorbed(mut findings: Vec<Finding>) -> Vec<Finding> {
 /// without a visible cause stays: what it says would be said nowhere. A cause says what follows from it, whether that is
 /// asked for or not.
 fn into_causes(mut findings: Vec<Finding>, filter: &Filter) -> Vec<Finding> {
-    let mut at = 0;
-    while at < findings.len() {
-        match causes(&findings, at, filter) {
-            Some(causes) => {
-                let finding = findings.remove(at);
-                for cause in causes {
-                    // It moved up if it was behind the one that is gone.
-                    let cause = &mut findings[if cause > at { cause - 1 } else { cause }];
-                    cause.blocks = cause.blocks.take().or_else(|| finding.blocks.clone());
-                    // A command that only shows something leaves open how to continue.
-                    if cause.remedy.iter().all(only_shows) {
-                        cause.remedy.extend(finding.way_out.iter().cloned());
-                    }
-                }
+    let (mut folded, mut told) = (Vec::new(), Vec::new());
+    let causes = Causes::among(&findings, filter);
+    for (place, finding) in findings.iter().enumerate().filter(|(_, it)| !it.follows.is_empty()) {
+        match causes.of(finding) {
+            Some(places) => {
+                folded.push(place);
+                told.extend(
+                    places.into_iter().map(|cause| (cause, finding.blocks.clone(), finding.way_out.clone())),
+                );
             }
-            None => at += 1,
+            None if finding.stands_alone => {}
+            None => folded.push(place),
         }
     }
-    findings.retain(|finding| finding.stands_alone);
+    for (place, blocks, way_out) in told {
+        let cause = &mut findings[place];
+        cause.blocks = cause.blocks.take().or(blocks);
+        // A command that only shows something leaves open how to continue.
+        if cause.remedy.iter().all(only_shows) {
+            cause.remedy.extend(way_out);
+        }
+    }
+    let mut place = 0;
+    findings.retain(|_| {
+        place += 1;
+        !folded.contains(&(place - 1))
+    });
     findings
 }
 
@@ -81,29 +90,43 @@ fn only_shows(command: &Command) -> bool {
     })
 }
 
-/// The places of the findings that explain this one; `None` where one of the objects at fault has no finding.
-fn causes(findings: &[Finding], at: usize, filter: &Filter) -> Option<Vec<usize>> {
-    let finding = &findings[at];
-    if finding.follows.is_empty() {
-        return None;
+/// The findings that can explain others, with their places, by the objects they are about.
+struct Causes<'f>(HashMap<&'f Subject, Vec<(usize, &'f Finding)>>);
+
+impl<'f> Causes<'f> {
+    /// Those that are shown, and are no consequences themselves.
+    fn among(findings: &'f [Finding], filter: &Filter) -> Causes<'f> {
+        let mut all: HashMap<&Subject, Vec<(usize, &Finding)>> = HashMap::new();
+        if findings.iter().all(|finding| finding.follows.is_empty()) {
+            return Causes(all);
+        }
+        let shown =
+            findings.iter().enumerate().filter(|(_, it)| it.follows.is_empty() && filter.admits(it.rule));
+        for (place, finding) in shown {
+            for subject in std::iter::once(&finding.subject).chain(&finding.also).chain(&finding.absorbs) {
+                all.entry(subject).or_default().push((place, finding));
+            }
+        }
+        Causes(all)
     }
-    let cause_of = |subject: &Subject| {
-        let explains = |other: &Finding| {
-            let mut about = std::iter::once(&other.subject).chain(&other.also).chain(&other.absorbs);
-            // What is less bad does not explain it, and what is a consequence itself does not either.
-            let is_worse = other.severity >= finding.severity && (finding.stands_alone || other.is_stuck());
-            let is_shown = other.follows.is_empty() && filter.admits(other.rule);
-            is_shown && is_worse && about.any(|it| it == subject)
+
+    /// The places of the findings that explain this one; `None` where one of the objects at fault has no finding.
+    fn of(&self, finding: &Finding) -> Option<Vec<usize>> {
+        // What is less bad does not explain it.
+        let is_worse = |other: &Finding| {
+            other.severity >= finding.severity && (finding.stands_alone || other.is_stuck())
         };
-        let all = findings.iter().enumerate().filter(|(_, other)| explains(other));
-        // The one that says that the pod will not come by itself, then the worst, then the first by code.
-        all.min_by_key(|(_, other)| (!other.is_stuck(), std::cmp::Reverse(other.severity), other.rule.code))
-            .map(|(place, _)| place)
-    };
-    let mut places = finding.follows.iter().map(cause_of).collect::<Option<Vec<_>>>()?;
-    places.sort_unstable();
-    places.dedup();
-    Some(places)
+        let cause_of = |subject: &Subject| {
+            let all = self.0.get(subject)?.iter().filter(|(_, other)| is_worse(other));
+            // The one that says that the pod will not come by itself, then the worst, then the first by code.
+            let rank = |other: &Finding| (!other.is_stuck(), Reverse(other.severity), other.rule.code);
+            all.min_by_key(|(_, other)| rank(other)).map(|(place, _)| *place)
+        };
+        let mut places = finding.follows.iter().map(cause_of).collect::<Option<Vec<_>>>()?;
+        places.sort_unstable();
+        places.dedup();
+        Some(places)
+    }
 }
 
 #[cfg(test)]
