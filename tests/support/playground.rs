@@ -130,19 +130,28 @@ impl Case {
         namespace: &str,
     ) -> Result<Vec<(String, String)>, String> {
         let began = Instant::now();
-        loop {
+        let doctor = |more: &[&str]| -> Result<(String, Vec<(String, String)>), String> {
             let mut command = Command::new(program);
             plane.clean(&mut command).arg("--kubeconfig").arg(&plane.kubeconfig);
-            command.args(["doctor", "-o", "json", "-n", namespace]);
+            command.args(["doctor", "-o", "json", "-n", namespace]).args(more);
             let output = command.output().map_err(|error| format!("{}: {error}", program.display()))?;
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             let diagnosis: serde_json::Value = serde_json::from_str(&text)
                 .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
             let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
             let findings = diagnosis["findings"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let found: Vec<_> =
+            let found =
                 findings.iter().map(|finding| (word(&finding["rule"]), word(&finding["severity"]))).collect();
-            if found.iter().any(|(rule, _)| *rule == self.name) {
+            Ok((text, found))
+        };
+        let is_it = |(rule, _): &(String, String)| *rule == self.name;
+        loop {
+            let (text, mut found) = doctor(&[])?;
+            // What only follows from another finding is not shown beside it.
+            if !found.iter().any(is_it) {
+                found.extend(doctor(&["--only", &self.name])?.1);
+            }
+            if found.iter().any(is_it) {
                 return Ok(found);
             }
             if began.elapsed() > PATIENCE {
