@@ -149,7 +149,14 @@ impl Case {
             let (text, mut found) = doctor(&[])?;
             // What only follows from another finding is not shown beside it.
             if !found.iter().any(is_it) {
-                found.extend(doctor(&["--only", &self.name])?.1);
+                let alone = doctor(&["--only", &self.name])?.1;
+                // It may have come in between.
+                if alone.iter().any(is_it) {
+                    found = doctor(&[])?.1;
+                }
+                if !found.iter().any(is_it) {
+                    found.extend(alone);
+                }
             }
             if found.iter().any(is_it) {
                 return Ok(found);
