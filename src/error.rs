@@ -64,6 +64,7 @@ pub struct Error {
     hint: Option<String>,
     reason: Option<&'static str>,
     exit: Exit,
+    is_answer: bool,
 }
 
 /// Shorthand for this crate's results.
@@ -72,7 +73,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// The cluster or a file could not be read or changed (exit code 3).
     pub fn cluster(what: impl Into<String>) -> Error {
-        Error { what: what.into(), causes: Vec::new(), hint: None, reason: None, exit: Exit::Cluster }
+        let (causes, hint, reason) = (Vec::new(), None, None);
+        Error { what: what.into(), causes, hint, reason, exit: Exit::Cluster, is_answer: false }
     }
 
     /// The command line was wrong (exit code 2).
@@ -83,6 +85,11 @@ impl Error {
     /// The tool says no before or while acting (exit code 4).
     pub fn refused(what: impl Into<String>) -> Error {
         Error { exit: Exit::Refused, ..Error::cluster(what) }
+    }
+
+    /// A user said no (exit code 4). That is an answer, and is not shown as an error.
+    pub fn cancelled(what: impl Into<String>) -> Error {
+        Error { is_answer: true, ..Error::refused(what) }
     }
 
     /// Ends the process in another way.
@@ -135,6 +142,26 @@ impl Error {
         &self.what
     }
 
+    /// The first line, as it is shown: what failed, and the word for programs.
+    pub fn headline(&self) -> String {
+        let what = self.what.lines().map(clean).collect::<Vec<_>>().join("\n");
+        match self.reason {
+            _ if self.is_answer => what,
+            Some(reason) => format!("error: {what} ({reason})"),
+            None => format!("error: {what}"),
+        }
+    }
+
+    /// Why it failed, outermost cause first.
+    pub fn causes(&self) -> &[String] {
+        &self.causes
+    }
+
+    /// What to type or look at next, one thing a line; empty where nothing helps.
+    pub fn hints(&self) -> impl Iterator<Item = &str> {
+        self.hint.as_deref().unwrap_or_default().lines()
+    }
+
     /// How the process ends because of this error.
     pub fn exit(&self) -> Exit {
         self.exit
@@ -145,17 +172,12 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Names and messages come from the cluster.
         let safe = |text: &str| text.lines().map(clean).collect::<Vec<_>>().join("\n");
-        write!(f, "error: {}", safe(&self.what))?;
-        if let Some(reason) = self.reason {
-            write!(f, " ({reason})")?;
-        }
+        f.write_str(&self.headline())?;
         for cause in &self.causes {
             write!(f, "\n  because {}", safe(cause))?;
         }
-        if let Some(hint) = &self.hint {
-            for line in hint.lines() {
-                write!(f, "\n  {}", clean(line))?;
-            }
+        for line in self.hints() {
+            write!(f, "\n  {}", clean(line))?;
         }
         Ok(())
     }

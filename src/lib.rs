@@ -12,6 +12,7 @@ pub mod kinds;
 pub(crate) mod messages;
 pub mod paste;
 pub mod plan;
+pub mod reached;
 pub mod reconcile;
 pub mod render;
 pub mod rules;

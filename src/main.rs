@@ -8,7 +8,7 @@ use kubectl_sts::cli::{Answer, Color, Ui};
 use kubectl_sts::commands;
 use kubectl_sts::error::{Error, Exit, Result};
 use kubectl_sts::reconcile::interrupt::unattended;
-use kubectl_sts::render::{Output, Style, failure, out, refusal, render, terminal};
+use kubectl_sts::render::{Output, Style, error_text, out, refusal, render, terminal};
 use kubectl_sts::{paste, signals, stop};
 
 fn main() -> ExitCode {
@@ -92,11 +92,10 @@ fn finish(answer: Result<Answer>, output: Output, look: Style) -> Exit {
 /// Says why there is no answer.
 fn fail(error: &Error, exit: Exit, output: Output) -> Exit {
     let unwritten = refusal(error, output).and_then(|text| out::write(&text).err());
-    let room = std::io::stderr().is_terminal().then(|| usize::from(console::Term::stderr().size().1));
-    tell(&failure(error, room));
+    tell(&error_text(error));
     match unwritten {
         Some(unwritten) if unwritten.exit() != exit => {
-            tell(&unwritten.to_string());
+            tell(&error_text(&unwritten));
             unwritten.exit()
         }
         _ => exit,

@@ -38,6 +38,23 @@ fn connection(flags: impl IntoIterator<Item = (&'static str, String)>) -> Comman
     })
 }
 
+/// The programs that commands of this tool begin with.
+const PROGRAMS: [&str; 3] = ["kubectl", "echo", "printf"];
+
+/// A hint taken apart: its prose, with the colon, and the command at its end; see [`Command::after`]. `None` where it ends
+/// without one.
+pub fn split_command(hint: &str) -> Option<(&str, &str)> {
+    let is_command = |text: &str| {
+        let first = text.split(' ').next().unwrap_or_default();
+        PROGRAMS.contains(&first) && text.len() > first.len()
+    };
+    if is_command(hint) {
+        return Some(("", hint));
+    }
+    let ends = hint.match_indices(": ").map(|(at, _)| (&hint[..=at], &hint[at + 2..]));
+    ends.into_iter().find(|(_, rest)| is_command(rest))
+}
+
 /// A line to paste: one program, or several that follow or feed each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {

@@ -14,6 +14,7 @@
 mod support;
 
 mod advice;
+mod answers;
 mod architecture;
 mod canary;
 mod cluster_smoke;

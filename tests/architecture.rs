@@ -8,7 +8,7 @@ use clap::CommandFactory as _;
 use kubectl_sts::commands::Cli;
 use kubectl_sts::rules::RULES;
 
-/// Who may use whom. `error`, `paste`, `secrets`, `stop`, `text`, `time` and `words` are everybody's.
+/// Who may use whom. `error`, `paste`, `reached`, `secrets`, `stop`, `text`, `time` and `words` are everybody's.
 const LAYERS: &[(&str, &[&str])] = &[
     ("kinds", &[]),
     ("messages", &["kinds"]),
@@ -28,13 +28,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("signals", &["render"]),
     ("error", &[]),
     ("paste", &[]),
+    ("reached", &[]),
     ("secrets", &[]),
     ("stop", &[]),
     ("text", &[]),
     ("time", &[]),
     ("words", &[]),
 ];
-const EVERYBODYS: [&str; 7] = ["error", "paste", "secrets", "stop", "text", "time", "words"];
+const EVERYBODYS: [&str; 8] = ["error", "paste", "reached", "secrets", "stop", "text", "time", "words"];
 
 struct Source {
     /// As in `src/cluster/connect.rs`.

@@ -35,26 +35,26 @@ fn set(name: &str, replicas: i32, spec: &str, annotations: &str) -> String {
 }
 
 /// Applies such a set and waits until it is there.
-fn ready(ns: &Namespace, name: &str, replicas: u64, spec: &str, annotations: &str) -> Value {
+pub fn ready(ns: &Namespace, name: &str, replicas: u64, spec: &str, annotations: &str) -> Value {
     ns.apply(&set(name, i32::try_from(replicas).unwrap(), spec, annotations));
     ns.wait_rolled_out(name, replicas)
 }
 
-fn get(ns: &Namespace, name: &str) -> Value {
+pub fn get(ns: &Namespace, name: &str) -> Value {
     ns.kubectl_json(&["get", "statefulset", name])
 }
 
-fn partition(set: &Value) -> i64 {
+pub fn partition(set: &Value) -> i64 {
     set["spec"]["updateStrategy"]["rollingUpdate"]["partition"].as_i64().unwrap_or(0)
 }
 
-fn mark(set: &Value) -> Option<Value> {
+pub fn mark(set: &Value) -> Option<Value> {
     let text = set["metadata"]["annotations"][MARK].as_str()?;
     Some(serde_json::from_str(text).unwrap())
 }
 
 /// The uid and the revision of every pod, lowest ordinal first.
-fn pods(ns: &Namespace) -> Vec<(String, String, String)> {
+pub fn pods(ns: &Namespace) -> Vec<(String, String, String)> {
     let list = ns.kubectl_json(&["get", "pods"]);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut pods: Vec<_> = list["items"]

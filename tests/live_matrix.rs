@@ -173,7 +173,7 @@ impl Row {
 }
 
 fn asks(said: &str) -> bool {
-    ["[y/N]", "Which to delete?"].iter().any(|question| said.contains(question))
+    ["[y/N]", "Select PVCs to delete"].iter().any(|question| said.contains(question))
 }
 
 /// All ways to end a command.

@@ -114,7 +114,7 @@ fn the_roles_are_enough_for_a_canary_and_one_is_not() {
     ];
     ns.wait("the reader to be refused", PATIENCE, || {
         let run = ns.sts_as(&reader, &canary);
-        if run.code == 4 && run.stderr.contains("you may not patch statefulsets") {
+        if run.code == 4 && run.stderr.contains("you are not allowed to patch statefulsets") {
             Ok(())
         } else {
             Err(run.to_string())

@@ -67,7 +67,7 @@ fn recovers(ns: &Namespace, name: &str, replicas: u64, stuck: &str) {
         .collect();
     assert_eq!(deleted, [stuck], "{plan}");
     let refused = ns.sts(&["recover", name]).code(4);
-    assert!(refused.stderr.contains("nobody is here to agree"), "{refused}");
+    assert!(refused.stderr.contains("confirmation required, but stdin is not a terminal"), "{refused}");
     assert_eq!(uids(ns), before, "nothing is written without consent");
 
     let run = ns.sts(&["recover", name, "--yes"]).code(0);
@@ -174,6 +174,6 @@ fn a_missing_permission_is_said_before_anything_is_written() {
     );
     let before = uids(&ns);
     let run = ns.sts_as(&bob, &["recover", "web", "--yes"]).code(4);
-    assert!(run.stderr.contains("you may not delete pods here; nothing was written"), "{run}");
+    assert!(run.stderr.contains("you are not allowed to delete pods; nothing was changed"), "{run}");
     assert_eq!(uids(&ns), before);
 }

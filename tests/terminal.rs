@@ -314,10 +314,14 @@ fn nothing_is_done_that_could_not_be_shown() {
     ns.wait_ready("web", 1);
     let before = ns.kubectl_json(&["get", "sts", "web"]);
     let args = ["canary", "web", "--pods", "1", "--image", "web=web:2", "--yes"];
-    for output in ["text", "json", "yaml"] {
+    let Some(full) = full_disk() else { return };
+    let output = ns.sts_command(&args).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    // Beside an answer for programs the plan is on standard error.
+    for output in ["json", "yaml", "name"] {
         let Some(full) = full_disk() else { return };
-        let output = ns.sts_command(&[&args[..], &["-o", output]].concat()).stdout(full).output().unwrap();
-        assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = ns.sts_command(&[&args[..], &["-o", output]].concat()).stderr(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stdout));
     }
     assert_eq!(before["spec"], ns.kubectl_json(&["get", "sts", "web"])["spec"]);
     for args in [
@@ -332,6 +336,13 @@ fn nothing_is_done_that_could_not_be_shown() {
         assert_eq!(output.status.code(), Some(3), "{args:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("No space left"), "{args:?}");
     }
+    // What was done is told where there is room.
+    let Some(full) = full_disk() else { return };
+    let mut command = ns.sts_command(&[&args[..], &["-o", "json"]].concat());
+    let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("done:") && said.contains("No space left"), "{said}");
 }
 
 #[test]

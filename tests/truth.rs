@@ -55,7 +55,7 @@ fn a_deletion_that_is_refused_is_said_by_every_command() {
     let undo = ns.sts(&["undo", "web", "--dry-run=client", "-o", "json"]).ok();
     let undo: Value = serde_json::from_str(&undo).unwrap();
     assert_eq!(undo["course"]["end"], "deletion-refused", "{undo}");
-    assert!(undo["warnings"].to_string().contains("stops there until that is lifted"), "{undo}");
+    assert!(undo["warnings"].to_string().contains("stops there until the deletion is allowed"), "{undo}");
     // It goes on by itself.
     drop(freeze);
     finds(&ns, &[]);
@@ -126,7 +126,7 @@ fn pods_that_lack_a_volume_are_recreated_one_by_one() {
                 let data = ns.kubectl_json(&["get", "pvc", "data-web-1"])["metadata"]["uid"].clone();
                 let plan = ns.sts(&["recover", "web", "--dry-run=client"]).ok();
                 for pod in ["web-0", "web-1", "web-2"] {
-                    assert!(plan.contains(&format!("delete pod {pod}: it lacks volume wal")), "{plan}");
+                    assert!(plan.contains(&format!("delete pod {pod} (lacks volume wal)")), "{plan}");
                 }
                 let before = uids(&ns);
                 run_remedy(&ns, "STS309");
@@ -330,5 +330,5 @@ fn watch_does_not_settle_between_two_crashes() {
     let good = set("good", 1, "");
     ns.apply(&good);
     let watch = ns.sts(&["watch", "good", "--timeout", "60s"]).code(0);
-    assert!(watch.stdout.contains("no readiness probe: Ready only means"), "{watch}");
+    assert!(watch.stdout.contains("no readiness probe: Ready means only"), "{watch}");
 }

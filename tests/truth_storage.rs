@@ -387,7 +387,7 @@ fn a_bad_image_that_came_by_an_operator_is_to_be_changed_in_its_object() {
     assert!(because(&finding).contains("Broker main controls StatefulSet web"), "{finding}");
     // The same as the plan of the command that would be taken back.
     let plan = ns.sts(&["undo", "web", "--dry-run=client"]).stdout;
-    assert!(plan.contains("Broker main manages this set (ownerReference)"), "{plan}");
+    assert!(plan.contains("Broker main manages this StatefulSet (ownerReference)"), "{plan}");
     for line in tries {
         ns.shell(&format!("KUBE_EDITOR='sed -i s/nope/2/' {line}")).ok();
     }

@@ -31,7 +31,7 @@ fn undoes(ns: &Namespace, replicas: u64, pod: &str, planned: &[&str]) {
     assert_eq!(steps(&plan), planned, "{plan}");
     ns.sts(&["undo", "web", "--dry-run=server"]).code(0);
     let refused = ns.sts(&["undo", "web"]).code(4);
-    assert!(refused.stderr.contains("nobody is here to agree"), "{refused}");
+    assert!(refused.stderr.contains("confirmation required, but stdin is not a terminal"), "{refused}");
     assert_eq!((uids(ns), generation()), (before.clone(), first), "a dry run writes nothing");
 
     let run = ns.sts(&["undo", "web", "--yes", "-o", "json"]).code(0);
@@ -47,7 +47,7 @@ fn undoes(ns: &Namespace, replicas: u64, pod: &str, planned: &[&str]) {
         .collect();
     assert_eq!(journal, planned, "what was shown is what was done\n{run}");
     let deletion = result["journal"].as_array().unwrap().last().unwrap();
-    let came = format!("done; came back on {}, and is available", good.as_str().unwrap());
+    let came = format!("done; recreated on {} and available", good.as_str().unwrap());
     assert_eq!(deletion["result"], came, "what came back is checked\n{run}");
 
     let after = uids(ns);
@@ -153,7 +153,7 @@ fn a_finished_rollout_is_undone_and_stays_so() {
         assert!(!plan.contains("s3cret"), "{plan}");
     }
     let plan = ns.sts(&["undo", "web", "--dry-run=client"]).ok();
-    assert!(plan.contains("no rollout is under way: this undoes the last one"), "{plan}");
+    assert!(plan.contains("no rollout is in progress: this undoes the last one"), "{plan}");
     assert_eq!(uids(&ns), before);
     let run = ns.sts(&["undo", "web", "--yes"]).code(0);
     let set = ns.kubectl_json(&["get", "sts", "web"]);
@@ -161,7 +161,7 @@ fn a_finished_rollout_is_undone_and_stays_so() {
     assert_eq!(set["status"]["currentRevision"], first, "{run}");
     let after = uids(&ns);
     let again = ns.sts(&["undo", "web", "--yes"]).code(0);
-    assert!(again.stdout.contains("put back already") && again.stdout.contains("--to-revision 2"), "{again}");
+    assert!(again.stdout.contains("already restored") && again.stdout.contains("--to-revision 2"), "{again}");
     assert_eq!(uids(&ns), after);
     // And back, with the password in what is sent but in nothing that is shown.
     let run = ns.sts(&["undo", "web", "--to-revision", "2", "--yes", "-o", "json"]).code(0);

@@ -78,7 +78,7 @@ fn a_connection_that_breaks_is_no_end() {
     for pod in ["web-0", "web-1", "web-2"] {
         assert!(order(&run, "created").contains(&pod), "{run}");
     }
-    assert!(run.stdout.ends_with("web: complete: all 3 pods are available\n"), "{run}");
+    assert!(run.stdout.ends_with("web: the rollout is complete\n"), "{run}");
 }
 
 /// The pods of the lines that say this, in the order they were said.
@@ -128,7 +128,7 @@ fn an_update_is_told_highest_first() {
     .code(0);
     assert_eq!(order(&run, "deleted"), ["web-2", "web-1", "web-0"], "{run}");
     assert_eq!(order(&run, "available"), ["web-2", "web-1", "web-0"], "{run}");
-    assert!(run.stdout.ends_with("web: complete: all 3 pods are available\n"), "{run}");
+    assert!(run.stdout.ends_with("web: the rollout is complete\n"), "{run}");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_partition_ends_where_it_stops() {
     })
     .code(0);
     assert_eq!(order(&run, "deleted"), ["web-4", "web-3"], "{run}");
-    assert!(run.stdout.contains("web: paused at partition 3 (web-3)"), "{run}");
+    assert!(run.stdout.ends_with("the rollout is paused at partition 3 (web-3)\n"), "{run}");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn what_will_not_come_is_named() {
         for (name, code, text) in [
             ("pull", Some("STS401"), "ImagePull"),
             ("crash", Some("STS402"), "crash"),
-            ("never", None, "has not become ready in the time its probes give it"),
+            ("never", None, "running, but not ready in the time its probes allow"),
             ("nowhere", Some("STS405"), "node"),
         ] {
             let ns = &ns;

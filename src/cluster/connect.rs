@@ -43,6 +43,7 @@ pub use kubeconfig::{KubeconfigNames, kubeconfig_names};
 pub use request::{LONGEST_OBJECT, Reply, RequestError};
 
 use crate::error::{Error, Result};
+use crate::reached;
 use crate::snapshot::{Clock, Observed};
 use credentials::Source;
 use exec::Plugin;
@@ -86,7 +87,9 @@ pub async fn connect(
     namespace: Option<&str>,
     warnings: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<Connection> {
-    connect_in(&Environment::of_process(), args, namespace, warnings).await
+    let connection = connect_in(&Environment::of_process(), args, namespace, warnings).await?;
+    reached::note(connection.context.as_deref(), &connection.server, args.names_another_cluster());
+    Ok(connection)
 }
 
 /// [`connect`] in a given environment.

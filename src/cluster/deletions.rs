@@ -71,7 +71,7 @@ impl Deletions {
             "" => None,
             name => get(connection, &volume_path(name)).await?,
         };
-        let volume: Option<PersistentVolume> = typed(volume, "volume", &item.volume)?;
+        let volume: Option<PersistentVolume> = typed(volume, "PV", &item.volume)?;
         let snapshot = self.snapshot_state(known).await?;
         let observed = observe(connection, scope.clone(), Want::Claims).await?;
         let around = claims::around(connection, &scope).await;

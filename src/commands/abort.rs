@@ -62,13 +62,13 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
             owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == uid.as_str()))
         });
         let Some(revision) = own else {
-            return Err(Error::refused(format!("revision {stable} is not there any more"))
+            return Err(Error::refused(format!("revision {stable} no longer exists"))
                 .reason("revision-gone")
                 .hint(
                     kubectl("rollout history")
                         .joined("statefulset/", name)
                         .namespace(&namespace)
-                        .after("see which are"),
+                        .after("see which revisions exist"),
                 ));
         };
         let data = Some(revision["data"].clone());

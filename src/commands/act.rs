@@ -3,6 +3,7 @@
 mod consent;
 mod ending;
 mod of_set;
+mod ongoing;
 mod shown;
 
 use std::time::Duration;
@@ -12,16 +13,18 @@ use crate::cluster::inventory::Want;
 use crate::cluster::live::Live;
 use crate::error::{Error, Exit, Result};
 use crate::plan::{Agreement, Goal, Plan, Step, forecast, plan_in_full};
+use crate::reached;
 use crate::reconcile::{Limits, Observer, Outcome, Report, reconcile};
 use crate::render::live::{Stream, show};
 use crate::render::progress::Line;
-use crate::render::{ForecastView, Output, Style, ask, render};
+use crate::render::{ForecastView, Output, Style, ask, render_beside};
 use crate::snapshot::{Snapshot, Unseen};
 use crate::words::parse_duration;
 
 pub(super) use consent::{Agree, DryRun, checked, declined, permissions, permitted, show_plan, stopped};
 pub(super) use ending::{Account, Ending};
 pub(super) use of_set::OfSet;
+pub(super) use ongoing::{Ongoing, ongoing};
 pub(super) use shown::Shown;
 
 /// Flags of commands that change a set.
@@ -86,11 +89,12 @@ pub(super) async fn confirm_plan(
 
 /// What is asked about a plan.
 pub(super) fn question(plan: &Plan) -> String {
+    let place = reached::place().map_or(String::new(), |place| format!(" in {place}"));
     let writes: Vec<_> = plan.writes().map(Step::text).collect();
     match writes.as_slice() {
-        [] => "Wait, and do this if it gets stuck?".to_owned(),
-        [one] => format!("{}{}?", one[..1].to_uppercase(), &one[1..]),
-        all => format!("Do these {} writes?", all.len()),
+        [] => format!("Wait, and delete the pods above{place} if they get stuck?"),
+        [one] => format!("{}{}{place}?", one[..1].to_uppercase(), &one[1..]),
+        all => format!("Apply these {} changes{place}?", all.len()),
     }
 }
 
@@ -104,7 +108,7 @@ pub(super) fn idle(live: &Live, plan: Plan, name: &str) -> Answer {
 
 /// What would come of a plan.
 fn course(now: &Snapshot<'_>, plan: &Plan) -> std::result::Result<ForecastView, Unseen> {
-    forecast(now, plan).map(|course| ForecastView::of(now, &course))
+    forecast(now, plan).map(|course| ForecastView::of(now, plan, &course))
 }
 
 /// A plan that is only shown, with what would come of it.
@@ -115,7 +119,7 @@ fn dry_run_client(now: &Snapshot<'_>, plan: Plan, name: &str) -> Result<Answer> 
 }
 
 fn gone(name: &str) -> Error {
-    Error::cluster(format!("StatefulSet {name} is gone"))
+    Error::cluster(format!("StatefulSet {name} no longer exists"))
 }
 
 impl Consent {
@@ -161,8 +165,14 @@ pub(super) struct ProgressReporter {
 }
 
 impl ProgressReporter {
+    /// Of a command whose answer is what happens.
     pub(super) fn new(look: Style, output: Output) -> ProgressReporter {
         ProgressReporter { stream: Stream::new(look, output), started: None, seconds: 0 }
+    }
+
+    /// Of a command whose answer is what came of it: with `-o json` and the like nothing else is on standard output.
+    pub(super) fn beside(look: Style, output: Output) -> ProgressReporter {
+        ProgressReporter { stream: Stream::beside(look, output), started: None, seconds: 0 }
     }
 
     /// Tells of something that happened to the set, other than what can be seen of its pods.
@@ -202,7 +212,7 @@ pub(super) async fn see_through(
     streams: &Ui,
     typed: impl FnOnce(Option<&Snapshot<'_>>) -> Typed,
 ) -> Result<Option<Answer>> {
-    let mut teller = ProgressReporter::new(streams.look, global.output);
+    let mut teller = ProgressReporter::beside(streams.look, global.output);
     let report = reconcile(live, goal, agreement, &consent.limits(), &mut teller).await;
     ended(live, name, report, teller, consent, global, streams, typed)
 }
@@ -222,10 +232,13 @@ pub(super) fn ended(
     let ask_again = consent.asks_again(&report.outcome);
     let mut account = OfSet::of(live, name, live.namespace(), &report, &teller);
     drop(teller);
-    account.typed = live.look(typed);
+    if account.ongoing.is_none() {
+        account.typed = live.look(typed);
+    }
     let ending = Ending::of(report, account)?;
     // What cannot be shown here must be told at the end.
-    if ask_again && show(&render(&ending, global.output, streams.look)?).is_ok() {
+    let text = || render_beside(&ending, global.output, streams.look);
+    if ask_again && show(&text()?, global.output).is_ok() {
         return Ok(None);
     }
     Ok(Some(ending.answer()))

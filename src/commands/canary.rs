@@ -81,7 +81,7 @@ fn share(text: &str) -> std::result::Result<Share, String> {
         Some(percent) => number(percent).filter(|percent| *percent <= 100).map(Share::Percent),
         None => number(text).map(Share::Count),
     }
-    .ok_or_else(|| "give a number of pods, or a percentage such as 20%".to_owned())
+    .ok_or_else(|| "give a number of pods or a percentage such as 20%".to_owned())
 }
 
 fn image(text: &str) -> std::result::Result<(String, String), String> {
@@ -89,14 +89,14 @@ fn image(text: &str) -> std::result::Result<(String, String), String> {
         Some((container, image)) if !container.is_empty() && !image.is_empty() => {
             Ok((container.to_owned(), image.to_owned()))
         }
-        _ => Err("give a container and its image, as in postgres=postgres:17.1".to_owned()),
+        _ => Err("give a container and its image, such as postgres=postgres:17.1".to_owned()),
     }
 }
 
 pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
     if !args.steps.is_sorted_by(|a, b| a > b) {
-        return Err(Error::usage("the steps go down: each partition is lower than the one before")
-            .hint("as in --steps 4,2,0"));
+        return Err(Error::usage("--steps must go down: each partition must be lower than the one before")
+            .hint("give them such as --steps 4,2,0"));
     }
     let patch = match (&args.filename, &args.patch) {
         (Some(file), _) => Some((file.clone(), read_file(file)?)),
@@ -143,7 +143,7 @@ impl Args {
             }
         };
         if pods > replicas && replicas > 0 {
-            return Err(Error::usage(format!("{} has {replicas} replicas only", set.metadata.name)));
+            return Err(Error::usage(format!("{} has only {replicas} replicas", set.metadata.name)));
         }
         Ok(vec![(replicas - pods).max(0)])
     }
@@ -153,6 +153,6 @@ fn one_document(label: &str, text: &str) -> Result<Value> {
     let mut documents = decode::documents(label, text)?;
     match (documents.pop(), documents.is_empty()) {
         (Some(one), true) => Ok(one),
-        _ => Err(Error::usage(format!("{label} must hold one patch, in YAML or JSON"))),
+        _ => Err(Error::usage(format!("{label} must contain exactly one patch in YAML or JSON"))),
     }
 }

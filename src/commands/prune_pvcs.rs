@@ -8,6 +8,7 @@ mod table;
 mod tell;
 
 pub(in crate::commands) use backup::VOLUME_UID;
+pub(in crate::commands) use files::{LONGEST, read as read_manifest};
 
 use std::path::PathBuf;
 
@@ -118,7 +119,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
     let mut found = find(&sight.observed, Some(&around), &args.wanted(), chosen, args.is_about_all());
     let missing = missing(&connection, args, &found, &sight.observed).await?;
     if missing.may_not_finish {
-        found.hold(ReasonCode::Forbidden, "you may not patch persistentvolumes");
+        found.hold(ReasonCode::Forbidden, "you are not allowed to patch persistentvolumes");
     }
     let mut work = Work {
         goal: args.goal(missing.may_not_guard),
@@ -170,8 +171,8 @@ async fn can_snapshot(args: &Args, connection: &Connection) -> Result<()> {
     if args.snapshot.is_none() || claims::has_snapshots(connection).await? {
         return Ok(());
     }
-    Err(Error::refused("this cluster has no VolumeSnapshots; nothing was written")
-        .hint("keep the volumes instead: --retain"))
+    Err(Error::refused("this cluster has no VolumeSnapshots; nothing was changed")
+        .hint("keep the PVs instead with --retain"))
 }
 
 /// Of a recording it is only shown what is left over.
@@ -223,7 +224,7 @@ impl Work<'_> {
             choose(self.args, &mut self.left_over, &mut self.unfinished)?;
         }
         if self.is_empty() {
-            return Err(declined("nothing was chosen"));
+            return Err(declined("no PVC was selected"));
         }
         zero(self.args, &self.left_over, &self.unfinished, asking)?;
         if asking {
@@ -251,14 +252,15 @@ impl Work<'_> {
         }
         backup.finish()?;
         let mut teller = ProgressReporter::new(&self.goal, output);
-        teller.tell(format!("manifests written to {}", backup.path().display()));
+        teller.tell(format!("backup written to {}", backup.path().display()));
         let agreement = Agreement::to(&self.plan()?);
         let mut deletions = self.deletions(connection);
         let report = reconcile(&mut deletions, &self.goal, &agreement, &Limits::default(), &mut teller).await;
         drop(teller);
         drop(acting);
+        let is_fresh = self.args.backup.is_none();
         let unjudged = if self.args.agree.yes { self.unjudged } else { Vec::new() };
-        let account = Report::of(deletions.now(), &self.goal, &files, backup.path(), unjudged);
+        let account = Report::of(deletions.now(), &self.goal, &files, (backup.path(), is_fresh), unjudged);
         Ending::of(report, account).map(Ending::answer)
     }
 }
@@ -273,7 +275,7 @@ fn sleeping(args: &Args, sight: &Observation) -> Result<()> {
     for name in args.include_zero.iter().flatten().filter(|name| !name.is_empty()) {
         if !sight.observed.sets.iter().any(|set| set.metadata.name == *name && set.replicas() == 0) {
             return Err(Error::usage(format!("no StatefulSet \"{name}\" is scaled to 0 {}", sight.place))
-                .hint("--include-zero takes the names of sets with 0 replicas"));
+                .hint("give --include-zero the name of a StatefulSet with 0 replicas"));
         }
     }
     Ok(())
@@ -292,7 +294,7 @@ fn wrong_answer(sight: &Observation, around: &ClaimUsers) -> Option<Error> {
 
 /// With `--yes` an empty answer means that nothing is left over. If that is not known, it must not look like it.
 fn unread(unjudged: &[String]) -> Error {
-    let mut error = Error::refused("some PVCs could not be judged; nothing was deleted").reason("unread");
+    let mut error = Error::refused("some PVCs were not checked; nothing was changed").reason("unread");
     for text in unjudged {
         error = error.because(text);
     }
@@ -305,11 +307,11 @@ fn untimed(args: &Args, sight: &Observation) -> Option<Error> {
     let unknown = sight.observed.clock.certain.is_none();
     unknown.then(|| {
         Error::refused(format!(
-            "{flag} needs the API server's time, and that is unknown; nothing was changed"
+            "{flag} needs the time of the API server, which is unknown; nothing was changed"
         ))
         .because(sight.observed.clock.trouble().unwrap_or_default())
         .reason("server-time-unknown")
-        .hint("name the StatefulSets and omit the flag, or connect past the gateway that removes the Date")
+        .hint("omit the flag and name the StatefulSets, or connect without the gateway that removes the Date header")
     })
 }
 
@@ -317,7 +319,7 @@ fn untimed(args: &Args, sight: &Observation) -> Option<Error> {
 fn seen(sight: &Observation) -> Result<()> {
     match &sight.observed.claims {
         Ok(_) => Ok(()),
-        Err(unseen) => Err(Error::cluster(format!("could not see {unseen}"))),
+        Err(unseen) => Err(Error::cluster(format!("could not read {unseen}"))),
     }
 }
 

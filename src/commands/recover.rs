@@ -78,10 +78,10 @@ async fn allowed(live: &mut Live, plan: &Plan) -> Result<()> {
             | Performed::TooManyRequests(message)
             | Performed::Forbidden(message) = live.perform(step, true).await?
         {
-            return Err(Error::refused(format!("{pod} may not be evicted"))
+            return Err(Error::refused(format!("{pod} cannot be evicted now"))
                 .reason("budget")
                 .because(message)
-                .hint("without --evict the budget is not asked: the pod is not ready, and serves nobody"));
+                .hint("run it without --evict: a deletion ignores the budget, and the pod is not ready, so it serves no requests"));
         }
     }
     Ok(())

@@ -1,25 +1,26 @@
 //! `restore-pvc`: a claim bound again to the volume it had.
 
+mod read;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::act::{Account, Agree, DryRun, Ending, Shown, checked, permitted, question, show_plan, stopped};
 use super::notes;
-use super::prune_pvcs::VOLUME_UID;
 use crate::cli::{Answer, Global, Ui, heading};
 use crate::cluster::connect::connect;
-use crate::cluster::decode;
 use crate::cluster::returns::Returns;
 use crate::error::{Error, Exit, Result};
-use crate::kinds::CLAIM_UID;
 use crate::paste::{Command, kubectl};
 use crate::plan::restore::{self, Deleted, Remains, Restore, Returning};
 use crate::plan::{Agreement, Goal as _, Plan, Pvc, Stop};
+use crate::reached;
 use crate::reconcile::{Limits, Observer, Outcome, reconcile};
 use crate::render::live::show;
 use crate::render::{Output, Page};
 use crate::words::{self, parse_duration};
+use read::read;
 
 /// Restore PVCs from the backup of prune-pvcs
 ///
@@ -52,19 +53,11 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
         return Err(Error::usage("a recording cannot be changed: restore-pvc needs a cluster"));
     }
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
-    let mut all: Vec<Deleted> = Vec::new();
-    for file in &args.files {
-        let one = read(file, global.namespace.as_deref(), &connection.namespace)?;
-        let Pvc { namespace, name, .. } = &one.pvc;
-        let same = |other: &Deleted| (&other.pvc.namespace, &other.pvc.name) == (namespace, name);
-        if all.iter().any(same) {
-            return Err(Error::usage(format!("claim {name} in {namespace} is given twice")));
-        }
-        all.push(one);
-    }
-    let mut returns = Returns::start(connection.clone(), all).await?;
+    let backup = read(&args.files, global.namespace.as_deref(), &connection.namespace)?;
+    let mut returns = Returns::start(connection.clone(), backup.all).await?;
     let goal = Restore { patience: args.timeout };
-    let plan = plan(&goal, returns.now())?;
+    let mut plan = plan(&goal, returns.now())?;
+    plan.facts.extend((!backup.skipped.is_empty()).then(|| ("skipped", words::list(&backup.skipped, 4))));
     let names = returns.now().all.iter().map(object).collect();
     let mut shown = Shown { dry: args.agree.is_dry(), ..Shown::about(plan, names) };
     if shown.plan.steps.is_empty() || args.agree.dry_run == DryRun::Client {
@@ -90,15 +83,18 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
 fn plan(goal: &Restore, now: &Returning) -> Result<Plan> {
     let mut plan = goal.plan(now).map_err(|stop| match stop {
         Stop::Refused(mut refusal) => {
-            refusal.because.push_str("; nothing was written");
+            refusal.because.push_str("; nothing was changed");
+            if refusal.hint.is_empty() && now.all.len() > 1 {
+                "give only the files of the other PVCs to restore those".clone_into(&mut refusal.hint);
+            }
             stopped(refusal.into())
         }
         unseen @ Stop::Unseen(_) => stopped(unseen),
     })?;
     plan.then = match now.all.as_slice() {
         _ if !plan.steps.is_empty() => String::new(),
-        [one] => format!("it is bound to volume {}", one.deleted.volume),
-        _ => "each is bound to its volume".to_owned(),
+        [one] => format!("it is already bound to PV {}", one.deleted.volume),
+        _ => "each PVC is already bound to its PV".to_owned(),
     };
     let facts = now.all.iter().filter(|_| !plan.steps.is_empty());
     plan.facts = facts.map(|remains| ("PVC", outlook(remains))).collect();
@@ -110,50 +106,15 @@ fn outlook(remains: &Remains) -> String {
     let Deleted { pvc: Pvc { namespace, name, .. }, volume, .. } = &remains.deleted;
     let policy = remains.volume.as_ref().map_or("", |it| &it.spec.persistent_volume_reclaim_policy);
     let policy = match remains.earlier_policy() {
-        Some(earlier) => format!("reclaim policy {policy}, then {earlier} as before"),
+        Some(earlier) => format!("reclaim policy {policy}, then {earlier} again"),
         None => format!("reclaim policy {policy}"),
     };
     let will = if remains.is_bound() { "is bound" } else { "will be bound" };
-    format!("{name} in {namespace} {will} to volume {volume} again ({policy})")
+    format!("{name} in {namespace} {will} to PV {volume} again ({policy})")
 }
 
 fn object(remains: &Remains) -> String {
     format!("persistentvolumeclaim/{}", remains.deleted.pvc.name)
-}
-
-/// Reads a manifest that prune-pvcs wrote.
-fn read(file: &str, asked: Option<&str>, default: &str) -> Result<Deleted> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Error::cluster(format!("could not read {file}")).because(error))?;
-    let mut documents = decode::documents(file, &text)?;
-    let is_claim =
-        |document: &Value| document["kind"] == "PersistentVolumeClaim" && document["apiVersion"] == "v1";
-    let (Some(mut manifest), None) = (documents.pop().filter(is_claim), documents.pop()) else {
-        return Err(Error::usage(format!("{file} is not the manifest of one claim"))
-            .hint("prune-pvcs writes them as NAMESPACE.CLAIM.pvc.yaml"));
-    };
-    let text = |path: &str| manifest.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (name, volume) = (text("/metadata/name"), text("/spec/volumeName"));
-    let namespace = match text("/metadata/namespace") {
-        none if none.is_empty() => default.to_owned(),
-        some => some,
-    };
-    if asked.is_some_and(|asked| asked != namespace) {
-        return Err(Error::usage(format!("claim {name} in {file} belongs to namespace {namespace}")));
-    }
-    let usual = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
-    if name.is_empty() || volume.is_empty() || ![&name, &volume, &namespace].iter().all(|name| usual(name)) {
-        return Err(Error::usage(format!("{file} does not name a claim and its volume"))
-            .hint("a claim that had no volume is made again by its set"));
-    }
-    let mut annotation = |key: &str| {
-        let annotations = manifest["metadata"]["annotations"].as_object_mut();
-        let value = annotations.and_then(|annotations| annotations.remove(key));
-        value.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    let (uid, volume_uid) = (annotation(CLAIM_UID), annotation(VOLUME_UID));
-    manifest["metadata"]["namespace"] = namespace.clone().into();
-    Ok(Deleted { pvc: Pvc { namespace, name, uid }, volume, volume_uid, manifest })
 }
 
 /// Tells of each PVC that is brought back.
@@ -168,10 +129,10 @@ impl Observer<restore::Returns> for ProgressReporter {
         let is_back = |remains: &&Remains| remains.is_bound() && remains.earlier_policy().is_none();
         for remains in now.all.iter().take_while(is_back).skip(self.told) {
             self.told = self.told.saturating_add(1);
-            if remains.is_begun && matches!(self.output, Output::Text | Output::Wide) {
+            if remains.is_begun {
                 let Deleted { pvc, volume, .. } = &remains.deleted;
                 // That it cannot be written ends the program by itself.
-                let _ = show(&format!("{}: bound to volume {volume} again\n", pvc.name));
+                let _ = show(&format!("{}: bound to PV {volume} again\n", pvc.name), self.output);
             }
         }
     }
@@ -203,13 +164,13 @@ fn standing(remains: &Remains, is_settled: bool) -> String {
     let volume = &remains.deleted.volume;
     let policy = remains.volume.as_ref().map_or("", |it| &it.spec.persistent_volume_reclaim_policy);
     match &remains.claim {
-        Some(_) if is_settled => format!("bound to volume {volume} again (reclaim policy {policy})"),
+        Some(_) if is_settled => format!("bound to PV {volume} again (reclaim policy {policy})"),
         Some(_) if remains.is_bound() => {
-            format!("bound to volume {volume} again, which still has the reclaim policy {policy}")
+            format!("bound to PV {volume} again, which still has reclaim policy {policy}")
         }
-        Some(_) if remains.is_begun => format!("created, but not bound to volume {volume} yet"),
-        None if remains.is_begun => format!("not created yet; volume {volume} is reserved for it"),
-        Some(_) | None => "not brought back yet".to_owned(),
+        Some(_) if remains.is_begun => format!("created, but not yet bound to PV {volume}"),
+        None if remains.is_begun => format!("not created yet; PV {volume} is reserved for it"),
+        Some(_) | None => "not restored yet".to_owned(),
     }
 }
 
@@ -232,13 +193,12 @@ impl Account for Restored {
             page.prose(&format!("{name} in {namespace}: {}", standing(remains, is_settled)), 2);
         }
         if let Outcome::Reached = outcome {
+            page.line(&format!("{}{}", self.state(), reached::suffix()));
             return;
         }
         page.field("stopped", 9, sentence.trim_start_matches("stopped: "));
         if let Outcome::Refused(refusal) = outcome {
-            for line in refusal.hint.lines() {
-                page.field("try", 9, line);
-            }
+            page.hint("try", 9, &refusal.hint);
         }
         for (remains, _) in self.each().filter(|(remains, _)| remains.is_begun && !remains.is_bound()) {
             page.command("look", 9, &look_at(remains).to_string());
@@ -250,7 +210,7 @@ impl Account for Restored {
             .collect();
         if !left.is_empty() {
             page.field("left", 9, &words::list(&left, 8));
-            page.field("next", 9, "run the same command again: it shows what is left, and asks");
+            page.field("next", 9, "run the same command again: it shows what is left to do and asks");
         }
     }
 

@@ -47,8 +47,8 @@ pub struct Args {
 pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
     let (name, consent) = (bare(&args.name)?, &args.consent);
     if let Some(file) = global.from.first() {
-        return Err(Error::usage("a recording holds no templates: there is nothing to put back")
-            .hint(sts("history").name(name).with("--from").path(file).after("its revisions are shown by")));
+        return Err(Error::usage("a recording contains no templates, so none can be restored")
+            .hint(sts("history").name(name).with("--from").path(file).after("see its revisions")));
     }
     let connection = connect(&global.connect, global.namespace.as_deref(), streams.warn).await?;
     let namespace = connection.namespace.clone();
@@ -81,19 +81,19 @@ async fn goal(live: &Live, name: &str, asked: Option<&str>) -> Result<Undo> {
     let set = live.raw(Kind::StatefulSet, name).await?.unwrap_or_default();
     let own = revisions.into_iter().find(|revision| revision["metadata"]["name"] == aim.name.as_str());
     let Some(mut revision) = own else {
-        return Err(Error::refused(format!("revision {} is not there any more", aim.name))
+        return Err(Error::refused(format!("revision {} no longer exists", aim.name))
             .reason("no-such-revision")
-            .hint(sts("history").name(name).after("choose from")));
+            .hint(sts("history").name(name).after("see its revisions")));
     };
     let data = revision["data"].take();
     current(live, name, |now| {
         let mut warnings = managed(now.set, Some(&set));
         // What the API server refuses is said by the plan, with what becomes of it.
         let stuck = stuck(now).filter(|stuck| !stuck.is_on_refusal());
-        warnings.extend(stuck.map(|stuck| format!("{} is stuck now: {}", stuck.on, stuck.because())));
+        warnings.extend(stuck.map(|stuck| format!("{} is stuck: {}", stuck.on, stuck.because())));
         if now.set.metadata.annotations.contains_key(CANARY) {
             warnings.push(format!(
-                "a canary is on: `{}` puts its partition back as well",
+                "a canary is in progress; to restore its partition too, use `{}`",
                 sts("abort").name(name).namespace(&now.set.metadata.namespace)
             ));
         }
@@ -126,7 +126,7 @@ fn facts(now: &Snapshot<'_>, aim: &UndoTarget, set: &Value, data: &Value) -> Vec
     } else {
         let target = revisions.iter().find(|revision| revision.metadata.name == aim.name);
         let age = now.since(target.and_then(|target| target.metadata.creation_timestamp));
-        let age = age.map_or(String::new(), |age| format!(", made {} ago", words::age(age)));
+        let age = age.map_or(String::new(), |age| format!(", created {} ago", words::age(age)));
         facts.push(("revision", format!("{} → {}{age}", word(update), word(&aim.name))));
         let changes = template::changes(&set["spec"]["template"], &data["spec"]["template"]);
         facts.push(("template", changes.join("\n")));

@@ -64,8 +64,7 @@ pub(super) async fn follow(global: &Global, name: &str, limits: Limits, streams:
     let mut live = Live::start(connection, &namespace, name).await?;
     let mut teller = ProgressReporter::new(streams.look, global.output);
     let report = reconcile(&mut live, &Rollout, &Agreement::to_nothing(), &limits, &mut teller).await;
-    let mut account = OfSet::of(&live, name, &namespace, &report, &teller);
-    account.only_watched = true;
+    let account = OfSet::of(&live, name, &namespace, &report, &teller);
     drop(teller);
     Ending::of(report, account).map(Ending::answer)
 }

@@ -32,6 +32,13 @@ pub(super) fn forecast_unblocked(
     }
 }
 
+impl Plan {
+    /// The partition that its steps lead to, if they change it.
+    pub fn partition(&self) -> Option<i32> {
+        changes(self).iter().rev().find_map(|change| change.partition)
+    }
+}
+
 /// What the steps of a plan change, in order.
 fn changes(plan: &Plan) -> Vec<Change> {
     let mut changes: Vec<Change> = Vec::new();

@@ -17,9 +17,10 @@ mod undo;
 use std::time::Duration;
 
 use crate::snapshot::{Snapshot, Unseen};
+use crate::words;
 
 pub use agreement::{Agreement, plan_in_full};
-pub use canary::{Abort, Canary, Change, Stamp, edited, stable};
+pub use canary::{Abort, Canary, Change, Stamp, edited, is_canary, is_rolled_back, stable};
 pub use course::forecast;
 pub use recover::Recover;
 pub use rollout::Rollout;
@@ -92,6 +93,8 @@ pub struct Refusal {
 pub struct Plan {
     /// What for: `recover postgres in shop`.
     pub headline: String,
+    /// How far it goes, where that is not all: `2 of 5 pods (postgres-4, then postgres-3) are updated`.
+    pub extent: String,
     /// What is worth knowing before agreeing, such as a difference of templates: label and text.
     pub facts: Vec<(&'static str, String)>,
     /// What must be considered although it does not forbid the plan.
@@ -105,6 +108,8 @@ pub struct Plan {
     pub restarts: Vec<String>,
     /// How things stand at the end.
     pub then: String,
+    /// Whether `then` says no more than the predicted sequence, and need not be shown beside it.
+    pub is_then_expected: bool,
     /// What is not touched.
     pub stays: String,
     /// How to go back, where there is a command for it.
@@ -113,10 +118,27 @@ pub struct Plan {
     pub is_half_done: bool,
 }
 
+/// What is not touched: these pods, and all PVCs.
+fn unchanged<T: AsRef<str>>(pods: &[T]) -> String {
+    let names: Vec<&str> = pods.iter().map(AsRef::as_ref).collect();
+    match names.len() {
+        0..=4 => words::list(&[&names[..], &["all PVCs"]].concat(), usize::MAX),
+        _ => format!("{}, and all PVCs", words::list(&names, 4)),
+    }
+}
+
 impl Plan {
     /// The steps that write, in order.
     pub fn writes(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.writes())
+    }
+
+    /// What it is for and how far it goes; `place` stands between them.
+    pub fn title(&self, place: &str) -> String {
+        match self.extent.as_str() {
+            "" => format!("{}{place}", self.headline),
+            extent => format!("{}{place}: {extent}", self.headline),
+        }
     }
 
     /// Everything that is agreed to with this plan.

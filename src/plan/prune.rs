@@ -158,8 +158,8 @@ impl Wanted {
         let wanted = self.unused_for?;
         let text = match unused {
             Some(unused) if unused >= wanted => return None,
-            Some(unused) => format!("it is unused for {} only", words::age(unused)),
-            None => "it is not known for how long it is unused".to_owned(),
+            Some(unused) => format!("it has been unused for {} only", words::age(unused)),
+            None => "how long it has been unused is not known".to_owned(),
         };
         Some(Reason { code: ReasonCode::UsedLately, text })
     }
@@ -249,8 +249,8 @@ impl Unfinished {
     /// What becomes of the data, in words.
     pub fn fate(&self, retain: bool) -> &'static str {
         match retain {
-            true => "the volume is kept (--retain)",
-            false => "the volume and its data will be destroyed",
+            true => "the PV is kept (--retain)",
+            false => "the PV and its data will be destroyed",
         }
     }
 }
@@ -265,11 +265,22 @@ impl LeftOver {
     /// What becomes of the data, in words; `retain` says that the volume will be kept first.
     pub fn fate(&self, retain: bool) -> &'static str {
         match self.fate {
-            DataOnDelete::NoVolume => "nothing is lost: it never had a volume",
-            DataOnDelete::Kept => "the volume is kept",
-            DataOnDelete::Destroyed if retain => "the volume is kept (--retain)",
-            DataOnDelete::Destroyed => "the volume and its data will be destroyed",
-            DataOnDelete::Unknown => "not known: its volume could not be looked at",
+            DataOnDelete::NoVolume => "nothing is lost: it never had a PV",
+            DataOnDelete::Kept => "the PV is kept",
+            DataOnDelete::Destroyed if retain => "the PV is kept (--retain)",
+            DataOnDelete::Destroyed => "the PV and its data will be destroyed",
+            DataOnDelete::Unknown => "unknown: its PV could not be read",
+        }
+    }
+
+    /// The same in a few words, for a column of a table.
+    pub fn fate_in_short(&self, retain: bool) -> &'static str {
+        match self.fate {
+            DataOnDelete::NoVolume => "nothing lost (no PV)",
+            DataOnDelete::Kept => "PV kept",
+            DataOnDelete::Destroyed if retain => "PV kept (--retain)",
+            DataOnDelete::Destroyed => "data destroyed",
+            DataOnDelete::Unknown => "unknown",
         }
     }
 
@@ -286,7 +297,7 @@ impl LeftOver {
     pub fn evidence(&self) -> &'static str {
         match self.unused {
             Some(_) => "the server's condition Unused",
-            None => "no pod in any phase mounts it; the server does not say since when",
+            None => "no pod in any phase mounts it; the server does not report since when",
         }
     }
 }

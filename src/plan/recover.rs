@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop};
+use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop, unchanged};
 use crate::controller::{self, Blocker, Idle, Next, next, would_get};
 use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::paste::{kubectl, sts};
@@ -38,7 +38,7 @@ impl Goal for Recover {
                 return self.waiting(plan, now, None);
             }
             Next::Settled(_) => {
-                plan.then = format!("nothing is stuck: {name} is at rest");
+                plan.then = format!("nothing is stuck: the rollout of {name} is complete");
                 return self.unless_stuck(plan, now);
             }
             Next::Wait { on, because } if needs_volume(now, on, because)? => {
@@ -68,9 +68,9 @@ impl Goal for Recover {
                 seen: pod.metadata.uid.clone(),
                 evict: self.evict,
                 note: format!(
-                    "on abandoned {} ({}), comes back on {}; up to {grace}s to stop",
-                    now.set.short_revision(pod.revision()),
+                    "{} on old revision {}; it will be recreated on {} (grace period {grace}s)",
                     trouble.why.word(),
+                    now.set.short_revision(pod.revision()),
                     now.set.short_revision(target(now, replica.ordinal)),
                 ),
             });
@@ -90,16 +90,12 @@ impl Goal for Recover {
             words::list(&names, 4)
         };
         plan.then = match follow.as_slice() {
-            [] => format!("{name} goes on by itself: every pod gets the revision it is meant to have"),
-            follow => format!(
-                "{name} goes on by itself, and replaces {} too: every pod gets the revision it is meant to have",
-                named(follow)
-            ),
+            [] => "the controller continues the rollout".to_owned(),
+            follow => format!("the controller continues the rollout and recreates {} too", named(follow)),
         };
-        plan.stays = match keep.as_slice() {
-            [] => "claims are not touched".to_owned(),
-            keep => format!("{} and all claims are not touched", named(keep)),
-        };
+        plan.is_then_expected = true;
+        let keep: Vec<&str> = keep.iter().map(|(replica, _)| replica.name.as_str()).collect();
+        plan.stays = unchanged(&keep);
         Ok(plan)
     }
 }
@@ -131,7 +127,7 @@ impl Recover {
                     seen: pod.metadata.uid.clone(),
                     evict: self.evict,
                     note: format!(
-                        "it lacks volume {volumes} and is recreated with it on {} (grace period {grace}s)",
+                        "lacks volume {volumes}; it will be recreated with it on {} (grace period {grace}s)",
                         now.set.short_revision(target(now, replica.ordinal))
                     ),
                 });
@@ -142,12 +138,13 @@ impl Recover {
         let ready = lacking.iter().filter(|(_, pod)| pod.is_ready()).count();
         if ready > 0 {
             plan.warnings.push(format!(
-                "{} of these pods {} ready now: each restarts, one after the other",
+                "{} of these pods {} Ready now: each is restarted, one after the other",
                 ready,
                 if ready == 1 { "is" } else { "are" }
             ));
         }
-        plan.then = format!("the controller continues with {}", set.metadata.name);
+        "the controller continues the rollout".clone_into(&mut plan.then);
+        plan.is_then_expected = true;
         "existing PVCs, and every pod that has all volumes".clone_into(&mut plan.stays);
         Ok(plan)
     }
@@ -173,7 +170,7 @@ impl Recover {
                 return Err(refuse(
                     "name-taken",
                     format!("the name {pod} is taken by a pod that does not belong to {name}"),
-                    kubectl("describe pod").name(&pod).namespace(namespace).after("see whose it is"),
+                    kubectl("describe pod").name(&pod).namespace(namespace).after("see its owner"),
                 ));
             }
             let until = format!("the earlier PVC of {} to be deleted", set.pod_name(on));
@@ -187,7 +184,7 @@ impl Recover {
                 if over || pod.revision() == would_get(now, on) {
                     return Err(refuse(
                         "terminating",
-                        format!("{} is being deleted already", replica.name),
+                        format!("{} is already being deleted", replica.name),
                         sts("watch").name(name).namespace(namespace).after("follow it"),
                     ));
                 }
@@ -212,10 +209,10 @@ impl Recover {
             return Err(refuse(
                 "merely-slow",
                 format!(
-                    "{} runs on the revision from before the update, and may still become ready",
+                    "{} is on the revision from before the update and may still become ready",
                     replica.name
                 ),
-                sts("doctor").name(name).namespace(namespace).after("see why it is not"),
+                sts("doctor").name(name).namespace(namespace).after("see why it is not ready"),
             ));
         }
         if let Some(stuck) = known.as_ref().filter(|stuck| {
@@ -232,7 +229,7 @@ impl Recover {
             return Err(if condemned {
                 refuse(
                     "scale-down",
-                    format!("{state}, and is to go itself, as the set is scaled down: it does not come back"),
+                    format!("{state} and is part of the scale-down: it is not recreated after a deletion"),
                     kubectl("delete pod")
                         .name(&replica.name)
                         .namespace(namespace)
@@ -241,14 +238,14 @@ impl Recover {
             } else if pod.revision() != would_get {
                 refuse(
                     "parallel",
-                    format!("{state}, and a Parallel set replaces it by itself"),
+                    format!("{state}, and the controller replaces it by itself because {name} is Parallel"),
                     sts("watch").name(name).namespace(namespace).after("follow it"),
                 )
             } else if below && set.status.current_revision != set.status.update_revision {
                 refuse(
                     "below-partition",
                     format!(
-                        "{state}, and below the partition it would come back on {} again",
+                        "{state} and below the partition, so it would be recreated on {} again",
                         now.set.short_revision(would_get)
                     ),
                     sts("doctor").name(name).namespace(namespace).after("see how the update can reach it"),
@@ -257,12 +254,12 @@ impl Recover {
                 refuse(
                     "same-revision",
                     format!(
-                        "{state} on the revision it would come back on: its template or the application is at fault"
+                        "{state} on the revision it would be recreated on: the cause is the pod template or the application"
                     ),
                     if set.status.current_revision == set.status.update_revision {
                         sts("doctor").name(name).namespace(namespace).after("see why")
                     } else {
-                        sts("undo").name(name).namespace(namespace).after("go back to the template of before")
+                        sts("undo").name(name).namespace(namespace).after("roll back to the earlier template")
                     },
                 )
             });
@@ -281,13 +278,13 @@ impl Recover {
         let because = match (stuck(now), pod) {
             (Some(stuck), _) => return Err(otherwise(now, &stuck)),
             (None, Some(pod)) if is_late(now, pod) => {
-                format!("{pod} has run for longer than its probes allow, and may still become ready")
+                format!("{pod} has run for longer than its probes allow and may still become ready")
             }
             (None, Some(pod)) => match said_of(now, pod) {
-                Some(said) => format!("{pod} is not ready, and no deletion is known to help: {said}"),
+                Some(said) => format!("{pod} is not ready, and deleting a pod would not help: {said}"),
                 None => format!("{pod} is not stuck, it only needs more time"),
             },
-            (None, None) => format!("{name} is not stuck, the controller is at work"),
+            (None, None) => format!("{name} is not stuck, the controller is working"),
         };
         Err(refuse("merely-slow", because, sts("watch").name(name).namespace(namespace).after("follow it")))
     }
@@ -333,7 +330,7 @@ fn otherwise(now: &Snapshot<'_>, stuck: &Stuck) -> Stop {
     let (name, namespace) = (&now.set.metadata.name, &now.set.metadata.namespace);
     let hint = match stuck.remedy() {
         Some(command) => command.after("instead"),
-        None => sts("doctor").name(name).namespace(namespace).after("see all of it"),
+        None => sts("doctor").name(name).namespace(namespace).after("see all findings"),
     };
     refuse("other-cause", format!("{name} is stuck, but not on an old pod: {}", stuck.because()), hint)
 }
@@ -341,7 +338,7 @@ fn otherwise(now: &Snapshot<'_>, stuck: &Stuck) -> Stop {
 /// Says who may change the set back: a controller that acts for another object. Delivery tools do not heed pods.
 fn owner(set: &StatefulSet) -> Option<String> {
     let owner = managed_by(&set.metadata).into_iter().find(|manager| manager.source.is_some())?;
-    Some(format!("{} manages this set and may undo what is done here", owner.name))
+    Some(format!("{} manages this StatefulSet and may revert these changes", owner.name))
 }
 
 /// The pods of an OnDelete set are for its users to delete.
@@ -353,16 +350,16 @@ fn on_delete(now: &Snapshot<'_>) -> Stop {
         "on-delete",
         match &stuck {
             Some(stuck) => format!(
-                "{name} is OnDelete, so its pods are replaced when you delete them; it is stuck: {}",
+                "{name} is OnDelete: a pod is updated only after you delete it; it is stuck: {}",
                 stuck.because()
             ),
-            None => format!(
-                "{name} is OnDelete: its pods are replaced whenever you delete them, none is held back"
-            ),
+            None => {
+                format!("{name} is OnDelete: a pod is updated when you delete it, and nothing blocks that")
+            }
         },
         match command {
             Some(command) => command.after("instead"),
-            None => sts("status").name(name).namespace(namespace).after("see which are old"),
+            None => sts("status").name(name).namespace(namespace).after("see which pods are outdated"),
         },
     )
 }
@@ -379,7 +376,7 @@ pub(super) fn stanza(now: &Snapshot<'_>) -> SetPatch {
         body: serde_json::json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}),
         revision: None,
         pauses: false,
-        note: "rollingUpdate: partition 0, so that the pod comes back on the template as it is; starts no rollout"
+        note: "rollingUpdate: partition 0, so that the pod is recreated on the current template; starts no rollout"
             .to_owned(),
     }
 }
@@ -418,12 +415,15 @@ fn deletable(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
     let name = &pod.metadata.name;
     Err(refuse(
         "pod-has-finalizers",
-        format!("{name} would not go: it is held by {}", words::list(&pod.metadata.finalizers, 3)),
+        format!(
+            "deleting {name} would not remove it: it has finalizers: {}",
+            words::list(&pod.metadata.finalizers, 3)
+        ),
         kubectl("get pod")
             .name(name)
             .namespace(&pod.metadata.namespace)
             .with("-o yaml")
-            .after("see who removes them"),
+            .after("see which controller removes them"),
     ))
 }
 
@@ -438,7 +438,7 @@ fn lost(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
     Err(refuse(
         "node-lost",
         format!(
-            "{} is on node {node}, which does not answer: deleting it would not end it",
+            "{} is on node {node}, which does not respond: deleting the pod would not remove it",
             pod.metadata.name
         ),
         kubectl("describe node").name(node).after("see what is wrong with the node"),
@@ -454,12 +454,15 @@ fn ending(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
     }
     Err(refuse(
         "terminating",
-        format!("{name} is being deleted already, and held by {}", words::list(&pod.metadata.finalizers, 3)),
+        format!(
+            "{name} is already being deleted, but it has finalizers: {}",
+            words::list(&pod.metadata.finalizers, 3)
+        ),
         kubectl("get pod")
             .name(name)
             .namespace(&pod.metadata.namespace)
             .with("-o yaml")
-            .after("see who removes them"),
+            .after("see which controller removes them"),
     ))
 }
 
@@ -475,13 +478,13 @@ pub(super) fn leaving(now: &Snapshot<'_>) -> Stop {
             None => format!("{name} is being deleted"),
         },
         match command {
-            Some(_) => sts("doctor").name(name).namespace(namespace).after("see how it can be freed"),
+            Some(_) => sts("doctor").name(name).namespace(namespace).after("see what blocks the deletion"),
             None => kubectl("get statefulset")
                 .name(name)
                 .namespace(namespace)
                 .with("-o")
                 .own("jsonpath={.metadata.finalizers}")
-                .after("see what holds it"),
+                .after("see its finalizers"),
         },
     )
 }

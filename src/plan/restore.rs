@@ -97,7 +97,7 @@ impl Restore {
             steps.push(patch(VolumeChange::Free));
         }
         if remains.claim.is_none() {
-            let note = format!("bound to volume {name}");
+            let note = format!("bound to PV {name}");
             steps.push(Step::CreatePvc { pvc: pvc.clone(), manifest: manifest.clone(), note });
         }
         match remains.claim.as_ref().filter(|claim| claim.is_bound()) {
@@ -134,16 +134,16 @@ impl Remains {
     /// The volume, as long as it can be bound to the PVC.
     fn own_volume(&self) -> Result<&PersistentVolume, Refusal> {
         let Deleted { pvc, volume_uid, .. } = &self.deleted;
-        let Some(volume) = &self.volume else { return Err(self.no("is gone, and its data with it")) };
+        let Some(volume) = &self.volume else { return Err(self.no("no longer exists, so its data is lost")) };
         if !volume_uid.is_empty() && volume.metadata.uid != *volume_uid {
-            return Err(self.no("is another one of the same name"));
+            return Err(self.no("is not the PV of the backup, but another one of the same name"));
         }
         let claim_uid = self.claim.as_ref().map_or("", |claim| &claim.metadata.uid);
         if let Some(reference) = &volume.spec.claim_ref {
             let Reference { name, namespace, uid, .. } = reference;
             let is_for_it = (name, namespace) == (&pvc.name, &pvc.namespace);
             if !is_for_it || !(uid.is_empty() || uid == claim_uid || *uid == pvc.uid) {
-                return Err(self.no(&format!("is bound to another claim, {name} in {namespace}")));
+                return Err(self.no(&format!("is bound to another PVC, {name} in {namespace}")));
             }
         }
         if volume.metadata.is_terminating() {
@@ -151,14 +151,14 @@ impl Remains {
         }
         let released = self.claim.is_none() && volume.status.phase == "Released";
         if released && volume.spec.persistent_volume_reclaim_policy != RETAIN {
-            return Err(self.no("is about to be destroyed (reclaim policy Delete)"));
+            return Err(self.no("is about to be deleted (reclaim policy Delete)"));
         }
         Ok(volume)
     }
 
     fn no(&self, why: &str) -> Refusal {
         let Deleted { pvc, volume, .. } = &self.deleted;
-        let because = format!("volume {volume} of {} {why}", pvc.name);
+        let because = format!("PV {volume} of {} {why}", pvc.name);
         Refusal { reason: "volume", because, hint: String::new() }
     }
 
@@ -167,24 +167,24 @@ impl Remains {
         let Deleted { pvc: Pvc { namespace, name, .. }, volume, .. } = &self.deleted;
         let is_leaving = claim.metadata.is_terminating();
         let because = match is_leaving {
-            true => format!("claim {name} exists already, and is being deleted"),
-            false => format!("claim {name} exists already"),
+            true => format!("PVC {name} already exists and is being deleted"),
+            false => format!("PVC {name} already exists"),
         };
         let has = match claim.spec.volume_name.as_str() {
-            "" => "it has no volume".to_owned(),
+            "" => "it has no PV".to_owned(),
             other if other == volume => "it waits for the pods that use it".to_owned(),
             other => {
-                format!("it is on volume {other}, which goes with it if its reclaim policy is Delete")
+                format!("it is bound to PV {other}, which is deleted with it if its reclaim policy is Delete")
             }
         };
         let replica = name.rsplit_once('-').map_or("N", |(_, ordinal)| ordinal);
         let look = kubectl("describe pvc").name(name).namespace(namespace);
         let delete = kubectl("delete pvc").name(name).namespace(namespace).with("--ignore-not-found");
         let hint = format!(
-            "look at it with: {look} ({has})\n\
-             to use the data of volume {volume} instead: scale the StatefulSet down so that replica {replica} is gone, then\n\
+            "see that PVC ({has}): {look}\n\
+             to use the data of PV {volume} instead, scale the StatefulSet down so that replica {replica} is gone, then run\n\
              {delete}\n\
-             and this command again, before you scale up"
+             and repeat this command before you scale up"
         );
         Refusal { reason: "exists", because, hint }
     }

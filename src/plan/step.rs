@@ -141,12 +141,12 @@ impl VolumePatch {
             }
             VolumeChange::Keep => format!("reclaim policy → {RETAIN}"),
             VolumeChange::GiveBack { policy, destroys: true } => {
-                format!("reclaim policy {RETAIN} → {policy}; the volume and its data will be destroyed")
+                format!("reclaim policy {RETAIN} → {policy}; the PV and its data will be destroyed")
             }
             VolumeChange::GiveBack { policy, destroys: false } => {
                 format!("reclaim policy {RETAIN} → {policy}, as before")
             }
-            VolumeChange::Free => format!("release it from the deleted PVC, and reserve it for {name}"),
+            VolumeChange::Free => format!("release it from the deleted PVC and reserve it for {name}"),
         }
     }
 
@@ -231,7 +231,7 @@ impl<'s> About<'s> {
         let (kind, name) = object;
         let word = match kind {
             "Pod" => "pod",
-            "PersistentVolume" => "volume",
+            "PersistentVolume" => "PV",
             other => other,
         };
         About {
@@ -375,6 +375,17 @@ impl Step {
             | Step::PatchVolume(_)
             | Step::DeletePvc { .. }
             | Step::CreatePvc { .. } => format!("{verb} {words}"),
+        }
+    }
+
+    /// The step with what it changes, as one sentence; `when` says under which condition it is done, if not always.
+    pub fn sentence(&self, when: &str) -> String {
+        let (text, note) = (self.text(), self.note());
+        let text = if when.is_empty() { text } else { format!("{text} {when}") };
+        match (self.deleted_pod(), note.split_once("; ")) {
+            _ if note.is_empty() => text,
+            (Some(_), Some((state, then))) => format!("{text} ({state}); {then}"),
+            _ => format!("{text}: {note}"),
         }
     }
 

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::recover::{leaving, refuse};
-use super::{Goal, PatchKind, Plan, Recover, SetPatch, Step, Stop};
+use super::{Goal, PatchKind, Plan, Recover, SetPatch, Step, Stop, unchanged};
 use crate::controller::{Action, Blocker, Idle, Next, current_revision, next, would_get};
 use crate::kinds::{ControllerRevision, Strategy};
 use crate::paste::{Command, kubectl, sts};
@@ -60,7 +60,7 @@ impl Goal for Undo {
             body: self.data.clone(),
             revision: Some(self.target.clone()),
             pauses: false,
-            note: format!("puts the template of {} back", now.set.short_revision(&self.target)),
+            note: format!("restore the template of revision {}", now.set.short_revision(&self.target)),
         }));
         let mut set = set.clone();
         set.status.update_revision.clone_from(&self.target);
@@ -99,22 +99,23 @@ impl Undo {
         let partition = set.partition();
         if set.strategy() == Strategy::OnDelete {
             plan.then = match self.left(now)? {
-                None => format!("the template is that of {target}, and every pod has it"),
+                None => format!("the template is that of {target}, and every pod is on it"),
                 Some(command) => format!(
-                    "the template is that of {target}; {name} is OnDelete, so pods get it when you delete them: {command}"
+                    "the template is that of {target}; {name} is OnDelete, so a pod is updated after you delete it:\n{command}"
                 ),
             };
             return Ok(());
         }
+        plan.is_then_expected = partition < set.replicas();
         plan.then = if partition == 0 {
             format!("every pod is on {target}")
         } else if partition >= set.replicas() {
             format!(
-                "the template is that of {target}; all pods are below the partition, and keep what they have"
+                "the template is that of {target}; all pods are below the partition and keep their revision"
             )
         } else {
             format!(
-                "every pod from {} on is on {target}; those below the partition keep what they have",
+                "every pod from {} up is on {target}; pods below the partition keep their revision",
                 set.pod_name(set.boundary()),
             )
         };
@@ -157,10 +158,7 @@ impl Undo {
         }
         let names = now.replicas()?.iter().map(|replica| replica.name.as_str());
         let others: Vec<&str> = names.filter(|pod| !touched.contains(pod)).collect();
-        plan.stays = match others.as_slice() {
-            [] => "claims are not touched".to_owned(),
-            others => format!("{} and all claims are not touched", words::list(others, 4)),
-        };
+        plan.stays = unchanged(&others);
         Ok(())
     }
 }
@@ -177,7 +175,7 @@ fn storage(now: &Snapshot<'_>) -> Result<(), Stop> {
     Err(refuse(
         "pod-lacks-volume",
         format!("the controller cannot roll anything back: {known}"),
-        sts("recover").name(name).namespace(namespace).after("first"),
+        sts("recover").name(name).namespace(namespace).after("recover it first"),
     ))
 }
 
@@ -197,7 +195,7 @@ fn refused(now: &Snapshot<'_>) -> Result<Vec<String>, Unseen> {
         let deletes = |action: &Action| matches!(action, Action::Delete(..));
         let outcome = match next(now)? {
             Next::Act(actions) if actions.iter().any(deletes) => {
-                "the rollback stops there until that is lifted"
+                "the rollback stops there until the deletion is allowed"
             }
             _ => "this rollback needs no deletion",
         };
@@ -224,7 +222,7 @@ fn held(now: &Snapshot<'_>) -> Result<Vec<String>, Unseen> {
         let finalizers = &pod.metadata.finalizers;
         (!finalizers.is_empty()).then(|| {
             format!(
-                "{} will not go before its finalizers are removed: {}",
+                "{} cannot be deleted until its finalizers are removed: {}",
                 replica.name,
                 words::list(finalizers, 3)
             )
@@ -273,7 +271,7 @@ fn abandoned(after: &Snapshot<'_>) -> Result<Vec<Step>, Unseen> {
             seen: pod.metadata.uid.clone(),
             evict: false,
             note: format!(
-                "on abandoned {}, comes back on {}",
+                "on old revision {}; it will be recreated on {}",
                 after.set.short_revision(pod.revision()),
                 after.set.short_revision(gets)
             ),
@@ -329,8 +327,8 @@ fn earlier(
     let Some(before) = others().next() else {
         return Err(refuse(
             "no-earlier-revision",
-            format!("{name} has no other revision than {}", now.set.short_revision(update)),
-            sts("history").name(name).namespace(namespace).after("see for yourself"),
+            format!("{name} has no revision other than {}", now.set.short_revision(update)),
+            sts("history").name(name).namespace(namespace).after("see its revisions"),
         ));
     };
     let stays = |why: String| Ok(UndoTarget { name: update.clone(), why: Some(why) });
@@ -346,21 +344,21 @@ fn earlier(
     let leaves = rolls && broken(now, update)?.is_some();
     if put_back && !leaves {
         return stays(format!(
-            "this is an earlier template, put back already; the one it replaced: --to-revision {}",
+            "this earlier template is already restored; to go to the revision that it replaced, use --to-revision {}",
             replaced.revision
         ));
     }
-    let recover = sts("recover").name(name).namespace(namespace).after("bring it to the template as it is");
+    let recover = sts("recover").name(name).namespace(namespace).after("bring it to the current template");
     if rolls {
         // Below the partition recover cannot help: doctor says what does.
-        let doctor = sts("doctor").name(name).namespace(namespace).after("see what helps");
+        let doctor = sts("doctor").name(name).namespace(namespace).after("see the findings");
         unbroken(now, current, Some(if set.partition() > 0 { doctor } else { recover }))?;
         return Ok(UndoTarget { name: current.to_owned(), why: None });
     }
     let pods = || now.replicas().map(|replicas| replicas.iter().filter_map(|replica| replica.pod));
     let mixed = pods()?.any(|pod| pod.revision() != update);
     if set.strategy() == Strategy::RollingUpdate && mixed {
-        return stays("its template is back already".to_owned());
+        return stays("its template is already restored".to_owned());
     }
     // Where pods wait to be deleted by hand, most of those that are well tell what to go back to.
     let mut in_use: Vec<(usize, &ControllerRevision)> = Vec::new();
@@ -375,11 +373,12 @@ fn earlier(
     // As long as no number is missing, none has moved.
     let in_order = revisions.iter().zip(1..).all(|(revision, number)| revision.revision == number);
     if mixed || in_order || newest.is_some_and(|newest| is_older(target, newest, written)) {
-        let last = "no rollout is under way: this undoes the last one";
+        let last = "no rollout is in progress: this undoes the last one";
         return Ok(UndoTarget { name: target.metadata.name.clone(), why: (!mixed).then(|| last.to_owned()) });
     }
     stays(format!(
-        "it was made in the same second as {}, and nothing says which came first; to go there: --to-revision {}",
+        "it was created in the same second as {}, so it is unknown which of them is older; to go there, use \
+         --to-revision {}",
         now.set.short_revision(&target.metadata.name),
         target.revision
     ))
@@ -402,9 +401,12 @@ fn unbroken(now: &Snapshot<'_>, revision: &str, instead: Option<String>) -> Resu
     match broken(now, revision)? {
         Some(replica) => Err(refuse(
             "target-broken",
-            format!("{replica} is stuck on {}, the revision to go back to", now.set.short_revision(revision)),
+            format!(
+                "{replica} is stuck on {}, the revision to roll back to",
+                now.set.short_revision(revision)
+            ),
             instead.unwrap_or_else(|| {
-                sts("history").name(name).namespace(namespace).after("choose another one")
+                sts("history").name(name).namespace(namespace).after("choose another revision")
             }),
         )),
         None => Ok(()),
@@ -445,7 +447,8 @@ fn named(
     }
     let moved = asked.parse().ok().and_then(|number| moved(now, revisions, number, written));
     if let Some(moved) = moved.filter(|moved| moved.metadata.name == now.set.status.update_revision) {
-        let why = format!("revision {asked} is {} now: its template is back already", moved.revision);
+        let why =
+            format!("revision {asked} is now revision {}: its template is already restored", moved.revision);
         return Ok(UndoTarget { name: moved.metadata.name.clone(), why: Some(why) });
     }
     let all: Vec<String> = revisions
@@ -455,13 +458,13 @@ fn named(
         })
         .collect();
     let there = if all.is_empty() {
-        "there is none".to_owned()
+        "it has no revisions".to_owned()
     } else {
-        format!("there is {}", words::list(&all, 6))
+        format!("it has {}", words::list(&all, 6))
     };
     let because = match moved {
         Some(moved) => format!(
-            "revision {asked} of {name} is not there any more: it is {} now, as its template was put back since",
+            "revision {asked} of {name} no longer exists: it became revision {} when its template was restored",
             moved.revision
         ),
         None => format!("{name} has no revision {asked}; {there}"),
@@ -469,7 +472,7 @@ fn named(
     Err(refuse(
         "no-such-revision",
         because,
-        sts("history").name(name).namespace(namespace).after("choose from"),
+        sts("history").name(name).namespace(namespace).after("see its revisions"),
     ))
 }
 

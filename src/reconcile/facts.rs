@@ -223,9 +223,9 @@ pub(super) fn drift(write: &Step, agreement: &Agreement, scaled: Option<(i32, i3
         Step::Patch(patch) if shown || !scaled.is_empty() => {
             format!("another client changed the spec of {}{scaled}", patch.set)
         }
-        Step::DeletePod { pod, .. } if shown => format!("{pod} has been replaced: it is another pod now"),
+        Step::DeletePod { pod, .. } if shown => format!("{pod} was replaced by another pod of the same name"),
         Step::DeletePod { pod, note, .. } => {
-            format!("{pod} would have to be deleted, which the plan did not show: {note}")
+            format!("{pod} would have to be deleted, but the plan did not show that: {note}")
         }
         Step::Patch(_)
         | Step::CreateSnapshot { .. }
@@ -233,7 +233,7 @@ pub(super) fn drift(write: &Step, agreement: &Agreement, scaled: Option<(i32, i3
         | Step::DeletePvc { .. }
         | Step::CreatePvc { .. } => {
             let what = if write.pvc().is_some() { format!("{}: ", write.text()) } else { String::new() };
-            format!("a change is needed that the plan did not show: {what}{}", write.note())
+            format!("a change is necessary that the plan did not show: {what}{}", write.note())
         }
         Step::Await { .. } | Step::AwaitPvc { .. } => "another client changed something".to_owned(),
     }

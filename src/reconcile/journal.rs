@@ -53,15 +53,17 @@ impl EntryResult {
     pub fn text(&self) -> String {
         match self {
             EntryResult::Done => "done".to_owned(),
-            EntryResult::CameBack { on } => format!("done; came back on {on}, and is available"),
+            EntryResult::CameBack { on } => format!("done; recreated on {on} and available"),
             EntryResult::CameBackElsewhere { on, instead_of } => {
-                format!("done; came back on {on} instead of {instead_of}")
+                format!("done; recreated on {on} instead of {instead_of}")
             }
-            EntryResult::AlreadyGone => "it was gone already".to_owned(),
-            EntryResult::Conflict(_) => "not done: it had changed meanwhile; looked again".to_owned(),
+            EntryResult::AlreadyGone => "it was already gone".to_owned(),
+            EntryResult::Conflict(_) => {
+                "not done: it was changed in the meantime; the cluster was read again".to_owned()
+            }
             EntryResult::TooManyRequests(message) => format!("not done: {message}"),
             EntryResult::Refused(message) => format!("not done: {message}"),
-            EntryResult::Uncertain(message) => format!("not known whether it was done: {message}"),
+            EntryResult::Uncertain(message) => format!("it is unknown whether this was done: {message}"),
         }
     }
 }
@@ -142,7 +144,7 @@ pub(super) fn check_replacements(
         let (Some(pod), Some(entry)) = (pod, journal.get_mut(replacement.entry)) else { return true };
         let has = pod.revision();
         if let Some(meant) = replacement.revision.as_deref().filter(|meant| *meant != has) {
-            elsewhere = Some(format!("{} came back on {has} instead of {meant}", replacement.pod));
+            elsewhere = Some(format!("{} was recreated on {has} instead of {meant}", replacement.pod));
             let (on, instead_of) = (has.to_owned(), meant.to_owned());
             entry.result = EntryResult::CameBackElsewhere { on, instead_of };
             return false;

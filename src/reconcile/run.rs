@@ -285,7 +285,7 @@ impl<'r, C: Cluster> Run<'r, C> {
                     Outcome::Drifted(_) => Outcome::Refused(Refusal {
                         reason: "too-many-requests",
                         because: message,
-                        hint: "run the same command again later: it continues where the cluster is"
+                        hint: "run the same command again later: it continues from the state of the cluster"
                             .to_owned(),
                     }),
                     other => other,
@@ -303,7 +303,7 @@ impl<'r, C: Cluster> Run<'r, C> {
             false => done.any(|entry| entry.step == *step),
         };
         if is_undone {
-            let what = format!("another client has undone a change: {}", step.text());
+            let what = format!("another client reverted a change: {}", step.text());
             return Some(Outcome::Drifted(what));
         }
         let plan = self.cluster.with_now(|now| now.map(|now| C::Of::plan(self.goal, now)))?;
@@ -314,7 +314,9 @@ impl<'r, C: Cluster> Run<'r, C> {
         let beyond = self.agreement.beyond(&plan);
         if !beyond.is_empty() && !step.pauses() {
             let names = words::list(&beyond, usize::MAX);
-            return Some(Outcome::Drifted(format!("{names} would restart too, which the plan did not say")));
+            return Some(Outcome::Drifted(format!(
+                "{names} would restart too, but the plan did not show that"
+            )));
         }
         if self.agreement.covers(step) {
             return None;
@@ -342,10 +344,10 @@ impl<'r, C: Cluster> Run<'r, C> {
                 }
                 return Some(
                     Error::cluster(format!(
-                        "the server answered that this was done, but it had no effect: {what}"
+                        "the API server reported success, but the request had no effect: {what}"
                     ))
                     .reason("no-effect")
-                    .hint("find out which proxy or gateway stands between this machine and the API server"),
+                    .hint("find out which proxy or gateway is between this machine and the API server"),
                 );
             }
             tokio::time::sleep(pause).await;

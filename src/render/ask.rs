@@ -33,7 +33,7 @@ fn forget_keys() {
 /// When the terminal cannot be read; Ctrl-C and signals end the process as everywhere, and the terminal is as before.
 pub fn confirm(question: &str) -> Result<bool> {
     let asking = asking()?;
-    let answer = dialoguer::Confirm::new().with_prompt(question).default(false).interact_opt();
+    let answer = dialoguer::Confirm::new().with_prompt(clean(question)).default(false).interact_opt();
     answered(asking, answer).map(|answer| answer.unwrap_or(false))
 }
 
@@ -44,7 +44,7 @@ pub fn confirm(question: &str) -> Result<bool> {
 pub fn choose(question: &str, items: &[String]) -> Result<Vec<usize>> {
     let items: Vec<String> = items.iter().map(|item| clean(item)).collect();
     let asking = asking()?;
-    let answer = dialoguer::MultiSelect::new().with_prompt(question).items(&items).interact_opt();
+    let answer = dialoguer::MultiSelect::new().with_prompt(clean(question)).items(&items).interact_opt();
     answered(asking, answer).map(Option::unwrap_or_default)
 }
 
@@ -54,7 +54,8 @@ pub fn choose(question: &str, items: &[String]) -> Result<Vec<usize>> {
 /// As [`confirm`].
 pub fn typed(question: &str) -> Result<String> {
     let asking = asking()?;
-    let answer = dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true).interact_text();
+    let answer =
+        dialoguer::Input::<String>::new().with_prompt(clean(question)).allow_empty(true).interact_text();
     answered(asking, answer)
 }
 
@@ -76,7 +77,9 @@ fn answered<T>(asking: Asking, answer: dialoguer::Result<T>) -> Result<T> {
             _ => None,
         };
         let Some(cause) = cause else {
-            return Error::refused("could not ask").because(error).hint("give --yes to agree beforehand");
+            return Error::refused("could not read the answer from the terminal")
+                .because(error)
+                .hint("use --yes to skip the question");
         };
         stop::request(cause.clone());
         stop::cause().unwrap_or(cause).error(unchanged(stop::has_acted()))

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::controller::{self, End, Idle, Move};
 use crate::kinds::StatefulSet;
+use crate::plan::Plan;
 use crate::snapshot::{Snapshot, Verb, parse_pod_name};
+use crate::words;
 
 /// How many groups of pods are told one by one.
 const MOST: usize = 6;
@@ -17,6 +19,8 @@ pub struct ForecastView {
     moves: Vec<Named>,
     end: End,
     waits_for: Option<String>,
+    /// The partition at the end.
+    partition: i32,
 }
 
 #[derive(Clone, Debug)]
@@ -36,8 +40,8 @@ struct Made {
 }
 
 impl ForecastView {
-    /// The course in the names of this set.
-    pub fn of(now: &Snapshot<'_>, course: &controller::Forecast) -> ForecastView {
+    /// The course of a plan in the names of this set.
+    pub fn of(now: &Snapshot<'_>, plan: &Plan, course: &controller::Forecast) -> ForecastView {
         let set = now.set;
         let short = |revision| set.short_revision(revision).to_owned();
         let moves = course.moves.iter().map(|it| match it {
@@ -47,10 +51,12 @@ impl ForecastView {
                 made: Some(Made { revision: revision.clone(), short: short(revision), or: or.clone() }),
             },
         });
-        ForecastView { moves: moves.collect(), end: course.end, waits_for: waits_for(set, course.end) }
+        let partition = plan.partition().unwrap_or_else(|| set.partition());
+        let (moves, end) = (moves.collect(), course.end);
+        ForecastView { moves, end, waits_for: waits_for(set, end), partition }
     }
 
-    /// `postgres-2 anew on 85b44c86db; then it is settled`.
+    /// `postgres-2 is recreated on 85b44c86db, then the rollout is complete`.
     pub fn text(&self) -> String {
         let mut groups: Vec<(Vec<&str>, String)> = Vec::new();
         let mut skip = HashSet::new();
@@ -68,7 +74,7 @@ impl ForecastView {
             let what = match (&one.made, later) {
                 (None, Some((index, Named { made: Some(made), .. }))) => {
                     skip.insert(index);
-                    format!("anew on {}", made.word())
+                    format!("recreated on {}", made.word())
                 }
                 (None, _) => "deleted".to_owned(),
                 (Some(made), _) => format!("created on {}", made.word()),
@@ -79,26 +85,27 @@ impl ForecastView {
             }
         }
         let mut parts: Vec<String> =
-            groups.iter().map(|(pods, what)| format!("{} {what}", in_order(pods))).collect();
+            groups.iter().map(|(pods, what)| format!("{} {} {what}", in_order(pods), are(pods))).collect();
         if parts.len() > MOST {
             let more = parts.len() - MOST;
             parts.truncate(MOST);
             parts.push(format!("{more} more"));
         }
         let pod = self.waits_for.as_deref().unwrap_or_default();
-        parts.push(match self.end {
-            End::Refused(_, Verb::Create) => format!("then the API server refuses to create {pod}"),
-            End::Refused(_, Verb::Delete) => format!("then the API server refuses to delete {pod}"),
-            End::Refused(_, Verb::Update) => format!("then the API server refuses to update {pod}"),
-            End::Blocked(..) => format!("then it waits for {pod}"),
-            End::At(Idle::Partition) => "then it rests at the partition".to_owned(),
-            End::At(Idle::OnDelete) => "then the old pods wait to be deleted by you".to_owned(),
-            End::Endless => "and so on, without an end".to_owned(),
-            End::At(Idle::Deleting | Idle::Done | Idle::Unobserved | Idle::UnknownStrategy) => {
-                "then it is settled".to_owned()
+        let end = match self.end {
+            End::Refused(_, Verb::Create) => format!("the API server refuses to create {pod}"),
+            End::Refused(_, Verb::Delete) => format!("the API server refuses to delete {pod}"),
+            End::Refused(_, Verb::Update) => format!("the API server refuses to update {pod}"),
+            End::Blocked(..) => format!("the controller waits for {pod}"),
+            End::At(Idle::Partition) => format!("the rollout pauses at partition {}", self.partition),
+            End::At(Idle::OnDelete) => "outdated pods stay until you delete them".to_owned(),
+            End::At(Idle::Deleting) => "the StatefulSet is deleted".to_owned(),
+            End::Endless => "the same again, without an end".to_owned(),
+            End::At(Idle::Done | Idle::Unobserved | Idle::UnknownStrategy) => {
+                "the rollout is complete".to_owned()
             }
-        });
-        parts.join("; ")
+        };
+        if parts.is_empty() { end } else { format!("{}, then {end}", parts.join("; ")) }
     }
 
     /// For programs.
@@ -124,7 +131,7 @@ fn end_word(end: End) -> &'static str {
         End::At(Idle::Partition) => "partition",
         End::At(Idle::OnDelete) => "on-delete",
         End::At(Idle::Deleting) => "deleting",
-        End::At(Idle::Done | Idle::Unobserved | Idle::UnknownStrategy) => "settled",
+        End::At(Idle::Done | Idle::Unobserved | Idle::UnknownStrategy) => "complete",
         End::Blocked(..) => "blocked",
         End::Refused(_, Verb::Create) => "creation-refused",
         End::Refused(_, Verb::Delete) => "deletion-refused",
@@ -141,6 +148,10 @@ fn waits_for(set: &StatefulSet, end: End) -> Option<String> {
     }
 }
 
+fn are(pods: &[&str]) -> &'static str {
+    if pods.len() == 1 { "is" } else { "are" }
+}
+
 /// `postgres-4 down to postgres-0` where nothing is left out.
 fn in_order(pods: &[&str]) -> String {
     let ordinals: Vec<i32> =
@@ -149,7 +160,7 @@ fn in_order(pods: &[&str]) -> String {
     match pods {
         [first, .., last] if pods.len() > 3 && by(-1) => format!("{first} down to {last}"),
         [first, .., last] if pods.len() > 3 && by(1) => format!("{first} up to {last}"),
-        pods => pods.join(", "),
+        pods => words::list(pods, usize::MAX),
     }
 }
 

@@ -1,50 +1,31 @@
-//! An error on a terminal: its lines broken between words, and commands to paste never.
+//! An error on a terminal: broken between words, and what is to be pasted never.
 
-use super::fit::{width, wrap_from};
+use super::{Page, Style, out};
 use crate::error::Error;
+use crate::text::clean;
 
-/// How causes begin.
-const BECAUSE: &str = "  because ";
-/// Before a command to paste.
-const COMMAND: &str = ": kubectl ";
-/// In front of a command on a line of its own.
-const INDENT: &str = "    ";
-
-/// The error, its causes and its hint, fitted to the width where there is one.
-pub fn failure(error: &Error, room: Option<usize>) -> String {
-    let text = error.to_string();
-    match room {
-        Some(room) => text.lines().flat_map(|line| fitted(line, room)).collect::<Vec<_>>().join("\n"),
-        None => text,
+/// The error as it is shown on standard error: fitted to the terminal, or on as few lines as it has where there is none.
+pub fn error_text(error: &Error) -> String {
+    match out::width_beside() {
+        Some(width) => fitted(error, width),
+        None => error.to_string(),
     }
 }
 
-fn fitted(line: &str, room: usize) -> Vec<String> {
-    if width(line) <= room || line.trim_start().starts_with("kubectl ") {
-        return vec![line.to_owned()];
+fn fitted(error: &Error, width: usize) -> String {
+    let mut page = Page::new(Style { width: Some(width), ..Style::PLAIN });
+    for line in error.headline().lines() {
+        page.prose(line, 2);
     }
-    let (prose, command) = match line.find(COMMAND) {
-        Some(at) => (&line[..=at], Some(&line[at + 2..])),
-        None => (line, None),
-    };
-    let start = prose.len() - prose.trim_start().len();
-    let indent = if prose.starts_with(BECAUSE) { BECAUSE.len() } else { start + 2 };
-    let first = room.saturating_sub(start);
-    let mut lines: Vec<String> = wrap_from(&prose[start..], first, room.saturating_sub(indent))
-        .into_iter()
-        .enumerate()
-        .map(|(number, text)| format!("{}{text}", " ".repeat(if number == 0 { start } else { indent })))
-        .collect();
-    if let Some(command) = command {
-        match lines.last_mut() {
-            Some(last) if width(last) + 1 + width(command) <= room => {
-                last.push(' ');
-                last.push_str(command);
-            }
-            _ => lines.push(format!("{INDENT}{command}")),
+    for cause in error.causes() {
+        for (number, line) in cause.lines().enumerate() {
+            page.wrapped(if number == 0 { "  because " } else { "          " }, &clean(line), 10);
         }
     }
-    lines
+    for hint in error.hints() {
+        page.hint("", 2, hint);
+    }
+    page.finish().trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -52,19 +33,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prose_is_broken_and_commands_have_a_line_of_their_own() {
-        let error = Error::cluster(
-            "no StatefulSet \"postgers\" in the files given by this long command line",
-        )
-        .because("it is not there, and neither is anything of a name that is near to it")
-        .hint("there is postgres; list them with: kubectl sts status --from docs/recordings/postgres.yaml");
-        assert_eq!(
-            failure(&error, Some(44)),
-            "error: no StatefulSet \"postgers\" in the\n  files given by this long command line\n  \
-             because it is not there, and neither is\n          anything of a name that is near to\n          it\n  \
-             there is postgres; list them with:\n    kubectl sts status --from docs/recordings/postgres.yaml"
-        );
-        assert_eq!(failure(&error, None), error.to_string());
-        assert_eq!(failure(&error, Some(200)), error.to_string());
+    fn errors_are_broken_between_words_and_commands_never() {
+        let error = Error::refused("postgres-2 is already not available (ImagePullBackOff)")
+            .reason("pod-unhealthy")
+            .because("the registry answered with a long sentence that does not fit here")
+            .hint("see why: kubectl sts doctor postgres -n a-namespace-with-a-long-name\nor start anyway with --allow-unhealthy");
+        for (width, text) in [
+            (
+                44,
+                "error: postgres-2 is already not available\n  (ImagePullBackOff) (pod-unhealthy)\n  because the registry \
+                 answered with a long\n          sentence that does not fit here\n  see why:\n    kubectl sts doctor \
+                 postgres -n a-namespace-with-a-long-name\n  or start anyway with --allow-unhealthy",
+            ),
+            (
+                100,
+                "error: postgres-2 is already not available (ImagePullBackOff) (pod-unhealthy)\n  because the registry \
+                 answered with a long sentence that does not fit here\n  see why: kubectl sts doctor postgres -n \
+                 a-namespace-with-a-long-name\n  or start anyway with --allow-unhealthy",
+            ),
+        ] {
+            assert_eq!(fitted(&error, width), text);
+        }
+    }
+
+    #[test]
+    fn a_no_is_no_error() {
+        let error = Error::cancelled("cancelled; nothing was changed").reason("declined");
+        assert_eq!(fitted(&error, 80), "cancelled; nothing was changed");
+        assert_eq!(error.to_string(), "cancelled; nothing was changed");
+        assert_eq!(error.refusal().map(|refusal| refusal["reason"].clone()), Some("declined".into()));
     }
 }

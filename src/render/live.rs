@@ -5,7 +5,7 @@ use console::Term;
 
 use super::fit::{cut_end, width, wrap, wrap_from};
 use super::progress::{About, Frame, Line, Progress, ReplicaRow};
-use super::{Glyph, Output, Style, json_line, out, terminal, yaml};
+use super::{Glyph, Output, Style, json_line, out, placed, terminal, yaml};
 use crate::error::Result;
 use crate::snapshot::Snapshot;
 use crate::text::clean;
@@ -23,12 +23,12 @@ enum How {
     Screen(Screen),
     /// A line for each change.
     Lines,
-    /// The same on standard error, as standard output is for names.
-    Beside,
     /// A JSON object for each change.
     Json,
     /// A YAML document for each change.
     Yaml,
+    /// A line for each change on standard error: standard output is for the answer alone.
+    Beside,
 }
 
 struct Screen {
@@ -61,6 +61,14 @@ impl Stream {
         };
         Stream { look, progress: Progress::default(), about: About::default(), how }
     }
+
+    /// Beside an answer for programs: on standard error then.
+    pub fn beside(look: Style, output: Output) -> Stream {
+        if output.is_text() {
+            return Stream::new(look, output);
+        }
+        Stream { look, progress: Progress::default(), about: About::default(), how: How::Beside }
+    }
 }
 
 impl Stream {
@@ -88,11 +96,13 @@ impl Stream {
         match &mut self.how {
             How::Screen(screen) => screen.pending.push(clean(&line.text())),
             How::Lines => tell(&clean(&line.text())),
-            How::Beside => terminal::tell(&clean(&line.text())),
-            How::Json => tell(&json_line(&line.json(&self.about))),
+            How::Json => tell(&json_line(&placed(line.json(&self.about)))),
             How::Yaml => {
-                tell(&format!("---\n{}", yaml(&line.json(&self.about)).unwrap_or_default().trim_end()));
+                let value = placed(line.json(&self.about));
+                tell(&format!("---\n{}", yaml(&value).unwrap_or_default().trim_end()));
             }
+            // Nothing depends on whether it was read.
+            How::Beside => drop(out::write_beside(&format!("{}\n", clean(&line.text())))),
         }
     }
 
@@ -247,12 +257,13 @@ fn indented(text: &str, columns: usize) -> Vec<String> {
     lines.iter().map(|line| format!("{indent}{}", cut_end(line, limit))).collect()
 }
 
-/// Shows a text on standard output at once, before the answer.
+/// Shows a text for people at once, before the answer: on standard output, or on standard error where the answer is for
+/// programs.
 ///
 /// # Errors
 /// When it cannot be written: what follows was not shown then, and must not be done.
-pub fn show(text: &str) -> Result<()> {
-    out::write(text)
+pub fn show(text: &str, output: Output) -> Result<()> {
+    if output.is_text() { out::write(text) } else { out::write_beside(text) }
 }
 
 /// One line on standard output, at once.

@@ -1,7 +1,6 @@
 //! How it looks: one value, as text for people and as JSON for programs.
 
 pub mod ask;
-mod continues;
 mod course;
 mod encode;
 mod explanation;
@@ -21,11 +20,10 @@ pub mod terminal;
 
 use serde_json::Value;
 
-pub use continues::{Continues, continues};
 pub use course::ForecastView;
 pub use encode::{json, json_line, yaml};
 pub use explanation::explanation;
-pub use failure::failure;
+pub use failure::error_text;
 pub use finding::{finding, finding_json, skipped, skipped_json};
 pub use markdown::{write_labelled_markdown, write_markdown};
 pub use next::{baking, brief, outlook, sentence, short_outlook};
@@ -35,6 +33,7 @@ pub use progress::revision_word;
 pub use table::{Cell, Column, Table};
 
 use crate::error::{Error, Result};
+use crate::reached;
 
 /// What a command answers. Text and JSON are made from the same value, so that they hold the same facts.
 pub trait View {
@@ -70,6 +69,36 @@ pub enum Output {
     Name,
 }
 
+impl Output {
+    /// Whether people read it, and not programs.
+    pub fn is_text(self) -> bool {
+        matches!(self, Output::Text | Output::Wide)
+    }
+}
+
+/// A value with the cluster that it is about, where one was reached.
+fn placed(mut value: Value) -> Value {
+    // A recording is given to others.
+    if value["kind"] != "Recording" && value.is_object() {
+        for (member, name) in reached::members() {
+            value[member] = name.into();
+        }
+    }
+    value
+}
+
+/// What acting commands say on the way, as [`render`] would for people; plain where it goes to standard error.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_beside(view: &dyn View, output: Output, look: Style) -> Result<String> {
+    if output.is_text() {
+        render(view, output, look)
+    } else {
+        render(view, Output::Text, Style { width: out::width_beside(), ..look.plain() })
+    }
+}
+
 /// The whole answer in the wanted format.
 ///
 /// # Errors
@@ -81,17 +110,17 @@ pub fn render(view: &dyn View, output: Output, look: Style) -> Result<String> {
             view.text(&mut page);
             page.finish()
         }
-        Output::Json if view.is_streamed() => json_line(&view.json()) + "\n",
-        Output::Json => json(&view.json())?,
-        Output::Yaml if view.is_streamed() => format!("---\n{}", yaml(&view.json())?),
-        Output::Yaml => yaml(&view.json())?,
+        Output::Json if view.is_streamed() => json_line(&placed(view.json())) + "\n",
+        Output::Json => json(&placed(view.json()))?,
+        Output::Yaml if view.is_streamed() => format!("---\n{}", yaml(&placed(view.json()))?),
+        Output::Yaml => yaml(&placed(view.json()))?,
         Output::Name => view.names().into_iter().map(|name| crate::text::clean(&name) + "\n").collect(),
     })
 }
 
 /// A refusal for programs, on one line as all that acting commands say; people are told beside the answer.
 pub fn refusal(error: &Error, output: Output) -> Option<String> {
-    let value = error.refusal()?;
+    let value = placed(error.refusal()?);
     match output {
         Output::Json => Some(json_line(&value) + "\n"),
         Output::Yaml => yaml(&value).ok().map(|text| format!("---\n{text}")),

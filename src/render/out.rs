@@ -4,7 +4,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::stop::{self, Cause};
 
 /// Held while something is written, so that it is written as a whole. Whether writing has failed.
@@ -26,6 +26,21 @@ pub fn write(text: &str) -> Result<()> {
     // Half a line must not be followed by another one, even if there is room again.
     let cause = stop::cause().unwrap_or(Cause::ReaderGone);
     Err(cause.error(""))
+}
+
+/// Writes a text to standard error: what people may read beside an answer for programs.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_beside(text: &str) -> Result<()> {
+    let written = std::io::stderr().lock().write_all(text.as_bytes());
+    written.map_err(|error| Error::cluster("could not write to standard error").because(error))
+}
+
+/// The columns of the terminal that standard error is, if it is one.
+pub(super) fn width_beside() -> Option<usize> {
+    let term = console::Term::stderr();
+    term.is_term().then(|| usize::from(term.size().1)).filter(|width| *width > 0)
 }
 
 /// Asks the program to end because standard output cannot be written.

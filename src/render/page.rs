@@ -5,6 +5,7 @@ use console::measure_text_width;
 
 use super::Table;
 use super::fit::{longest_word, wrap_from};
+use crate::paste::split_command;
 use crate::text::clean;
 
 /// How the page looks.
@@ -23,6 +24,12 @@ pub struct Style {
 impl Style {
     /// Off a terminal, without colour.
     pub const PLAIN: Style = Style { width: None, color: false, ascii: false, wide: false };
+
+    /// The same for where nothing is known of what shows it.
+    #[must_use]
+    pub fn plain(self) -> Style {
+        Style { ascii: self.ascii, ..Style::PLAIN }
+    }
 }
 
 /// A sign in front of a line. It never stands alone: a word beside it says the same.
@@ -108,7 +115,7 @@ impl Page {
 
     /// A line as it is, never broken.
     pub fn line(&mut self, text: &str) {
-        self.text.push_str(clean(text).trim_end());
+        self.text.push_str(plain_spaces(&clean(text)).trim_end());
         self.text.push('\n');
     }
 
@@ -125,7 +132,9 @@ impl Page {
     /// A label and prose behind it, further lines under the prose.
     pub fn field(&mut self, label: &str, width: usize, text: &str) {
         let label = clean(label);
-        let pad = width.saturating_sub(measure_text_width(&label)).max(2);
+        // Without a label the prose stands where it is indented to.
+        let least = if label.is_empty() { 0 } else { 2 };
+        let pad = width.saturating_sub(measure_text_width(&label)).max(least);
         let head = format!("{label}{}", " ".repeat(pad));
         let indent = measure_text_width(&head);
         self.wrapped(&head, &clean(text), indent);
@@ -149,6 +158,27 @@ impl Page {
             }
             self.text.push_str(&line);
             self.text.push('\n');
+        }
+    }
+
+    /// A label and a hint behind it: prose, and often a command at its end, which is never broken. It stands on a line of
+    /// its own unless both fit on one.
+    pub fn hint(&mut self, label: &str, width: usize, hint: &str) {
+        let room = self.look.width.map_or(PROSE, |columns| columns.min(PROSE));
+        for (number, line) in hint.lines().enumerate() {
+            let label = if number == 0 { label } else { "" };
+            let Some((prose, command)) = split_command(line) else {
+                self.field(label, width, line);
+                continue;
+            };
+            if prose.is_empty() {
+                self.command(label, width, command);
+            } else if width + measure_text_width(&clean(line)) <= room {
+                self.text.push_str(&format!("{label:width$}{}\n", clean(line)));
+            } else {
+                self.field(label, width, prose);
+                self.command("", width + 2, command);
+            }
         }
     }
 
@@ -186,10 +216,15 @@ impl Page {
         let first = room.saturating_sub(measure_text_width(head));
         for (number, line) in wrap_from(&text, first, room.saturating_sub(indent)).into_iter().enumerate() {
             let start = if number == 0 { head.to_owned() } else { " ".repeat(indent) };
-            self.text.push_str((start + &line).trim_end());
+            self.text.push_str(plain_spaces(&(start + &line)).trim_end());
             self.text.push('\n');
         }
     }
+}
+
+/// Spaces that keep a name on one line are written as any other, as they may be copied.
+fn plain_spaces(text: &str) -> String {
+    text.replace('\u{a0}', " ")
 }
 
 /// The few signs beyond ASCII that this tool writes itself, in ASCII. Names and messages of the cluster stay.
@@ -212,6 +247,13 @@ mod tests {
             "  because  it runs the abandoned\n           revision and is in\n           ImagePullBackOff for 14m\n  \
              try\n    kubectl delete pod postgres-2 -n a-namespace-with-a-long-name\n"
         );
+    }
+
+    #[test]
+    fn no_line_is_broken_within_a_name() {
+        let mut page = Page::new(Style { width: Some(30), ..Style::PLAIN });
+        page.prose("recover web in shop (context\u{a0}\"a\u{a0}b\")", 4);
+        assert_eq!(page.finish(), "recover web in shop\n    (context \"a b\")\n");
     }
 
     #[test]

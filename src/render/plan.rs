@@ -4,41 +4,43 @@ use serde_json::{Value, json};
 
 use super::Page;
 use crate::plan::{Plan, Step};
+use crate::reached;
 use crate::secrets::redacted;
 use crate::snapshot::parse_pod_name;
 
-/// Writes the plan: every write by name, what happens then, what is not touched.
-pub fn plan(page: &mut Page, plan: &Plan) {
-    page.prose(&plan.headline, 4);
+/// How wide the labels are.
+const LABEL: usize = 13;
+
+/// Writes the plan: every write by name, what is not touched, how to undo it, and what is expected to happen, if that could be
+/// predicted.
+pub fn plan(page: &mut Page, plan: &Plan, expected: Option<&str>) {
+    page.prose(&plan.title(&reached::suffix()), 4);
     for (label, text) in &plan.facts {
         for (number, line) in text.lines().enumerate() {
-            page.field(&format!("  {}", if number == 0 { label } else { "" }), 12, line);
+            page.field(&format!("  {}", if number == 0 { label } else { "" }), LABEL, line);
         }
     }
     for warning in &plan.warnings {
-        page.field("  ! note", 12, warning);
+        page.hint("  ! note", LABEL, warning);
     }
     for (number, step) in plan.steps.iter().enumerate() {
-        let note = step.note();
-        let text = if note.is_empty() { step.text() } else { format!("{}:  {note}", step.text()) };
-        page.field(&format!("  {}", number + 1), 5, &text);
+        page.field(&format!("  {}", number + 1), 5, &step.sentence(""));
     }
     for step in &plan.if_needed {
-        let when = if step.pvc().is_some() { "if it is needed" } else { "if it gets stuck" };
-        page.field("  or", 5, &format!("{}, {when}:  {}", step.text(), step.note()));
+        let when = if step.pvc().is_some() { "if necessary" } else { "if it gets stuck" };
+        page.field("  or", 5, &step.sentence(when));
     }
     if !plan.restarts.is_empty() {
-        page.field("  restarts", 12, &restarts(&plan.restarts));
+        page.field("  restarts", LABEL, &restarts(&plan.restarts));
     }
-    for (label, text) in [("then", &plan.then), ("stays", &plan.stays)] {
-        // What follows is a command.
-        let (prose, command) = text.split_once('\n').unwrap_or((text, ""));
-        if !prose.is_empty() {
-            page.field(&format!("  {label}"), 10, prose);
-        }
-        page.command("", 10, command);
+    page.hint("  unchanged", LABEL, &plan.stays);
+    if let Some(expected) = expected {
+        page.field("  expected", LABEL, expected);
     }
-    page.command("  back", 10, &plan.back);
+    if !(plan.is_then_expected && expected.is_some()) {
+        page.hint("  then", LABEL, &plan.then);
+    }
+    page.hint("  to undo", LABEL, &plan.back);
 }
 
 /// Every pod by name; neighbours as a range: `web-9 down to web-3, web-1`.
@@ -65,7 +67,7 @@ pub fn plan_json(plan: &Plan) -> Value {
     json!({
         "apiVersion": "kubectl-sts/v1",
         "kind": "Plan",
-        "headline": plan.headline,
+        "headline": plan.title(""),
         "facts": plan.facts.iter().map(|(label, text)| json!({"label": label, "text": text})).collect::<Vec<_>>(),
         "warnings": plan.warnings,
         "steps": plan.steps.iter().map(step_json).collect::<Vec<_>>(),

@@ -182,7 +182,7 @@ impl<'a> ClaimAudit<'a> {
             }
             _ => {
                 let names: Vec<&str> = owners.iter().map(|(set, _)| set.metadata.name.as_str()).collect();
-                let text = format!("{} make claims of this very name", words::list(&names, 4));
+                let text = format!("{} create PVCs of this name", words::list(&names, 4));
                 (None, Class::Ambiguous(Reason { code: ReasonCode::SharedName, text }))
             }
         };
@@ -227,7 +227,7 @@ impl<'a> ClaimAudit<'a> {
         if !set.is_observed() {
             return Some(Reason::new(
                 ReasonCode::SetChanging,
-                format!("the change of {name} has not been looked at yet"),
+                format!("the controller has not yet observed the newest spec of {name}"),
             ));
         }
         if set.status.replicas != set.replicas() {
@@ -246,11 +246,11 @@ impl<'a> ClaimAudit<'a> {
             found.map(|(_, pod)| pod.metadata.name.clone())
         });
         if let Some(pod) = condemned {
-            let text = format!("{name} is being scaled: {pod} is still there");
+            let text = format!("{name} is being scaled: {pod} still exists");
             return Some(Reason::new(ReasonCode::Scaling, text));
         }
         if set.replicas() == 0 && !waivers.zero {
-            let text = format!("{name} is scaled to 0, perhaps only for a while");
+            let text = format!("{name} is scaled to 0, possibly for a short time only");
             return Some(Reason::new(ReasonCode::ScaledToZero, text));
         }
         None
@@ -272,7 +272,7 @@ impl<'a> ClaimAudit<'a> {
                 let name = &autoscaler.metadata.name;
                 Reason::new(
                     ReasonCode::AutoscalerRange,
-                    format!("HorizontalPodAutoscaler {name} scales up to {most}"),
+                    format!("HorizontalPodAutoscaler {name} can scale up to {most} replicas"),
                 )
             })
         })
@@ -281,7 +281,7 @@ impl<'a> ClaimAudit<'a> {
     /// A pod in any phase, scheduled or not.
     fn mounted(&self, claim: &PersistentVolumeClaim, set: &StatefulSet, ordinal: i32) -> Option<Reason> {
         let used = claim.condition("Unused").is_some_and(|unused| unused.status == "False");
-        let by_server = || Reason::new(ReasonCode::Mounted, "the server says that a pod uses it");
+        let by_server = || Reason::new(ReasonCode::Mounted, "the server reports that a pod uses it");
         self.pod(&claim.metadata.name, set, ordinal).or_else(|| used.then(by_server))
     }
 
@@ -294,7 +294,7 @@ impl<'a> ClaimAudit<'a> {
                 let phase = if pod.status.phase.is_empty() { "Pending" } else { &pod.status.phase };
                 return Some(Reason::new(ReasonCode::Mounted, format!("pod {other} ({phase}) mounts it")));
             }
-            return Some(Reason::new(ReasonCode::PodThere, format!("there is a pod {other}")));
+            return Some(Reason::new(ReasonCode::PodThere, format!("pod {other} exists")));
         }
         None
     }
@@ -309,7 +309,7 @@ impl<'a> ClaimAudit<'a> {
         if let Some(copy) = copied {
             return Some(Reason::new(
                 ReasonCode::Source,
-                format!("claim {} is made from it", copy.metadata.name),
+                format!("PVC {} is a clone of it", copy.metadata.name),
             ));
         }
         let around = self.around?;
@@ -322,7 +322,7 @@ impl<'a> ClaimAudit<'a> {
         if let Some(snapshot) = snapshot {
             return Some(Reason::new(
                 ReasonCode::Source,
-                format!("VolumeSnapshot {} is made from it", snapshot.metadata.name),
+                format!("VolumeSnapshot {} was taken of it", snapshot.metadata.name),
             ));
         }
         around.unread().filter(|_| !waivers.unread)
@@ -361,11 +361,10 @@ impl<'a> ClaimAudit<'a> {
     fn volume(&self, claim: &PersistentVolumeClaim) -> Option<Reason> {
         let name = &claim.spec.volume_name;
         if name.is_empty() {
-            return (claim.status.phase == "Lost")
-                .then(|| Reason::new(ReasonCode::Lost, "its volume is lost"));
+            return (claim.status.phase == "Lost").then(|| Reason::new(ReasonCode::Lost, "its PV is lost"));
         }
         if claim.status.phase == "Pending" {
-            return Some(Reason::new(ReasonCode::Pending, format!("it waits to be bound to volume {name}")));
+            return Some(Reason::new(ReasonCode::Pending, format!("it is not bound to PV {name} yet")));
         }
         let volumes = match self.volumes {
             Ok(volumes) => volumes,
@@ -374,7 +373,7 @@ impl<'a> ClaimAudit<'a> {
             }
         };
         let Some(volume) = self.namespace.names.wide.volume(volumes, name) else {
-            return Some(Reason::new(ReasonCode::Lost, format!("its volume {name} does not exist")));
+            return Some(Reason::new(ReasonCode::Lost, format!("its PV {name} does not exist")));
         };
         let is_its = volume.spec.claim_ref.as_ref().is_some_and(|reference| {
             let meta = &claim.metadata;
@@ -383,7 +382,7 @@ impl<'a> ClaimAudit<'a> {
         if !is_its {
             return Some(Reason::new(
                 ReasonCode::VolumeElsewhere,
-                format!("its volume {name} is bound to another claim"),
+                format!("its PV {name} is bound to another PVC"),
             ));
         }
         let all = &self.around?.attachments;
@@ -391,7 +390,7 @@ impl<'a> ClaimAudit<'a> {
         let attached = all.get(*self.attached.of(volumes, name).first()?)?;
         Some(Reason::new(
             ReasonCode::Attached,
-            format!("its volume is attached to node {}", attached.spec.node_name),
+            format!("its PV is attached to node {}", attached.spec.node_name),
         ))
     }
 
@@ -400,7 +399,7 @@ impl<'a> ClaimAudit<'a> {
         if let (Some(claim), Some(set)) = (claim.metadata.creation_timestamp, set.metadata.creation_timestamp)
             && claim < set
         {
-            warnings.push("it is older than the set, which was made anew".to_owned());
+            warnings.push("it is older than the StatefulSet, which was recreated".to_owned());
         }
         if let Some(reason) = self.autoscaled(set, ordinal, &Overrides::default()) {
             warnings.push(reason.text);
@@ -442,7 +441,7 @@ pub fn unused_for(claim: &PersistentVolumeClaim, now: Timestamp) -> Option<Signe
 fn no_set(claim: &PersistentVolumeClaim) -> Reason {
     match claim.metadata.controller().or(claim.metadata.owner_references.first()) {
         Some(owner) => Reason::new(ReasonCode::Owned, format!("{} {} owns it", owner.kind, owner.name)),
-        None => Reason::new(ReasonCode::NoSet, "no set of the namespace makes claims of this name"),
+        None => Reason::new(ReasonCode::NoSet, "no StatefulSet in the namespace creates PVCs of this name"),
     }
 }
 
@@ -459,7 +458,7 @@ fn whose(claim: &PersistentVolumeClaim, set: &StatefulSet) -> Option<Class> {
         }
         if is_set || owner.kind == "Pod" {
             let text =
-                format!("it goes with {} {}, which the garbage collector sees to", owner.kind, owner.name);
+                format!("the garbage collector deletes it together with {} {}", owner.kind, owner.name);
             return Some(Class::Kept(Reason::new(ReasonCode::Collected, text)));
         }
         return Some(Class::NotOurs(Reason::new(
@@ -469,7 +468,7 @@ fn whose(claim: &PersistentVolumeClaim, set: &StatefulSet) -> Option<Class> {
     }
     let labels = &set.spec.selector.match_labels;
     if labels.is_empty() || !matches_labels(labels, &meta.labels) {
-        let text = format!("it does not carry the labels {} selects by", set.metadata.name);
+        let text = format!("it does not have the labels of the selector of {}", set.metadata.name);
         return Some(Class::Ambiguous(Reason::new(ReasonCode::Unproven, text)));
     }
     None
@@ -479,13 +478,16 @@ fn whose(claim: &PersistentVolumeClaim, set: &StatefulSet) -> Option<Class> {
 fn held(claim: &PersistentVolumeClaim) -> Option<Reason> {
     let meta = &claim.metadata;
     if meta.is_terminating() {
-        return Some(Reason::new(ReasonCode::Deleting, "it is being deleted already"));
+        return Some(Reason::new(ReasonCode::Deleting, "it is already being deleted"));
     }
     if let Some(finalizer) = meta.finalizers.iter().find(|finalizer| *finalizer != PROTECTION) {
-        return Some(Reason::new(ReasonCode::Finalizer, format!("finalizer {finalizer} holds it")));
+        return Some(Reason::new(
+            ReasonCode::Finalizer,
+            format!("finalizer {finalizer} blocks its deletion"),
+        ));
     }
     (meta.labels.get("kor/used").is_some_and(|used| used == "true"))
-        .then(|| Reason::new(ReasonCode::DeclaredUsed, "its label kor/used says that it is used"))
+        .then(|| Reason::new(ReasonCode::DeclaredUsed, "its label kor/used marks it as used"))
 }
 
 fn is_source_of(claim: &PersistentVolumeClaim, other: &PersistentVolumeClaim) -> bool {

@@ -21,9 +21,12 @@ fn a_pod_that_never_becomes_ready_is_named_and_taken_back() {
                 let run = ns.sts(&[&args[..], &["--stuck-after", "2s"]].concat()).code(1);
                 assert!(run.stdout.contains("stuck on postgres-4") && run.stdout.contains(cause), "{run}");
                 let back = format!("kubectl sts abort postgres -n {}", ns.name);
-                assert!(run.stdout.contains(&format!("back  {back}")), "{run}");
+                assert!(run.stdout.contains(&format!("to undo  {back}")), "{run}");
                 let plan = ns.sts(&["abort", "postgres", "--dry-run=client"]).ok();
-                assert!(plan.contains("delete pod postgres-4: on abandoned"), "{plan}");
+                assert!(
+                    plan.contains("delete pod postgres-4 (") && plan.contains(" on old revision "),
+                    "{plan}"
+                );
                 ns.shell(&format!("{back} --yes")).code(0);
                 let end = settled(&ns, "postgres", 5);
                 assert_eq!((partition(&end), mark(&end)), (0, None));
@@ -32,7 +35,7 @@ fn a_pod_that_never_becomes_ready_is_named_and_taken_back() {
                 assert_eq!(after[..4], before[..4]);
                 witness.never_touched(&ns, &["postgres-0", "postgres-1", "postgres-2", "postgres-3"]);
                 let again = ns.sts(&["abort", "postgres", "--yes"]).ok();
-                assert!(again.contains("nothing to do: no canary is on"), "{again}");
+                assert!(again.contains("nothing to do: no canary is in progress"), "{again}");
             });
         }
     });
@@ -70,7 +73,7 @@ fn a_canary_made_by_hand_goes_back_too() {
     ns.kubectl(&["set", "image", "sts/web", "web=web:does-not-exist"]).ok();
     ns.wait_pod_status("web-2", "ImagePullBackOff");
     let run = ns.sts(&["abort", "web", "--yes"]).code(0);
-    assert!(run.stdout.contains("was not made by kubectl sts"), "{run}");
+    assert!(run.stdout.contains("was not started by kubectl sts"), "{run}");
     let end = settled(&ns, "web", 3);
     assert_eq!((partition(&end), mark(&end)), (1, None));
     assert_eq!(end["status"]["updateRevision"], before["status"]["updateRevision"]);

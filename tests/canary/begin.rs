@@ -30,9 +30,9 @@ fn a_canary_goes_step_by_step_to_the_end() {
         .ok();
     let plan = plan.split_whitespace().collect::<Vec<_>>().join(" ");
     for line in [
-        "2 of 5 pods (postgres-4, then postgres-3) move to the new template",
+        "2 of 5 pods (postgres-4, then postgres-3) are updated to the new template",
         "image of container postgres: postgres:15-alpine → postgres:16-alpine",
-        "template and partition 0 → 3 in one write",
+        "template and partition 0 → 3 in one patch",
         "postgres-0 to postgres-2 keep",
         "no container has a readiness probe",
     ] {
@@ -53,13 +53,13 @@ fn a_canary_goes_step_by_step_to_the_end() {
             "--dry-run=server",
         ])
         .ok();
-    assert!(checked.contains("the server would do it"), "{checked}");
+    assert!(checked.contains("accepted by the server"), "{checked}");
 
     let run = ns
         .sts(&["canary", "postgres", "--partition", "3", "--image", "postgres=postgres:16-alpine", "--yes"])
         .code(0);
-    assert!(run.stdout.contains("paused at partition 3 (postgres-3)"), "{run}");
-    assert!(run.stdout.contains(&format!("next  kubectl sts promote postgres -n {}", ns.name)), "{run}");
+    assert!(run.stdout.contains("the rollout is paused at partition 3 (postgres-3)"), "{run}");
+    assert!(run.stdout.contains(&format!("next     kubectl sts promote postgres -n {}", ns.name)), "{run}");
     assert_eq!(witness.deleted(&ns), ["postgres-4", "postgres-3"]);
     witness.never_touched(&ns, &["postgres-0", "postgres-1", "postgres-2"]);
     let set = get(&ns, "postgres");
@@ -104,7 +104,7 @@ fn without_a_template_the_next_command_is_shown_and_works() {
     let witness = Observer::of(&ns, 3);
     let run = ns.sts(&["canary", "web", "--pods", "20%", "--yes"]).code(0);
     let next = format!("kubectl sts canary web -n {} --partition 2 --image web=IMAGE", ns.name);
-    assert!(run.stdout.contains("no pod moves yet") && run.stdout.contains(&next), "{run}");
+    assert!(run.stdout.contains("no pod is updated yet") && run.stdout.contains(&next), "{run}");
     assert_eq!(partition(&get(&ns, "web")), 2);
     ns.shell(&format!("{} --yes", next.replace("IMAGE", "web:2"))).code(0);
     assert_eq!(witness.deleted(&ns), ["web-7"]);
@@ -114,7 +114,7 @@ fn without_a_template_the_next_command_is_shown_and_works() {
     ns.sts(&["promote", "web", "--yes"]).code(0);
     assert_eq!(witness.deleted(&ns), ["web-7", "web-6"]);
     let up = ns.sts(&["canary", "web", "--partition", "2", "--yes"]).code(0);
-    assert!(up.stdout.contains("raising the partition brings nothing back: web-6 stays"), "{up}");
+    assert!(up.stdout.contains("raising the partition rolls no pod back: web-6 stays"), "{up}");
     let refused = ns.sts(&["promote", "web", "--partition", "2", "--yes"]).code(0);
     assert!(refused.stdout.contains("nothing to do"), "{refused}");
     let refused = ns.sts(&["promote", "web", "--partition", "3", "--yes"]).code(4);
@@ -167,7 +167,7 @@ fn a_ladder_bakes_and_checks_between_its_steps() {
         run.stdout.contains("the check failed with exit code 7") && run.stdout.contains("no such table"),
         "{run}"
     );
-    assert!(run.stdout.contains(&format!("back  kubectl sts abort web -n {ns_name}")), "{run}");
+    assert!(run.stdout.contains(&format!("to undo  kubectl sts abort web -n {ns_name}")), "{run}");
     let set = get(&ns, "web");
     assert_eq!(partition(&set), 2);
     assert_eq!(mark(&set).unwrap()["steps"], json!([2, 0]));
@@ -189,8 +189,8 @@ fn a_pod_that_goes_bad_while_it_bakes_stops_the_canary() {
     let run = ns
         .sts(&["canary", "web", "--pods", "1", "--patch", &patch.to_string(), "--bake", "10m", "--yes"])
         .code(1);
-    assert!(run.stdout.contains("baking web-2 for 10m"), "{run}");
-    assert!(run.stdout.contains("stopped: web-2 ") && run.stdout.contains("while it baked"), "{run}");
+    assert!(run.stdout.contains("observing web-2 for 10m"), "{run}");
+    assert!(run.stdout.contains("stopped: web-2 ") && run.stdout.contains("while it was observed"), "{run}");
     ns.sts(&["abort", "web", "--yes"]).code(0);
     let end = settled(&ns, "web", 3);
     assert_eq!((partition(&end), mark(&end)), (0, None));

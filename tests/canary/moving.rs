@@ -31,7 +31,7 @@ fn a_pod_reached_while_it_asks_is_named_before_it_restarts() {
         let text = terminal.text();
         if text.contains("[y/N]") { Ok(text) } else { Err(text) }
     });
-    assert!(shown.contains("restarts  postgres-2, postgres-1\r\n"), "{shown}");
+    assert!(shown.contains("restarts   postgres-2, postgres-1\r\n"), "{shown}");
     assert!(shown.contains("pause the rollout"), "{shown}");
     ns.wait("postgres-0 to be reached", PATIENCE, || {
         let now = pods(&ns);
@@ -42,7 +42,7 @@ fn a_pod_reached_while_it_asks_is_named_before_it_restarts() {
     let again = ns.wait("the new plan", PATIENCE, || {
         let text = terminal.text();
         if text.matches("[y/N]").count() > 1
-            && text.contains("restarts  postgres-2, postgres-1, postgres-0\r\n")
+            && text.contains("restarts   postgres-2, postgres-1, postgres-0\r\n")
         {
             Ok(text)
         } else {

@@ -71,7 +71,7 @@ fn refusals_have_their_reasons_and_write_nothing() {
     ns.sts(&["canary", name, "--partition", "2", "--image", "web=web:2", "--yes"]).code(0);
     refused(&ns, name, "another-canary", &["--partition", "2", "--image", "web=web:3"]);
     ns.patch("statefulset/web", &json!({"metadata": {"annotations": {super::MARK: "nonsense"}}}));
-    refused(&ns, name, "mark-unreadable", &["--partition", "2", "--image", "web=web:3"]);
+    refused(&ns, name, "annotation-unreadable", &["--partition", "2", "--image", "web=web:3"]);
     ns.sts(&["abort", name, "--yes"]).code(4);
 }
 
@@ -151,8 +151,8 @@ fn managers_of_the_fields_are_named() {
     ns.wait_rolled_out("web", 2);
     let plan = ns.sts(&["canary", "web", "--pods", "1", "--image", "web=web:2", "--dry-run=client"]).ok();
     for text in [
-        "Argo CD manages this set (field manager argocd-controller)",
-        "Helm manages this set",
+        "Argo CD manages this StatefulSet (field manager argocd-controller)",
+        "Helm manages this StatefulSet",
         "HorizontalPodAutoscaler web",
     ] {
         assert!(plan.contains(text), "{text}\n{plan}");
@@ -210,7 +210,7 @@ fn what_a_mark_says_reaches_no_terminal_as_it_is() {
     assert!(!run.stderr.contains(['\u{1b}', '\u{7}']), "{run}");
     forge(&format!("{stable}{escape}"), "somebody");
     let run = ns.sts(&["abort", "web", "--yes"]).code(4);
-    assert!(run.stderr.contains("mark-unreadable"), "{run}");
+    assert!(run.stderr.contains("annotation-unreadable"), "{run}");
     assert!(!run.stderr.contains(['\u{1b}', '\u{7}']), "{run}");
 }
 
@@ -273,8 +273,7 @@ fn a_stuck_canary_is_said_to_be_stuck_before_it_is_promoted() {
     assert!(
         ["ErrImagePull", "ImagePullBackOff"]
             .iter()
-            .any(|state| said
-                .contains(&format!("the canary is stuck: web-2 does not become available ({state})"))),
+            .any(|state| said.contains(&format!("the canary is stuck: web-2 is not available ({state})"))),
         "{run}"
     );
     assert!(said.contains(&format!("kubectl sts abort web -n {}", ns.name)), "{run}");

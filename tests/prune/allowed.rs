@@ -39,7 +39,7 @@ fn without_patch_on_volumes_the_race_must_be_accepted() {
     scale(&ns, "db", 2);
     let user = ns.user("deleter", READS);
     ns.grant_cluster("deleter", &format!("{READS}\n{DELETES}"));
-    allowed(&ns, &user, "deleting needs --accept-race");
+    allowed(&ns, &user, "use --accept-race to delete anyway");
     let folder = tempfile::tempdir().unwrap();
     let args = ["prune-pvcs", "db", "--yes", "--backup", folder.path().to_str().unwrap()];
     let run = ns.sts_as(&user, &args).code(4);
@@ -172,6 +172,6 @@ fn what_could_not_be_judged_is_no_good_end() {
         assert_eq!(claims(&ns), before, "{run}");
         // To look is no failure, and it says the same.
         let run = ns.sts_as(&user, &["prune-pvcs", "db"]).code(0);
-        shown(&run, &format!("not looked at: {without}"));
+        shown(&run, &format!("not checked: {without}"));
     }
 }

@@ -22,7 +22,8 @@ fn a_write_without_effect_is_not_believed() {
             let run =
                 ns.sts(&["prune-pvcs", "db", "--yes", "--backup", backup, "--server", &proxy.server]).code(3);
             // An answer that is no object is refused as such; one that is the old object is compared.
-            let said = if then == Then::Blank { "cannot be understood" } else { "the server answered" };
+            let said =
+                if then == Then::Blank { "cannot be understood" } else { "the API server reported success" };
             let text = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(text.contains(said), "{write} {then:?} {run}");
             assert!(run.stdout.contains("left     data-db-1"), "{write} {then:?} {run}");

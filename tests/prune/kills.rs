@@ -69,7 +69,7 @@ fn a_run_that_was_killed_is_finished_by_the_next() {
             });
             assert_eq!(data[nth].policy(), "Retain, noted Delete", "{write} {then:?}");
             let shown = ns.sts(&["prune-pvcs", "db"]).code(0);
-            assert!(shown.stdout.contains(&format!("finish: volume {volume}")), "{shown}");
+            assert!(shown.stdout.contains(&format!("finish: PV {volume}")), "{shown}");
             let shown: Value = serde_json::from_str(&ns.sts(&["prune-pvcs", "-o", "json"]).ok()).unwrap();
             assert_eq!(shown["unfinished"][0]["volume"], volume.as_str(), "{shown}");
         }
@@ -77,7 +77,7 @@ fn a_run_that_was_killed_is_finished_by_the_next() {
         assert_eq!(names(ns), ["data-db-0"], "{run}");
         data.iter().for_each(Data::wait_destroyed);
         let run = ns.sts(&args).code(0);
-        assert!(run.stdout.contains("can be told to be left over"), "{run}");
+        assert!(run.stdout.contains("no orphaned PVCs found"), "{run}");
     });
 }
 
@@ -104,7 +104,7 @@ fn a_run_that_was_killed_loses_nothing_that_is_needed_again() {
                 let command = run
                     .stdout
                     .lines()
-                    .find_map(|line| line.split_once("its policy again: ").map(|(_, command)| command));
+                    .find_map(|line| line.split_once("restore policy: ").map(|(_, command)| command));
                 ns.shell(command.unwrap_or_else(|| panic!("{run}"))).code(0);
             }
         } else {
@@ -264,7 +264,7 @@ fn a_signal_between_two_deletions_ends_with_an_account() {
                 let deleted = run.stdout.find("data-db-2: deleted").unwrap_or_else(|| panic!("{run}"));
                 let account = &run.stdout[deleted..];
                 for text in [
-                    "1 claim deleted",
+                    "1 PVC deleted",
                     "stopped  interrupted",
                     "left     data-db-1\n",
                     "same command",
@@ -314,7 +314,7 @@ fn a_signal_between_two_restored_pvcs_ends_with_an_account() {
                 assert_eq!(names(&ns), ["data-db-0", "data-db-2"], "{run}");
                 data[0].is_in(&ns, "data-db-2");
                 let run = ns.sts(&args[..4]).code(0);
-                assert!(run.stdout.contains("data-db-1: bound to volume"), "{run}");
+                assert!(run.stdout.contains("data-db-1: bound to PV"), "{run}");
                 data[1].is_in(&ns, "data-db-1");
             });
         }
@@ -334,7 +334,7 @@ fn an_interruption_ends_at_the_next_pvc_with_an_account() {
                 let run = interrupted(&ns, &args, write, signal).code(code);
                 for text in [
                     "data-db-2: deleted",
-                    "1 claim deleted",
+                    "1 PVC deleted",
                     "interrupted",
                     "left     data-db-1",
                     "same command",

@@ -123,13 +123,13 @@ fn three_left_over_claims_go_and_new_ones_come() {
 
     // Off a terminal it only shows.
     let run = ns.sts(&["prune-pvcs", "db"]).code(0);
-    assert!(run.stdout.starts_with("3 claims (3Gi) belong to replicas their set no longer has:\n"), "{run}");
-    assert!(run.stdout.contains("the volume and its data will be destroyed"), "{run}");
-    assert!(run.stdout.contains("kept: 2 in use (see --show-kept)"), "{run}");
+    assert!(run.stdout.starts_with("3 PVCs (3Gi) belong to replicas that no longer exist:\n"), "{run}");
+    assert!(run.stdout.contains("data destroyed"), "{run}");
+    assert!(run.stdout.contains("kept: 2 in use (list them with --show-kept)"), "{run}");
     assert_eq!(ns.sts(&["prune-pvcs", "-o", "name"]).ok().lines().count(), 3);
     ns.sts(&["prune-pvcs", "db", "--yes", "--dry-run=client"]).code(0);
     let run = ns.sts(&["prune-pvcs", "db", "--dry-run=server"]).code(0);
-    assert_eq!(run.stdout.matches("the server would do it").count(), 3, "{run}");
+    assert_eq!(run.stdout.matches("accepted by the server").count(), 3, "{run}");
     assert_eq!(claims(&ns), before, "nothing was written");
 
     // Nothing is old enough, and of these the server knows since when they are unused.
@@ -143,7 +143,8 @@ fn three_left_over_claims_go_and_new_ones_come() {
         prunable.is_empty()
             && others.iter().any(|other| {
                 // A server before 1.37 does not say since when.
-                other.contains("it is unused for ") || other.contains("it is not known for how long")
+                other.contains("it has been unused for ")
+                    || other.contains("how long it has been unused is not known")
             }),
         "{others:?}"
     );
@@ -175,7 +176,11 @@ fn three_left_over_claims_go_and_new_ones_come() {
     let file = backup.join(format!("{}.data-db-4.pvc.yaml", ns.name));
     let gone = ns.wait("the volume to be destroyed", support::PATIENCE, || {
         let run = ns.sts(&["restore-pvc", file.to_str().unwrap(), "--yes"]);
-        if run.stderr.contains("is gone, and its data with it") { Ok(run) } else { Err(run.to_string()) }
+        if run.stderr.contains("no longer exists, so its data is lost") {
+            Ok(run)
+        } else {
+            Err(run.to_string())
+        }
     });
     gone.code(4);
 
@@ -189,7 +194,7 @@ fn three_left_over_claims_go_and_new_ones_come() {
     assert!(prunable.is_empty());
     assert_eq!(
         ns.sts(&["prune-pvcs", "db", "--yes"]).code(0).stdout.lines().next().unwrap(),
-        format!("no claim in namespace {} can be told to be left over", ns.name)
+        format!("no orphaned PVCs found in namespace {}", ns.name)
     );
 }
 
@@ -206,8 +211,8 @@ fn a_kept_volume_is_mounted_again() {
     let backup_arg = backup.to_str().unwrap();
     let run =
         ns.sts(&["prune-pvcs", "db", "--yes", "--retain", "--show-kept", "--backup", backup_arg]).code(0);
-    assert!(run.stdout.contains("the volume is kept (--retain)"), "{run}");
-    assert!(run.stdout.contains(&format!("volume {volume} has the reclaim policy Retain")), "{run}");
+    assert!(run.stdout.contains("the PV is kept (--retain)"), "{run}");
+    assert!(run.stdout.contains(&format!("PV {volume} has reclaim policy Retain")), "{run}");
     assert_eq!(names(&ns), ["data-db-0"]);
     let released = ns.wait("the volume to be released", support::PATIENCE, || {
         let pv = ns.kubectl_json(&["get", "pv", &volume]);
@@ -218,10 +223,21 @@ fn a_kept_volume_is_mounted_again() {
     let file = backup.join(format!("{}.data-db-1.pvc.yaml", ns.name));
     let file = file.to_str().unwrap();
     let run = ns.sts(&["restore-pvc", file]).code(4);
-    assert!(run.stderr.contains("nobody is here to agree"), "{run}");
+    assert!(run.stderr.contains("confirmation required, but stdin is not a terminal"), "{run}");
     let run = ns.sts(&["restore-pvc", file, "--dry-run=server"]).code(0);
-    assert!(run.stdout.contains("the server would do it"), "{run}");
+    assert!(run.stdout.contains("accepted by the server"), "{run}");
     assert_eq!(names(&ns), ["data-db-0"]);
+    // The folder, or all that is in it, PVs and README too.
+    let mut inside: Vec<String> =
+        std::fs::read_dir(&backup).unwrap().map(|it| it.unwrap().path().display().to_string()).collect();
+    inside.sort();
+    assert_eq!(inside.len(), 3, "{inside:?}");
+    let inside: Vec<&str> = inside.iter().map(String::as_str).collect();
+    for given in [&[backup_arg][..], &inside] {
+        let run = ns.sts(&[&["restore-pvc", "--dry-run=server"], given].concat()).code(0);
+        assert!(run.stdout.contains("restore 1 PVC") && run.stdout.contains("README.md"), "{run}");
+        assert_eq!(run.stdout.matches("accepted by the server").count(), 1, "{run}");
+    }
     // The command that is shown, pasted.
     let readme = std::fs::read_to_string(backup.join("README.md")).unwrap();
     assert!(
@@ -238,8 +254,10 @@ fn a_kept_volume_is_mounted_again() {
     assert_eq!(claim["status"]["phase"], "Bound");
     assert_eq!(claim["metadata"]["labels"]["app"], "db");
     // Again: nothing to do. Another claim on that volume, or of that name: refused.
-    let run = ns.sts(&["restore-pvc", file, "--yes"]).code(0);
-    assert!(run.stdout.contains("nothing to do: it is bound to volume"), "{run}");
+    for given in [file, backup_arg] {
+        let run = ns.sts(&["restore-pvc", given, "--yes"]).code(0);
+        assert!(run.stdout.contains("nothing to do: it is already bound to PV"), "{run}");
+    }
     scale(&ns, "db", 2);
     let pod = ns.kubectl_json(&["get", "pod", "db-1"]);
     let mounted = pod["spec"]["volumes"]
@@ -279,7 +297,7 @@ fn what_exists_or_is_taken_is_not_restored() {
     // A scale-up made a new claim of the name.
     scale(&ns, "db", 2);
     let run = ns.sts(&["restore-pvc", file, "--yes"]).code(4);
-    assert!(run.stderr.contains("claim data-db-1 exists already"), "{run}");
+    assert!(run.stderr.contains("PVC data-db-1 already exists"), "{run}");
     scale(&ns, "db", 1);
     ns.sts(&["prune-pvcs", "--yes", "--backup", folder.path().join("c").to_str().unwrap()]).code(0);
     // Somebody else has taken the volume.
@@ -290,7 +308,7 @@ fn what_exists_or_is_taken_is_not_restored() {
             r#"{"spec":{"claimRef":{"name":"other","namespace":"elsewhere","uid":null,"resourceVersion":null}}}"#])
         .ok();
     let run = ns.sts(&["restore-pvc", file, "--yes"]).code(4);
-    assert!(run.stderr.contains("is bound to another claim, other in elsewhere"), "{run}");
+    assert!(run.stderr.contains("is bound to another PVC, other in elsewhere"), "{run}");
     assert_eq!(names(&ns), ["data-db-0"]);
     cluster.kubectl(&["delete", "pv", &volume, "--wait=false"]).ok();
 }
@@ -375,7 +393,7 @@ spec:
     );
     let (_, others) = listing(&ns, &["gone"]);
     assert!(
-        others.contains(&"data-gone-1 kept: finalizer example.test/hold holds it".to_owned()),
+        others.contains(&"data-gone-1 kept: finalizer example.test/hold blocks its deletion".to_owned()),
         "{others:?}"
     );
     ns.delete(&["pvc", "data-gone-1", "--wait=false"]);
@@ -383,16 +401,16 @@ spec:
     let before = claims(&ns);
     let folder = tempfile::tempdir().unwrap();
     let run = sts_in_folder(&ns, folder.path(), &["prune-pvcs", "--yes", "--show-kept"]).code(0);
-    assert!(run.stdout.contains("can be told to be left over"), "{run}");
+    assert!(run.stdout.contains("no orphaned PVCs found"), "{run}");
     assert_eq!(claims(&ns), before);
     let (prunable, others) = listing(&ns, &[]);
     assert!(prunable.is_empty(), "{prunable:?}");
     let others = others.join("\n");
     for reason in [
-        "data-zero-0 kept: zero is scaled to 0, perhaps only for a while",
-        "data-zero-1 kept: zero is scaled to 0, perhaps only for a while",
-        "data-auto-1 kept: HorizontalPodAutoscaler auto scales up to 5",
-        "data-gone-1 kept: it is being deleted already",
+        "data-zero-0 kept: zero is scaled to 0, possibly for a short time only",
+        "data-zero-1 kept: zero is scaled to 0, possibly for a short time only",
+        "data-auto-1 kept: HorizontalPodAutoscaler auto can scale up to 5 replicas",
+        "data-gone-1 kept: it is already being deleted",
     ] {
         assert!(others.contains(reason), "{reason} is not in\n{others}");
     }

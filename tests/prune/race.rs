@@ -33,9 +33,9 @@ fn a_scale_up_in_the_last_moment_loses_no_claim() {
         pruning.join().unwrap()
     });
     assert_eq!(run.code, 4, "{run}");
-    assert!(run.stdout.contains("0 claims deleted"), "{run}");
+    assert!(run.stdout.contains("0 PVCs deleted"), "{run}");
     assert!(
-        run.stdout.contains("stopped") && run.stdout.contains("data-db-4: it was changed in the last moment"),
+        run.stdout.contains("stopped") && run.stdout.contains("data-db-4: it was changed at the last moment"),
         "{run}"
     );
     assert!(run.stdout.contains("left     data-db-4, data-db-3 and data-db-2"), "{run}");
@@ -135,8 +135,8 @@ fn a_scale_up_after_the_first_claim_stops_the_rest() {
         pruning.join().unwrap()
     });
     assert_eq!(run.code, 4, "{run}");
-    assert!(run.stdout.contains("data-db-3: deleted") && run.stdout.contains("1 claim deleted"), "{run}");
-    assert!(run.stdout.contains("data-db-2: not deleted any more: db-2 uses it"), "{run}");
+    assert!(run.stdout.contains("data-db-3: deleted") && run.stdout.contains("1 PVC deleted"), "{run}");
+    assert!(run.stdout.contains("data-db-2: no longer deleted: db-2 uses it"), "{run}");
     let after = claims(&ns);
     for claim in ["data-db-0", "data-db-1", "data-db-2"] {
         assert_eq!(after[claim], before[claim], "{run}");
@@ -186,15 +186,15 @@ fn who_may_only_read_sees_the_table_and_the_missing_permission() {
     ns.grant_cluster("reader", everything);
     ns.wait("volumes to be readable", support::PATIENCE, || {
         let run = namespaced(&["prune-pvcs"]);
-        if run.stdout.starts_with("1 claim (1Gi) belongs to") { Ok(()) } else { Err(run.to_string()) }
+        if run.stdout.starts_with("1 PVC (1Gi) belongs to") { Ok(()) } else { Err(run.to_string()) }
     });
     let run = namespaced(&["prune-pvcs"]).code(0);
     shown(&run, "data-db-1");
-    shown(&run, "the volume and its data will be destroyed");
-    shown(&run, &format!("not allowed: you may not delete persistentvolumeclaims -n {}", ns.name));
+    shown(&run, "data destroyed");
+    shown(&run, &format!("missing permission: delete persistentvolumeclaims -n {}", ns.name));
     let run = namespaced(&["prune-pvcs", "--yes"]).code(4);
     shown(&run, "data-db-1");
-    assert!(run.stderr.contains("you may not delete persistentvolumeclaims"), "{run}");
+    assert!(run.stderr.contains("you are not allowed to delete persistentvolumeclaims"), "{run}");
     assert_eq!(claims(&ns), before);
 }
 
@@ -269,7 +269,7 @@ spec:
     let (prunable, others) = listing(&ns, &[]);
     assert!(
         prunable.is_empty()
-            && others.contains(&"data-db-1 kept: VolumeSnapshot nightly is made from it".to_owned()),
+            && others.contains(&"data-db-1 kept: VolumeSnapshot nightly was taken of it".to_owned()),
         "{others:?}"
     );
     cluster.kubectl(&["delete", "crd", "volumesnapshots.snapshot.storage.k8s.io", "--wait=false"]).ok();

@@ -59,7 +59,7 @@ fn item(number: usize, world: &World) -> Option<Item> {
         set: "db".to_owned(),
         set_uid: "set".to_owned(),
         ordinal: 0,
-        fate: "the volume and its data will be destroyed",
+        fate: "the PV and its data will be destroyed",
         keeps_volume: false,
         was_there,
         shown,

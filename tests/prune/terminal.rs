@@ -58,16 +58,17 @@ fn nothing_is_chosen_until_somebody_chooses() {
     let folder = tempfile::tempdir().unwrap();
     let backup = folder.path().join("b");
     let args = ["prune-pvcs", "db", "--backup", backup.to_str().unwrap()];
-    let (code, text) = typed(&ns, &args, &[("Which to delete?", "\r")]);
-    assert!(code == 4 && text.contains("nothing was chosen; nothing was written"), "{code} {text}");
-    let (code, text) = typed(&ns, &args, &[("Which to delete?", " \r"), ("Delete 1 claim?", "n")]);
-    assert!(code == 4 && text.contains("declined; nothing was written"), "{code} {text}");
-    let (code, text) = typed(&ns, &args, &[("Which to delete?", "\u{3}")]);
+    let (code, text) = typed(&ns, &args, &[("Select PVCs to delete", "\r")]);
+    assert!(code == 4 && text.contains("no PVC was selected; nothing was changed"), "{code} {text}");
+    let (code, text) = typed(&ns, &args, &[("Select PVCs to delete", " \r"), ("Delete 1 PVC in", "n")]);
+    assert!(code == 4 && text.contains("cancelled; nothing was changed"), "{code} {text}");
+    let (code, text) = typed(&ns, &args, &[("Select PVCs to delete", "\u{3}")]);
     assert!(code == 130, "{code} {text}");
     assert!(text.rfind("\u{1b}[?25h") > text.rfind("\u{1b}[?25l"), "the cursor is gone: {text:?}");
     assert_eq!(claims(&ns), before);
     // The second in the list, and no other.
-    let answers = [("Which to delete?", "\u{1b}[B \r"), ("Their data is destroyed. Delete 1 claim?", "y")];
+    let answers =
+        [("Select PVCs to delete", "\u{1b}[B \r"), ("Their data is destroyed. Delete 1 PVC in", "y")];
     let (code, text) = typed(&ns, &args, &answers);
     assert_eq!(code, 0, "{text}");
     assert_eq!(names(&ns), ["data-db-0", "data-db-1", "data-db-3"], "{text}");
@@ -82,12 +83,15 @@ fn a_set_scaled_to_zero_needs_its_name_typed() {
     let folder = tempfile::tempdir().unwrap();
     let backup = folder.path().join("b");
     let args = ["prune-pvcs", "db", "--include-zero", "--backup", backup.to_str().unwrap()];
-    let choose = ("Which to delete?", " \r");
-    let (code, text) = typed(&ns, &args, &[choose, ("Type the set's name", "bd\r")]);
-    assert!(code == 4 && text.contains("that is not its name; nothing was written"), "{code} {text}");
+    let choose = ("Select PVCs to delete", " \r");
+    let (code, text) = typed(&ns, &args, &[choose, ("type the name of the StatefulSet", "bd\r")]);
+    assert!(
+        code == 4 && text.contains("cancelled: that is not the name; nothing was changed"),
+        "{code} {text}"
+    );
     assert_eq!(names(&ns), ["data-db-0"]);
     let (code, text) =
-        typed(&ns, &args, &[choose, ("Type the set's name", "db\r"), ("Delete 1 claim?", "y")]);
+        typed(&ns, &args, &[choose, ("type the name of the StatefulSet", "db\r"), ("Delete 1 PVC in", "y")]);
     assert_eq!(code, 0, "{text}");
     assert!(names(&ns).is_empty());
 }

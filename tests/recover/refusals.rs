@@ -138,5 +138,5 @@ fn a_budget_is_asked_when_evicting() {
             {"apiVersion": "example.com/v1", "kind": "Database", "name": "main", "uid": "1-2-3", "controller": true}]}}),
     );
     let plan = ns.sts(&["recover", "web", "--dry-run=client"]).ok();
-    assert!(plan.contains("Database main manages this set"), "{plan}");
+    assert!(plan.contains("Database main manages this StatefulSet"), "{plan}");
 }

@@ -127,8 +127,20 @@ impl Desk {
 pub fn works(ns: &Namespace) -> Result<usize, String> {
     let desk = desk(ns.cluster);
     let mut all = BTreeSet::new();
+    let mut unnamed = None;
+    // The context is in quotes, as it is no plain word.
+    let named = format!("(context {CONTEXT:?})");
     let mut take = |args: &[&str]| {
         let run = desk.sts(ns, args);
+        let names_it = match args.contains(&"json") {
+            true => serde_json::from_str::<Value>(&run.stdout).is_ok_and(|value| value["context"] == CONTEXT),
+            false => run.stdout.contains(&named),
+        };
+        let is_plan =
+            args.contains(&"json") || (run.code == 0 && run.stdout.contains("dry run: nothing was changed"));
+        if is_plan && !names_it {
+            unnamed.get_or_insert(format!("the cluster is not named:\n{run}"));
+        }
         let documents = serde_json::Deserializer::from_str(&run.stdout).into_iter::<Value>();
         documents.map_while(Result::ok).for_each(|document| collect(&document, &mut all));
         let lines = run.stdout.lines().chain(run.stderr.lines());
@@ -153,6 +165,9 @@ pub fn works(ns: &Namespace) -> Result<usize, String> {
         ] {
             take(args);
         }
+    }
+    if let Some(unnamed) = unnamed {
+        return Err(unnamed);
     }
     for line in &all {
         let run = desk.run(ns.cluster, Command::new("sh").args(["-c", line]));

@@ -129,6 +129,11 @@ impl ConnectArgs {
         given.chain(switch).collect()
     }
 
+    /// Whether the flags choose a server that need not be the one of the context.
+    pub(super) fn names_another_cluster(&self) -> bool {
+        [&self.server, &self.cluster].into_iter().flatten().any(|value| !value.is_empty())
+    }
+
     /// Whether the flags say who is asking, so that the kubeconfig need not.
     pub(super) fn has_credentials(&self) -> bool {
         self.token.as_ref().is_some_and(|token| !token.reveal().is_empty())

@@ -10,7 +10,7 @@ use crate::paste::kubectl;
 use crate::plan::{Permission, Plan, Step, Stop};
 use crate::reconcile::Cluster;
 use crate::render::live::show;
-use crate::render::{Output, View, ask, render};
+use crate::render::{Output, View, ask, render_beside};
 
 /// The flags of every command that writes.
 #[derive(clap::Args, Clone, Debug)]
@@ -48,22 +48,24 @@ impl Agree {
             return Ok(());
         }
         if !ask::somebody() {
-            return Err(Error::refused("nobody is here to agree to the plan; nothing was written")
-                .reason("nobody-agreed")
-                .hint("look at it with --dry-run=client, and agree with --yes"));
+            return Err(Error::refused(
+                "confirmation required, but stdin is not a terminal; nothing was changed",
+            )
+            .reason("nobody-agreed")
+            .hint("use --yes to confirm, or --dry-run=client to show the plan only"));
         }
-        if ask::confirm(question)? { Ok(()) } else { Err(declined("declined")) }
+        if ask::confirm(question)? { Ok(()) } else { Err(declined("cancelled")) }
     }
 }
 
 /// Shows what will be done: nothing is written that was not shown, not even with `--yes`.
 pub(in crate::commands) fn show_plan(plan: &dyn View, output: Output, streams: &Ui) -> Result<()> {
-    show(&render(plan, output, streams.look)?)
+    show(&render_beside(plan, output, streams.look)?, output)
 }
 
 /// Somebody said no.
 pub(in crate::commands) fn declined(what: &str) -> Error {
-    Error::refused(format!("{what}; nothing was written")).reason("declined")
+    Error::cancelled(format!("{what}; nothing was changed")).reason("declined")
 }
 
 /// Why there is no plan, as an error; the reason is a stable word for programs.
@@ -73,9 +75,7 @@ pub(in crate::commands) fn stopped(stop: Stop) -> Error {
             let error = Error::refused(refusal.because).reason(refusal.reason);
             if refusal.hint.is_empty() { error } else { error.hint(refusal.hint) }
         }
-        Stop::Unseen(unseen) => {
-            Error::cluster(format!("could not see {unseen}, without which nothing is done"))
-        }
+        Stop::Unseen(unseen) => Error::cluster(format!("could not read {unseen}; nothing was changed")),
     }
 }
 
@@ -105,9 +105,9 @@ pub(in crate::commands) async fn permitted(connection: &Connection, plan: &Plan)
     if !namespace.is_empty() {
         ask = ask.namespace(namespace);
     }
-    Err(Error::refused(format!("you may not {verb} {what} here; nothing was written"))
+    Err(Error::refused(format!("you are not allowed to {verb} {what}; nothing was changed"))
         .reason("forbidden")
-        .hint(ask.after("check with")))
+        .hint(ask.after("check your permissions")))
 }
 
 /// What the server said to each write.
@@ -138,13 +138,13 @@ pub(in crate::commands) async fn checked<C: Cluster>(cluster: &mut C, plan: &Pla
             },
         };
         let result = match performed {
-            Performed::Done => "the server would do it".to_owned(),
-            Performed::AlreadyGone => "it is gone already".to_owned(),
+            Performed::Done => "accepted by the server".to_owned(),
+            Performed::AlreadyGone => "it is already gone".to_owned(),
             Performed::Conflict(message)
             | Performed::TooManyRequests(message)
             | Performed::Forbidden(message) => {
                 checks.is_refused = true;
-                format!("the server refuses: {message}")
+                format!("refused by the server: {message}")
             }
         };
         checks.results.push((step.text(), result));

@@ -15,9 +15,9 @@ pub(in crate::commands) trait Account {
     fn reached(&self) -> String {
         self.state()
     }
-    /// The same, where it was interrupted.
-    fn interrupted(&self) -> String {
-        format!("interrupted: {}", self.state())
+    /// The same, where it was left before its end.
+    fn left(&self, _outcome: &Outcome) -> String {
+        self.state()
     }
     /// Writes it for people; the sentence says how it ended.
     fn text(&self, page: &mut Page, outcome: &Outcome, sentence: &str);
@@ -91,33 +91,29 @@ impl Ending {
     }
 
     fn sentence(&self) -> String {
-        let state = self.account.state();
         match &self.report.outcome {
             Outcome::Reached if self.report.needed_nothing() => {
-                "nothing to do any more: the cluster changed after the plan was shown".to_owned()
+                "nothing to do: the cluster changed after the plan was shown".to_owned()
             }
             Outcome::Reached => self.account.reached(),
             Outcome::Stuck(stuck) => {
                 let waits = stuck.waits_for.as_ref().map_or(String::new(), |pod| {
-                    format!(" (the controller waits for {pod} first, which is not ready either)")
+                    format!(" (the controller waits for {pod} first, and that pod is not ready either)")
                 });
-                let late = if stuck.is_late {
-                    ": it runs, and has not become ready in the time its probes give it"
-                } else {
-                    ""
-                };
+                let late =
+                    if stuck.is_late { ": running, but not ready in the time its probes allow" } else { "" };
                 format!("stuck on {}{waits}{late}", stuck.on)
             }
-            Outcome::Gone => "the StatefulSet is gone".to_owned(),
+            Outcome::Gone => "the StatefulSet no longer exists".to_owned(),
             Outcome::Failed(what, _) => format!("stopped: {what}"),
             Outcome::Drifted(what) => {
                 format!("stopped: the cluster changed after the plan was shown: {what}")
             }
             Outcome::Error(error) => format!("stopped: {}", in_one_line(error)),
             Outcome::Refused(refusal) => format!("stopped: {}", refusal.because),
-            Outcome::Unseen(unseen) => format!("stopped: could not see {unseen}"),
-            Outcome::TimedOut => format!("timed out: {state}"),
-            Outcome::Interrupted => self.account.interrupted(),
+            Outcome::Unseen(unseen) => format!("stopped: could not read {unseen}"),
+            Outcome::TimedOut => format!("timed out: {}", self.account.left(&self.report.outcome)),
+            Outcome::Interrupted => format!("interrupted: {}", self.account.left(&self.report.outcome)),
         }
     }
 }

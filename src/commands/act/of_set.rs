@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Account, ProgressReporter, Typed};
+use super::{Account, Ongoing, ProgressReporter, Typed, ongoing};
 use crate::cluster::live::Live;
 use crate::controller::{Idle, Next};
 use crate::paste::kubectl;
+use crate::reached;
 use crate::reconcile::{Outcome, Report};
-use crate::render::{Continues, Page, continues, finding, finding_json, sentence, skipped, skipped_json};
+use crate::render::{Page, finding, finding_json, sentence, skipped, skipped_json};
 use crate::rules::{self, Skipped, Stuck, stuck};
 use crate::snapshot::Snapshot;
 use crate::words;
@@ -18,6 +19,12 @@ pub(in crate::commands) struct OfSet {
     namespace: String,
     seconds: i64,
     rest: String,
+    /// The same, where it ended well.
+    reached: String,
+    /// Whether anything was to be changed, so that the cluster is named.
+    is_acting: bool,
+    /// What goes on by itself, where nobody waits for it any more.
+    pub(super) ongoing: Option<Ongoing>,
     /// What is worth knowing although it ended well.
     notes: Vec<String>,
     /// What it is stuck on, or was when the time was over.
@@ -28,10 +35,6 @@ pub(in crate::commands) struct OfSet {
     is_stuck: bool,
     /// What could not be looked at.
     not_seen: Vec<Skipped>,
-    /// What the controller goes on with although nobody waits for it.
-    continues: Option<Continues>,
-    /// Whether it was only watched, so that there is nothing to run again.
-    pub(in crate::commands) only_watched: bool,
     /// What to type next: label and command.
     pub(super) typed: Typed,
 }
@@ -47,11 +50,14 @@ impl OfSet {
         let rest = live.look(|snapshot| {
             let snapshot = snapshot?;
             let next = crate::controller::next(snapshot).ok()?;
-            Some(match next {
-                Next::Settled(Idle::Done) => complete(snapshot.set.replicas()),
-                next => sentence(snapshot, &next),
-            })
+            Some((sentence(snapshot, &next), complete(snapshot, &next)))
         });
+        let (rest, reached) = rest.unwrap_or_else(|| {
+            let gone = "the StatefulSet no longer exists";
+            (gone.to_owned(), gone.to_owned())
+        });
+        let is_left = matches!(report.outcome, Outcome::Interrupted | Outcome::TimedOut);
+        let ongoing = live.look(|now| now.filter(|_| is_left).map(ongoing));
         let (is_stuck, stuck) = match &report.outcome {
             Outcome::Stuck(stuck) => (true, Some((**stuck).clone())),
             outcome => (false, live.look(|now| now.and_then(|now| known(now, outcome)))),
@@ -67,26 +73,32 @@ impl OfSet {
                 Outcome::Failed(_, said) => said.clone(),
                 _ => Vec::new(),
             },
-            rest: rest.unwrap_or_else(|| "the StatefulSet is gone".to_owned()),
+            rest,
+            reached,
+            is_acting: report.agreed_to_write,
+            ongoing,
             not_seen: live.look(|now| now.map_or(Vec::new(), |now| rules::skipped(now.unseen(), &[]))),
-            continues: live.look(|now| now.and_then(|now| unattended(now, &report.outcome))),
-            only_watched: false,
             typed: Vec::new(),
         }
     }
 }
 
-/// What continues, where watching it ended first.
-fn unattended(now: &Snapshot<'_>, outcome: &Outcome) -> Option<Continues> {
-    matches!(outcome, Outcome::Interrupted | Outcome::TimedOut).then(|| continues(now)).flatten()
+impl OfSet {
+    /// What to type next: label and command.
+    fn typed(&self) -> &Typed {
+        self.ongoing.as_ref().map_or(&self.typed, |ongoing| &ongoing.typed)
+    }
 }
 
-/// That nothing is left to do, in words.
-fn complete(replicas: i32) -> String {
-    match replicas {
-        0 => "complete: scaled to 0".to_owned(),
-        1 => "complete: the pod is available".to_owned(),
-        many => format!("complete: all {many} pods are available"),
+/// How it ended well.
+fn complete(now: &Snapshot<'_>, next: &Next) -> String {
+    match next {
+        Next::Settled(Idle::Done) if now.set.replicas() > 0 => "the rollout is complete".to_owned(),
+        Next::Settled(Idle::Partition) if now.set.partition() < now.set.replicas() => {
+            let (partition, first) = (now.set.partition(), now.set.pod_name(now.set.boundary()));
+            format!("the rollout is paused at partition {partition} ({first})")
+        }
+        next => sentence(now, next),
     }
 }
 
@@ -94,7 +106,7 @@ fn complete(replicas: i32) -> String {
 fn notes(now: &Snapshot<'_>, outcome: &Outcome) -> Vec<String> {
     let is_told = matches!(outcome, Outcome::Reached) && now.set.replicas() > 0 && now.is_unprobed();
     is_told
-        .then(|| "no readiness probe: Ready only means that the container has started".to_owned())
+        .then(|| "no readiness probe: Ready means only that the containers have started".to_owned())
         .into_iter()
         .collect()
 }
@@ -104,23 +116,20 @@ fn known(now: &Snapshot<'_>, outcome: &Outcome) -> Option<Stuck> {
     matches!(outcome, Outcome::TimedOut).then(|| stuck(now)).flatten()
 }
 
-impl OfSet {
-    /// What to type next, of the command itself and for what continues without it.
-    fn typed(&self) -> impl Iterator<Item = &(&'static str, String)> {
-        self.typed.iter().chain(self.continues.iter().flat_map(|continues| &continues.typed))
-    }
-}
-
 impl Account for OfSet {
     fn state(&self) -> String {
         self.rest.clone()
     }
 
-    fn interrupted(&self) -> String {
-        let how = if self.only_watched { "stopped watching" } else { "interrupted" };
-        match &self.continues {
-            Some(continues) => format!("{how}; {}", continues.what),
-            None => format!("{how}: {}", self.rest),
+    fn reached(&self) -> String {
+        self.reached.clone()
+    }
+
+    fn left(&self, outcome: &Outcome) -> String {
+        match (outcome, &self.ongoing) {
+            (Outcome::Interrupted, Some(ongoing)) => format!("stopped watching; {}", ongoing.text),
+            (_, Some(ongoing)) if ongoing.is_moving => format!("{}; {}", self.rest, ongoing.text),
+            _ => self.rest.clone(),
         }
     }
 
@@ -129,7 +138,8 @@ impl Account for OfSet {
             page.field("  note", 11, note);
         }
         let age = words::age(jiff::SignedDuration::from_secs(self.seconds));
-        page.field(&format!("{age:>6}"), 8, &format!("{}: {sentence}", self.name));
+        let place = if self.is_acting { reached::suffix() } else { String::new() };
+        page.field(&format!("{age:>6}"), 8, &format!("{}: {sentence}{place}", self.name));
         if let Some(stuck) = &self.stuck {
             for found in &stuck.findings {
                 page.gap();
@@ -145,18 +155,18 @@ impl Account for OfSet {
             page.field("        |", 10, line);
         }
         if let Outcome::Refused(refusal) = outcome {
-            page.field("  try", 11, &refusal.hint);
+            page.hint("  try", 11, &refusal.hint);
         }
-        let is_undone = matches!(outcome, Outcome::Drifted(_) | Outcome::Interrupted);
-        if is_undone && !self.only_watched {
-            page.field("  try", 11, "the same command again: it shows what is left to do now, and asks");
+        if let Outcome::Drifted(_) | Outcome::Interrupted = outcome
+            && self.is_acting
+        {
+            page.field("  try", 11, "run the same command again: it shows what is left to do and asks");
         }
-        if self.typed().next().is_some() {
+        if !self.typed().is_empty() {
             page.gap();
         }
-        let width = self.typed().map(|(label, _)| label.len()).max().unwrap_or(0).max(4);
         for (label, command) in self.typed() {
-            page.command(&format!("  {label}"), width + 4, command);
+            page.command(&format!("  {label}"), 11, command);
         }
     }
 
@@ -169,9 +179,10 @@ impl Account for OfSet {
         value["findings"] = findings.into();
         value["notes"] = self.notes.clone().into();
         value["notLookedAt"] = skipped_json(&self.not_seen);
-        if self.typed().next().is_some() {
+        if !self.typed().is_empty() {
+            let typed = self.typed().iter();
             value["type"] =
-                self.typed().map(|(label, command)| json!({"label": label, "command": command})).collect();
+                typed.map(|(label, command)| json!({"label": label, "command": command})).collect();
         }
         if let Some(stuck) = self.stuck.as_ref().filter(|_| self.is_stuck) {
             value["stuckOn"] = stuck.on.clone().into();

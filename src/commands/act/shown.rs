@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::NOTE;
 use crate::plan::Plan;
+use crate::reached;
 use crate::render::{ForecastView, Page, View, plan, plan_json};
 
 /// A plan, shown.
@@ -34,21 +35,18 @@ impl Shown {
 impl View for Shown {
     fn text(&self, page: &mut Page) {
         if self.plan.steps.is_empty() {
-            page.prose(&format!("nothing to do: {}", self.plan.then), 4);
+            page.prose(&format!("nothing to do: {}{}", self.plan.then, reached::suffix()), 4);
             for (_, note) in self.plan.facts.iter().filter(|(label, _)| *label == NOTE) {
                 page.field("", 2, note);
             }
             return;
         }
-        plan(page, &self.plan);
-        if let Some(course) = &self.course {
-            page.field("  course", 10, &course.text());
-        }
+        plan(page, &self.plan, self.course.as_ref().map(ForecastView::text).as_deref());
         for (step, result) in &self.checked {
-            page.field("  check", 10, &format!("{step}: {result}"));
+            page.field("  check", 13, &format!("{step}: {result}"));
         }
         if self.dry {
-            page.line("dry run: nothing was written");
+            page.line("dry run: nothing was changed");
         } else {
             page.gap();
         }

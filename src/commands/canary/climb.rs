@@ -55,7 +55,7 @@ pub(in crate::commands) async fn climb(
             },
             Consented::Answered(answer) => return Ok(answer),
         };
-        let mut teller = ProgressReporter::new(streams.look, global.output);
+        let mut teller = ProgressReporter::beside(streams.look, global.output);
         let report =
             up(&mut live, name, &goal, &all_steps?, &agreement, consent, looking, &mut teller).await?;
         let reached = matches!(report.outcome, Outcome::Reached);
@@ -76,7 +76,8 @@ pub(in crate::commands) fn current<R>(
     name: &str,
     look: impl FnOnce(&Snapshot<'_>) -> R,
 ) -> Result<R> {
-    live.look(|now| now.map(look)).ok_or_else(|| Error::cluster(format!("StatefulSet {name} is gone")))
+    live.look(|now| now.map(look))
+        .ok_or_else(|| Error::cluster(format!("StatefulSet {name} no longer exists")))
 }
 
 #[expect(clippy::too_many_arguments, reason = "it is one part of one function, apart for its length")]
@@ -122,7 +123,7 @@ async fn up(
 fn next_commands(now: &Snapshot<'_>, reached: bool) -> Vec<(&'static str, String)> {
     let Some(Some(mark)) = now.mark() else { return Vec::new() };
     let command = |verb| sts(verb).name(&now.set.metadata.name).namespace(&now.set.metadata.namespace);
-    let back = ("back", command("abort").to_string());
+    let back = ("to undo", command("abort").to_string());
     if !reached {
         return vec![back];
     }
@@ -146,8 +147,8 @@ async fn scaled(live: &Live, name: &str) -> Option<String> {
         target.kind == "StatefulSet" && target.name == name
     })?;
     Some(format!(
-        "HorizontalPodAutoscaler {} scales this set: a scaling on the way may end this command; the same command again \
-         goes on",
+        "HorizontalPodAutoscaler {} scales this StatefulSet: if it does so now, this command may stop; run the same \
+         command again to continue",
         scaler.metadata.name
     ))
 }
@@ -170,8 +171,8 @@ pub(in crate::commands) fn managed(set: &StatefulSet, raw: Option<&Value>) -> Ve
     let all = managed_by_fields(&set.metadata, &fields).into_iter();
     all.map(|Manager { name, evidence, .. }| {
         format!(
-            "{name} manages this set ({evidence}) and may put template and partition back: change them there too, or \
-             suspend it meanwhile"
+            "{name} manages this StatefulSet ({evidence}) and may revert the template and the partition: change them \
+             there too, or suspend it in the meantime"
         )
     })
     .collect()

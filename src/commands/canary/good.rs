@@ -49,9 +49,9 @@ impl Verification {
     pub(in crate::commands) fn facts(&self) -> Vec<(&'static str, String)> {
         let bake = self.bake.map(|time| {
             let time = words::age(signed(time));
-            ("bake", format!("after each step the pods must stay good for {time}"))
+            ("bake", format!("after each step the pods are observed for {time} and must stay healthy"))
         });
-        let check = self.check.as_ref().map(|command| ("check", format!("after each step: {command}")));
+        let check = self.check.as_ref().map(|command| ("check", format!("after each step run: {command}")));
         bake.into_iter().chain(check).collect()
     }
 
@@ -85,7 +85,7 @@ async fn bake(
     let (known, spec) = current(live, name, |now| (known(now), spec(now)))?;
     let pods: Vec<&String> = known.keys().rev().collect();
     let text = words::age(signed(time));
-    teller.tell(name, "baking", format!("baking {} for {text}", words::list(&pods, 3)));
+    teller.tell(name, "baking", format!("observing {} for {text}", words::list(&pods, 3)));
     let end = after(Instant::now(), time);
     loop {
         teller.trouble(live.broken());
@@ -97,7 +97,7 @@ async fn bake(
                     regression(now, &known).map(|what| Outcome::Failed(what, Vec::new()))
                 } else {
                     Some(Outcome::Drifted(
-                        "its template or its partition was changed while it baked".to_owned(),
+                        "the template or the partition was changed while the pods were observed".to_owned(),
                     ))
                 }
             }
@@ -106,7 +106,7 @@ async fn bake(
             return Ok(verdict);
         }
         if Instant::now() >= end {
-            teller.tell(name, "baked", format!("stayed good for {text}"));
+            teller.tell(name, "baked", format!("stayed healthy for {text}"));
             return Ok(None);
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -138,18 +138,18 @@ fn regression(now: &Snapshot<'_>, known: &Known) -> Option<String> {
     known.iter().rev().find_map(|(name, (uid, restarts))| {
         let replica = replicas.iter().find(|replica| replica.name == *name);
         let Some(pod) = replica.and_then(|replica| replica.pod).filter(|pod| pod.metadata.uid == *uid) else {
-            return Some(format!("{name} was replaced while it baked"));
+            return Some(format!("{name} was replaced while it was observed"));
         };
         if pod.metadata.is_terminating() {
-            return Some(format!("{name} was deleted while it baked"));
+            return Some(format!("{name} was deleted while it was observed"));
         }
         let cause = now.trouble(pod).map_or(String::new(), |trouble| format!(" ({})", trouble.why.word()));
         if pod.restarts() > *restarts {
             let times = words::count(pod.restarts() - restarts, "time");
-            return Some(format!("{name} restarted {times} while it baked{cause}"));
+            return Some(format!("{name} restarted {times} while it was observed{cause}"));
         }
         let available = now.is_available(pod);
-        (!available).then(|| format!("{name} did not stay available while it baked{cause}"))
+        (!available).then(|| format!("{name} did not stay available while it was observed{cause}"))
     })
 }
 
@@ -207,7 +207,7 @@ async fn check(
         live.changed(Instant::now()).await;
     };
     if status.success() {
-        teller.tell(name, "checked", "the check says it is good".to_owned());
+        teller.tell(name, "checked", "the check passed".to_owned());
         return Ok(None);
     }
     // A child of the check may keep its output open for ever: what is there by now has to do.
@@ -218,7 +218,7 @@ async fn check(
     let lines = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let what = match status.code() {
         Some(code) => format!("the check failed with exit code {code}: {command}"),
-        None => format!("the check was ended by a signal: {command}"),
+        None => format!("the check was killed by a signal: {command}"),
     };
     Ok(Some(Outcome::Failed(what, lines)))
 }

@@ -22,8 +22,8 @@ const POLICY: &str = "persistentVolumeReclaimPolicy";
 /// How a README of ours begins.
 const HEAD: &str = "# PVCs deleted by kubectl sts prune-pvcs
 
-Each PVC is in a file NAMESPACE.PVC.pvc.yaml, its volume in NAMESPACE.PVC.pv.yaml. As long as the volume exists (phase
-Released, reclaim policy Retain), the PVC can be bound to it again. If the volume was destroyed with the PVC (reclaim
+Each PVC is in a file NAMESPACE.PVC.pvc.yaml, its PV in NAMESPACE.PVC.pv.yaml. As long as the PV exists (phase
+Released, reclaim policy Retain), the PVC can be bound to it again. If the PV was destroyed with the PVC (reclaim
 policy Delete), these files do not bring the data back.
 ";
 const README: &str = "README.md";
@@ -99,8 +99,7 @@ impl Backup {
     /// Writes the manifest of a volume whose PVC is gone; that of the PVC is in the backup of the run that deleted it.
     pub(super) async fn write_volume(&mut self, connection: &Connection, left: &Unfinished) -> Result<()> {
         let name = &left.volume.metadata.name;
-        let gone =
-            || Error::refused(format!("volume {name} changed after it was shown; nothing was changed"));
+        let gone = || Error::refused(format!("PV {name} changed after it was shown; nothing was changed"));
         let volume = get(connection, &volume_path(name)).await?.ok_or_else(gone)?;
         if volume["metadata"]["uid"] != left.volume.metadata.uid.as_str() {
             return Err(gone());
@@ -140,7 +139,7 @@ impl Backup {
             if found.as_ref() != Some(text) {
                 let path = self.folder.path.join(name);
                 return Err(Error::refused(format!(
-                    "{} does not hold what was written to it; nothing was changed",
+                    "{} does not contain what was written to it; nothing was changed",
                     path.display()
                 ))
                 .reason("backup"));
@@ -191,12 +190,9 @@ impl Backup {
 
     fn differs(&self, name: &str) -> Error {
         let path = self.folder.path.join(name);
-        Error::refused(format!(
-            "{} exists, and is not what would be written now; nothing was changed",
-            path.display()
-        ))
-        .reason("backup")
-        .hint("give another folder: --backup DIR")
+        Error::refused(format!("{} already exists with other content; nothing was changed", path.display()))
+            .reason("backup")
+            .hint("give another folder: --backup DIR")
     }
 }
 

@@ -7,6 +7,7 @@ use crate::commands::act::{declined, permissions, stopped};
 use crate::error::{Error, Result};
 use crate::plan::prune::{Claims, Found, LeftOver, Unfinished};
 use crate::plan::{Goal as _, Permission, SNAPSHOT_GROUP};
+use crate::reached;
 use crate::render::ask;
 use crate::snapshot::Observed;
 use crate::snapshot::attribution::DataOnDelete;
@@ -77,10 +78,10 @@ pub(super) fn choose(
     });
     let finished = unfinished.iter().map(|left| {
         let (volume, size) = (&left.volume.metadata.name, left.volume.size());
-        format!("finish: volume {volume} of {}  {size}  {}", left.claim, left.fate(args.retain))
+        format!("finish: PV {volume} of {}  {size}  {}", left.claim, left.fate(args.retain))
     });
     let items: Vec<String> = deleted.chain(finished).collect();
-    let chosen = ask::choose("Which to delete? (space chooses, enter goes on)", &items)?;
+    let chosen = ask::choose("Select PVCs to delete (space: select, a: all, enter: confirm)", &items)?;
     let mut number = 0..;
     let mut is_chosen = || number.next().is_some_and(|number| chosen.contains(&number));
     left_over.retain(|_| is_chosen());
@@ -99,14 +100,15 @@ pub(super) fn zero(args: &Args, doomed: &[LeftOver], unfinished: &[Unfinished], 
         if args.include_zero.as_ref().is_some_and(|names| names.iter().any(|name| name == set)) {
             continue;
         }
-        let what = format!("{set} is scaled to 0, and these would be all its claims");
+        let what = format!("{set} is scaled to 0, and these are all of its PVCs");
+        let place = reached::place().map_or(String::new(), |place| format!(" in {place}"));
         if !asking {
-            return Err(Error::refused(format!("{what}; nothing was written"))
+            return Err(Error::refused(format!("{what}; nothing was changed"))
                 .reason("scaled-to-zero")
-                .hint(format!("if it will never be scaled up again: --include-zero={set}")));
+                .hint(format!("if it is never scaled up again, use --include-zero={set}")));
         }
-        if ask::typed(&format!("{what}. Type the set's name to go on"))? != set {
-            return Err(declined("that is not its name"));
+        if ask::typed(&format!("{what}. To delete them{place}, type the name of the StatefulSet"))? != set {
+            return Err(declined("cancelled: that is not the name"));
         }
     }
     Ok(())
@@ -125,10 +127,11 @@ pub(super) fn question(args: &Args, doomed: &[LeftOver], unfinished: &[Unfinishe
         (lost, all) if lost == all => "Their data is destroyed.".to_owned(),
         (lost, _) => format!("The data of {lost} is destroyed."),
     };
-    let delete = format!("{ends} Delete {}", words::count(doomed.len(), "claim"));
+    let place = reached::place().map_or(String::new(), |place| format!(" in {place}"));
+    let delete = format!("{ends} Delete {}", words::count(doomed.len(), "PVC"));
     match (doomed.len(), unfinished.len()) {
-        (_, 0) => format!("{delete}?"),
-        (0, all) => format!("{ends} Finish {}?", words::count(all, "volume")),
-        (_, all) => format!("{delete} and finish {}?", words::count(all, "volume")),
+        (_, 0) => format!("{delete}{place}?"),
+        (0, all) => format!("{ends} Finish {}{place}?", words::count(all, "PV")),
+        (_, all) => format!("{delete} and finish {}{place}?", words::count(all, "PV")),
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 /// The longest file that is read back. A manifest is smaller than what the API server takes, 3 MiB.
-const LONGEST: u64 = 4 << 20;
+pub(in crate::commands) const LONGEST: u64 = 4 << 20;
 /// How the names of temporary files begin and end.
 const TEMPORARY: (&str, &str) = (".kubectl-sts-", ".tmp");
 
@@ -143,7 +143,8 @@ fn builder() -> fs::DirBuilder {
     builder
 }
 
-fn read(path: &Path) -> io::Result<Option<String>> {
+/// The text of a file, or `None` if there is no such file. No link is followed, and no pipe waited for.
+pub(in crate::commands) fn read(path: &Path) -> io::Result<Option<String>> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

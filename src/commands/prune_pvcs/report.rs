@@ -10,6 +10,7 @@ use crate::kinds::StatefulSet;
 use crate::paste::{Command, kubectl, sts};
 use crate::plan::prune::phase::{Claim, End};
 use crate::plan::prune::{Claims, Item, Known, Prune};
+use crate::reached;
 use crate::reconcile::Outcome;
 use crate::render::Page;
 use crate::words;
@@ -27,6 +28,8 @@ pub(super) struct Report {
     left: Vec<String>,
     unjudged: Vec<String>,
     folder: PathBuf,
+    /// Whether only this run has written to the folder.
+    is_fresh: bool,
 }
 
 /// A PVC that is gone.
@@ -86,7 +89,7 @@ impl Report {
         now: &Claims,
         goal: &Prune,
         files: &[Option<PathBuf>],
-        folder: &Path,
+        (folder, is_fresh): (&Path, bool),
         unjudged: Vec<String>,
     ) -> Report {
         let mut report = Report {
@@ -97,6 +100,7 @@ impl Report {
             left: Vec::new(),
             unjudged,
             folder: folder.to_owned(),
+            is_fresh,
         };
         for (known, file) in now.known.iter().zip(files) {
             report.take(known, goal, file.as_deref());
@@ -126,7 +130,7 @@ impl Report {
                 claim: claim.clone(),
                 volume: item.volume.clone(),
                 is_kept: is_safe == Some(true) || item.keeps_volume,
-                fate: if is_safe == Some(true) { "the volume is kept" } else { item.fate },
+                fate: if is_safe == Some(true) { "the PV is kept" } else { item.fate },
                 file: file.to_owned(),
             });
         }
@@ -144,9 +148,7 @@ impl Report {
             Outcome::Reached => {}
             Outcome::Refused(refusal) => {
                 page.field("stopped", 9, &format!("{sentence} ({})", refusal.reason));
-                for line in refusal.hint.lines() {
-                    page.field("try", 9, line);
-                }
+                page.hint("try", 9, &refusal.hint);
             }
             Outcome::Drifted(_)
             | Outcome::Stuck(_)
@@ -162,16 +164,25 @@ impl Report {
         }
     }
 
+    /// One command that restores everything, where the folder holds nothing but PVCs whose PVs are kept.
+    fn whole_folder(&self) -> Option<Command> {
+        let is_whole = self.is_fresh && self.done.len() > 1 && self.kept.is_empty() && self.left.is_empty();
+        (is_whole && self.done.iter().all(|done| done.is_kept))
+            .then(|| sts("restore-pvc").path(&self.folder.display().to_string()))
+    }
+
     /// What brings back what is needed again, or was kept.
     fn way_back(&self, page: &mut Page) {
         for kept in &self.kept {
             let Kept { claim, volume, .. } = kept;
             let what = match kept.is_safe {
                 true => format!(
-                    "the data of {claim} is on volume {volume}; to use it again, stop what uses the PVC, then create the PVC from the backup (a new PVC of the name is deleted first, with what was written to it):"
+                    "the data of {claim} is on PV {volume}; to use it again, stop the pod that uses the PVC, then create the PVC from the backup (a new PVC of that name is deleted first, with the data written to it):"
                 ),
                 false => {
-                    format!("volume {volume} of {claim} is not kept; as long as it exists, this keeps it:")
+                    format!(
+                        "PV {volume} of {claim} is not kept; as long as it exists, this command keeps it:"
+                    )
                 }
             };
             page.field("kept", 9, &what);
@@ -179,12 +190,16 @@ impl Report {
                 page.command("", 9, &command.to_string());
             }
         }
+        if let Some(command) = self.whole_folder() {
+            page.command("restore", 9, &command.to_string());
+            return;
+        }
         for done in self.done.iter().filter(|done| done.is_kept) {
             if self.kept.iter().any(|kept| (&kept.claim, &kept.namespace) == (&done.claim, &done.namespace)) {
                 continue;
             }
             let command = sts("restore-pvc").path(&done.file.display().to_string());
-            page.command("back", 9, &command.namespace(&done.namespace).to_string());
+            page.command("restore", 9, &command.namespace(&done.namespace).to_string());
         }
     }
 }
@@ -195,10 +210,10 @@ fn standing(known: &Known) -> String {
     let is = match known.state.claim {
         Claim::There => "is not deleted",
         Claim::Leaving => "is being deleted",
-        Claim::Gone | Claim::Replaced => "is gone",
+        Claim::Gone | Claim::Replaced => "is deleted",
     };
     let keeps = match known.state.volume.is_noted() {
-        true => format!("; until that is finished, volume {volume} has the reclaim policy Retain"),
+        true => format!("; until that is finished, PV {volume} has reclaim policy Retain"),
         false => String::new(),
     };
     format!("{} {is}{keeps}", pvc.name)
@@ -206,18 +221,14 @@ fn standing(known: &Known) -> String {
 
 impl Account for Report {
     fn state(&self) -> String {
-        words::count(self.done.len(), "claim") + " deleted"
+        words::count(self.done.len(), "PVC") + " deleted"
     }
 
     fn text(&self, page: &mut Page, outcome: &Outcome, sentence: &str) {
         page.gap();
-        page.line(&self.state());
+        page.line(&format!("{}{}", self.state(), reached::suffix()));
         for (volume, claim) in &self.finished {
-            page.field(
-                "finished",
-                9,
-                &format!("volume {volume} of {claim}, which an earlier run had deleted"),
-            );
+            page.field("finished", 9, &format!("PV {volume} of {claim}, which an earlier run had deleted"));
         }
         self.end(page, outcome, sentence.trim_start_matches("stopped: "));
         if !self.left.is_empty() {
@@ -229,7 +240,7 @@ impl Account for Report {
         self.way_back(page);
         page.field("backup", 9, &self.folder.display().to_string());
         if !self.left.is_empty() {
-            page.field("next", 9, "run the same command again: it shows what is left, and asks");
+            page.field("next", 9, "run the same command again: it shows what is left to do and asks");
         }
     }
 

@@ -91,26 +91,31 @@ impl Listing {
         let Some(first) = needed.first() else {
             let is_refused = self.missing.may_not_guard && !self.accept_race;
             return is_refused.then(|| {
-                let why = "you may not patch persistentvolumes; nothing was deleted";
+                let why = "you are not allowed to patch persistentvolumes; nothing was changed";
                 stopped(race(why.to_owned()).into())
             });
         };
         Some(
-            Error::refused(format!("you may not {}; nothing was written", words::list(needed, 4)))
+            Error::refused(format!("you are not allowed to {}; nothing was changed", words::list(needed, 4)))
                 .reason("forbidden")
-                .hint(first.split(' ').fold(kubectl("auth can-i"), Command::value).after("check with")),
+                .hint(
+                    first
+                        .split(' ')
+                        .fold(kubectl("auth can-i"), Command::value)
+                        .after("check your permissions"),
+                ),
         )
     }
 
     fn left_over(&self, page: &mut Page) {
         let mut columns = vec![
-            Column::new("CLAIM"),
-            Column::optional("SET"),
+            Column::new("PVC"),
+            Column::optional("STATEFULSET"),
             Column::optional("ORDINAL"),
             Column::new("SIZE"),
             Column::optional("CLASS"),
             Column::optional("AGE"),
-            Column::new("UNUSED SINCE"),
+            Column::new("UNUSED FOR"),
             Column::prose("IF DELETED"),
         ];
         if self.several {
@@ -126,8 +131,8 @@ impl Listing {
                 claim.size().to_owned(),
                 claim.class().unwrap_or_default().to_owned(),
                 left.age.map_or_else(String::new, words::age),
-                left.unused.map_or_else(|| "not known".to_owned(), words::age),
-                left.fate(self.retain).to_owned(),
+                left.unused.map_or_else(|| "unknown".to_owned(), words::age),
+                left.fate_in_short(self.retain).to_owned(),
             ];
             if self.several {
                 cells.insert(0, claim.metadata.namespace.clone());
@@ -144,9 +149,9 @@ impl Listing {
             let (name, size) = (&volume.metadata.name, volume.size());
             let place = if self.several { format!(" in {namespace}") } else { String::new() };
             let becomes =
-                if self.retain { "Retain, for good".to_owned() } else { format!("Retain → {earlier}") };
+                if self.retain { "stays Retain".to_owned() } else { format!("Retain → {earlier}") };
             let text = format!(
-                "volume {name} ({size}) of {claim}{place}, which an interrupted run deleted: reclaim policy {becomes}; {}",
+                "PV {name} ({size}) of {claim}{place}, which an interrupted run deleted: reclaim policy {becomes}; {}",
                 left.fate(self.retain)
             );
             page.prose(&format!("finish: {text}"), 8);
@@ -155,8 +160,8 @@ impl Listing {
             let Held { volume, namespace, claim, earlier, reason, .. } = held;
             let place = if self.several { format!(" in {namespace}") } else { String::new() };
             let text = format!(
-                "volume {volume} of {claim}{place} has the reclaim policy Retain since a run that was interrupted, before \
-                 {earlier}, and keeps it: {}",
+                "PV {volume} of {claim}{place} has had reclaim policy Retain since an interrupted run ({earlier} before), \
+                 and keeps it: {}",
                 reason.text
             );
             page.prose(&format!("kept: {text}"), 6);
@@ -169,17 +174,21 @@ impl Listing {
                 continue;
             }
             if held.is_bound && reason.code == ReasonCode::Bound {
-                page.command("  its policy again:", 20, &put_back(volume, earlier).to_string());
+                page.command("  restore policy:", 20, &put_back(volume, earlier).to_string());
             } else {
                 let restore = sts("restore-pvc").path(&format!("{namespace}.{claim}.pvc.yaml"));
-                page.command("  from its backup:", 20, &restore.namespace(namespace).to_string());
+                page.command("  restore PVC:", 20, &restore.namespace(namespace).to_string());
             }
         }
     }
 
     fn kept(&self, page: &mut Page) {
-        let mut columns =
-            vec![Column::new("CLAIM"), Column::optional("SET"), Column::new("IS"), Column::prose("BECAUSE")];
+        let mut columns = vec![
+            Column::new("PVC"),
+            Column::optional("STATEFULSET"),
+            Column::new("VERDICT"),
+            Column::prose("REASON"),
+        ];
         if self.several {
             columns.insert(0, Column::new("NAMESPACE"));
         }
@@ -212,10 +221,10 @@ impl Listing {
             ),
             (
                 count(&|class| matches!(class, Class::Kept(reason) if reason.code != ReasonCode::InRange)),
-                "with a reason",
+                "for other reasons",
             ),
             (count(&|class| matches!(class, Class::Ambiguous(_))), "ambiguous"),
-            (count(&|class| matches!(class, Class::NotOurs(_))), "of no set"),
+            (count(&|class| matches!(class, Class::NotOurs(_))), "of no StatefulSet"),
         ];
         let parts: Vec<String> = parts
             .iter()
@@ -230,11 +239,14 @@ impl View for Listing {
     fn text(&self, page: &mut Page) {
         let left = &self.found.left_over;
         if left.is_empty() && self.found.unfinished.is_empty() {
-            page.prose(&format!("no claim {} can be told to be left over", self.place), 2);
+            page.prose(&format!("no orphaned PVCs found {}", self.place), 2);
         } else if !left.is_empty() {
-            let belong = if left.len() == 1 { "belongs to a replica" } else { "belong to replicas" };
-            let count = words::count(left.len(), "claim");
-            page.prose(&format!("{count} ({}) {belong} their set no longer has:", self.found.size()), 2);
+            let belong = match left.len() {
+                1 => "belongs to a replica that no longer exists",
+                _ => "belong to replicas that no longer exist",
+            };
+            let count = words::count(left.len(), "PVC");
+            page.prose(&format!("{count} ({}) {belong}:", self.found.size()), 2);
             self.left_over(page);
             for left in left {
                 for warning in &left.warnings {
@@ -246,33 +258,34 @@ impl View for Listing {
         if self.show_kept && !self.found.rest.is_empty() {
             self.kept(page);
         } else if !self.found.rest.is_empty() {
-            page.prose(&format!("kept: {} (see --show-kept)", self.summary()), 6);
+            page.prose(&format!("kept: {} (list them with --show-kept)", self.summary()), 6);
         }
         for (kind, why) in &self.unread {
-            page.prose(&format!("not looked at: {kind} ({why})"), 15);
+            page.prose(&format!("not checked: {kind} ({why})"), 13);
         }
         for missing in &self.missing.needed {
-            page.prose(&format!("not allowed: you may not {missing}, without which nothing is deleted"), 13);
+            page.prose(&format!("missing permission: {missing}; nothing is deleted without it"), 20);
         }
         if self.missing.may_not_guard {
-            let race = "not allowed: you may not patch persistentvolumes, so volumes cannot be kept until the end: a pod \
-                that starts to use a PVC in the moment of its deletion loses its data";
-            let needs = if self.accept_race { " (--accept-race)" } else { "; deleting needs --accept-race" };
-            page.prose(&format!("{race}{needs}"), 13);
+            let race = "missing permission: patch persistentvolumes; without it, a PV cannot be kept until its PVC is gone: \
+                a pod that starts to use a PVC at the moment of its deletion loses its data";
+            let needs =
+                if self.accept_race { " (--accept-race)" } else { "; use --accept-race to delete anyway" };
+            page.prose(&format!("{race}{needs}"), 20);
         }
         if let Some(all) = &self.plan {
             page.gap();
-            plan(page, all);
+            plan(page, all, None);
         }
         for (step, result) in &self.checked {
-            page.field("  check", 10, &format!("{step}: {result}"));
+            page.field("  check", 13, &format!("{step}: {result}"));
         }
         if !self.found.is_empty() && !self.acts && !self.recorded {
             page.prose(
                 if self.dry {
-                    "dry run: nothing was written"
+                    "dry run: nothing was changed"
                 } else {
-                    "nothing was written; choose on a terminal, or delete all that is shown with --yes"
+                    "nothing was changed; run it on a terminal to select PVCs, or delete all of them with --yes"
                 },
                 0,
             );

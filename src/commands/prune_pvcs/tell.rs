@@ -22,9 +22,9 @@ impl ProgressReporter<'_> {
     }
 
     pub(super) fn tell(&mut self, line: String) {
-        if matches!(self.output, Output::Text | Output::Wide) && !self.told.contains(&line) {
+        if !self.told.contains(&line) {
             // That it cannot be written ends the program by itself.
-            let _ = show(&format!("{}\n", crate::text::clean(&line)));
+            let _ = show(&format!("{}\n", crate::text::clean(&line)), self.output);
             self.told.insert(line);
         }
     }
@@ -33,22 +33,23 @@ impl ProgressReporter<'_> {
         let (claim, volume) = (&known.item.pvc.name, &known.item.volume);
         let mut lines = Vec::new();
         if known.snapshot == SnapshotState::Ready {
-            lines.push(format!("{claim}: VolumeSnapshot {} can be used", known.snapshot_name()));
+            lines.push(format!("{claim}: VolumeSnapshot {} is ready to use", known.snapshot_name()));
         }
         if let Some(message) = known.forbidden.as_ref().filter(|_| self.goal.accept_race) {
             lines.push(format!(
-                "{claim}: volume {volume} cannot be kept until the end (--accept-race): {message}"
+                "{claim}: PV {volume} cannot be kept until the PVC is gone (--accept-race): {message}"
             ));
         }
         let is_kept = matches!(&known.state.volume, Volume::Its { policy, .. } if policy == RETAIN);
         if self.goal.manner == Manner::Keep && known.is_begun && is_kept {
-            lines.push(format!("{claim}: volume {volume} has the reclaim policy Retain"));
+            lines.push(format!("{claim}: PV {volume} has reclaim policy Retain"));
         }
         if self.goal.is_settled(known) && self.goal.end(known) == Some(End::Done) {
             let what = if known.item.was_there { "deleted" } else { "finished" };
-            let handed = known.handed_back.as_deref().map_or(String::new(), |policy| {
-                format!("; volume {volume} has the reclaim policy {policy} again")
-            });
+            let handed = known
+                .handed_back
+                .as_deref()
+                .map_or(String::new(), |policy| format!("; PV {volume} has reclaim policy {policy} again"));
             lines.push(format!("{claim}: {what}{handed}"));
         }
         lines

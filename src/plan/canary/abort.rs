@@ -6,9 +6,8 @@ use super::checks::{is_by_hand, no_canary};
 use super::{Stamp, Steps, checks, mark};
 use crate::controller::would_get;
 use crate::paste::kubectl;
-use crate::plan::{Goal, Plan, Refusal, Step, Stop};
+use crate::plan::{Goal, Plan, Refusal, Step, Stop, unchanged};
 use crate::snapshot::{CANARY, CanaryAnnotation, Replica, Snapshot, Unseen};
-use crate::words;
 
 /// Every pod is on the stable revision again, and no mark is left.
 #[derive(Clone, Debug)]
@@ -51,7 +50,8 @@ impl Goal for Abort {
         let mut steps = Steps::of(now);
         let lowest = self.lowest(now, partition, &strays);
         if mark.is_none() && back && strays.is_empty() {
-            plan.then = format!("no canary is on, and every pod is on {}", now.set.short_revision(stable));
+            plan.then =
+                format!("no canary is in progress, and every pod is on {}", now.set.short_revision(stable));
             return Ok(plan);
         }
         if mark.is_none() && !set.is_observed() {
@@ -77,19 +77,23 @@ impl Goal for Abort {
             let to = (lowest != partition || !has_stanza).then_some(lowest);
             let body = self.change(now, !is_marked, !back, to);
             let note = match (back, lowest < partition) {
-                (false, false) => format!("puts the template of {} back", now.set.short_revision(stable)),
+                (false, false) => {
+                    format!("restore the template of revision {}", now.set.short_revision(stable))
+                }
                 (false, true) => {
                     format!(
-                        "puts the template of {} back, and partition {partition} → {lowest}",
+                        "restore the template of revision {}, and partition {partition} → {lowest}",
                         now.set.short_revision(stable)
                     )
                 }
-                (true, _) => format!("partition {partition} → {lowest}, as pods below it are to go back too"),
+                (true, _) => {
+                    format!("partition {partition} → {lowest}, because pods below it must be rolled back too")
+                }
             };
             let note = if is_marked {
                 note
             } else {
-                format!("{note}; adds the annotation {CANARY} until it is done")
+                format!("{note}; recorded in the annotation {CANARY} until the abort is complete")
             };
             steps.patch(body, note, true);
             if !back {
@@ -98,8 +102,8 @@ impl Goal for Abort {
         }
         if mark.is_none() {
             plan.warnings.push(format!(
-                "this canary was not made by kubectl sts: the stable revision is taken to be {}, which the pods below \
-                 the partition have, and the partition before it is not known: it is left at {earlier}",
+                "this canary was not started by kubectl sts: the pods below the partition are on {}, so that is taken as \
+                 the stable revision; the partition before the canary is unknown, so it stays at {earlier}",
                 now.set.short_revision(stable)
             ));
         }
@@ -118,14 +122,15 @@ impl Goal for Abort {
             let restores = earlier != lowest;
             let note = if restores {
                 body["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = earlier.into();
-                format!("partition {lowest} → {earlier} as before, and no mark any more")
+                format!("partition {lowest} → {earlier} as before the canary; remove the annotation {CANARY}")
             } else {
-                "removes the mark of the canary".to_owned()
+                format!("remove the annotation {CANARY}")
             };
             steps.patch(body, note, restores);
         }
         plan.steps = steps.all;
         plan.then = format!("every pod is on {}, as before the canary", now.set.short_revision(stable));
+        plan.is_then_expected = true;
         plan.stays = self.untouched(now)?;
         Ok(plan)
     }
@@ -206,19 +211,22 @@ impl Abort {
             if (trouble.is_some() || late) && !pod.metadata.finalizers.is_empty() {
                 return Err(Stop::Refused(Refusal {
                     reason: "pod-has-finalizers",
-                    because: format!("{} is stuck, and would not end: it has finalizers", replica.name),
+                    because: format!(
+                        "{} is stuck, and deleting it would not remove it: it has finalizers",
+                        replica.name
+                    ),
                     hint: kubectl("get pod")
                         .name(&replica.name)
                         .namespace(&pod.metadata.namespace)
                         .with("-o yaml")
-                        .after("see who removes them"),
+                        .after("see which controller removes them"),
                 }));
             }
             // Before the controller has seen the template put back, a deleted pod would come back as it was.
             let ready = !back || would_get(now, replica.ordinal) == self.stable;
             let state = match &trouble {
-                Some(trouble) => format!(" ({})", trouble.why.word()),
-                None if late => " (not ready)".to_owned(),
+                Some(trouble) => format!("{} ", trouble.why.word()),
+                None if late => "not ready ".to_owned(),
                 None => String::new(),
             };
             let step = Step::DeletePod {
@@ -226,7 +234,7 @@ impl Abort {
                 seen: pod.metadata.uid.clone(),
                 evict: false,
                 note: format!(
-                    "on abandoned {}{state}, comes back on {}",
+                    "{state}on old revision {}; it will be recreated on {}",
                     now.set.short_revision(pod.revision()),
                     now.set.short_revision(&self.stable)
                 ),
@@ -264,9 +272,6 @@ impl Abort {
             .filter(|replica| replica.pod.is_some_and(|pod| pod.revision() == self.stable))
             .map(|replica| replica.name.clone())
             .collect();
-        Ok(match names.as_slice() {
-            [] => "claims are not touched".to_owned(),
-            names => format!("{} and all claims are not touched", words::list(names, 4)),
-        })
+        Ok(unchanged(&names))
     }
 }

@@ -69,7 +69,9 @@ fn of_template(mut patch: Value) -> Result<Value, Refusal> {
     let refusal = |because: String| Refusal {
         reason: "not-the-template",
         because,
-        hint: "give a patch of the pod template, or one of the set with nothing but spec.template".to_owned(),
+        hint:
+            "give a patch of the pod template, or a patch of the StatefulSet that contains only spec.template"
+                .to_owned(),
     };
     let Some(top) = patch.as_object_mut() else {
         return Err(refusal("the patch is not an object".to_owned()));
@@ -79,7 +81,7 @@ fn of_template(mut patch: Value) -> Result<Value, Refusal> {
         if of_set { &["apiVersion", "kind", "spec", "metadata"] } else { &["metadata", "spec", "$patch"] };
     if let Some(other) = top.keys().find(|key| !allowed.contains(&key.as_str())) {
         return Err(refusal(format!(
-            "the patch changes {other}, and a canary changes the pod template only"
+            "the patch changes {other}, but a canary changes only the pod template"
         )));
     }
     if of_set {
@@ -92,7 +94,7 @@ fn of_template(mut patch: Value) -> Result<Value, Refusal> {
             .next();
         return match other {
             Some(other) => Err(refusal(format!(
-                "the patch changes {other} of the set, and a canary changes the pod template only"
+                "the patch changes {other} of the StatefulSet, but a canary changes only the pod template"
             ))),
             None => Ok(top["spec"]["template"].take()),
         };
@@ -100,7 +102,7 @@ fn of_template(mut patch: Value) -> Result<Value, Refusal> {
     let spec = top.get("spec").and_then(Value::as_object);
     if let Some(other) = OF_THE_SET.iter().find(|key| spec.is_some_and(|spec| spec.contains_key(**key))) {
         return Err(refusal(format!(
-            "the patch changes spec.{other} of the set, and a canary changes the pod template only"
+            "the patch changes spec.{other} of the StatefulSet, but a canary changes only the pod template"
         )));
     }
     Ok(patch)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{command, end_first, is_rolled_back};
+use super::{command, end_first, has_stable_template};
 use crate::controller;
 use crate::kinds::Strategy;
 use crate::paste::kubectl;
@@ -20,40 +20,41 @@ pub(super) fn possible(now: &Snapshot<'_>, partitions: &[i32]) -> Result<(), Ref
         return Err(Refusal {
             reason: "set-deleting",
             because: format!("{name} is being deleted"),
-            hint: command(now, "status").after("look at it with"),
+            hint: command(now, "status").after("see its state"),
         });
     }
     if set.strategy() != Strategy::RollingUpdate {
         return Err(Refusal {
             reason: "not-rolling-update",
-            because: format!("{name} has the update strategy {}, which knows no partition", strategy(now)),
-            hint: format!(
-                "{} (it begins to replace old pods at once)",
-                kubectl("patch statefulset")
-                    .name(name)
-                    .namespace(&set.metadata.namespace)
-                    .with("--type merge")
-                    .patch(&json!({"spec": {"updateStrategy": {"type": "RollingUpdate"}}}))
+            because: format!(
+                "{name} uses the update strategy {}; a partition needs RollingUpdate",
+                strategy(now)
             ),
+            hint: kubectl("patch statefulset")
+                .name(name)
+                .namespace(&set.metadata.namespace)
+                .with("--type merge")
+                .patch(&json!({"spec": {"updateStrategy": {"type": "RollingUpdate"}}}))
+                .after("change the strategy first (this replaces outdated pods at once)"),
         });
     }
     let replicas = set.replicas();
     if replicas == 0 {
         return Err(Refusal {
             reason: "no-replicas",
-            because: format!("{name} is scaled to 0: there is no pod to try anything on"),
+            because: format!("{name} is scaled to 0: there is no pod to update"),
             hint: kubectl("scale statefulset")
                 .name(name)
                 .namespace(&set.metadata.namespace)
                 .with("--replicas=N")
-                .to_string(),
+                .after("scale it up first"),
         });
     }
     match partitions.iter().find(|partition| **partition >= replicas) {
         Some(partition) => Err(Refusal {
             reason: "nothing-updated",
             because: format!(
-                "nothing would be updated: partition {partition} is not below {}",
+                "no pod would be updated: partition {partition} is not below {}",
                 words::count(replicas, "replica")
             ),
             hint: format!("the highest partition that updates a pod is {}", replicas - 1),
@@ -71,6 +72,16 @@ fn strategy<'a>(now: &Snapshot<'a>) -> &'a str {
 pub(super) fn is_by_hand(now: &Snapshot<'_>) -> bool {
     let status = &now.set.status;
     now.set.partition() > 0 && status.current_revision != status.update_revision
+}
+
+/// Whether a canary is in progress: of this tool, or made by hand.
+pub fn is_canary(now: &Snapshot<'_>) -> bool {
+    now.mark().is_some() || is_by_hand(now)
+}
+
+/// Whether the canary that the annotation tells of is rolled back already, or on the way to it.
+pub fn is_rolled_back(now: &Snapshot<'_>) -> bool {
+    now.mark().flatten().is_some_and(|mark| has_stable_template(now, &mark))
 }
 
 /// Whether a replica below the partition is, or would come back, on the revision of before.
@@ -101,7 +112,7 @@ pub(super) fn no_canary(now: &Snapshot<'_>) -> Result<Refusal, Unseen> {
             format!(
                 "{}\n{}",
                 command(now, "watch").after("follow it"),
-                command(now, "undo").after("or go back with")
+                command(now, "undo").after("or roll back")
             ),
         )
     };
@@ -113,14 +124,14 @@ pub(super) fn no_canary(now: &Snapshot<'_>) -> Result<Refusal, Unseen> {
 pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) -> Result<(), Stop> {
     let set = now.set;
     let name = &set.metadata.name;
-    let watch = command(now, "watch").after("follow it with");
+    let watch = command(now, "watch").after("follow it");
     let refuse = |reason: &'static str, because: String, hint: &str| {
         Err(Stop::Refused(Refusal { reason, because, hint: hint.to_owned() }))
     };
     let (replicas, condemned) = (now.replicas()?, now.condemned()?);
     let update = set.status.update_revision.as_str();
     if !set.is_observed() || update.is_empty() {
-        let because = format!("the controller has yet to look at the newest spec of {name}");
+        let because = format!("the controller has not yet observed the newest spec of {name}");
         return refuse("rollout-in-flight", because, &watch);
     }
     let pods = || replicas.iter().filter_map(|replica| replica.pod);
@@ -131,17 +142,17 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
         return refuse(
             "too-many-revisions",
             format!(
-                "{name} has {} revisions live: {}",
+                "the pods of {name} are on {} revisions: {}",
                 live.len(),
                 words::list(&live.iter().collect::<Vec<_>>(), 5)
             ),
-            &format!("bring it to one first; see {}", command(now, "doctor")),
+            &command(now, "doctor").after("bring it to one revision first; see the findings"),
         );
     }
     if !condemned.is_empty() {
         let names: Vec<_> = condemned.iter().map(|replica| replica.name.clone()).collect();
         let because =
-            format!("a scaling is in flight: {} to be deleted", are(&words::list(&names, 3), names.len()));
+            format!("scaling is in progress: {} to be deleted", are(&words::list(&names, 3), names.len()));
         return refuse("scaling-in-flight", because, &watch);
     }
     let absent: Vec<_> = replicas
@@ -152,9 +163,9 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
     if !absent.is_empty() {
         let updating = set.status.current_revision != update;
         let (reason, what) =
-            if updating { ("rollout-in-flight", "rollout") } else { ("scaling-in-flight", "scaling") };
+            if updating { ("rollout-in-flight", "a rollout") } else { ("scaling-in-flight", "scaling") };
         let because =
-            format!("a {what} is in flight: {} to be created", are(&words::list(&absent, 3), absent.len()));
+            format!("{what} is in progress: {} to be created", are(&words::list(&absent, 3), absent.len()));
         return refuse(reason, because, &watch);
     }
     let from = if changes { 0 } else { usize::try_from(set.partition()).unwrap_or(0) };
@@ -166,16 +177,16 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
         .collect();
     if !old.is_empty() {
         let held = replicas.len() > from && set.partition() > 0;
-        let is_back = now.mark().flatten().is_some_and(|mark| is_rolled_back(now, &mark));
+        let is_back = now.mark().flatten().is_some_and(|mark| has_stable_template(now, &mark));
         let hint = if is_back {
-            command(now, "abort").after("end the canary first, which goes back already")
+            command(now, "abort").after("end the canary first, which is already being rolled back")
         } else if held {
             end_first(now)
         } else {
             watch
         };
         let because =
-            format!("a rollout is in flight: {} to be updated", are(&words::list(&old, 3), old.len()));
+            format!("a rollout is in progress: {} to be updated", are(&words::list(&old, 3), old.len()));
         return refuse("rollout-in-flight", because, &hint);
     }
     let sick: Vec<_> = pods()
@@ -189,13 +200,13 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
         let is = if sick.len() == 1 { "is" } else { "are" };
         return refuse(
             "pod-unhealthy",
-            format!("{} {is} not available already", words::list(&sick, 3)),
-            &format!("{}\nor give --allow-unhealthy", command(now, "doctor").after("see why")),
+            format!("{} {is} already not available", words::list(&sick, 3)),
+            &format!("{}\nor start anyway with --allow-unhealthy", command(now, "doctor").after("see why")),
         );
     }
     Ok(())
 }
 
 fn are(names: &str, count: usize) -> String {
-    format!("{names} {} still", if count == 1 { "is" } else { "are" })
+    format!("{names} {} yet", if count == 1 { "has" } else { "have" })
 }

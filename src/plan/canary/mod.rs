@@ -18,6 +18,7 @@ use crate::words;
 
 pub use abort::{Abort, stable};
 pub use change::Change;
+pub use checks::{is_canary, is_rolled_back};
 
 /// Who did it, and when.
 #[derive(Clone, Debug)]
@@ -78,8 +79,8 @@ impl Goal for Canary {
         }
         if let Some(mark) = mark.as_ref().filter(|mark| now.lacks_revision(&mark.stable)) {
             plan.warnings.push(format!(
-                "revision {} of before the canary is gone: nothing brings it back, and a pod that restarts comes back on \
-                 the new one",
+                "revision {} from before the canary no longer exists: it cannot be restored, and a pod that restarts is \
+                 recreated on the new one",
                 now.set.short_revision(&mark.stable)
             ));
         }
@@ -105,7 +106,7 @@ impl Goal for Canary {
             || matches!(steps.all.first(), Some(Step::Patch(_)) if !self.goes_on);
         if self.finish && target == 0 && marked {
             let body = json!({"metadata": {"annotations": {CANARY: null}}});
-            steps.patch(body, "removes the mark of the canary: it is over".to_owned(), false);
+            steps.patch(body, format!("remove the annotation {CANARY} (the canary is complete)"), false);
         }
         plan.steps = steps.all;
         self.words(now, mark.as_ref(), &mut plan)?;
@@ -187,13 +188,13 @@ impl Canary {
             return Err(Stop::Refused(checks::no_canary(now)?));
         }
         let begins = match (mark, &self.change) {
-            (Some(mark), Some(_)) if is_rolled_back(now, mark) => true,
+            (Some(mark), Some(_)) if has_stable_template(now, mark) => true,
             (Some(mark), Some(change)) if mark.change.as_ref() == Some(&change.digest) => false,
-            (Some(mark), None) if mark.change.is_some() && is_rolled_back(now, mark) => {
+            (Some(mark), None) if mark.change.is_some() && has_stable_template(now, mark) => {
                 return refuse(
                     "aborted",
                     format!(
-                        "the template of before the canary ({}) is back already: there is nothing to promote",
+                        "the template from before the canary ({}) is already restored: there is nothing to promote",
                         now.set.short_revision(&mark.stable)
                     ),
                     command(now, "abort").after("end the canary"),
@@ -203,7 +204,7 @@ impl Canary {
                 return refuse(
                     "another-canary",
                     format!(
-                        "another canary is on, begun by {} at {}",
+                        "another canary is in progress, started by {} at {}",
                         mark.by,
                         mark.at.strftime("%Y-%m-%d %H:%M UTC")
                     ),
@@ -217,8 +218,8 @@ impl Canary {
             if self.change.as_ref().is_some_and(|change| change.lines.is_empty()) {
                 return refuse(
                     "nothing-changes",
-                    "nothing would be updated: the template is already like that".to_owned(),
-                    command(now, "status").after("see which pods have it"),
+                    "no pod would be updated: the template already has these values".to_owned(),
+                    command(now, "status").after("see which pods are updated"),
                 );
             }
             checks::at_rest(now, self.change.is_some(), self.allow_unhealthy)?;
@@ -234,9 +235,9 @@ impl Canary {
             return refuse(
                 "not-a-promotion",
                 format!(
-                    "the partition is {partition} already, and raising it to {to} does not bring pods back"
+                    "the partition is already {partition}, and raising it to {to} does not roll pods back"
                 ),
-                command(now, "abort").after("bring them back with"),
+                command(now, "abort").after("roll them back"),
             );
         }
         Ok(Stage::Up(to))
@@ -266,16 +267,16 @@ impl Canary {
             "spec": {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": to}}},
         });
         let moves = if from == to {
-            format!("partition {to} as it is")
+            format!("partition {to} (unchanged)")
         } else {
             format!("partition {from} → {to}")
         };
         let note = match &self.change {
             Some(change) => {
                 body["spec"]["template"] = change.template.clone();
-                format!("template and {moves} in one write, with the mark of a canary ({CANARY})")
+                format!("template and {moves} in one patch; recorded in the annotation {CANARY}")
             }
-            None => format!("{moves}, with the mark of a canary ({CANARY})"),
+            None => format!("{moves}; recorded in the annotation {CANARY}"),
         };
         let changes = self.change.is_some() || from != to || set.rolling_update().is_none();
         steps.patch(body, note, changes);
@@ -292,19 +293,20 @@ impl Canary {
 /// as it is now.
 pub fn edited(now: &Snapshot<'_>, change: &Change, template: &Value) -> Option<Refusal> {
     let mark = now.mark().flatten()?;
-    if mark.change.as_ref() != Some(&change.digest) || !now.set.is_observed() || is_rolled_back(now, &mark) {
+    if mark.change.as_ref() != Some(&change.digest)
+        || !now.set.is_observed()
+        || has_stable_template(now, &mark)
+    {
         return None;
     }
     let line = change.missing(template)?;
     Some(Refusal {
         reason: "template-edited",
-        because: format!(
-            "the template is not any more as this canary made it: it has been edited since ({line})"
-        ),
+        because: format!("the template was edited after this canary changed it ({line})"),
         hint: format!(
             "{}\n{}",
-            command(now, "abort").after("go back with"),
-            command(now, "promote").after("or continue with it as it is")
+            command(now, "abort").after("roll back"),
+            command(now, "promote").after("or continue with the current template")
         ),
     })
 }
@@ -406,20 +408,20 @@ impl<'s, 'a> Steps<'s, 'a> {
 fn mark(now: &Snapshot<'_>) -> Result<Option<CanaryAnnotation>, Refusal> {
     match now.mark() {
         Some(None) => Err(Refusal {
-            reason: "mark-unreadable",
-            because: format!("the annotation {CANARY} of {} cannot be read", now.set.metadata.name),
+            reason: "annotation-unreadable",
+            because: format!("the annotation {CANARY} of {} is not valid", now.set.metadata.name),
             hint: kubectl("annotate statefulset")
                 .name(&now.set.metadata.name)
                 .namespace(&now.set.metadata.namespace)
                 .value(format!("{CANARY}-"))
-                .after("remove it, if no canary of this tool is on"),
+                .after("remove it if no canary of kubectl sts is in progress"),
         }),
         mark => Ok(mark.flatten()),
     }
 }
 
 /// Whether the template is that of before the canary: an abort is under way, or somebody put it back.
-fn is_rolled_back(now: &Snapshot<'_>, mark: &CanaryAnnotation) -> bool {
+fn has_stable_template(now: &Snapshot<'_>, mark: &CanaryAnnotation) -> bool {
     now.set.is_observed() && now.set.status.update_revision == mark.stable
 }
 
@@ -436,7 +438,7 @@ fn keeps_new(now: &Snapshot<'_>, from: i32, to: i32) -> Result<Option<String>, U
         .collect();
     Ok((!kept.is_empty()).then(|| {
         format!(
-            "raising the partition brings nothing back: {} on the new revision until deleted; an abort brings all back",
+            "raising the partition rolls no pod back: {} on the new revision; abort rolls all pods back",
             stay(&kept)
         )
     }))
@@ -451,8 +453,7 @@ fn stuck(now: &Snapshot<'_>) -> Result<Option<String>, Unseen> {
     });
     Ok(first.map(|(replica, trouble)| {
         format!(
-            "the canary is stuck: {} does not become available ({}); no further pod is updated until it is; an abort goes \
-             back",
+            "the canary is stuck: {} is not available ({}), and no other pod is updated until it is; abort rolls back",
             replica.name,
             trouble.why.word()
         )
@@ -470,7 +471,7 @@ fn unprobed(now: &Snapshot<'_>) -> Option<String> {
     let probed = !spec.readiness_gates.is_empty()
         || spec.containers.iter().any(|container| container.readiness_probe.is_some());
     (!probed).then(|| {
-        "no container has a readiness probe: a pod counts as good as soon as its containers run".to_owned()
+        "no container has a readiness probe: a pod counts as Ready as soon as its containers run".to_owned()
     })
 }
 
@@ -483,8 +484,8 @@ fn command(now: &Snapshot<'_>, verb: &'static str) -> Command {
 fn end_first(now: &Snapshot<'_>) -> String {
     format!(
         "{}\n{}",
-        command(now, "promote").with("--full").after("finish it first with"),
-        command(now, "abort").after("or go back with")
+        command(now, "promote").with("--full").after("finish it first"),
+        command(now, "abort").after("or roll back")
     )
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Canary, command, is_held};
 use crate::controller::MaxUnavailable;
-use crate::plan::Plan;
+use crate::plan::{Plan, unchanged};
 use crate::snapshot::{CanaryAnnotation, Replica, Snapshot, Unseen};
 use crate::words;
 
@@ -25,25 +25,23 @@ impl Canary {
             .map(|replica| replica.name.clone())
             .collect();
         let all = set.replicas();
-        plan.headline = if moves.is_empty() {
-            format!("{verb} {name} in {namespace}")
-        } else {
-            let one = moves.len() == 1;
-            format!(
-                "{verb} {name} in {namespace}: {} of {} ({}) {} to the new template",
+        plan.headline = format!("{verb} {name} in {namespace}");
+        if !moves.is_empty() {
+            plan.extent = format!(
+                "{} of {} ({}) {} updated to the new template",
                 moves.len(),
                 words::count(all, "pod"),
                 in_order(&moves),
-                if one { "moves" } else { "move" }
-            )
-        };
+                if moves.len() == 1 { "is" } else { "are" }
+            );
+        }
         if let Some(change) = &self.change
             && !change.lines.is_empty()
         {
             plan.facts.push(("template", change.lines.join("\n")));
         }
         plan.facts.extend(self.facts.iter().cloned());
-        plan.then = self.then(now, mark, plan, &moves);
+        (plan.then, plan.is_then_expected) = self.then(now, mark, plan, &moves);
         let keeps = now.replicas()?.first().and_then(|replica| replica.pod).map_or("", |pod| pod.revision());
         let stays: Vec<String> = now
             .replicas()?
@@ -54,7 +52,10 @@ impl Canary {
             .collect();
         if !stays.is_empty() && !plan.steps.is_empty() {
             let (names, verb) = (through(&stays), if stays.len() == 1 { "keeps" } else { "keep" });
-            plan.stays = format!("{names} {verb} {} until you promote", now.set.short_revision(keeps));
+            let revision = now.set.short_revision(keeps);
+            plan.stays = format!("{names} {verb} revision {revision} until you promote; all PVCs");
+        } else if !plan.steps.is_empty() {
+            plan.stays = unchanged::<&str>(&[]);
         }
         if mark.is_some_and(|mark| now.lacks_revision(&mark.stable)) {
             return Ok(());
@@ -64,7 +65,7 @@ impl Canary {
             if mark.is_some() || !self.goes_on || !moves.is_empty() {
                 plan.back = format!(
                     "{}\n{}",
-                    command(now, "abort").after("until it is complete"),
+                    command(now, "abort").after("while it runs"),
                     command(now, "undo").after("afterwards")
                 );
             }
@@ -81,46 +82,52 @@ impl Canary {
         begins || replica.pod.is_none_or(|pod| pod.revision() != now.set.status.update_revision)
     }
 
+    /// How things stand at the end, and whether the predicted sequence says as much.
     fn then(
         &self,
         now: &Snapshot<'_>,
         mark: Option<&CanaryAnnotation>,
         plan: &Plan,
         moves: &[String],
-    ) -> String {
+    ) -> (String, bool) {
         let set = now.set;
         let target = self.target();
         let first = set.pod_name(set.start().saturating_add(target));
         if plan.steps.is_empty() {
-            return match target {
+            let text = match target {
                 0 => format!("every pod is on {}", now.set.short_revision(&set.status.update_revision)),
-                _ => format!("the canary is at partition {target} ({first}) already"),
+                _ => format!("the canary is already complete at partition {target} ({first})"),
             };
+            return (text, false);
         }
         if !moves.is_empty() {
             let at_once = set.rolling_update().and_then(|rolling| rolling.max_unavailable);
             let at_once = at_once.and_then(|most| most.rounded_down(set.replicas())).unwrap_or(1);
-            let alone = moves.len() == 1;
-            let one_by_one = match MaxUnavailable::of(now.server) {
-                _ if alone => String::new(),
-                MaxUnavailable::Counted | MaxUnavailable::Trapping if at_once > 1 => {
-                    format!(", at most {at_once} not available at a time")
-                }
-                _ => ", each when the one before is available".to_owned(),
+            let several = match MaxUnavailable::of(now.server) {
+                MaxUnavailable::Counted | MaxUnavailable::Trapping => at_once > 1 && moves.len() > 1,
+                MaxUnavailable::Ignored => false,
             };
-            return if target == 0 {
-                format!("all pods are on the new template{one_by_one}, and the partition is 0")
+            let pace = match several {
+                true => format!(", at most {at_once} unavailable at a time"),
+                false if moves.len() > 1 => ", each after the one before is available".to_owned(),
+                false => String::new(),
+            };
+            let text = if target == 0 {
+                format!("all pods are updated{pace}, and the partition is 0")
             } else {
-                format!("the update goes down to {first}{one_by_one}, and stops there at partition {target}")
+                format!(
+                    "the pods down to {first} are updated{pace}; the rollout pauses at partition {target}"
+                )
             };
+            return (text, !several);
         }
         if self.goes_on || self.change.is_some() || mark.is_some() || is_held(now).unwrap_or(true) {
-            return format!("the partition is {target}");
+            return (format!("the partition is {target}"), true);
         }
         let container = set.spec.template.spec.containers.first().map_or("CONTAINER", |it| it.name.as_str());
         let canary = command(now, "canary").with("--partition").value(target.to_string());
         let canary = canary.with("--image").value(format!("{container}=IMAGE"));
-        format!("no pod moves yet; change the template next, with:\n{canary}")
+        (format!("no pod is updated yet; change the template next:\n{canary}"), false)
     }
 }
 

@@ -115,7 +115,7 @@ impl Known {
         let mut state = self.state.clone();
         if let (Claim::There, Some(message)) = (state.claim, &self.refused) {
             let why = state.against.as_ref().map_or(message, |against| &against.text);
-            let text = format!("it was changed in the last moment, so it was not deleted: {why}");
+            let text = format!("it was changed at the last moment, so it was not deleted: {why}");
             state.against = Some(Reason { code: ReasonCode::Changed, text });
         }
         state
@@ -145,11 +145,11 @@ impl Goal<Deletions> for Prune {
         let deleted = now.known.iter().filter(|known| known.item.was_there).count();
         let finished = now.known.len().saturating_sub(deleted);
         let delete = format!("delete {}", words::count(deleted, "PVC"));
-        let finish = format!("finish {} of an earlier run", words::count(finished, "volume"));
+        let finish = format!("finish {} from an earlier run", words::count(finished, "PV"));
         let headline = match (deleted, finished) {
             (_, 0) => delete,
             (0, _) => finish,
-            _ => format!("{delete}, and {finish}"),
+            _ => format!("{delete} and {finish}"),
         };
         let mut plan = Plan { headline, ..Plan::default() };
         for known in &now.known {
@@ -175,23 +175,23 @@ impl Goal<Deletions> for Prune {
             }
             Claim::There => {
                 let why = state.against.as_ref().map_or("", |against| &against.text);
-                ("held", format!("not deleted any more: {why}"))
+                ("held", format!("no longer deleted: {why}"))
             }
             Claim::Leaving | Claim::Gone | Claim::Replaced => {
                 let held = match (&state.against, state.claim) {
                     (Some(against), _) => against.text.clone(),
                     (None, Claim::Leaving) => {
-                        format!("it is still there after {waited}s: something holds it")
+                        format!("it still exists after {waited}s: something blocks the deletion")
                     }
-                    (None, _) => format!("its volume is not released after {waited}s: something holds it"),
+                    (None, _) => format!("its PV is not released after {waited}s: something blocks that"),
                 };
                 let kept = match &state.volume {
                     Volume::Its { policy, .. } if policy == RETAIN => {
-                        format!("; until then volume {volume} is kept")
+                        format!("; until then PV {volume} is kept")
                     }
                     Volume::Its { .. } | Volume::Never | Volume::Missing | Volume::Elsewhere => String::new(),
                 };
-                ("held", format!("its deletion was asked for, but {held}{kept}"))
+                ("held", format!("its deletion was requested, but {held}{kept}"))
             }
         };
         Some(refusal(word, &pvc.name, &text))
@@ -207,7 +207,7 @@ pub fn race(because: String) -> Refusal {
     Refusal {
         reason: "last-moment-race",
         because,
-        hint: "a pod that starts to use the PVC in the moment of its deletion would lose its data: the volume must be set to Retain until then\nget patch on persistentvolumes, or take the risk: --accept-race".to_owned(),
+        hint: "a pod that starts to use the PVC at the moment of its deletion would lose its data, so the PV must be set to Retain first\nget the permission to patch persistentvolumes, or accept the risk with --accept-race".to_owned(),
     }
 }
 
@@ -263,7 +263,7 @@ impl Prune {
                 return Err(refusal("snapshot", &item.pvc.name, &format!("VolumeSnapshot {name}: {why}")));
             }
             // While it is made, the snapshot controller holds the PVC by a finalizer.
-            (Some(_), SnapshotState::Made) => return waiting("to have its snapshot", SNAPSHOT),
+            (Some(_), SnapshotState::Made) => return waiting("to get its VolumeSnapshot", SNAPSHOT),
             (Some(_), SnapshotState::Ready) if code == Some(ReasonCode::Finalizer) && !known.is_begun => {
                 return waiting("to be released by the snapshot controller", HELD_BY_SNAPSHOT);
             }
@@ -275,7 +275,8 @@ impl Prune {
         }
         if let (Some(class), SnapshotState::Missing, None) = (&self.class, &known.snapshot, code) {
             let (pvc, name, class) = (item.pvc.clone(), known.snapshot_name(), class.clone());
-            let wait = Step::AwaitPvc { pvc: pvc.clone(), until: "to have its snapshot", limit: SNAPSHOT };
+            let wait =
+                Step::AwaitPvc { pvc: pvc.clone(), until: "to get its VolumeSnapshot", limit: SNAPSHOT };
             let mut left = self.course(known, state)?;
             left.steps.splice(0..0, [Step::CreateSnapshot { pvc, name, class }, wait]);
             return Ok(left);
@@ -291,11 +292,11 @@ impl Prune {
                 Manner::Guarded if self.accept_race => {}
                 Manner::Guarded => {
                     let what =
-                        format!("volume {volume} may not be patched; {name} was not deleted: {message}");
+                        format!("no permission to patch PV {volume}; {name} was not deleted: {message}");
                     return Err(race(what));
                 }
                 Manner::Keep | Manner::Unguarded => {
-                    let what = format!("volume {volume} may not be patched; it is kept: {message}");
+                    let what = format!("no permission to patch PV {volume}; it is kept: {message}");
                     return Err(refusal("forbidden", name, &what));
                 }
             }
@@ -307,9 +308,8 @@ impl Prune {
             && self.manner != Manner::Keep
             && !known.is_begun
         {
-            let what = format!(
-                "volume {volume} had the reclaim policy {was} when the plan was shown, and has {policy} now"
-            );
+            let what =
+                format!("PV {volume} had reclaim policy {was} when the plan was shown, and now has {policy}");
             return Err(refusal("volume-changed", name, &what));
         }
         Ok(())
@@ -377,7 +377,7 @@ fn step(item: &Item, phase: &Phase, state: &State) -> Step {
         Phase::Wait | Phase::End(_) => {
             let until = match state.claim {
                 Claim::There | Claim::Leaving => "to be gone",
-                Claim::Gone | Claim::Replaced => "to release its volume",
+                Claim::Gone | Claim::Replaced => "to release its PV",
             };
             Step::AwaitPvc { pvc, until, limit: GOING }
         }
@@ -423,21 +423,21 @@ fn surprise(end: &End, item: &Item, is_gone: bool, is_sent: bool) -> Option<(&'s
             code: code @ (ReasonCode::Changed | ReasonCode::Another | ReasonCode::Gone),
             text,
         }) => (code.word(), text.clone()),
-        End::Stays(Reason { code, text }) => (code.word(), format!("not deleted any more: {text}")),
+        End::Stays(Reason { code, text }) => (code.word(), format!("no longer deleted: {text}")),
         End::Kept(Reason { code, text }) => {
             let how = match is_gone {
                 true => format!("its PVC is gone, but {text}"),
-                false => format!("it was changed in the last moment: {text}; its deletion waits for that"),
+                false => format!("it was changed at the last moment: {text}; its deletion waits for that"),
             };
-            (code.word(), format!("{how}; volume {volume} keeps the data (reclaim policy Retain)"))
+            (code.word(), format!("{how}; PV {volume} keeps the data (reclaim policy Retain)"))
         }
         End::Late(Reason { code, text }) => match is_gone {
             true => (code.word(), format!("it is gone, but {text}: its next user gets a new, empty PVC")),
             false => (
                 code.word(),
                 format!(
-                    "it was changed in the last moment: {text}; its deletion waits for that, and then volume {volume} \
-                     goes too"
+                    "it was changed at the last moment: {text}; its deletion waits for that, and then PV {volume} is \
+                     deleted too"
                 ),
             ),
         },

@@ -127,12 +127,12 @@ impl Reading<'_> {
             let rest = rest.into_iter().find(|rest| rest.claim == item.pvc.name);
             return Err(rest
                 .and_then(|rest| rest.class.reason().cloned())
-                .unwrap_or_else(|| Reason::new(ReasonCode::Gone, "it is gone")));
+                .unwrap_or_else(|| Reason::new(ReasonCode::Gone, "it no longer exists")));
         };
         if fresh.claim.metadata.uid != item.pvc.uid || fresh.set_uid != item.set_uid {
             return Err(Reason::new(
                 ReasonCode::Another,
-                "it is another one than was shown, of the same name",
+                "it is not the PVC that was shown, but another one of the same name",
             ));
         }
         let was = self.observed.sets.iter().find(|set| is_its(set));
@@ -144,7 +144,7 @@ impl Reading<'_> {
         if stands {
             Ok(fresh)
         } else {
-            Err(Reason::new(ReasonCode::SetChanged, format!("{} was changed meanwhile", item.set)))
+            Err(Reason::new(ReasonCode::SetChanged, format!("{} was changed in the meantime", item.set)))
         }
     }
 
@@ -154,18 +154,21 @@ impl Reading<'_> {
         let Some(set) = self.set else {
             return Some(Reason::new(
                 ReasonCode::SetGone,
-                format!("StatefulSet {name} was deleted meanwhile"),
+                format!("StatefulSet {name} was deleted in the meantime"),
             ));
         };
         if set.metadata.uid != item.set_uid {
             return Some(Reason::new(
                 ReasonCode::SetGone,
-                format!("StatefulSet {name} was deleted and created again meanwhile"),
+                format!("StatefulSet {name} was deleted and recreated in the meantime"),
             ));
         }
         let namespaces = self.observed.namespaces();
         let Some(namespace) = namespaces.get(item.pvc.namespace.as_str()) else {
-            return Some(Reason::new(ReasonCode::SetChanging, format!("StatefulSet {name} was not listed")));
+            return Some(Reason::new(
+                ReasonCode::SetChanging,
+                format!("StatefulSet {name} is missing in the list of StatefulSets"),
+            ));
         };
         if let Err(unseen) = &self.observed.claims {
             return Some(Reason::new(ReasonCode::Unchecked, format!("could not be checked: {unseen}")));

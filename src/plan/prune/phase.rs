@@ -130,14 +130,12 @@ fn there(manner: Manner, now: &State) -> Phase {
     }
     match &now.volume {
         Volume::Never => Phase::Delete,
-        Volume::Missing => Phase::End(End::Stays(Reason::new(
-            ReasonCode::Lost,
-            "its volume does not exist, or is being deleted",
-        ))),
-        Volume::Elsewhere => Phase::End(End::Stays(Reason::new(
-            ReasonCode::VolumeElsewhere,
-            "its volume is bound to another PVC",
-        ))),
+        Volume::Missing => {
+            Phase::End(End::Stays(Reason::new(ReasonCode::Lost, "its PV does not exist or is being deleted")))
+        }
+        Volume::Elsewhere => {
+            Phase::End(End::Stays(Reason::new(ReasonCode::VolumeElsewhere, "its PV is bound to another PVC")))
+        }
         Volume::Its { policy, noted, .. } => match manner {
             Manner::Guarded if policy != RETAIN => Phase::Guard,
             Manner::Keep if policy != RETAIN || noted.is_some() => Phase::Keep,
@@ -159,7 +157,7 @@ fn leaving(manner: Manner, now: &State) -> Phase {
 }
 
 fn gone(manner: Manner, now: &State) -> Phase {
-    let another = || Reason::new(ReasonCode::Replaced, "there is a new PVC of its name");
+    let another = || Reason::new(ReasonCode::Replaced, "a new PVC of its name exists");
     let against = now.against.clone().or_else(|| (now.claim == Claim::Replaced).then(another));
     match (&now.volume, against) {
         (Volume::Its { policy, noted: Some(_), .. }, Some(against)) if policy == RETAIN => {

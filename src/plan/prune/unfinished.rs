@@ -39,7 +39,7 @@ pub struct Held {
     pub claim: String,
     /// The reclaim policy it had.
     pub earlier: String,
-    /// Whether its PVC is there.
+    /// Whether its PVC exists.
     pub is_bound: bool,
     /// Why it stays.
     pub reason: Reason,
@@ -85,7 +85,7 @@ pub(super) fn judge(
     if let Some(claim) = claim {
         return match claim.metadata.is_terminating() {
             true => held(Reason::new(ReasonCode::Deleting, "its PVC is being deleted")),
-            false => held(Reason::new(ReasonCode::Bound, "its PVC is there")),
+            false => held(Reason::new(ReasonCode::Bound, "its PVC exists")),
         };
     }
     let [(set, ordinal)] = owners[..] else {

@@ -44,10 +44,10 @@ impl ClaimAudit<'_> {
         };
         let another = self.namespace.claims.iter().find(is_another)?;
         let volume = match another.spec.volume_name.as_str() {
-            "" => "without a volume yet".to_owned(),
-            volume => format!("on volume {volume}"),
+            "" => "without a PV yet".to_owned(),
+            volume => format!("on PV {volume}"),
         };
-        Some(Reason::new(ReasonCode::Replaced, format!("there is a new PVC of its name, {volume}")))
+        Some(Reason::new(ReasonCode::Replaced, format!("a new PVC of its name exists, {volume}")))
     }
 
     /// A snapshot of it that cannot be used yet, for which the data is still needed.
@@ -61,7 +61,7 @@ impl ClaimAudit<'_> {
         let name = &snapshot.metadata.name;
         Some(Reason::new(
             ReasonCode::Source,
-            format!("VolumeSnapshot {name} is made from it, and cannot be used yet"),
+            format!("VolumeSnapshot {name} was taken of it and is not ready to use yet"),
         ))
     }
 }

@@ -152,6 +152,6 @@ impl Reason {
 
     /// A pod template names it.
     pub fn named(kind: &str, name: &str) -> Reason {
-        Reason::new(ReasonCode::Named, format!("the pod template of {kind} {name} names it"))
+        Reason::new(ReasonCode::Named, format!("the pod template of {kind} {name} uses it"))
     }
 }
