@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let streams = Ui {
         look,
         warn: |warning| tell(&format!("Warning: {warning}")),
-        fail: |error| tell(&error.to_string()),
+        fail: |error| tell(&error_text(error)),
     };
     let ended = runtime.block_on(async {
         let mut run = pin!(cli.run(&streams));
@@ -84,7 +84,7 @@ fn finish(answer: Result<Answer>, output: Output, look: Style) -> Exit {
         }
     }
     if stop::has_acted() || unwritten.exit() != Exit::ReaderGone {
-        tell(&unwritten.to_string());
+        tell(&error_text(&unwritten));
     }
     unwritten.exit()
 }
@@ -105,7 +105,7 @@ fn fail(error: &Error, exit: Exit, output: Output) -> Exit {
 /// Shows help or the version, or what is wrong with the command line.
 fn explain(error: &clap::Error) -> Exit {
     if let Some(error) = commands::unknown_word(error) {
-        tell(&error.to_string());
+        tell(&error_text(&error));
         return error.exit();
     }
     let printed = error.print().and_then(|()| std::io::stdout().flush());

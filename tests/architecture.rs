@@ -319,6 +319,7 @@ fn each_library_of_the_screen_is_in_one_file() {
         &uses(&["dialoguer::"], &["src/render/ask.rs", "src/render/select.rs"]),
         "dialoguer asks in render only:",
     );
+    none(&uses(&["comfy_table::"], &["src/render/table.rs"]), "tables are laid out in one file:");
     none(&uses(&["indicatif::"], &["src/render/spinner.rs"]), "the spinner is in render only:");
     let places = ["src/render/", "src/main.rs"];
     none(&uses(&["console::"], &places), "the terminal is for render, and its size for main:");

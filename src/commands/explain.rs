@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::notes;
-use crate::cli::Answer;
+use crate::cli::{Answer, heading};
 use crate::error::{Error, Exit, Result};
 use crate::render::{Column, Page, Table, View, explanation};
 use crate::rules::{RULES, Rule};
@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(value_name = "CODE")]
     code: Option<String>,
     /// Also show the details and the examples, which are the rule's tests
-    #[arg(long)]
+    #[arg(long, help_heading = heading::OUTPUT)]
     full: bool,
 }
 

@@ -32,8 +32,11 @@ pub(super) fn run(_: &Args) -> Answer {
         Some(CONNECTION) => arg.hide_short_help(false).help_heading(None::<&'static str>),
         _ => arg,
     });
-    let template = "All commands that use a cluster accept these flags, before or after the command:\n\n{options}\n\n\
-        Use \"kubectl sts COMMAND --help\" for the flags of a command.";
-    let text = flags.help_template(template).render_help().to_string() + "\n";
+    // What stands before and after is wrapped, and the template is not.
+    let mut flags = flags
+        .before_help("All commands that use a cluster accept these flags, before or after the command:")
+        .after_help("Use \"kubectl sts COMMAND --help\" for the flags of a command.")
+        .help_template("{before-help}{options}{after-help}");
+    let text = flags.render_help().to_string() + "\n";
     Answer { view: Box::new(Text(text)), exit: Exit::Good }
 }

@@ -21,7 +21,7 @@ impl Goal for Rollout {
                 None => Vec::new(),
             },
             Next::Settled(Idle::OnDelete) => wait(stale(now), "to be deleted by you"),
-            Next::Settled(Idle::Deleting) => wait(Vec::new(), "the set to be gone"),
+            Next::Settled(Idle::Deleting) => wait(Vec::new(), "the StatefulSet to be gone"),
             Next::Settled(Idle::Unobserved | Idle::UnknownStrategy) => wait(Vec::new(), "the controller"),
             Next::Wait { on, .. } => wait(vec![set.pod_name(on)], "to be available"),
             Next::Act(_) => wait(Vec::new(), "the controller"),

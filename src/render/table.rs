@@ -1,7 +1,9 @@
-//! Tables in kubectl's layout, fitted to the terminal.
+//! Tables in kubectl's layout, fitted to the terminal: the only place that knows comfy-table, which lays out each row.
 //!
 //! Where the screen is too narrow, columns are left out as a whole, the last optional one first, and a line says how many.
 //! Nothing else is lost: prose goes on in further lines, and where even that is too narrow on lines of its own under the row.
+
+use comfy_table::{ColumnConstraint, ContentArrangement, Width, presets};
 
 use super::fit::{cut_end, cut_middle, longest_word, width, wrap};
 use super::page::ascii;
@@ -106,6 +108,23 @@ struct Layout {
     hidden: usize,
 }
 
+impl Layout {
+    /// The lines of a row whose cells fit.
+    fn lines(&self, cells: Vec<Cell>) -> Vec<String> {
+        let mut table = comfy_table::Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.add_row(cells);
+        let last = self.limits.len().saturating_sub(1);
+        for (number, (column, limit)) in table.column_iter_mut().zip(&self.limits).enumerate() {
+            let gap = u16::try_from(if number == last { 0 } else { self.gap }).unwrap_or(0);
+            column.set_padding((0, gap));
+            let width = u16::try_from(*limit).unwrap_or(u16::MAX).saturating_add(gap);
+            column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
+        }
+        table.lines().collect()
+    }
+}
+
 impl Table {
     /// An empty table.
     pub fn new(columns: &[Column]) -> Table {
@@ -167,33 +186,20 @@ impl Table {
         if glyph.is_none() && layout.shown.iter().all(|column| cells[*column].is_empty()) {
             return;
         }
-        let mut text = String::new();
-        if layout.signs {
-            text.push_str(&format!("{:SIGN$}", glyph.map_or(" ", |glyph| glyph.sign(look.ascii))));
-        }
-        let mut more = Vec::new();
-        for (place, (column, limit)) in layout.shown.iter().zip(&layout.limits).enumerate() {
-            if place > 0 {
-                text.push_str(&" ".repeat(layout.gap));
-            }
+        let fitted = layout.shown.iter().zip(&layout.limits).map(|(column, limit)| {
             let cell = &if look.ascii { ascii(&cells[*column]) } else { cells[*column].clone() };
-            let cell = match self.columns[*column].excess {
+            match self.columns[*column].excess {
                 Excess::Middle => cut_middle(cell, *limit),
                 Excess::End => cut_end(cell, *limit),
-                Excess::Wrap => {
-                    let indent = width(&text);
-                    let mut lines = wrap(cell, *limit).into_iter();
-                    let first = lines.next().unwrap_or_default();
-                    more.extend(lines.map(|line| format!("{}{line}", " ".repeat(indent))));
-                    first
-                }
-            };
-            let pad = limit.saturating_sub(width(&cell));
-            text.push_str(&cell);
-            text.push_str(&" ".repeat(pad));
+                Excess::Wrap => wrap(cell, *limit).join("\n"),
+            }
+        });
+        for (number, line) in layout.lines(fitted.collect()).into_iter().enumerate() {
+            let glyph = glyph.filter(|_| number == 0);
+            let sign = glyph.map_or(" ", |glyph| glyph.sign(look.ascii));
+            let text = if layout.signs { format!("{sign:SIGN$}{line}") } else { line };
+            out.push(Line { glyph, text: text.trim_end().to_owned() });
         }
-        out.push(Line { glyph, text: text.trim_end().to_owned() });
-        out.extend(more.into_iter().map(|text| Line { glyph: None, text }));
         let Some(below) = layout.below else { return };
         // Its title stands in front of each, as it heads no column.
         let (title, cell) = (self.columns[below].title, &cells[below]);

@@ -156,7 +156,7 @@ async fn scaled(live: &Live, name: &str) -> Option<String> {
 /// Who does it, and when.
 pub(in crate::commands) fn stamp(now: &Snapshot<'_>) -> Stamp {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "somebody".to_owned());
+    let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|host| host.trim().to_owned());
     let host = host.filter(|host| !host.is_empty()).or_else(|| variable("HOSTNAME"));
     let by = host.map_or(user.clone(), |host| format!("{user}@{host}"));

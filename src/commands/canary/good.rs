@@ -85,7 +85,7 @@ async fn bake(
     let (known, spec) = current(live, name, |now| (known(now), spec(now)))?;
     let pods: Vec<&String> = known.keys().rev().collect();
     let text = words::age(signed(time));
-    teller.tell(name, "baking", format!("observing {} for {text}", words::list(&pods, 3)));
+    teller.tell(name, "observing", format!("observing {} for {text}", words::list(&pods, 3)));
     let end = after(Instant::now(), time);
     loop {
         teller.trouble(live.broken());
@@ -106,7 +106,7 @@ async fn bake(
             return Ok(verdict);
         }
         if Instant::now() >= end {
-            teller.tell(name, "baked", format!("stayed healthy for {text}"));
+            teller.tell(name, "observed", format!("stayed healthy for {text}"));
             return Ok(None);
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
