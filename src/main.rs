@@ -63,8 +63,7 @@ fn finish(answer: Result<Answer>, output: Output, look: Style) -> Exit {
         Err(error) => return fail(&error, interrupted(error.exit()), output),
     };
     let Err(unwritten) = out::write(&text) else {
-        if output == Output::Name && answer.view.is_streamed() {
-            // How it ended is not said by names.
+        if output == Output::Name && answer.view.is_ending() {
             if let Ok(account) = render(answer.view.as_ref(), Output::Text, Style::PLAIN) {
                 tell(account.trim_end());
             }

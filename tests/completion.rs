@@ -290,7 +290,7 @@ fn bash_completes_the_program_called_by_its_own_name() {
         assert_eq!(bash.line(typed), becomes, "{typed:?}");
     }
     bash.press("kubectl-sts \t\t");
-    bash.see("(Explain a rule, or list all rules)");
+    bash.see("(Explain a rule: what it means, why it happens, how to check and how to fix it)");
 }
 
 /// Two empty sets in one namespace, another one elsewhere, and a user who may list those of the first, and nothing else.

@@ -51,6 +51,10 @@ pub trait View {
     fn is_streamed(&self) -> bool {
         false
     }
+    /// Whether it says how something ended that was followed: names alone do not say that.
+    fn is_ending(&self) -> bool {
+        false
+    }
 }
 
 /// `-o`.

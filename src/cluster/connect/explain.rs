@@ -231,7 +231,10 @@ mod tests {
             ("invalid peer certificate: certificate not valid for name \"a\"", "--tls-server-name NAME"),
             ("invalid peer certificate: certificate expired: verification time 1", "clock"),
             ("invalid private key: failed to parse private key as RSA, ECDSA, or EdDSA", "P-521"),
-            ("invalid private key: keys may not be consistent: KeyMismatch", "another certificate"),
+            (
+                "invalid private key: keys may not be consistent: KeyMismatch",
+                "does not match the client certificate",
+            ),
             ("unknown private key format", "the key must be"),
             ("received corrupt message of type InvalidContentType", "does not speak TLS"),
             ("received fatal alert: CertificateRequired", "broke off the TLS handshake"),

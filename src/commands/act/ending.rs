@@ -171,4 +171,8 @@ impl View for Ending {
     fn is_streamed(&self) -> bool {
         true
     }
+
+    fn is_ending(&self) -> bool {
+        true
+    }
 }
