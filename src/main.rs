@@ -63,10 +63,11 @@ fn finish(answer: Result<Answer>, output: Output, look: Style) -> Exit {
         Err(error) => return fail(&error, interrupted(error.exit()), output),
     };
     let Err(unwritten) = out::write(&text) else {
-        if output == Output::Name && answer.view.is_ending() {
-            if let Ok(account) = render(answer.view.as_ref(), Output::Text, Style::PLAIN) {
-                tell(account.trim_end());
-            }
+        if output == Output::Name
+            && answer.view.is_ending()
+            && let Ok(account) = render(answer.view.as_ref(), Output::Text, Style::PLAIN)
+        {
+            tell(account.trim_end());
         }
         // Programs read an empty list, or nothing.
         if let Some(nothing) =

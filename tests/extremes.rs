@@ -40,12 +40,12 @@ fn flags_take_any_time() {
                 &["status", "--request-timeout", long],
             ] {
                 let run = ns.sts(args).code(2);
-                assert!(run.stderr.contains("give seconds, or a number with a unit"), "{run}");
+                assert!(run.stderr.contains("expected a duration such as 90s, 1h30m, 30d or 1d12h"), "{run}");
             }
             continue;
         }
         taken += 1;
-        // Not stuck before its time, nor settled, nor baked.
+        // Not stuck before its time, nor complete, nor observed for long enough.
         let short = ["--timeout", "1s", "--request-timeout", long];
         for args in [
             &["watch", "web", "--stuck-after", long, "--stable-for", long][..],

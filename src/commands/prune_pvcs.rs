@@ -255,7 +255,10 @@ impl Work<'_> {
         teller.tell(format!("backup written to {}", backup.path().display()));
         let agreement = Agreement::to(&self.plan()?);
         let mut deletions = self.deletions(connection);
-        let report = reconcile(&mut deletions, &self.goal, &agreement, &Limits::default(), &mut teller).await;
+        let limits = Limits::default();
+        // Large, as it holds what is known of every PVC.
+        let run = Box::pin(reconcile(&mut deletions, &self.goal, &agreement, &limits, &mut teller));
+        let report = run.await;
         drop(teller);
         drop(acting);
         let is_fresh = self.args.backup.is_none();

@@ -229,7 +229,7 @@ impl View<'_> {
     /// `updateStatefulSetAfterInvariantEstablished`, and its Parallel form of 1.35.
     fn within_budget(&self, from: i32) -> Option<Next> {
         let victims = self.cells.wanted.from(Is::StaleAlive, from).rev().take(self.budget());
-        deletions(victims, Purpose::Update).or_else(|| self.outstanding(from))
+        deletions(victims, Purpose::Update)
     }
 
     /// The same for Parallel from 1.37 on: old pods that are down anyway first, all of them.
@@ -237,18 +237,12 @@ impl View<'_> {
         let wanted = &self.cells.wanted;
         let healthy = wanted.from(Is::StaleHealthy, from).rev().take(self.budget());
         let victims = wanted.from(Is::StaleBroken, from).rev().chain(healthy);
-        deletions(victims, Purpose::Update).or_else(|| self.outstanding(from))
+        deletions(victims, Purpose::Update)
     }
 
     fn budget(&self) -> usize {
         let unavailable = self.cells.wanted.count(Is::Unavailable);
         usize::try_from(max_unavailable(self.set, self.mode)).unwrap_or(1).saturating_sub(unavailable)
-    }
-
-    /// What an update waits for that still has old pods.
-    fn outstanding(&self, from: i32) -> Option<Next> {
-        self.cells.wanted.from(Is::Stale, from).next()?;
-        self.first_wait()
     }
 
     /// `recreateDeleteAndWait`: `None` once all old pods are gone.
@@ -282,4 +276,20 @@ fn end_of_batch(index: usize) -> usize {
         end += size;
     }
     if end > index { end } else { end + (index - end) / MAX_BATCH * MAX_BATCH + MAX_BATCH }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `stateful_set_control.go:slowStartBatch`, which doubles a batch until it has the size of the largest.
+    #[test]
+    fn batches_grow_until_they_are_the_largest() {
+        let mut ends = vec![1, 3, 7, 15, 31, 63, 127, 255, 511];
+        ends.extend((1..5).map(|number| 511 + number * MAX_BATCH));
+        for index in 0..2000 {
+            let wanted = ends.iter().find(|end| **end > index).unwrap();
+            assert_eq!(end_of_batch(index), *wanted, "{index}");
+        }
+    }
 }

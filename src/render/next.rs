@@ -8,14 +8,13 @@ use crate::words;
 /// What the controller does next, and what it is stuck on: a sentence for one StatefulSet's screen.
 pub fn outlook(snapshot: &Snapshot<'_>, next: &Next, stuck: Option<&Stuck>) -> String {
     let plain = sentence(snapshot, next);
-    let Some((stuck, finding)) = stuck.and_then(|stuck| Some((stuck, stuck.findings.first()?))) else {
+    let Some(finding) = stuck.and_then(|stuck| stuck.findings.first()) else {
         return plain;
     };
-    let why = format!("{} ({})", finding.rule.name, finding.rule.code);
+    let why = format!("stuck: {} ({})", finding.what, finding.rule.code);
     match next {
-        Next::Wait { on, .. } if stuck.on == snapshot.set.pod_name(*on) => format!("{plain}; stuck: {why}"),
-        Next::Wait { .. } => format!("{plain}; stuck on {}: {why}", stuck.on),
-        Next::Act(_) | Next::Settled(_) => format!("stuck on {}: {why}", stuck.on),
+        Next::Wait { .. } => format!("{plain}; {why}"),
+        Next::Act(_) | Next::Settled(_) => why,
     }
 }
 

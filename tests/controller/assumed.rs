@@ -9,7 +9,7 @@ use kubectl_sts::snapshot::{Snapshot, Verb};
 /// Two replicas of an ordered set whose pods are on web-a, with what differs from case to case.
 fn files(update: &str, partition: i32, pods: &[&str], event: &str) -> String {
     let mut text = format!(
-        r#"apiVersion: apps/v1
+        r"apiVersion: apps/v1
 kind: StatefulSet
 metadata: {{name: web, namespace: shop, uid: set, generation: 1}}
 spec:
@@ -19,7 +19,7 @@ spec:
   updateStrategy: {{type: RollingUpdate, rollingUpdate: {{partition: {partition}}}}}
   template: {{metadata: {{labels: {{app: web}}}}, spec: {{containers: [{{name: web, image: web}}]}}}}
 status: {{observedGeneration: 1, replicas: 2, currentRevision: web-a, updateRevision: {update}}}
-"#
+"
     );
     for pod in pods {
         let (name, state) = pod.split_once(' ').unwrap();
@@ -186,10 +186,10 @@ fn a_pvc_that_is_being_deleted_is_in_the_way_until_it_is_gone() {
 #[test]
 fn a_set_the_controller_does_not_look_at_does_nothing() {
     let text = files("web-a", 0, &["web-0 ready"], "");
-    assert_eq!(look(&text, |snapshot| next(snapshot)).unwrap(), Next::Act(vec![Action::Create(1)]));
+    assert_eq!(look(&text, next).unwrap(), Next::Act(vec![Action::Create(1)]));
     let unobserved = text.replace("generation: 1}", "generation: 2}");
-    assert_eq!(look(&unobserved, |snapshot| next(snapshot)).unwrap(), Next::Settled(Idle::Unobserved));
+    assert_eq!(look(&unobserved, next).unwrap(), Next::Settled(Idle::Unobserved));
     let deleted = text
         .replace("uid: set, generation", "deletionTimestamp: \"2026-11-20T11:00:00Z\", uid: set, generation");
-    assert_eq!(look(&deleted, |snapshot| next(snapshot)).unwrap(), Next::Settled(Idle::Deleting));
+    assert_eq!(look(&deleted, next).unwrap(), Next::Settled(Idle::Deleting));
 }
