@@ -62,6 +62,7 @@ fn end(held: &Held) -> ! {
     if let Some(text) = last_words(&cause, held.has_acted(), asking) {
         terminal::tell(&text);
     }
+    terminal::restore_once_more();
     let code = i32::from(cause.exit().code());
     // Nobody else draws any more.
     std::mem::forget(restored);

@@ -13,6 +13,9 @@ use crate::error::Result;
 use crate::stop;
 use crate::text::clean;
 
+/// How long a prompt may take from showing its question to waiting for a key.
+const PROMPT: Duration = Duration::from_millis(50);
+
 /// How long somebody else may be writing before the terminal is put back in spite of it.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -148,6 +151,15 @@ pub fn restore() -> Restored {
         raw_write(&std::io::stderr(), b"\x1b[0m\x1b[?25h\r\n");
     }
     Restored { now, _quiet: quiet }
+}
+
+/// Puts the modes back once more before the process ends: a prompt that was just about to wait for a key on another
+/// thread may have changed them after [`restore`]. Once it waits, it changes nothing.
+pub fn restore_once_more() {
+    if let Some(before) = question().as_ref() {
+        std::thread::sleep(PROMPT);
+        set_modes(before);
+    }
 }
 
 /// Has the frame drawn again from the start, as after a stop that could not be heard.
