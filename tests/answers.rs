@@ -20,7 +20,7 @@ type Row<'a> = (&'a [&'a str], &'a str, i32, &'a str, &'a [&'a str]);
 const DRY: [&str; 3] = ["client", "server", "none"];
 
 /// A context that a terminal would obey, a shell would read as several words, and an eye would misread.
-const CONTEXT: &str = "prod $(touch PWNED) it's\u{202e}ue\u{9b}2J\u{7f}\u{200b}";
+const CONTEXT: &str = "prod $(touch PWNED) it's\u{202e}eu\u{9b}2J\u{7f}\u{200b}";
 
 /// The one answer on standard output, for programs; `None` where there is none.
 fn answer(format: &str, run: &Run) -> Option<Value> {
@@ -165,7 +165,7 @@ fn the_answer_is_alone_on_standard_output_and_names_the_cluster() {
         ns.sts_as(&config, &[args, &["-o", format, "--yes", "--stuck-after", "20s"]].concat())
     };
     // People read the name without what is hidden in it, in quotes.
-    let named = "context \"prod $(touch PWNED) it's\\u{202e}ue\\u{9b}2J\\u{7f}\\u{200b}\"";
+    let named = "context \"prod $(touch PWNED) it's\\u{202e}eu\\u{9b}2J\\u{7f}\\u{200b}\"";
     for (number, format) in ["json", "yaml", "name"].into_iter().enumerate() {
         let image = format!("web=web:{number}");
         for args in [
