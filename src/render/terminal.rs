@@ -70,7 +70,8 @@ impl Drop for Screen {
     fn drop(&mut self) {
         // Of Ctrl-C its echo would stand before the next line.
         let echo = if stop::cause().is_some() { "\r\x1b[K" } else { "" };
-        let _ = out::write(&format!("{echo}\x1b[?25h"));
+        // The terminal throws away what it has not shown yet when Ctrl-C is pressed, also the end of a frame.
+        let _ = out::write(&format!("{echo}\x1b[?2026l\x1b[?25h"));
         SCREEN.store(false, Ordering::SeqCst);
     }
 }
