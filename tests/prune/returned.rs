@@ -6,22 +6,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kubectl_sts::cluster::{Failure, Performed};
-use kubectl_sts::error::{Error, Result};
+use kubectl_sts::error::Result;
 use kubectl_sts::kinds::{CLAIM_UID, EARLIER_POLICY};
 use kubectl_sts::plan::restore::{Deleted, Remains, Restore, Returning, Returns};
 use kubectl_sts::plan::{Agreement, Goal as _, Pvc, Step, Stop, VolumeChange};
-use kubectl_sts::reconcile::{Cluster, Limits, Observer, Outcome, Report, reconcile};
+use kubectl_sts::reconcile::{Cluster, Outcome, Report};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::namespaces::Dice;
-
-struct Nobody;
-
-impl Observer<Returns> for Nobody {
-    fn look(&mut self, _: &Returning) {}
-    fn trouble(&mut self, _: Option<&str>) {}
-}
+use super::simulated::{killed, reconciled};
 
 /// A PVC that was deleted and its volume, as the API server and the volume controller treat them.
 #[derive(Clone, Debug)]
@@ -290,10 +284,6 @@ impl Simulation {
     }
 }
 
-fn killed() -> Failure {
-    Failure { error: Error::cluster("killed"), is_uncertain: true, forbidden: None }
-}
-
 impl Cluster for Simulation {
     type Of = Returns;
 
@@ -353,9 +343,7 @@ fn run(sim: &mut Simulation) -> std::result::Result<(Agreement, Report), Stop> {
     let agreement = Agreement::to(&goal().plan(&sim.now)?);
     // The question is on the screen.
     sim.pass();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let limits = Limits::default();
-    let report = runtime.unwrap().block_on(reconcile(sim, &goal(), &agreement, &limits, &mut Nobody));
+    let report = reconciled(sim, &goal(), &agreement);
     Ok((agreement, report))
 }
 

@@ -7,7 +7,7 @@ use kubectl_sts::cluster::{Failure, Performed};
 use kubectl_sts::error::{Error, Result};
 use kubectl_sts::plan::prune::phase::{Claim, Manner, Phase, State, Volume};
 use kubectl_sts::plan::prune::{Claims, Deletions, Item, Prune};
-use kubectl_sts::plan::{Agreement, Goal as _, Pvc, Step, VolumeChange};
+use kubectl_sts::plan::{Agreement, Goal, Pvc, Step, Subject, VolumeChange};
 use kubectl_sts::reconcile::{Cluster, Limits, Observer, Outcome, Report, reconcile};
 use tokio::time::{Instant, sleep_until};
 
@@ -16,9 +16,15 @@ use super::phases::World;
 
 struct Nobody;
 
-impl Observer<Deletions> for Nobody {
-    fn look(&mut self, _: &Claims) {}
+impl<S: Subject> Observer<S> for Nobody {
+    fn look(&mut self, _: &S::Now<'_>) {}
     fn trouble(&mut self, _: Option<&str>) {}
+}
+
+/// The loop, with the clock paused.
+pub fn reconciled<C: Cluster>(sim: &mut C, goal: &dyn Goal<C::Of>, agreement: &Agreement) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(reconcile(sim, goal, agreement, &Limits::default(), &mut Nobody))
 }
 
 struct Simulation {
@@ -122,7 +128,8 @@ fn phase(step: &Step) -> Phase {
     }
 }
 
-fn killed() -> Failure {
+/// What a run sees of a write at which it dies.
+pub fn killed() -> Failure {
     Failure { error: Error::cluster("killed"), is_uncertain: true, forbidden: None }
 }
 
@@ -204,9 +211,7 @@ fn run(sim: &mut Simulation, goal: &Prune) -> (Agreement, Report) {
     let agreement = Agreement::to(&plan);
     // The question is on the screen.
     sim.pass();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let limits = Limits::default();
-    let report = runtime.unwrap().block_on(reconcile(sim, goal, &agreement, &limits, &mut Nobody));
+    let report = reconciled(sim, goal, &agreement);
     (agreement, report)
 }
 

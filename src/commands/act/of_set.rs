@@ -23,7 +23,7 @@ pub(in crate::commands) struct OfSet {
     reached: String,
     /// Whether anything was to be changed, so that the cluster is named.
     is_acting: bool,
-    /// What goes on by itself, where nobody waits for it any more.
+    /// What continues in the cluster, if the command stopped watching before the end.
     pub(super) ongoing: Option<Ongoing>,
     /// What is worth knowing although it ended well.
     notes: Vec<String>,

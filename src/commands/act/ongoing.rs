@@ -1,4 +1,4 @@
-//! What goes on in the cluster when nobody watches it any more, and how to follow, pause or end it.
+//! What continues in the cluster after a command stops watching, and how to follow, pause or end it.
 
 use serde_json::json;
 
@@ -11,17 +11,17 @@ use crate::render::sentence;
 use crate::rules::stuck;
 use crate::snapshot::{Replica, Snapshot};
 
-/// What goes on in the cluster.
+/// What continues in the cluster.
 pub(in crate::commands) struct Ongoing {
     /// As a part of a sentence: `the rollout of postgres continues in the cluster`.
     pub(in crate::commands) text: String,
-    /// Whether anything goes on.
+    /// Whether anything continues.
     pub(in crate::commands) is_moving: bool,
     /// What to type about it: label and command.
     pub(in crate::commands) typed: Typed,
 }
 
-/// What of the set goes on by itself, by what is known now.
+/// What the controller continues for this StatefulSet, as far as is known now.
 pub(in crate::commands) fn ongoing(now: &Snapshot<'_>) -> Ongoing {
     let name = &now.set.metadata.name;
     let Ok(next) = next(now) else {
