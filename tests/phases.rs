@@ -108,19 +108,20 @@ pub fn sample(ns: &Namespace, followed: &[Followed<'_>], rounds: usize) -> Vec<S
     let mut visits = Visits::new(followed, rounds);
     // How often a command for a log was carried out in a phase that did not end meanwhile.
     let mut read: BTreeMap<String, usize> = BTreeMap::new();
-    let key = |pods: &BTreeMap<String, Value>, line: &str| {
-        let own = followed.iter().find(|own| line.starts_with(&format!("kubectl logs {} ", own.pod)))?;
-        Some(format!("{}: {line}", phase_of(pods, own.pod, own.container).state))
-    };
+    let about =
+        |line: &str| followed.iter().find(|own| line.starts_with(&format!("kubectl logs {} ", own.pod)));
+    let key = |phase: &Phase, line: &str| format!("{}: {line}", phase.state);
     loop {
         let next = Instant::now() + INTERVAL;
         let sample = look(ns, began.elapsed(), |pods, line| {
-            key(pods, line).is_some_and(|key| read.get(&key).is_none_or(|count| *count < rounds))
+            let Some(own) = about(line) else { return false };
+            let key = key(&phase_of(pods, own.pod, own.container), line);
+            read.get(&key).is_none_or(|count| *count < rounds)
         });
         for (line, _) in &sample.logs {
-            let (was, is) = (key(&sample.before, line), key(&sample.after, line));
-            if let Some(key) = was.filter(|was| Some(was) == is.as_ref()) {
-                *read.entry(key).or_default() += 1;
+            // The same state of the next restart is not the same phase: such a sample says nothing about either.
+            if let Some(phase) = about(line).and_then(|own| sample.phase(own.pod, own.container)) {
+                *read.entry(key(&phase, line)).or_default() += 1;
             }
         }
         for (index, own) in followed.iter().enumerate() {
