@@ -240,7 +240,8 @@ fn a_reader_that_goes_away_ends_everything() {
         let began = Instant::now();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(141), "{args:?}");
-        assert!(began.elapsed() < Duration::from_secs(2), "{args:?}: {:?}", began.elapsed());
+        println!("{args:?}: ended after {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(1), "{args:?}: {:?}", began.elapsed());
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(is_quiet || said.is_empty(), "{args:?}: {said}");
     }
