@@ -1,7 +1,7 @@
 //! Standard output: the only way to it. What cannot be written is never lost silently: it ends the program.
 
 use std::io::{ErrorKind, IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -37,6 +37,12 @@ pub fn write_beside(text: &str) -> Result<()> {
     written.map_err(|error| Error::cluster("could not write to standard error").because(error))
 }
 
+/// Whether standard output is a terminal, or was one when this was asked first: one that is gone says that it is none.
+pub fn is_terminal() -> bool {
+    static IS_TERMINAL: OnceLock<bool> = OnceLock::new();
+    *IS_TERMINAL.get_or_init(|| std::io::stdout().is_terminal())
+}
+
 /// The columns of the terminal that standard error is, if it is one.
 pub(super) fn width_beside() -> Option<usize> {
     let term = console::Term::stderr();
@@ -48,7 +54,7 @@ pub fn failed_to_write(error: &std::io::Error) {
     let cause = match error.kind() {
         ErrorKind::BrokenPipe => Cause::ReaderGone,
         // A terminal that is gone gives EIO.
-        _ if std::io::stdout().is_terminal() => Cause::HungUp,
+        _ if is_terminal() => Cause::HungUp,
         _ => Cause::Unwritable(error.to_string()),
     };
     stop::request(cause);
