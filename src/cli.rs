@@ -127,14 +127,19 @@ impl Global {
         if !self.from.is_empty() {
             let observed = recorded::read(&read_files(&self.from)?, Absent::Unseen, Timestamp::now())?;
             let list = self.from.iter().fold(sts("status"), |list, file| list.with("--from").path(file));
-            let place = match &self.namespace {
-                Some(namespace) => format!("in namespace {namespace} of the files given"),
-                None => "in the files given".to_owned(),
-            };
-            return Ok(Observation { observed, place, list, namespace: self.namespace.clone() });
+            return Ok(self.of_files(observed, list));
         }
         let connection = connect(&self.connect, self.namespace.as_deref(), warn).await?;
         Observation::of(&connection, all_namespaces, want).await
+    }
+
+    /// What was read of files, and the command that lists the StatefulSets in them.
+    pub fn of_files(&self, observed: Observed, list: Command) -> Observation {
+        let place = match &self.namespace {
+            Some(namespace) => format!("in namespace {namespace} of the files given"),
+            None => "in the files given".to_owned(),
+        };
+        Observation { observed, place, list, namespace: self.namespace.clone() }
     }
 }
 

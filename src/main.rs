@@ -1,6 +1,6 @@
 //! Parses, runs, shows, exits.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::pin::pin;
 use std::process::ExitCode;
 
@@ -70,8 +70,10 @@ fn finish(answer: Result<Answer>, output: Output, look: Style) -> Exit {
             tell(account.trim_end());
         }
         // Programs read an empty list, or nothing.
-        if let Some(nothing) =
-            answer.view.nothing().filter(|_| !matches!(output, Output::Json | Output::Yaml))
+        if let Some(nothing) = answer
+            .view
+            .nothing()
+            .filter(|_| !matches!(output, Output::Json | Output::Yaml | Output::Sarif | Output::Junit))
         {
             tell(&kubectl_sts::text::clean(&nothing));
         }
@@ -138,7 +140,7 @@ fn tell(text: &str) {
 }
 
 fn look(color: Color) -> Style {
-    let terminal = std::io::stdout().is_terminal();
+    let terminal = out::is_terminal();
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     let color = match color {

@@ -35,6 +35,7 @@ mod live_matrix;
 mod lives;
 mod permissions;
 mod phases;
+mod pipeline;
 mod playground;
 mod probes;
 mod prune;

@@ -43,7 +43,7 @@ fn pages() -> Vec<(String, Vec<String>)> {
 }
 
 fn is_format(arguments: &str) -> bool {
-    ["-o json", "-o yaml"].iter().any(|format| arguments.contains(format))
+    ["-o json", "-o yaml", "-o github"].iter().any(|format| arguments.contains(format))
 }
 
 /// Whether lines of it are fitted: formats for programs, scripts and answers to the shell are not, nor help, which clap writes.

@@ -1,5 +1,7 @@
 //! What was observed, as a file, and back: `record` writes it, `--from` reads it and plain `kubectl get` output too.
 
+mod newest;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -136,6 +138,17 @@ impl Users {
     }
 }
 
+/// A file of manifests.
+#[derive(Clone, Debug)]
+pub struct Manifests {
+    /// Its path, or `standard input`.
+    pub name: String,
+    /// What it holds.
+    pub text: String,
+    /// Whether it was found in a folder, and not named.
+    pub is_found: bool,
+}
+
 /// What the absence of a kind in plain files means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
@@ -254,13 +267,30 @@ fn written<T: Object>(object: &T) -> Result<Value> {
 /// # Errors
 /// When a file is no YAML, is cut off, or holds no StatefulSet.
 pub fn read(files: &[(String, String)], absent: Absent, now: Timestamp) -> Result<Observed> {
+    read_all(files.iter().map(|(name, text)| (name.as_str(), text.as_str(), false)), absent, now)
+}
+
+/// Reads manifests, some of which were found in a folder: a file that was found may hold nothing of interest.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_manifests(files: &[Manifests], now: Timestamp) -> Result<Observed> {
+    let files = files.iter().map(|file| (file.name.as_str(), file.text.as_str(), file.is_found));
+    read_all(files, Absent::Unseen, now)
+}
+
+fn read_all<'a>(
+    files: impl Iterator<Item = (&'a str, &'a str, bool)>,
+    absent: Absent,
+    now: Timestamp,
+) -> Result<Observed> {
     let mut pile = FileReader::default();
-    for (name, text) in files {
+    for (name, text, is_found) in files {
         let before = pile.items;
         for document in decode::documents(name, text)? {
             pile.document(name, document)?;
         }
-        if pile.items == before && pile.recorded.is_none() {
+        if pile.items == before && pile.recorded.is_none() && !is_found {
             return Err(Error::cluster(format!("{name} holds no Kubernetes object this tool reads"))
                 .hint("it takes recordings (kubectl sts record), kubectl get -o yaml|json, and manifests"));
         }
@@ -275,6 +305,8 @@ struct FileReader {
     listed: BTreeSet<Kind>,
     items: usize,
     live: bool,
+    /// The file of each StatefulSet, by its namespace and name.
+    files: BTreeMap<(String, String), String>,
     /// Objects by kind, namespace and name, with a hash of what was said of each.
     seen: HashMap<(Kind, String, String), u64>,
 }
@@ -384,7 +416,11 @@ impl FileReader {
         // Lists overlap, and what they say of an object is the same then.
         let (name, hash) = (name.as_str().unwrap_or_default().to_owned(), hash(&value));
         if !name.is_empty() {
-            let key = (kind, namespace.as_str().unwrap_or_default().to_owned(), name);
+            let namespace = namespace.as_str().unwrap_or_default().to_owned();
+            if kind == Kind::StatefulSet {
+                self.files.insert((namespace.clone(), name.clone()), file.to_owned());
+            }
+            let key = (kind, namespace, name);
             match self.seen.insert(key, hash) {
                 Some(before) if before == hash => return Ok(()),
                 Some(_) => return Err(failed("it is there twice, and differs".to_owned())),
@@ -404,7 +440,7 @@ impl FileReader {
     }
 
     fn observed(self, absent: Absent, now: Timestamp) -> Result<Observed> {
-        let FileReader { mut recorded, objects, listed, live, .. } = self;
+        let FileReader { mut recorded, objects, listed, live, files, .. } = self;
         let users = recorded.as_mut().and_then(|recording| {
             let users = recording.claim_users.take()?;
             Some(users.around(&recording.not_seen))
@@ -443,6 +479,7 @@ impl FileReader {
         observed.sets = objects.sets;
         observed.around = users;
         observed.chosen = about;
+        observed.files = files;
         macro_rules! fill {
             ([$($of_sets:tt)*] $([$type:ident $field:ident $($more:tt)*])*) => { $(
                 observed.$field = {
@@ -454,40 +491,5 @@ impl FileReader {
         }
         for_each_kind!(fill);
         Ok(observed)
-    }
-}
-
-impl Objects {
-    /// The newest moment anything in the files speaks of, which is when they were written at the earliest.
-    fn newest(&self) -> Option<Timestamp> {
-        let conditions = |conditions: &[Condition]| {
-            conditions.iter().filter_map(|condition| condition.last_transition_time).max()
-        };
-        let states = |pod: &Pod| {
-            pod.status
-                .container_statuses
-                .iter()
-                .chain(&pod.status.init_container_statuses)
-                .flat_map(|status| [&status.state, &status.last_state])
-                .flat_map(|state| {
-                    [
-                        state.running.as_ref().and_then(|running| running.started_at),
-                        state.terminated.as_ref().and_then(|end| end.finished_at),
-                    ]
-                })
-                .flatten()
-                .max()
-        };
-        let pods = self.pods.iter().flat_map(|pod| [conditions(&pod.status.conditions), states(pod)]);
-        let sets = self.sets.iter().map(|set| set.metadata.creation_timestamp);
-        let all = pods
-            .chain(sets)
-            .chain(self.pods.iter().map(|pod| pod.metadata.creation_timestamp))
-            .chain(self.claims.iter().map(|claim| claim.metadata.creation_timestamp))
-            .chain(self.claims.iter().map(|claim| conditions(&claim.status.conditions)))
-            .chain(self.revisions.iter().map(|revision| revision.metadata.creation_timestamp))
-            .chain(self.events.iter().map(Event::last_seen))
-            .chain(self.nodes.iter().map(|node| conditions(&node.status.conditions)));
-        all.flatten().max()
     }
 }

@@ -1,17 +1,28 @@
 //! `doctor`: every rule over every set.
 
+mod baseline;
+mod manifests;
+
+use std::collections::BTreeMap;
+
 use clap::ValueEnum;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{explain, notes};
 use crate::cli::{Answer, Global, SetFilter, heading};
 use crate::cluster::inventory::Want;
+use crate::cluster::recorded;
 use crate::error::{Exit, Result};
 use crate::kinds::StatefulSet;
-use crate::render::{Page, View, finding, finding_json, skipped, skipped_json};
+use crate::paste::sts;
+use crate::render::{
+    Case, Page, Report as PipelineReport, View, finding, finding_json, skipped, skipped_json,
+};
 use crate::rules::{Diagnosis, Filter, Finding, Rule, Severity, Skipped, diagnose};
 use crate::snapshot::Clock;
 use crate::words;
+use baseline::{Baseline, Compared};
 
 /// Diagnose StatefulSets and suggest fixes
 ///
@@ -28,6 +39,13 @@ use crate::words;
     "  # Diagnose a recording"
     "  kubectl sts doctor --from shop.yaml -o json"
     ""
+    "  # Diagnose manifests in a GitHub workflow, before they are applied"
+    "  kubectl kustomize overlays/prod | kubectl sts doctor -f - -o github"
+    ""
+    "  # Save a diagnosis, and later show only what is new"
+    "  kubectl sts doctor -n shop -o json --fail-on never > before.json"
+    "  kubectl sts doctor -n shop --baseline before.json"
+    ""
     "Reads what `status` reads. Changes nothing. Names what it may not read, and skips the rules that need it."
 ))]
 pub struct Args {
@@ -36,6 +54,13 @@ pub struct Args {
     names: Vec<String>,
     #[command(flatten)]
     choice: SetFilter,
+    /// Diagnose the manifests in this file or folder instead of a cluster; - is standard input
+    #[arg(short, long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath, conflicts_with = "from",
+          help_heading = heading::WHICH)]
+    filename: Vec<String>,
+    /// With -f, read the folders in folders too
+    #[arg(short = 'R', long, requires = "filename", help_heading = heading::WHICH)]
+    recursive: bool,
     /// Run only these rules, by code or name
     #[arg(long, value_name = "RULE", value_delimiter = ',', help_heading = heading::RULES)]
     only: Vec<String>,
@@ -45,6 +70,9 @@ pub struct Args {
     /// Exit with code 1 on findings of this severity or worse
     #[arg(long, value_enum, default_value_t, value_name = "SEVERITY", help_heading = heading::RULES)]
     fail_on: FailOn,
+    /// Show only what is new since this diagnosis, saved with -o json
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = heading::RULES)]
+    baseline: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -60,6 +88,17 @@ enum FailOn {
     Never,
 }
 
+impl FailOn {
+    fn fails(self, severity: Severity) -> bool {
+        match self {
+            FailOn::Error => severity >= Severity::Error,
+            FailOn::Warning => severity >= Severity::Warning,
+            FailOn::Note => true,
+            FailOn::Never => false,
+        }
+    }
+}
+
 pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<Answer> {
     let codes = |names: &[String]| -> Result<Vec<&'static str>> {
         names
@@ -68,16 +107,19 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
             .collect()
     };
     let filter = Filter { only: codes(&args.only)?, skip: codes(&args.skip)? };
-    let sight = global.observe(args.choice.all_namespaces, Want::Diagnosis, warn).await?;
-    let chosen = sight.choose(&args.names, &args.choice)?;
-    let Diagnosis { findings, skipped } = diagnose(&sight.observed, &chosen, &filter);
-    let failing = |severity: Severity| match args.fail_on {
-        FailOn::Error => severity >= Severity::Error,
-        FailOn::Warning => severity >= Severity::Warning,
-        FailOn::Note => true,
-        FailOn::Never => false,
+    let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
+    let sight = if args.filename.is_empty() {
+        global.observe(args.choice.all_namespaces, Want::Diagnosis, warn).await?
+    } else {
+        let files = manifests::read(&args.filename, args.recursive)?;
+        let list = args.filename.iter().fold(sts("doctor"), |list, path| list.with("-f").path(path));
+        global.of_files(recorded::read_manifests(&files, Timestamp::now())?, list)
     };
-    let bad = findings.iter().any(|(_, finding)| failing(finding.severity));
+    let chosen = sight.choose(&args.names, &args.choice)?;
+    let Diagnosis { mut findings, skipped } = diagnose(&sight.observed, &chosen, &filter);
+    let compared = baseline.map(|baseline| baseline.keep_new(&mut findings));
+    let fail_on = args.fail_on;
+    let bad = findings.iter().any(|(_, finding)| fail_on.fails(finding.severity));
     let sets: Vec<&StatefulSet> = sight.observed.sets.iter().filter(|set| chosen(set)).collect();
     let mut namespaces: Vec<&str> = sets.iter().map(|set| set.metadata.namespace.as_str()).collect();
     namespaces.sort_unstable();
@@ -90,6 +132,10 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
         place: sight.place.clone(),
         findings: findings.into_iter().map(|(set, finding)| (set.clone(), finding)).collect(),
         skipped,
+        compared,
+        fail_on,
+        sets: sets.into_iter().cloned().collect(),
+        files: sight.observed.files.clone(),
     };
     Ok(Answer { view: Box::new(report), exit: if bad { Exit::Bad } else { Exit::Good } })
 }
@@ -141,9 +187,40 @@ struct Report {
     place: String,
     findings: Vec<(StatefulSet, Finding)>,
     skipped: Vec<Skipped>,
+    compared: Option<Compared>,
+    fail_on: FailOn,
+    sets: Vec<StatefulSet>,
+    files: BTreeMap<(String, String), String>,
 }
 
 impl Report {
+    /// How much was checked and found.
+    fn summary(&self) -> String {
+        let count = |severity: Severity| words::count(self.count(severity), severity.word());
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        let notes = match self.count(Severity::Note) {
+            0 => String::new(),
+            _ => format!(", {}", count(Severity::Note)),
+        };
+        let seen = self.looked_at.words();
+        match (self.findings.is_empty(), self.compared) {
+            (true, None) => format!("no problems found: {seen} checked"),
+            (true, Some(_)) => format!("no new problems found: {seen} checked"),
+            (false, None) => format!("{seen} checked: {errors}, {warnings}{notes}"),
+            (false, Some(_)) => format!("{seen} checked; new: {errors}, {warnings}{notes}"),
+        }
+    }
+
+    /// How that compares with the baseline.
+    fn comparison(&self) -> Option<String> {
+        let Compared { known, gone } = self.compared?;
+        let gone = match gone {
+            0 => String::new(),
+            gone => format!("; gone since then: {}", words::count(gone, "problem")),
+        };
+        Some(format!("not shown, as the baseline has them: {}{gone}", words::count(known, "finding")))
+    }
+
     fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|(_, finding)| finding.severity == severity).count()
     }
@@ -159,17 +236,9 @@ impl View for Report {
             finding(page, set, found, self.several);
         }
         page.gap();
-        let count = |severity: Severity| words::count(self.count(severity), severity.word());
-        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-        let notes = match self.count(Severity::Note) {
-            0 => String::new(),
-            _ => format!(", {}", count(Severity::Note)),
-        };
-        let seen = self.looked_at.words();
-        if self.findings.is_empty() {
-            page.prose(&format!("no problems found: {seen} checked"), 2);
-        } else {
-            page.prose(&format!("{seen} checked: {errors}, {warnings}{notes}"), 2);
+        page.prose(&self.summary(), 2);
+        if let Some(comparison) = self.comparison() {
+            page.prose(&comparison, 2);
         }
         skipped(page, &self.skipped);
         if let Some(trouble) = self.clock.trouble() {
@@ -177,12 +246,26 @@ impl View for Report {
         }
     }
 
+    fn report(&self) -> Option<PipelineReport<'_>> {
+        let comparison = self.comparison().map_or(String::new(), |text| format!(" ({text})"));
+        let cases = self.findings.iter();
+        Some(PipelineReport {
+            checked: self.sets.iter().collect(),
+            cases: cases
+                .map(|(set, finding)| Case { set, finding, fails: self.fail_on.fails(finding.severity) })
+                .collect(),
+            skipped: &self.skipped,
+            files: &self.files,
+            summary: self.summary() + &comparison,
+        })
+    }
+
     fn nothing(&self) -> Option<String> {
         (self.looked_at.sets == 0).then(|| format!("no StatefulSets found {}", self.place))
     }
 
     fn json(&self) -> Value {
-        json!({
+        let mut value = json!({
             "apiVersion": "kubectl-sts/v1",
             "kind": "Diagnosis",
             "takenAt": self.taken_at,
@@ -203,7 +286,11 @@ impl View for Report {
                 "warnings": self.count(Severity::Warning),
                 "notes": self.count(Severity::Note),
             },
-        })
+        });
+        if let Some(Compared { known, gone }) = self.compared {
+            value["baseline"] = json!({"known": known, "gone": gone});
+        }
+        value
     }
 
     fn names(&self) -> Vec<String> {

@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 
-use clap::builder::{PossibleValue, StyledStr};
+use clap::builder::{PossibleValue, PossibleValuesParser, StyledStr, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, Command as Definition, CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, ArgAction, Command as Definition, CommandFactory as _, FromArgMatches as _, ValueEnum};
 
 use super::{Cli, Command};
+use crate::render::Output;
 
 /// Ends the help of every command.
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 a problem was found, 2 wrong usage, 3 the cluster or a file could \
@@ -18,6 +19,9 @@ const OPTIONS: &str = "Use \"kubectl sts options\" for the connection flags.";
 const TEMPLATE: &str =
     "{about-with-newline}\n{before-help}{usage-heading}\n  {usage}\n\n{all-args}{after-help}";
 
+/// The id of `-o`.
+const OUTPUT: &str = "output";
+
 /// The heading of the flags that say how to reach the cluster.
 pub(super) const CONNECTION: &str = "Connection";
 
@@ -27,6 +31,9 @@ const WITHOUT_CLUSTER: [&str; 4] = ["explain", "completion", "options", "help"];
 /// The command line as it is read: flags that a command accepts although they mean nothing to it are hidden.
 pub(super) fn accepted() -> Definition {
     let root = Cli::command();
+    let every_output = root.get_arguments().find(|arg| arg.get_id() == OUTPUT).cloned();
+    let root = root.mut_arg(OUTPUT, |arg| arg.value_parser(common_output()));
+    let root = root.mut_subcommand("doctor", |doctor| doctor.args(every_output));
     let shared: Vec<Arg> = root.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
     root.mut_subcommands(|command| {
         let name = command.get_name().to_owned();
@@ -43,6 +50,12 @@ pub fn definition() -> Definition {
         with_help(command, usage)
     });
     with_help(root, "kubectl sts COMMAND [flags]".to_owned())
+}
+
+/// The formats that every command writes.
+fn common_output() -> impl TypedValueParser<Value = Output> {
+    let values = Output::COMMON.iter().filter_map(ValueEnum::to_possible_value);
+    PossibleValuesParser::new(values).map(|name| Output::from_str(&name, false).unwrap_or_default())
 }
 
 /// Whether a flag of every command means nothing to this one.

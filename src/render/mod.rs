@@ -12,6 +12,7 @@ mod markdown;
 mod next;
 pub mod out;
 mod page;
+mod pipeline;
 mod plan;
 pub(crate) mod progress;
 pub(crate) mod spinner;
@@ -28,6 +29,7 @@ pub use finding::{finding, finding_json, skipped, skipped_json};
 pub use markdown::{write_labelled_markdown, write_markdown};
 pub use next::{baking, brief, outlook, sentence, short_outlook};
 pub use page::{Glyph, Page, Style};
+pub use pipeline::{Case, Report};
 pub use plan::{plan, plan_json, step_json};
 pub use progress::revision_word;
 pub use table::{Cell, Column, Table};
@@ -45,6 +47,10 @@ pub trait View {
     fn names(&self) -> Vec<String>;
     /// That there is nothing to show, where that is so: said on standard error, as kubectl does.
     fn nothing(&self) -> Option<String> {
+        None
+    }
+    /// The same for the pipeline of a forge; `None` for all but a diagnosis.
+    fn report(&self) -> Option<Report<'_>> {
         None
     }
     /// Whether it is the end of a stream of JSON objects, one a line.
@@ -71,9 +77,18 @@ pub enum Output {
     Yaml,
     /// One object name a line.
     Name,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// JUnit XML, for test reports.
+    Junit,
+    /// Annotations of a GitHub workflow.
+    Github,
 }
 
 impl Output {
+    /// What every command writes.
+    pub const COMMON: [Output; 5] = [Output::Text, Output::Wide, Output::Json, Output::Yaml, Output::Name];
+
     /// Whether people read it, and not programs.
     pub fn is_text(self) -> bool {
         matches!(self, Output::Text | Output::Wide)
@@ -119,6 +134,14 @@ pub fn render(view: &dyn View, output: Output, look: Style) -> Result<String> {
         Output::Yaml if view.is_streamed() => format!("---\n{}", yaml(&placed(view.json()))?),
         Output::Yaml => yaml(&placed(view.json()))?,
         Output::Name => view.names().into_iter().map(|name| crate::text::clean(&name) + "\n").collect(),
+        Output::Sarif | Output::Junit | Output::Github => {
+            let report = view.report().ok_or_else(|| Error::usage("only doctor writes this format"))?;
+            match output {
+                Output::Sarif => json(&report.sarif())?,
+                Output::Junit => report.junit()?,
+                _ => report.github(),
+            }
+        }
     })
 }
 
@@ -128,6 +151,6 @@ pub fn refusal(error: &Error, output: Output) -> Option<String> {
     match output {
         Output::Json => Some(json_line(&value) + "\n"),
         Output::Yaml => yaml(&value).ok().map(|text| format!("---\n{text}")),
-        Output::Text | Output::Wide | Output::Name => None,
+        Output::Text | Output::Wide | Output::Name | Output::Sarif | Output::Junit | Output::Github => None,
     }
 }

@@ -146,6 +146,11 @@ impl Severity {
             Severity::Error => "error",
         }
     }
+
+    /// Reads [`Severity::word`].
+    pub fn parse(word: &str) -> Option<Severity> {
+        [Severity::Note, Severity::Warning, Severity::Error].into_iter().find(|it| it.word() == word)
+    }
 }
 
 /// One thing that can be wrong with a set.

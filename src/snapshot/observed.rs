@@ -119,6 +119,8 @@ macro_rules! declare_observed {
             pub chosen: Option<BTreeSet<(String, String)>>,
             /// What holds claims besides pods: read only where claims seem left over, and not part of plain files.
             pub around: Option<ClaimUsers>,
+            /// The file of each StatefulSet, by its namespace and name; empty where a cluster was read.
+            pub files: BTreeMap<(String, String), String>,
         }
 
         impl Observed {
@@ -136,6 +138,7 @@ macro_rules! declare_observed {
                     $($field: unseen(why),)*
                     chosen: None,
                     around: None,
+                    files: BTreeMap::new(),
                 }
             }
 
