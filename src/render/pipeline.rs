@@ -304,7 +304,7 @@ fn uri(path: &str) -> String {
         match byte {
             b'\\' if cfg!(windows) => uri.push('/'),
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                uri.push(byte as char)
+                uri.push(byte as char);
             }
             _ => uri += &format!("%{byte:02X}"),
         }
