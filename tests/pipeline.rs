@@ -51,11 +51,13 @@ message: "create Pod db-0 in StatefulSet db failed error: admission webhook \"a\
 lastTimestamp: "2026-11-20T12:12:00Z"
 "#;
 
-/// The elements of an XML document, in their order: name, attributes and own text.
-fn elements(xml: &str) -> Vec<(String, BTreeMap<String, String>, String)> {
+/// An element: its name, attributes and own text.
+type Element = (String, BTreeMap<String, String>, String);
+
+/// The elements of an XML document, in their order.
+fn elements(xml: &str) -> Vec<Element> {
     let mut reader = Reader::from_str(xml);
-    let (mut all, mut open): (Vec<(String, BTreeMap<String, String>, String)>, Vec<usize>) =
-        (Vec::new(), Vec::new());
+    let (mut all, mut open): (Vec<Element>, Vec<usize>) = (Vec::new(), Vec::new());
     loop {
         let event = reader.read_event().unwrap_or_else(|error| panic!("{error}: {xml}"));
         match event {
