@@ -16,6 +16,8 @@ pub struct Change {
     pub replicas: Option<i32>,
     /// Pods somebody deletes, all at once.
     pub delete: Vec<i32>,
+    /// Pods that have to be available before it is made.
+    pub waits_for: Vec<i32>,
 }
 
 /// What is assumed of pods: those not named here become available, and end when they are deleted.
@@ -133,7 +135,8 @@ pub fn course(snapshot: &Snapshot<'_>, change: &Change, assume: &Assume) -> Resu
     Ok(run(&mut world, change))
 }
 
-/// Runs the controller through several changes, one after the other, each to its end.
+/// Runs the controller through several changes, one after the other, each to its end; up to one that waits for a pod that
+/// does not become available.
 ///
 /// # Errors
 /// [`Unseen`] when pods could not be read.
@@ -158,8 +161,14 @@ pub fn courses_unblocked(snapshot: &Snapshot<'_>, changes: &[Change]) -> Result<
 }
 
 fn run_all(world: &mut World, changes: &[Change]) -> Forecast {
-    let mut all = run(world, changes.first().unwrap_or(&Change::default()));
-    for change in changes.iter().skip(1) {
+    let first = changes.first().filter(|change| change.waits_for.is_empty());
+    let mut all = run(world, first.unwrap_or(&Change::default()));
+    for change in changes.iter().skip(usize::from(first.is_some())) {
+        if let End::Blocked(ordinal, _) | End::Refused(ordinal, _) = all.end
+            && change.waits_for.contains(&ordinal)
+        {
+            break;
+        }
         let next = run(world, change);
         all.moves.extend(next.moves);
         all.end = next.end;

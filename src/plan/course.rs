@@ -44,6 +44,8 @@ fn changes(plan: &Plan) -> Vec<Change> {
     let mut changes: Vec<Change> = Vec::new();
     // A pause is followed by the next write at once, before the rollout could end there.
     let mut paused: Option<Change> = None;
+    let mut waits_for: Vec<i32> = Vec::new();
+    let ordinal = |pod: &String| parse_pod_name(pod).map(|(_, ordinal)| ordinal);
     for step in &plan.steps {
         match step {
             Step::Patch(patch) if patch.pauses => paused = Some(change(patch)),
@@ -51,18 +53,20 @@ fn changes(plan: &Plan) -> Vec<Change> {
                 let change = change(patch);
                 let partition =
                     change.partition.or_else(|| paused.take().and_then(|paused| paused.partition));
-                changes.push(Change { partition, ..change });
+                let waits_for = std::mem::take(&mut waits_for);
+                changes.push(Change { partition, waits_for, ..change });
             }
             Step::DeletePod { pod, .. } => {
-                let delete = parse_pod_name(pod).map(|(_, ordinal)| ordinal).into_iter().collect();
-                changes.push(Change { delete, ..Change::default() });
+                let delete = ordinal(pod).into_iter().collect();
+                let waits_for = std::mem::take(&mut waits_for);
+                changes.push(Change { delete, waits_for, ..Change::default() });
             }
             Step::CreateSnapshot { .. }
             | Step::PatchVolume(_)
             | Step::DeletePvc { .. }
             | Step::CreatePvc { .. }
-            | Step::Await { .. }
             | Step::AwaitPvc { .. } => {}
+            Step::Await { pods, .. } => waits_for = pods.iter().filter_map(ordinal).collect(),
         }
     }
     changes.extend(paused);
@@ -79,5 +83,6 @@ fn change(patch: &SetPatch) -> Change {
         partition: number("/spec/updateStrategy/rollingUpdate/partition"),
         replicas: number("/spec/replicas"),
         delete: Vec::new(),
+        waits_for: Vec::new(),
     }
 }

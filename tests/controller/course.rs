@@ -74,6 +74,7 @@ fn any_change() -> impl Strategy<Value = Change> {
             partition,
             replicas,
             delete,
+            waits_for: Vec::new(),
         })
 }
 
