@@ -111,6 +111,13 @@ impl Typed {
 }
 
 impl Agreed {
+    /// The plans of the goals that a canary is carried out by, one after another, as they are at its beginning.
+    pub fn parts(&self, now: &Snapshot<'_>) -> Vec<Result<Plan, Stop>> {
+        let Aim::Canary(goal) = &self.aim else { return Vec::new() };
+        let all = self.all_steps.iter().map(|step| goal.up_to(*step)).chain([goal.ending()]);
+        all.map(|goal| goal.plan(now)).collect()
+    }
+
     /// Carries out what was agreed to.
     pub async fn run(&self, sim: &mut Simulation) -> Report {
         let started = Instant::now();
