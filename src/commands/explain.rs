@@ -61,10 +61,11 @@ impl View for Pages {
             }
             return;
         }
-        let columns = ["CODE", "SEVERITY", "TITLE"].map(Column::new);
-        let mut table = Table::new(&[columns.as_slice(), &[Column::optional("RULE")]].concat());
+        let columns = ["CODE", "SEVERITY"].map(Column::new);
+        let mut table =
+            Table::new(&[columns.as_slice(), &[Column::optional("RULE"), Column::prose("TITLE")]].concat());
         for rule in &self.rules {
-            let cells = [rule.code, rule.severity.word(), rule.explanation().title, rule.name];
+            let cells = [rule.code, rule.severity.word(), rule.name, rule.explanation().title];
             table.row(None, cells.map(str::to_owned).to_vec());
         }
         page.table(&table);
