@@ -168,4 +168,38 @@ mod tests {
         let patch = json!({"spec": {"a": {"z": 3, "$patch": "replace"}}});
         assert_eq!(extended(&now, &patch)["spec"]["a"], json!({"x": 1, "y": 2, "z": 3}));
     }
+
+    #[test]
+    fn lists_are_merged_by_the_key_that_kubernetes_gives_them() {
+        // `patchMergeKey` in k8s.io/api/core/v1/types.go
+        for (list, key) in [
+            ("containers", "name"),
+            ("initContainers", "name"),
+            ("ephemeralContainers", "name"),
+            ("env", "name"),
+            ("volumes", "name"),
+            ("imagePullSecrets", "name"),
+            ("resourceClaims", "name"),
+            ("schedulingGates", "name"),
+            ("ports", "containerPort"),
+            ("volumeMounts", "mountPath"),
+            ("volumeDevices", "devicePath"),
+            ("hostAliases", "ip"),
+            ("topologySpreadConstraints", "topologyKey"),
+        ] {
+            let now = json!({(list): [{(key): "1", "a": 1}, {(key): "2", "a": 2}]});
+            let merged = patched(&now, &json!({(list): [{(key): "2", "a": 3}]}));
+            assert_eq!(merged, json!({(list): [{(key): "1", "a": 1}, {(key): "2", "a": 3}]}), "{list}");
+        }
+        for list in ["args", "command", "tolerations", "envFrom", "readinessGates"] {
+            let merged = patched(&json!({(list): ["1", "2"]}), &json!({(list): ["2", "3"]}));
+            assert_eq!(merged, json!({(list): ["2", "3"]}), "{list}");
+        }
+        // What is no object has no key, so that such a list is replaced.
+        let merged = patched(&json!({"env": [{"name": "A"}]}), &json!({"env": ["B"]}));
+        assert_eq!(merged, json!({"env": ["B"]}));
+        let merged =
+            patched(&json!({"finalizers": [{"a": 1}]}), &json!({"finalizers": [{"a": 1}, {"a": 2}]}));
+        assert_eq!(merged, json!({"finalizers": [{"a": 1}, {"a": 2}]}));
+    }
 }

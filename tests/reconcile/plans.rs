@@ -8,10 +8,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 
-use kubectl_sts::plan::{Plan, Step, Stop, forecast};
+use kubectl_sts::plan::{Agreement, Plan, Step, Stop, forecast};
+use serde_json::json;
 
-use super::scenario::{KINDS, Kind, Scenario};
+use super::rolling;
+use super::scenario::{Found, KINDS, Kind, Scenario, State, Typed};
 use super::simulation::Simulation;
+use super::typed::DIGEST;
 use crate::controller::change::Random;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reconcile/plans.txt");
@@ -174,4 +177,102 @@ fn choose_plans() {
         }
     }
     fs::write(FILE, written(&cases)).unwrap();
+}
+
+/// The plan or the refusal of a scenario, as text.
+fn plan_of(scenario: &Scenario) -> String {
+    let sim = Simulation::new(scenario, Random(1));
+    let mut text = String::new();
+    match scenario.typed.agree(&sim) {
+        Err(stop) => refused(&mut text, &stop),
+        Ok(agreed) => planned(&mut text, &agreed.plan),
+    }
+    text
+}
+
+fn mark(stable: &str, change: Option<&str>) -> Option<serde_json::Value> {
+    Some(
+        json!({"stable": stable, "partition": 0, "by": "test", "at": "2026-01-01T11:00:00Z", "change": change}),
+    )
+}
+
+#[test]
+fn a_canary_begins_again_only_on_the_template_of_before() {
+    let again = |template: &'static str, stable: &str, change: &str| {
+        let typed = Typed::Canary { steps: vec![3], image: true };
+        plan_of(&Scenario { template, ..rolling(5, 5, mark(stable, Some(change)), typed) })
+    };
+    // Aborted by hand: the template is that of before, so it is a canary anew.
+    assert!(
+        again("A", "A", DIGEST).contains("template and partition 0 → 3 in one patch"),
+        "{}",
+        again("A", "A", DIGEST)
+    );
+    // Edited since: its change is not there, and the template is another one.
+    assert!(again("B", "A", DIGEST).starts_with("refused: template-edited"), "{}", again("B", "A", DIGEST));
+    // Another change was canaried.
+    assert!(again("B", "A", "other").starts_with("refused: another-canary"), "{}", again("B", "A", "other"));
+}
+
+#[test]
+fn a_canary_whose_template_is_back_is_not_promoted() {
+    let promoted = |template: &'static str, change: Option<&str>| {
+        plan_of(&Scenario { template, ..rolling(5, 5, mark("A", change), Typed::Promote(0)) })
+    };
+    assert!(promoted("A", Some(DIGEST)).starts_with("refused: aborted"), "{}", promoted("A", Some(DIGEST)));
+    // One without a change of its own has nothing to put back.
+    assert!(!promoted("A", None).contains("aborted"), "{}", promoted("A", None));
+    assert!(!promoted("B", Some(DIGEST)).contains("aborted"), "{}", promoted("B", Some(DIGEST)));
+}
+
+#[test]
+fn the_stable_revision_of_a_canary_is_that_of_the_pods_that_wait() {
+    let stable = |reached: i32, image: bool| {
+        let typed = Typed::Canary { steps: vec![2], image };
+        let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 5}});
+        let text = plan_of(&Scenario { strategy, ..rolling(5, reached, None, typed) });
+        let (_, rest) =
+            text.split_once(r#"\"stable\":\""#).unwrap_or_else(|| panic!("no annotation: {text}"));
+        rest.chars().next().unwrap()
+    };
+    // A template that was changed before, and waits at the partition: back is the old one.
+    assert_eq!(stable(5, false), 'A');
+    // All pods have it already: back is where they are.
+    assert_eq!(stable(0, false), 'B');
+    // A canary that brings a change goes back to the template that it changes.
+    assert_eq!(stable(0, true), 'B');
+}
+
+#[test]
+fn pods_that_a_raised_partition_leaves_are_counted_from_the_first_ordinal() {
+    let typed = Typed::Canary { steps: vec![4], image: false };
+    let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}});
+    let found = (3..8).map(|ordinal| Found {
+        ordinal,
+        revision: if ordinal < 5 { "A" } else { "B" },
+        state: State::Old,
+    });
+    let scenario =
+        Scenario { start: 3, strategy, pods: found.collect(), ..rolling(5, 2, mark("A", None), typed) };
+    let text = plan_of(&scenario);
+    assert!(text.contains("rolls no pod back: web-6 and web-5 stay on the new revision"), "{text}");
+}
+
+#[test]
+fn what_is_agreed_to_is_what_was_planned() {
+    let typed = Typed::Promote(0);
+    let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 3}});
+    let scenario = Scenario { strategy, ..rolling(5, 3, mark("A", None), typed) };
+    let sim = Simulation::new(&scenario, Random(1));
+    let agreed = scenario.typed.agree(&sim).ok().unwrap();
+    assert_eq!(agreed.agreement.steps(), agreed.plan.agreed());
+    assert!(agreed.agreement.writes());
+    let nothing = Agreement::to_nothing();
+    assert!(!nothing.writes() && nothing.steps().is_empty());
+    // One that only waits writes nothing.
+    let waits = Plan {
+        steps: vec![Step::Await { pods: vec!["web-0".to_owned()], until: String::new() }],
+        ..Plan::default()
+    };
+    assert!(!Agreement::to(&waits).writes());
 }
