@@ -115,6 +115,8 @@ pub struct Observation {
     pub place: String,
     /// The command that lists the sets there.
     pub list: Command,
+    /// The connection to the cluster, where one was observed.
+    pub connection: Option<Connection>,
     namespace: Option<String>,
 }
 
@@ -139,12 +141,12 @@ impl Global {
             Some(namespace) => format!("in namespace {namespace} of the files given"),
             None => "in the files given".to_owned(),
         };
-        Observation { observed, place, list, namespace: self.namespace.clone() }
+        Observation { observed, place, list, connection: None, namespace: self.namespace.clone() }
     }
 }
 
 /// What is read sooner needs no sign of life.
-const PATIENCE: Duration = Duration::from_millis(700);
+pub const PATIENCE: Duration = Duration::from_millis(700);
 
 impl Observation {
     /// Observes the cluster.
@@ -169,7 +171,7 @@ impl Observation {
             let _sign = Spinner::start("reading the cluster");
             reading.await?
         };
-        Ok(Observation { observed, place, list, namespace: None })
+        Ok(Observation { observed, place, list, connection: Some(connection.clone()), namespace: None })
     }
 
     /// The sets a command is about: the named ones, or all that the selector admits.

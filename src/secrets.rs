@@ -6,6 +6,7 @@
 //! | `value` of environment variables and of HTTP headers | the name |
 //! | annotations whose key is [telling](is_telling_annotation), such as `vault/token` or `last-applied-configuration` | the key |
 //! | `volumeAttributes` of CSI and `options` of flexVolume volumes | the keys |
+//! | lines of logs, which are shown, and recorded only with `--logs` | everything [without credentials](without_credentials) |
 //! | any other text, such as images, paths of probes, and messages of the cluster | everything [without credentials](without_credentials) |
 //! | the data of Secrets and ConfigMaps | nothing: they are never read |
 //!

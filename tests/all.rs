@@ -33,6 +33,7 @@ mod history;
 mod hostile;
 mod live_matrix;
 mod lives;
+mod logs;
 mod permissions;
 mod phases;
 mod pipeline;

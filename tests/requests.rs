@@ -131,6 +131,49 @@ fn one_list_a_kind_however_many_sets_there_are() {
     assert_eq!(requests.len(), 14 + 9, "{requests:?}");
 }
 
+/// One request for each finding that wants a log, and none where none is shown.
+#[test]
+fn a_log_is_asked_for_once_a_finding_and_only_where_it_is_shown() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("log-requests");
+    ns.apply(
+        "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: web}\nspec:\n  serviceName: web\n  replicas: 3\n  \
+         podManagementPolicy: Parallel\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: \
+         web}, annotations: {fake.test/mode: crashloop, fake.test/restarts: '6'}}\n    spec: {containers: [{name: main, image: \
+         'a:1'}]}\n",
+    );
+    for pod in ["web-0", "web-1", "web-2"] {
+        ns.wait_pod_status(pod, "CrashLoopBackOff");
+    }
+    let counter = Counter::start(&ns);
+    let asked = |args: &[&str]| {
+        let (_, requests) = counter.of(&ns, args);
+        assert!(requests.iter().all(|request| request.starts_with("GET ")), "{requests:?}");
+        requests.into_iter().filter(|request| request.contains("/log?")).collect::<Vec<_>>()
+    };
+    let once = [format!(
+        "GET /api/v1/namespaces/{}/pods/web-0/log?container=main&tailLines=60&limitBytes=262144&previous=true",
+        ns.name
+    )];
+    for args in [&["doctor"][..], &["doctor", "-o", "json"], &["status", "web"], &["record", "--logs"]] {
+        assert_eq!(asked(args), once, "{args:?}");
+    }
+    assert!(asked(&["doctor", "--logs", "150"])[0].contains("tailLines=150"));
+    for args in [
+        &["doctor", "--no-logs"][..],
+        &["doctor", "--logs", "0"],
+        &["doctor", "-o", "name"],
+        &["doctor", "-o", "sarif"],
+        &["doctor", "--only", "STS101"],
+        &["status"],
+        &["status", "-o", "json"],
+        &["record"],
+        &["history", "web"],
+    ] {
+        assert_eq!(asked(args), Vec::<String>::new(), "{args:?}");
+    }
+}
+
 /// They are no warnings, so they are asked for by name, and only where a probe may have killed a container.
 #[test]
 fn kills_are_asked_for_once_a_container_with_a_probe_was_restarted() {

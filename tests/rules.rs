@@ -7,6 +7,7 @@ use kubectl_sts::cluster::recorded::{self, Absent};
 use kubectl_sts::kinds::{Kind, StatefulSet};
 use kubectl_sts::render::{Page, Style, explanation, finding};
 use kubectl_sts::rules::{Blocked, Explanation, Filter, Finding, RULES, Rule, Severity, diagnose, order};
+use kubectl_sts::snapshot::Snapshot;
 use serde_json::Value;
 
 use crate::support::Run;
@@ -41,7 +42,15 @@ fn findings(case: &Case, only: &[&'static str]) -> Vec<(StatefulSet, Finding)> {
     let diagnosis = diagnose(&observed, |_| true, &filter);
     // Of a case no more is seen than its own rule needs.
     assert!(only.len() != 1 || diagnosis.skipped.is_empty(), "{}: {:?}", case.title, diagnosis.skipped);
-    diagnosis.findings.into_iter().map(|(set, finding)| (set.clone(), finding)).collect()
+    let namespaces = observed.namespaces();
+    let told = |(set, mut finding): (&StatefulSet, Finding)| {
+        if let Some(log) = observed.logs.iter().find(|log| Some(&log.of) == finding.run.as_ref()) {
+            let namespace = &namespaces[set.metadata.namespace.as_str()];
+            finding.add_log(&Snapshot::of(&observed, namespace, set), log, 3);
+        }
+        (set.clone(), finding)
+    };
+    diagnosis.findings.into_iter().map(told).collect()
 }
 
 fn found(rule: &Rule, case: &Case) -> String {

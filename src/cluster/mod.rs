@@ -10,6 +10,7 @@ pub(crate) mod inventory;
 mod items;
 mod lists;
 pub(crate) mod live;
+pub(crate) mod logs;
 mod perform;
 mod place;
 pub(crate) mod raw;

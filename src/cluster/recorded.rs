@@ -1,6 +1,8 @@
 //! What was observed, as a file, and back: `record` writes it, `--from` reads it and plain `kubectl get` output too.
 
+mod logs;
 mod newest;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,11 +11,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::logs::Written;
+use self::users::Users;
 use super::{claims, decode, door};
 use crate::error::{Error, Result};
 use crate::kinds::*;
-use crate::snapshot::attribution::ClaimUsers;
-use crate::snapshot::{NotRead, Observed, Scope, Seen, ServerVersion, Unseen, parse_pod_name};
+use crate::snapshot::{Clock, NotRead, Observed, Scope, Seen, ServerVersion, Unseen, parse_pod_name};
 
 const API_VERSION: &str = "kubectl-sts/v1";
 const KIND: &str = "Recording";
@@ -37,6 +40,9 @@ struct Recording {
     /// What holds claims besides pods, where that was looked at: a claim seemed left over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     claim_users: Option<Users>,
+    /// The ends of logs, where they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    logs: Vec<Written>,
     /// Kinds that could not be read, and why.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     not_seen: BTreeMap<String, String>,
@@ -44,98 +50,6 @@ struct Recording {
     counts: BTreeMap<String, usize>,
     #[serde(default)]
     objects: Vec<Value>,
-}
-
-/// What of [`ClaimUsers`] decides about claims, and nothing else of these objects.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Users {
-    /// Workloads whose pod template names claims.
-    #[serde(default)]
-    workloads: Vec<Named>,
-    #[serde(default)]
-    snapshots: Vec<VolumeSnapshot>,
-    #[serde(default)]
-    attachments: Vec<Attached>,
-}
-
-/// A workload, and the claims that its pod template names.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Named {
-    kind: String,
-    namespace: String,
-    name: String,
-    claims: Vec<String>,
-}
-
-/// A volume, and the node it is attached to.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Attached {
-    volume: String,
-    node: String,
-}
-
-impl Users {
-    fn of(around: &ClaimUsers) -> Users {
-        let named = around.workloads.iter().map(|workload| Named {
-            kind: workload.kind.clone(),
-            namespace: workload.metadata.namespace.clone(),
-            name: workload.metadata.name.clone(),
-            claims: workload.claim_names().map(str::to_owned).collect(),
-        });
-        let snapshots = around.snapshots.iter().map(|it| {
-            let of = &it.metadata;
-            let metadata = Meta {
-                name: of.name.clone(),
-                namespace: of.namespace.clone(),
-                creation_timestamp: of.creation_timestamp,
-                ..Meta::default()
-            };
-            VolumeSnapshot { metadata, ..it.clone() }
-        });
-        let attached = around.attachments.iter().map(|it| Attached {
-            volume: it.spec.source.persistent_volume_name.clone(),
-            node: it.spec.node_name.clone(),
-        });
-        Users {
-            workloads: named.filter(|it| !it.claims.is_empty()).collect(),
-            snapshots: snapshots.collect(),
-            attachments: attached.collect(),
-        }
-    }
-
-    fn around(self, not_seen: &BTreeMap<String, String>) -> ClaimUsers {
-        let workloads = self.workloads.into_iter().map(|it| {
-            let volumes = it.claims.into_iter().map(|claim_name| PodVolume {
-                persistent_volume_claim: Some(ClaimSource { claim_name }),
-                ..PodVolume::default()
-            });
-            let spec = PodSpec { volumes: volumes.collect(), ..PodSpec::default() };
-            let template = PodTemplate { spec, ..PodTemplate::default() };
-            Workload {
-                kind: it.kind,
-                metadata: Meta { namespace: it.namespace, name: it.name, ..Meta::default() },
-                spec: WorkloadSpec { template: Some(template), ..WorkloadSpec::default() },
-            }
-        });
-        let attachments = self.attachments.into_iter().map(|it| VolumeAttachment {
-            metadata: Meta::default(),
-            spec: AttachmentSpec {
-                node_name: it.node,
-                source: AttachmentSource { persistent_volume_name: it.volume },
-            },
-        });
-        let unread = claims::kinds_around()
-            .filter_map(|(kind, plural)| Some((plural, NotRead::parse(not_seen.get(kind)?))));
-        ClaimUsers {
-            workloads: workloads.collect(),
-            attachments: attachments.collect(),
-            snapshots: self.snapshots,
-            unread: unread.collect(),
-        }
-    }
 }
 
 /// A file of manifests.
@@ -196,6 +110,7 @@ pub fn recording(observed: &Observed) -> Result<impl Serialize + use<>> {
             .as_ref()
             .map(|chosen| chosen.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect()),
         claim_users: observed.around.as_ref().map(Users::of),
+        logs: observed.logs.iter().map(Written::of).collect(),
         api_version: API_VERSION.to_owned(),
         kind: KIND.to_owned(),
         taken_at: observed.taken_at,
@@ -474,6 +389,10 @@ impl FileReader {
             }
         };
         let mut observed = Observed::nothing(taken_at, scope, "");
+        match &mut recorded {
+            Some(it) => observed.logs = std::mem::take(&mut it.logs).into_iter().map(Written::log).collect(),
+            None => observed.clock = Clock::of_newest(taken_at),
+        }
         observed.server =
             recorded.and_then(|recording| recording.server_version).map(|text| ServerVersion { text });
         observed.sets = objects.sets;

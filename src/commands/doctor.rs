@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::logs::{self, LogArgs};
 use super::{explain, notes};
 use crate::cli::{Answer, Global, SetFilter, heading};
 use crate::cluster::inventory::Want;
@@ -17,7 +18,7 @@ use crate::error::{Exit, Result};
 use crate::kinds::StatefulSet;
 use crate::paste::sts;
 use crate::render::{
-    Case, Page, Report as PipelineReport, View, finding, finding_json, skipped, skipped_json,
+    Case, Page, Report as PipelineReport, View, finding, finding_json, skipped, skipped_json, unread_logs,
 };
 use crate::rules::{Diagnosis, Filter, Finding, Rule, Severity, Skipped, diagnose};
 use crate::snapshot::Clock;
@@ -46,7 +47,7 @@ use baseline::{Baseline, Compared};
     "  kubectl sts doctor -n shop -o json --fail-on never > before.json"
     "  kubectl sts doctor -n shop --baseline before.json"
     ""
-    "Reads what `status` reads. Changes nothing. Names what it may not read, and skips the rules that need it."
+    "Reads what `status` reads, and the last lines of the logs of failing containers. Changes nothing. Names what it may not read, and skips the rules that need it."
 ))]
 pub struct Args {
     /// StatefulSets to diagnose; without names, all
@@ -73,6 +74,8 @@ pub struct Args {
     /// Show only what is new since this diagnosis, saved with -o json
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = heading::RULES)]
     baseline: Option<String>,
+    #[command(flatten)]
+    logs: LogArgs,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -118,6 +121,7 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
     let chosen = sight.choose(&args.names, &args.choice)?;
     let Diagnosis { mut findings, skipped } = diagnose(&sight.observed, &chosen, &filter);
     let compared = baseline.map(|baseline| baseline.keep_new(&mut findings));
+    logs::add(&sight, &mut findings, args.logs.lines(global.output)).await;
     let fail_on = args.fail_on;
     let bad = findings.iter().any(|(_, finding)| fail_on.fails(finding.severity));
     let sets: Vec<&StatefulSet> = sight.observed.sets.iter().filter(|set| chosen(set)).collect();
@@ -241,6 +245,7 @@ impl View for Report {
             page.prose(&comparison, 2);
         }
         skipped(page, &self.skipped);
+        unread_logs(page, self.findings.iter().map(|(_, finding)| finding));
         if let Some(trouble) = self.clock.trouble() {
             page.prose(&format!("note: {trouble}"), 2);
         }

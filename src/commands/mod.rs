@@ -11,6 +11,7 @@ mod help;
 mod hints;
 mod history;
 mod line;
+mod logs;
 mod options;
 mod promote;
 mod prune_pvcs;
@@ -109,7 +110,7 @@ impl Cli {
             Command::Canary(args) => Box::pin(canary::run(&self.global, args, streams)).await,
             Command::Promote(args) => Box::pin(promote::run(&self.global, args, streams)).await,
             Command::Abort(args) => Box::pin(abort::run(&self.global, args, streams)).await,
-            Command::Doctor(args) => doctor::run(&self.global, args, warn).await,
+            Command::Doctor(args) => Box::pin(doctor::run(&self.global, args, warn)).await,
             Command::PrunePvcs(args) => Box::pin(prune_pvcs::run(&self.global, args, streams)).await,
             Command::RestorePvc(args) => Box::pin(restore_pvc::run(&self.global, args, streams)).await,
             Command::Explain(args) => explain::run(args),

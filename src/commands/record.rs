@@ -6,13 +6,15 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::notes;
+use super::{logs, notes};
 use crate::cli::{Answer, Global, SetFilter, heading};
 use crate::cluster::inventory::Want;
+use crate::cluster::logs::LINES;
 use crate::cluster::recorded;
 use crate::error::{Error, Exit, Result};
 use crate::paste::sts;
 use crate::render::{Output, Page, View, render};
+use crate::rules::{Filter, diagnose};
 
 /// Record the state of StatefulSets to a file, without secrets
 ///
@@ -28,7 +30,7 @@ use crate::render::{Output, Page, View, render};
     "  kubectl sts doctor --from cluster.yaml"
     ""
     "Reads StatefulSets, ControllerRevisions, pods, PVCs, PVs, StorageClasses, Services, EndpointSlices, \
-     PodDisruptionBudgets, autoscalers, quotas, nodes and Warning events. Changes nothing in the cluster."
+     PodDisruptionBudgets, autoscalers, quotas, nodes and Warning events, and with --logs the logs of failing containers. Changes nothing in the cluster."
 ))]
 pub struct Args {
     /// StatefulSets to record; without names, all
@@ -39,6 +41,9 @@ pub struct Args {
     /// Write to this file, which must not exist yet, instead of standard output
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = heading::OUTPUT)]
     to: Option<String>,
+    /// Record the last lines of the logs of failing containers, too; an application may write secrets to them
+    #[arg(long, help_heading = heading::OUTPUT)]
+    logs: bool,
 }
 
 pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<Answer> {
@@ -60,6 +65,12 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
     } else {
         sight.observed.sets.retain(|set| chosen(set));
     }
+    sight.observed.logs = if args.logs {
+        let found = diagnose(&sight.observed, |set| sight.observed.is_about(set), &Filter::default());
+        logs::of(&sight, &logs::runs(found.findings.iter().map(|(_, finding)| finding)), LINES).await
+    } else {
+        Vec::new()
+    };
     let recording = serde_json::to_value(recorded::recording(&sight.observed)?)
         .map_err(|error| Error::cluster("could not write the recording").because(error))?;
     let recording = Recording { value: recording, written_to: args.to.clone() };

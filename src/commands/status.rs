@@ -6,6 +6,7 @@ mod row;
 
 use std::time::Duration;
 
+use super::logs::{self, LogArgs};
 use super::{notes, watch};
 use crate::cli::{Answer, Global, SetFilter, Ui, heading};
 use crate::cluster::inventory::Want;
@@ -28,7 +29,8 @@ use crate::snapshot::Snapshot;
     "  kubectl sts status postgres -n shop"
     ""
     "Reads StatefulSets, pods, PVCs, PVs, StorageClasses, Services, EndpointSlices, ControllerRevisions and Warning \
-     events, and nodes, quotas and autoscalers where they matter. Changes nothing. Names what it may not read."
+     events, and nodes, quotas and autoscalers where they matter; for one StatefulSet also the last lines of the logs of failing \
+     containers. Changes nothing. Names what it may not read."
 ))]
 pub struct Args {
     /// StatefulSets to show; without names, all
@@ -39,6 +41,8 @@ pub struct Args {
     /// Follow one StatefulSet as `watch` does, until interrupted
     #[arg(short, long, help_heading = heading::WAITING)]
     watch: bool,
+    #[command(flatten)]
+    logs: LogArgs,
 }
 
 pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
@@ -49,23 +53,30 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
         };
         let limits =
             Limits { timeout: None, stuck_after: Duration::MAX, stable_for: Duration::MAX, endless: true };
-        return watch::follow(global, name, limits, streams).await;
+        return Box::pin(watch::follow(global, name, limits, args.logs, streams)).await;
     }
     let want = if global.output == Output::Wide { Want::Everything } else { Want::Diagnosis };
     let sight = global.observe(args.choice.all_namespaces, want, streams.warn).await?;
     let chosen = sight.choose(&args.names, &args.choice)?;
     let namespaces = sight.observed.namespaces();
+    let is_one = args.names.len() == 1 && sight.observed.sets.iter().filter(|set| chosen(set)).count() == 1;
     let mut screens = Vec::new();
     for namespace in namespaces.values() {
         for set in namespace.sets.iter().copied().filter(|set| chosen(set)) {
             let snapshot = Snapshot::of(&sight.observed, namespace, set);
-            let (findings, unseen) = of_set(&snapshot, &Filter::default());
+            let (mut findings, unseen) = of_set(&snapshot, &Filter::default());
+            // A list shows no findings.
+            if let Some(lines) = args.logs.lines(global.output).filter(|_| is_one) {
+                let logs = logs::of(&sight, &logs::runs(&findings), lines).await;
+                for finding in &mut findings {
+                    logs::tell(&snapshot, finding, &logs, lines);
+                }
+            }
             screens.push(one::Screen::of(&snapshot, findings, &unseen));
         }
     }
-    let single = args.names.len() == 1 && screens.len() == 1;
     let view: Box<dyn crate::render::View> = match screens.pop() {
-        Some(screen) if single => Box::new(screen),
+        Some(screen) if is_one => Box::new(screen),
         last => {
             screens.extend(last);
             let namespaces = args.choice.all_namespaces || !global.from.is_empty();

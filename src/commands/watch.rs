@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::act::{Ending, OfSet, ProgressReporter};
+use super::logs::LogArgs;
 use super::notes;
 use crate::cli::{Answer, Global, Ui, heading};
 use crate::cluster::connect::connect;
@@ -25,7 +26,8 @@ use crate::words::parse_duration;
     "  # In a pipeline"
     "  kubectl sts watch postgres --timeout 10m --stable-for 1m"
     ""
-    "Reads what `status` reads, and watches the StatefulSet, its pods, PVCs and Warning events. Changes nothing."
+    "Reads what `status` reads, and watches the StatefulSet, its pods, PVCs and Warning events; at the end, reads the last lines of the log of a \
+     container that it is stuck on. Changes nothing."
 ))]
 pub struct Args {
     /// StatefulSet to follow
@@ -40,6 +42,8 @@ pub struct Args {
     /// Report "stuck" only after the problem has lasted this long
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s", help_heading = heading::WAITING)]
     stuck_after: Duration,
+    #[command(flatten)]
+    logs: LogArgs,
 }
 
 pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
@@ -49,11 +53,17 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
         stable_for: args.stable_for,
         endless: false,
     };
-    follow(global, &args.name, limits, streams).await
+    Box::pin(follow(global, &args.name, limits, args.logs, streams)).await
 }
 
 /// Follows one set; also what `status -w` does, without an end.
-pub(super) async fn follow(global: &Global, name: &str, limits: Limits, streams: &Ui) -> Result<Answer> {
+pub(super) async fn follow(
+    global: &Global,
+    name: &str,
+    limits: Limits,
+    logs: LogArgs,
+    streams: &Ui,
+) -> Result<Answer> {
     if !global.from.is_empty() {
         return Err(Error::usage("a recording is a snapshot and cannot be watched")
             .hint(sts("status").name(name).with("--from").path(&global.from[0]).after("show it with")));
@@ -64,7 +74,8 @@ pub(super) async fn follow(global: &Global, name: &str, limits: Limits, streams:
     let mut live = Live::start(connection, &namespace, name).await?;
     let mut teller = ProgressReporter::new(streams.look, global.output);
     let report = reconcile(&mut live, &Rollout, &Agreement::to_nothing(), &limits, &mut teller).await;
-    let account = OfSet::of(&live, name, &namespace, &report, &teller);
+    let mut account = OfSet::of(&live, name, &namespace, &report, &teller);
     drop(teller);
+    Box::pin(account.read_logs(&live, logs.lines(global.output))).await;
     Ending::of(report, account).map(Ending::answer)
 }

@@ -27,6 +27,12 @@ partial! {
     struct NodeStatus {
         conditions: Vec<Condition>,
         allocatable: Map,
+        node_info: NodeInfo,
+    }
+
+    /// v1 NodeSystemInfo, of which only this decides anything.
+    struct NodeInfo {
+        architecture: String,
     }
 
     /// policy/v1 PodDisruptionBudget.

@@ -1,7 +1,10 @@
 //! The kubelet, and the runtime and volume plugins whose errors it passes on.
 
+use jiff::SignedDuration;
+
 use super::clipped;
 use crate::kinds::{Event, Pod};
+use crate::words::parse_age;
 
 /// What matters in a message of the kubelet or runtime: the innermost error, without the names of the calls and objects
 /// it was handed through. Empty when there is nothing in it but a back-off.
@@ -41,6 +44,26 @@ pub fn start_failure(message: &str) -> String {
         .fold(message, |rest, step| rest.rsplit_once(step).map_or(rest, |(_, inner)| inner));
     let inner = inner.strip_prefix("Error: ").unwrap_or(inner);
     clipped(inner.strip_suffix(": unknown").unwrap_or(inner))
+}
+
+/// No kubelet makes a container wait longer.
+const LONGEST_BACK_OFF: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long the kubelet makes a container wait since it ended, as the message of CrashLoopBackOff says: 10 seconds, doubled
+/// up to 5 minutes, or less if the node is configured so (`kuberuntime_manager.go:doBackOff`; `validation.go` of the kubelet's
+/// configuration allows 1 to 300 seconds).
+pub fn back_off(message: &str) -> Option<SignedDuration> {
+    let (pause, _) = message.strip_prefix("back-off ")?.split_once(" restarting failed container")?;
+    parse_age(pause).ok().filter(|pause| *pause <= LONGEST_BACK_OFF)
+}
+
+/// Whether an answer is no log, but says that there is none. The kubelet finds that out after it has begun to answer, so that
+/// the request succeeds (`kubelet_pods.go:GetKubeletContainerLogs`, `kuberuntime_container.go:GetContainerLogs`, and
+/// `logs.go:ReadLogs` in `cri-client`).
+pub fn is_no_log(text: &str) -> bool {
+    let text = text.trim_end();
+    let says = |start| text.get(..str::len(start)).is_some_and(|head| head.eq_ignore_ascii_case(start));
+    says("unable to retrieve container logs for ") || says("failed to try resolving symlinks in path ")
 }
 
 /// A kubelet's message within a sentence.

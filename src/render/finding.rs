@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Glyph, Page};
 use crate::kinds::StatefulSet;
 use crate::paste::{Command, sts};
-use crate::rules::{Finding, Severity, Skipped, Subject};
+use crate::rules::{Finding, LogTail, Severity, Skipped, Subject};
 use crate::snapshot::NotRead;
 use crate::words;
 
@@ -29,6 +29,7 @@ pub fn finding(page: &mut Page, set: &StatefulSet, finding: &Finding, with_names
     if let Some(blocked) = &finding.blocks {
         page.field("  blocks", 11, &blocked.to_string());
     }
+    log(page, finding);
     for (number, command) in finding.remedy.iter().enumerate() {
         let label = if number == 0 { "  try" } else { "" };
         match command.line() {
@@ -55,7 +56,64 @@ pub fn finding_json(set: &StatefulSet, finding: &Finding) -> Value {
         "try": finding.remedy.iter().filter_map(Command::line).collect::<Vec<_>>(),
         "notShown": finding.remedy.iter().filter_map(Command::obstacle).collect::<Vec<_>>(),
         "see": explain(finding),
+        "log": finding.log.as_ref().map(log_json),
     })
+}
+
+/// What the log says, where it was read.
+fn log(page: &mut Page, finding: &Finding) {
+    let Some(log) = finding.log.as_ref().filter(|log| log.not_read.is_none()) else { return };
+    let mut label = "  log";
+    if !finding.also.is_empty() {
+        page.field(label, 11, &format!("of {}:", log.of.pod));
+        label = "";
+    }
+    if log.lines.is_empty() {
+        page.field(label, 11, "empty: the container wrote nothing");
+        return;
+    }
+    // What the hint is about may stand further up.
+    let told = log.hint.as_ref().map(|hint| &hint.line).filter(|line| !log.lines.contains(line));
+    let ends = log.is_cut.then_some("… (the log is too long to be read to its end)");
+    let lines = told.into_iter().flat_map(|line| [line.as_str(), "…"]);
+    for line in lines.chain(log.lines.iter().map(|line| line.as_str())).chain(ends) {
+        page.quoted(label, 11, line);
+        label = "";
+    }
+    if let Some(hint) = &log.hint {
+        page.field("  hint", 11, &format!("the log says that {}; {}", hint.cause, hint.remedy));
+    }
+}
+
+fn log_json(log: &LogTail) -> Value {
+    json!({
+        "pod": log.of.pod,
+        "container": log.of.container,
+        "previous": log.of.previous,
+        "lines": log.lines,
+        "cut": log.is_cut,
+        "notRead": log.not_read.as_ref().map(ToString::to_string),
+        "hint": log.hint.as_ref().map(|hint| {
+            json!({"name": hint.name, "line": hint.line, "cause": hint.cause, "do": hint.remedy})
+        }),
+    })
+}
+
+/// The logs that findings asked for, and that could not be read: one line for each reason.
+pub fn unread_logs<'f>(page: &mut Page, findings: impl IntoIterator<Item = &'f Finding>) {
+    let mut reasons: Vec<(&NotRead, Vec<&str>)> = Vec::new();
+    for log in findings.into_iter().filter_map(|finding| finding.log.as_ref()) {
+        let Some(why) = &log.not_read else { continue };
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, pods)) => pods.push(&log.of.pod),
+            None => reasons.push((why, vec![&log.of.pod])),
+        }
+    }
+    for (why, mut pods) in reasons {
+        pods.dedup();
+        let noun = if pods.len() == 1 { "log" } else { "logs" };
+        page.field("not checked:", 14, &format!("{noun} of {} ({why})", words::list(&pods, NAMED)));
+    }
 }
 
 /// The command that explains the rule.

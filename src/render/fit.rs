@@ -49,6 +49,24 @@ pub(super) fn cut_end(text: &str, limit: usize) -> String {
     format!("{}{CUT}", head.trim_end())
 }
 
+/// A text in lines of at most this width, broken between words where there are any, and within them where not.
+pub(super) fn broken(text: &str, limit: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let all = clusters(text);
+    let mut rest = all.as_slice();
+    while width(&rest.iter().map(|(text, _)| *text).collect::<String>()) > limit {
+        let most = taken(rest.iter(), limit).len().max(1);
+        // A word that is longer than half a line is broken.
+        let space = rest[..most.min(rest.len())].iter().rposition(|(text, _)| *text == " ");
+        let end = space.map(|at| at + 1).filter(|end| *end > most / 2).unwrap_or(most);
+        let (line, after) = rest.split_at(end.min(rest.len()));
+        lines.push(line.iter().map(|(text, _)| *text).collect());
+        rest = after;
+    }
+    lines.push(rest.iter().map(|(text, _)| *text).collect());
+    lines
+}
+
 /// A name cut in the middle: its ends tell it from others.
 pub(super) fn cut_middle(text: &str, limit: usize) -> String {
     if width(text) <= limit {

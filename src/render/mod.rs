@@ -25,7 +25,7 @@ pub use course::ForecastView;
 pub use encode::{json, json_line, yaml};
 pub use explanation::explanation;
 pub use failure::error_text;
-pub use finding::{finding, finding_json, skipped, skipped_json};
+pub use finding::{finding, finding_json, skipped, skipped_json, unread_logs};
 pub use markdown::{write_labelled_markdown, write_markdown};
 pub use next::{baking, brief, outlook, sentence, short_outlook};
 pub use page::{Glyph, Page, Style};

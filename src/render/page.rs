@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Effects};
 use console::measure_text_width;
 
 use super::Table;
-use super::fit::{longest_word, wrap_from};
+use super::fit::{broken, cut_end, longest_word, wrap_from};
 use crate::paste::split_command;
 use crate::text::clean;
 
@@ -92,6 +92,10 @@ pub struct Page {
     text: String,
 }
 
+/// What somebody else wrote takes this number of lines at most, and needs this number of columns.
+const QUOTED_LINES: usize = 3;
+const QUOTED_LEAST: usize = 30;
+
 /// Prose is broken here off a terminal, and on wider ones.
 const PROSE: usize = 100;
 
@@ -138,6 +142,21 @@ impl Page {
         let head = format!("{label}{}", " ".repeat(pad));
         let indent = measure_text_width(&head);
         self.wrapped(&head, &clean(text), indent);
+    }
+
+    /// A label and a line that somebody else wrote: broken anywhere, as it need not have words, and cut where it is too long.
+    pub fn quoted(&mut self, label: &str, width: usize, text: &str) {
+        let room = self.look.width.map_or(PROSE, |columns| columns.min(PROSE));
+        let width = if width + QUOTED_LEAST > room { 4.min(width) } else { width };
+        let room = room.saturating_sub(width + 2).max(1);
+        let text = clean(text);
+        let text = if self.look.ascii { ascii(&text) } else { text };
+        for (number, line) in broken(&cut_end(&text, room * QUOTED_LINES), room).iter().enumerate() {
+            let label = if number == 0 { label } else { "" };
+            let sign = if number == 0 { "|" } else { " " };
+            self.text.push_str(format!("{label:width$}{sign} {line}").trim_end());
+            self.text.push('\n');
+        }
     }
 
     /// A label and a command behind it, never broken: it is there to be pasted. Where the screen is too narrow it has a

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use super::log::{last_run, next_start};
 use super::pods::{Group, container, ending, grouped, timing, wanted};
 use super::prelude::*;
 use crate::controller;
@@ -50,10 +51,12 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let finding = group
             .finding(&RULE, &says)
             .because(format!(
-                "container {name} {}; {said}{}; {restarts} so far",
+                "container {name} {}; {said}{}; {restarts} so far{}",
                 how_often(snapshot, kills),
-                numbers.unwrap_or_default()
+                numbers.unwrap_or_default(),
+                next_start(snapshot, group.first().pod, name)
             ))
+            .told_by(last_run(snapshot, group.first().pod, name))
             .only(*severity);
         let remedies = remedies(snapshot, group, name, kills);
         Some(remedies.into_iter().fold(finding, Finding::remedy))

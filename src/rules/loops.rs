@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 
+use super::log::{last_run, next_start};
 use super::pods::{container as spec_of, ending, grouped, status, timing, wanted};
 use super::prelude::*;
 use crate::messages::kubelet::{is_start_failure, probe_words, start_failure};
@@ -46,20 +47,22 @@ pub(super) fn looping(
             () => says(container),
         };
         let finding = group.finding(rule, &says).because(format!(
-            "container {container} {ended}{}{}{}",
+            "container {container} {ended}{}{}{}{}",
             why.unwrap_or_default(),
             // The kubelet counts a restart once it has done it.
             match restarts {
                 0 => String::new(),
                 some => format!("; {} so far", words::count(some, "restart")),
             },
-            if *better { ", and it is ready now" } else { "" }
+            if *better { ", and it is ready now" } else { "" },
+            next_start(snapshot, group.first().pod, container)
         ));
         let finding = if *better { finding.only(Severity::Warning) } else { finding };
         Some(if never_ran {
             group.remedied(snapshot, finding)
         } else {
-            finding.remedy(group.logs(snapshot, container))
+            let run = last_run(snapshot, group.first().pod, container);
+            finding.remedy(group.logs(snapshot, container)).told_by(run)
         })
     });
     Ok(found.collect())

@@ -5,6 +5,8 @@ mod claims;
 mod diagnose;
 mod finalizers;
 mod fold;
+mod hints;
+mod log;
 mod loops;
 mod managers;
 mod misspelt;
@@ -68,10 +70,12 @@ mod volume_terminating;
 
 use crate::kinds::Kind;
 use crate::paste::Command;
-use crate::snapshot::{Snapshot, Unseen};
+use crate::snapshot::{LogOf, Snapshot, Unseen};
 use crate::words;
 
 pub use diagnose::{Diagnosis, Filter, Skipped, diagnose, of_set, order, skipped};
+pub use hints::{Hint, all as hints};
+pub use log::{LogHint, LogTail};
 pub use page::Explanation;
 pub use stuck::{Stuck, said_of, stuck, stuck_by};
 
@@ -201,6 +205,8 @@ impl Rule {
             stands_alone: true,
             blocks: None,
             way_out: Vec::new(),
+            run: None,
+            log: None,
         }
     }
 }
@@ -241,6 +247,10 @@ pub struct Finding {
     pub blocks: Option<Blocked>,
     /// Commands that help whatever the cause is, for a cause that has none but such that show something.
     pub way_out: Vec<Command>,
+    /// The run of a container whose log may say why.
+    pub run: Option<LogOf>,
+    /// What that log says, once it was read.
+    pub log: Option<LogTail>,
 }
 
 /// What the controller does not do to which pods.

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 
+use super::log::this_run;
 use super::pods::{DEADLINE, Group, grouped, wanted};
 use super::prelude::*;
 use crate::messages::clipped;
@@ -77,6 +78,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     .finding(&RULE, &not_ready)
                     .because(format!("container {container} is running, but {unready}{allows}{said}"))
                     .remedy(logs(snapshot, group, container))
+                    .told_by(this_run(snapshot, group.first().pod, container))
                     .only(*severity)
             }
             Cause::Standby(container) => standby(snapshot, group, container),
@@ -126,6 +128,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 )
                 .because(format!("the init container is still running; {unready}"))
                 .remedy(logs(snapshot, group, container))
+                .told_by(this_run(snapshot, group.first().pod, container))
                 .only(Severity::Note),
         }
     });
@@ -161,6 +164,7 @@ fn standby(snapshot: &Snapshot<'_>, group: &Group<'_>, container: &str) -> Findi
             words::list(&ready, 3)
         ))
         .remedy(logs(snapshot, group, container))
+        .told_by(this_run(snapshot, group.first().pod, container))
         .only(if is_minority { Severity::Warning } else { Severity::Note })
 }
 

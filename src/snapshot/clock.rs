@@ -15,6 +15,8 @@ pub enum TimeSource {
     Disbelieved,
     /// A file's: the time of the recording.
     File,
+    /// The newest time in plain files, which may be much older than they are.
+    Newest,
 }
 
 impl TimeSource {
@@ -24,7 +26,7 @@ impl TimeSource {
             TimeSource::Server => "server",
             TimeSource::Client => "client",
             TimeSource::Disbelieved => "client-as-date-is-wrong",
-            TimeSource::File => "file",
+            TimeSource::File | TimeSource::Newest => "file",
         }
     }
 }
@@ -49,6 +51,11 @@ impl Clock {
         Clock { now: taken_at, source: TimeSource::File, ahead: None, certain: Some(taken_at) }
     }
 
+    /// The clock of files that do not say when they were made.
+    pub fn of_newest(taken_at: Timestamp) -> Clock {
+        Clock { source: TimeSource::Newest, ..Clock::of_file(taken_at) }
+    }
+
     /// What is wrong with the clocks, as one sentence without a period; `None` when nothing is.
     pub fn trouble(&self) -> Option<String> {
         let apart = |ahead: &SignedDuration| ahead.abs() > SignedDuration::from_mins(1);
@@ -56,7 +63,7 @@ impl Clock {
         let by = |ahead: SignedDuration| words::age(ahead.abs());
         let way = |ahead: SignedDuration| if ahead.is_negative() { "behind" } else { "ahead of" };
         match (self.source, ahead) {
-            (TimeSource::File, _) | (TimeSource::Server, None) => None,
+            (TimeSource::File | TimeSource::Newest, _) | (TimeSource::Server, None) => None,
             (TimeSource::Server, Some(ahead)) => Some(format!(
                 "this machine's clock is {} {} the API server's; ages are counted by the server's clock",
                 by(ahead),

@@ -3,6 +3,7 @@
 pub mod attribution;
 mod canary;
 mod clock;
+mod log;
 mod names;
 mod node;
 mod observed;
@@ -23,6 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use canary::{CANARY, CanaryAnnotation};
 pub use clock::{Clock, TimeSource};
+pub use log::{Log, LogOf};
 pub use node::{Lost, lost};
 pub use observed::{Namespace, NotRead, Observed, Scope, Seen, ServerVersion, Unseen};
 pub use ordinal::{ClaimName, parse_pod_name};
@@ -290,6 +292,11 @@ impl<'a> Snapshot<'a> {
             .collect();
         about.sort_by_key(|event| event.last_seen());
         Ok(about)
+    }
+
+    /// Whether it is known what time it was: by the API server's clock, or by that of a recording.
+    pub fn is_dated(&self) -> bool {
+        matches!(self.observed.clock.source, TimeSource::Server | TimeSource::File)
     }
 
     /// How long ago that was; never negative.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::attribution::ClaimUsers;
 use super::clock::Clock;
+use super::log::Log;
 use super::names::Names;
 use crate::kinds::*;
 
@@ -121,6 +122,8 @@ macro_rules! declare_observed {
             pub around: Option<ClaimUsers>,
             /// The file of each StatefulSet, by its namespace and name; empty where a cluster was read.
             pub files: BTreeMap<(String, String), String>,
+            /// The ends of logs: of a recording that has some.
+            pub logs: Vec<Log>,
         }
 
         impl Observed {
@@ -139,6 +142,7 @@ macro_rules! declare_observed {
                     chosen: None,
                     around: None,
                     files: BTreeMap::new(),
+                    logs: Vec::new(),
                 }
             }
 

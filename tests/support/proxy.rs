@@ -46,6 +46,19 @@ pub struct Bend {
     pub cut: bool,
 }
 
+/// What is answered to each request for a log.
+#[derive(Clone, Debug)]
+pub enum LogAnswer {
+    /// This log.
+    Whole(Vec<u8>),
+    /// These bytes, and no end of them.
+    Endless(Vec<u8>),
+    /// A refusal, with its code and its message.
+    Refused(u16, &'static str),
+    /// No answer.
+    Nothing,
+}
+
 /// A forwarder on `http://127.0.0.1:PORT` in front of a `kubectl proxy`; it ends with the value.
 pub struct Proxy {
     /// What to give as `--server`.
@@ -102,6 +115,7 @@ struct Shared {
     writes: Mutex<Vec<String>>,
     stopped: AtomicUsize,
     bent: Vec<(String, Bend)>,
+    logs: Mutex<Option<LogAnswer>>,
 }
 
 impl Shared {
@@ -182,6 +196,7 @@ impl Proxy {
             writes: Mutex::default(),
             stopped: AtomicUsize::new(0),
             bent,
+            logs: Mutex::default(),
         });
         let all = Arc::clone(&shared);
         thread::spawn(move || {
@@ -229,6 +244,11 @@ impl Proxy {
     pub fn release(&self) {
         *self.shared.gate.held.lock().unwrap() = None;
         self.shared.gate.opened.notify_all();
+    }
+
+    /// Answers requests for logs like this from now on; `None` leaves that to the server.
+    pub fn answer_logs(&self, answer: Option<LogAnswer>) {
+        *self.shared.logs.lock().unwrap() = answer;
     }
 
     /// Whether a write was lost, muted or only pretended.

@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 
 use super::{Account, Ongoing, ProgressReporter, Typed, ongoing};
 use crate::cluster::live::Live;
+use crate::commands::logs;
 use crate::controller::{Idle, Next};
 use crate::paste::kubectl;
 use crate::reached;
 use crate::reconcile::{Outcome, Report};
-use crate::render::{Page, finding, finding_json, sentence, skipped, skipped_json};
+use crate::render::{Page, finding, finding_json, sentence, skipped, skipped_json, unread_logs};
 use crate::rules::{self, Skipped, Stuck, stuck};
 use crate::snapshot::Snapshot;
 use crate::words;
@@ -84,6 +85,17 @@ impl OfSet {
 }
 
 impl OfSet {
+    /// Adds what the logs say of what it is stuck on.
+    pub(in crate::commands) async fn read_logs(&mut self, live: &Live, lines: Option<usize>) {
+        let (Some(stuck), Some(lines)) = (&mut self.stuck, lines) else { return };
+        let read = logs::read(live.connection(), &logs::runs(&stuck.findings), lines).await;
+        live.look(|now| {
+            if let Some(now) = now {
+                stuck.findings.iter_mut().for_each(|finding| logs::tell(now, finding, &read, lines));
+            }
+        });
+    }
+
     /// What to type next: label and command.
     fn typed(&self) -> &Typed {
         self.ongoing.as_ref().map_or(&self.typed, |ongoing| &ongoing.typed)
@@ -151,6 +163,7 @@ impl Account for OfSet {
             }
         }
         skipped(page, &self.not_seen);
+        unread_logs(page, self.stuck.iter().flat_map(|stuck| &stuck.findings));
         for line in &self.said {
             page.field("        |", 10, line);
         }

@@ -10,7 +10,7 @@ use crate::controller::{self, Idle, Next};
 use crate::kinds::{Pod, StatefulSet, Strategy};
 use crate::render::{
     Column, Glyph, Page, Table, View, baking, finding, finding_json, outlook, revision_word, short_outlook,
-    skipped,
+    skipped, unread_logs,
 };
 use crate::rules::{Finding, Rule, Severity, Skipped, Stuck, order, stuck_by};
 use crate::snapshot::{Replica, Snapshot, Unseen};
@@ -240,6 +240,7 @@ impl View for Screen {
             page.gap();
         }
         skipped(page, &self.skipped);
+        unread_logs(page, &self.findings);
     }
 
     fn json(&self) -> Value {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::http::{self, Head, Piece};
-use super::{Asked, Bend, Shared, Then};
+use super::{Asked, Bend, LogAnswer, Shared, Then};
 
 /// What the client is to get for a request.
 enum Exchange {
@@ -60,6 +60,15 @@ fn requests(
         })?;
         shared.gate.pass(&request);
         let asked = Asked::of(head.method(), head.target());
+        let log = shared.logs.lock().unwrap().clone().filter(|_| asked.subresource == "log");
+        if let Some(answer) = log {
+            if let Some(bytes) = log_bytes(answer)
+                && exchanges.send(Exchange::Own(bytes)).is_err()
+            {
+                return Ok(());
+            }
+            continue;
+        }
         let then = if asked.is_write() { shared.write(&asked) } else { Then::Pass };
         let exchange = match then {
             Then::Pass => Exchange::Server(shared.bend(&asked)),
@@ -86,6 +95,28 @@ fn requests(
         }
     }
     Ok(())
+}
+
+/// The answer to a request for a log; `None` is none.
+fn log_bytes(answer: LogAnswer) -> Option<Vec<u8>> {
+    let head = |length: &str| format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{length}\r\n\r\n");
+    match answer {
+        LogAnswer::Whole(log) => {
+            Some([head(&format!("Content-Length: {}", log.len())).as_bytes(), &log].concat())
+        }
+        // The chunk that would be the last one never comes.
+        LogAnswer::Endless(log) => {
+            Some([head("Transfer-Encoding: chunked").as_bytes(), &http::chunked(&log)].concat())
+        }
+        LogAnswer::Refused(code, message) => {
+            let status = serde_json::json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "InternalError",
+                "message": message, "code": code,
+            });
+            Some(http::json(&format!("{code} Refused"), status.to_string().as_bytes()))
+        }
+        LogAnswer::Nothing => None,
+    }
 }
 
 /// The answer to a write that was never done: as if it had been, or nothing at all.

@@ -1,0 +1,87 @@
+//! The ends of logs: bounded in number, in length and in time, as what is in them is up to the application.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::timeout;
+
+use super::connect::{Connection, RequestError};
+use super::inventory::why;
+use super::place::encode;
+use crate::kinds::Said;
+use crate::snapshot::{Log, LogOf, NotRead};
+use crate::text::clean;
+
+/// How many logs are read for one answer.
+pub const MOST: usize = 10;
+/// The last lines that are read at least: what they say may stand before those that are shown.
+pub const LINES: usize = 60;
+/// Most bytes of one log.
+const BYTES: usize = 256 * 1024;
+/// A node that cannot be reached must not delay the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Reads the ends of these logs, at most [`MOST`], at the same time. Each is answered, in this order.
+pub async fn read(connection: &Connection, runs: &[LogOf], lines: usize) -> Vec<Log> {
+    let read = runs.iter().take(MOST).map(|of| Box::pin(one(connection, of, lines.max(LINES))));
+    let mut logs = join_all(read).await;
+    let unread = || NotRead::Other(format!("at most {MOST} logs are read"));
+    logs.extend(runs.iter().skip(MOST).map(|of| not_read(of, unread())));
+    logs
+}
+
+fn not_read(of: &LogOf, why: NotRead) -> Log {
+    Log { of: of.clone(), lines: Err(why), is_cut: false }
+}
+
+async fn one(connection: &Connection, of: &LogOf, lines: usize) -> Log {
+    let LogOf { namespace, pod, container, previous } = of;
+    let previous = if *previous { "&previous=true" } else { "" };
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{}/log?container={}&tailLines={lines}&limitBytes={BYTES}{previous}",
+        encode(namespace),
+        encode(pod),
+        encode(container)
+    );
+    let bytes = match timeout(PATIENCE, bytes(connection, &path)).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(error)) => return not_read(of, reason(error)),
+        Err(_) => {
+            return not_read(of, NotRead::Other(format!("no answer within {}s", PATIENCE.as_secs())));
+        }
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let written = text.lines().map(|line| clean(line).trim_end().to_owned());
+    let written: Vec<Said> = written.filter(|line| !line.is_empty()).map(Said::from).collect();
+    let is_cut = bytes.len() >= BYTES;
+    let mut written = written;
+    if is_cut && written.len() > 1 && !text.ends_with('\n') {
+        // The beginning of a line may say something else than the line.
+        written.pop();
+    }
+    let first = written.len().saturating_sub(lines);
+    Log { of: of.clone(), lines: Ok(written.split_off(first)), is_cut }
+}
+
+/// The body, and no more of it than was asked for, whoever answers.
+async fn bytes(connection: &Connection, path: &str) -> Result<Vec<u8>, RequestError> {
+    // As kubectl: a refusal is JSON, and a log is what it is.
+    let mut reply = connection.get(path, "application/json, */*").await?;
+    let mut all = Vec::new();
+    while let Some(piece) = reply.chunk().await? {
+        let room = BYTES - all.len();
+        all.extend_from_slice(piece.get(..room).unwrap_or(&piece));
+        if all.len() >= BYTES {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+fn reason(error: RequestError) -> NotRead {
+    match error {
+        RequestError::NotFound { .. } => NotRead::Other("the pod no longer exists".to_owned()),
+        RequestError::Api { message, .. } if !message.is_empty() => NotRead::Other(message),
+        error => why(error),
+    }
+}
