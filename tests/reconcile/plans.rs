@@ -190,17 +190,15 @@ fn plan_of(scenario: &Scenario) -> String {
     text
 }
 
-fn mark(stable: &str, change: Option<&str>) -> Option<serde_json::Value> {
-    Some(
-        json!({"stable": stable, "partition": 0, "by": "test", "at": "2026-01-01T11:00:00Z", "change": change}),
-    )
+fn mark(stable: &str, change: Option<&str>) -> serde_json::Value {
+    json!({"stable": stable, "partition": 0, "by": "test", "at": "2026-01-01T11:00:00Z", "change": change})
 }
 
 #[test]
 fn a_canary_begins_again_only_on_the_template_of_before() {
     let again = |template: &'static str, stable: &str, change: &str| {
         let typed = Typed::Canary { steps: vec![3], image: true };
-        plan_of(&Scenario { template, ..rolling(5, 5, mark(stable, Some(change)), typed) })
+        plan_of(&Scenario { template, ..rolling(5, 5, Some(mark(stable, Some(change))), typed) })
     };
     // Aborted by hand: the template is that of before, so it is a canary anew.
     assert!(
@@ -217,7 +215,7 @@ fn a_canary_begins_again_only_on_the_template_of_before() {
 #[test]
 fn a_canary_whose_template_is_back_is_not_promoted() {
     let promoted = |template: &'static str, change: Option<&str>| {
-        plan_of(&Scenario { template, ..rolling(5, 5, mark("A", change), Typed::Promote(0)) })
+        plan_of(&Scenario { template, ..rolling(5, 5, Some(mark("A", change)), Typed::Promote(0)) })
     };
     assert!(promoted("A", Some(DIGEST)).starts_with("refused: aborted"), "{}", promoted("A", Some(DIGEST)));
     // One without a change of its own has nothing to put back.
@@ -253,7 +251,7 @@ fn pods_that_a_raised_partition_leaves_are_counted_from_the_first_ordinal() {
         state: State::Old,
     });
     let scenario =
-        Scenario { start: 3, strategy, pods: found.collect(), ..rolling(5, 2, mark("A", None), typed) };
+        Scenario { start: 3, strategy, pods: found.collect(), ..rolling(5, 2, Some(mark("A", None)), typed) };
     let text = plan_of(&scenario);
     assert!(text.contains("rolls no pod back: web-6 and web-5 stay on the new revision"), "{text}");
 }
@@ -262,7 +260,7 @@ fn pods_that_a_raised_partition_leaves_are_counted_from_the_first_ordinal() {
 fn what_is_agreed_to_is_what_was_planned() {
     let typed = Typed::Promote(0);
     let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 3}});
-    let scenario = Scenario { strategy, ..rolling(5, 3, mark("A", None), typed) };
+    let scenario = Scenario { strategy, ..rolling(5, 3, Some(mark("A", None)), typed) };
     let sim = Simulation::new(&scenario, Random(1));
     let agreed = scenario.typed.agree(&sim).ok().unwrap();
     assert_eq!(agreed.agreement.steps(), agreed.plan.agreed());
