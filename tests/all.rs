@@ -52,6 +52,8 @@ mod screens;
 mod storage;
 mod terminal;
 mod truth;
+mod truth_growth;
+mod truth_rollout;
 mod truth_storage;
 mod undo;
 mod watch;

@@ -231,7 +231,7 @@ fn follow(changes: &[Change], check: Check<'_>) {
 #[test]
 fn the_steps_for_a_rule_are_those_of_every_rule() {
     let changes = changes("## Add a rule");
-    let example = Name::new("grace-period-zero");
+    let example = Name::new("history-limit-zero");
     assert!(rules(repository()).len() > 40, "no rules were found");
     follow(&changes, &|root| missing(root, &changes, &example, &rules(root)));
 
@@ -383,7 +383,7 @@ fn the_steps_compile_and_pass_the_tests() {
     let screen = read(&root, "docs/commands/images.md");
     assert!(screen.contains("\nshop        postgres   postgres"), "{screen}");
     let list = read(&root, "docs/commands/explain.md");
-    let is_listed = |line: &str| line.starts_with("STS499 ") && line.ends_with(" grace-period-zero");
+    let is_listed = |line: &str| line.starts_with("STS499 ") && line.ends_with(" history-limit-zero");
     assert!(list.lines().any(is_listed), "{list}");
     assert!(read(&root, "docs/reference.md").contains("\n## kubectl sts images\n"));
 }

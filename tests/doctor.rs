@@ -279,6 +279,17 @@ fn a_missing_default_class_is_found() {
     });
     let errors: Vec<_> = found.iter().filter(|finding| finding.contains(" error ")).collect();
     assert_eq!(errors.len(), 1, "{found:?}");
+    // What is shown marks a class as default, and the PVC that waits gets that class.
+    run_remedy(&ns, "STS202");
+    let class = ns.wait("the PVC to get the default class", support::PATIENCE, || {
+        let claim = ns.kubectl_json(&["get", "pvc", "data-postgres-0"]);
+        claim["spec"]["storageClassName"].as_str().map(str::to_owned).ok_or_else(|| claim.to_string())
+    });
+    cluster
+        .kubectl(&["annotate", "storageclass", &class, "storageclass.kubernetes.io/is-default-class-"])
+        .ok();
+    let found = self::found(&ns, &[]);
+    assert!(!found.iter().any(|finding| finding.starts_with("STS202")), "{found:?}");
 }
 
 #[test]
@@ -450,7 +461,7 @@ fn who_may_not_see_everything_gets_a_partial_answer_that_says_so() {
     for kind in ["services (forbidden to user", "persistentvolumeclaims (forbidden to user"] {
         assert!(run.stdout.contains(kind), "{run}");
     }
-    assert!(run.stdout.contains("rules skipped") && run.stdout.contains("-o wide"), "{run}");
+    assert!(run.stdout.contains(" rules need ") && run.stdout.contains("see -o wide"), "{run}");
     let run = ns.sts_as(&alice, &["doctor", "-o", "wide"]).code(0);
     assert!(run.stdout.contains("service-missing") && run.stdout.contains("orphaned-claims"), "{run}");
     let screen = ns.sts_as(&alice, &["status", "postgres"]).ok();

@@ -95,7 +95,9 @@ fn one_list_a_kind_however_many_sets_there_are() {
         core("services"),
         apis("apps/v1", "controllerrevisions"),
         apis("apps/v1", "statefulsets"),
+        apis("autoscaling/v2", "horizontalpodautoscalers"),
         apis("discovery.k8s.io/v1", "endpointslices"),
+        apis("policy/v1", "poddisruptionbudgets"),
         "GET /api/v1/persistentvolumes".to_owned(),
         "GET /apis/storage.k8s.io/v1/storageclasses".to_owned(),
         "GET /version".to_owned(),
@@ -125,7 +127,7 @@ fn one_list_a_kind_however_many_sets_there_are() {
         // Eight lists of what else may name or hold the claim that is left over, and the groups of a server without
         // VolumeSnapshots.
         let around = further.iter().any(|request| request.ends_with("/cronjobs"));
-        if nodes && around && further.len() <= 3 + 9 { Ok(()) } else { Err(format!("{further:?}")) }
+        if nodes && around && further.len() <= 2 + 9 { Ok(()) } else { Err(format!("{further:?}")) }
     });
     let (_, requests) = counter.of(&ns, &["record"]);
     assert_eq!(requests.len(), 14 + 9, "{requests:?}");

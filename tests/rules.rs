@@ -193,7 +193,8 @@ fn the_whole_page_is_shown_if_wanted() {
 }
 
 /// The rules of which findings may be consequences.
-const CONSEQUENCES: [&str; 3] = ["rollout-blocked", "claim-waiting-for-consumer", "parallel-not-ordered"];
+const CONSEQUENCES: [&str; 4] =
+    ["rollout-blocked", "claim-waiting-for-consumer", "parallel-not-ordered", "claim-older-than-set"];
 
 fn is_about(finding: &Finding, kind: Kind, name: &str) -> bool {
     let mut all = std::iter::once(&finding.subject).chain(&finding.also).chain(&finding.absorbs);

@@ -40,8 +40,7 @@ const CLAIMS: [Kind; 5] = [
 ];
 
 /// Kinds of the second round of [`Want::Diagnosis`].
-const SECOND: [Kind; 4] =
-    [Kind::Node, Kind::HorizontalPodAutoscaler, Kind::ResourceQuota, Kind::PodDisruptionBudget];
+const SECOND: [Kind; 2] = [Kind::Node, Kind::ResourceQuota];
 
 /// Reads the cluster. A kind that may not be read is unseen; only without the StatefulSets there is no answer.
 ///
@@ -66,9 +65,7 @@ pub async fn observe(connection: &Connection, scope: Scope, want: Want) -> Resul
     if want == Want::Diagnosis {
         // What nothing that was seen makes worth looking at is as good as seen.
         observed.nodes = Ok(Vec::new());
-        observed.autoscalers = Ok(Vec::new());
         observed.quotas = Ok(Vec::new());
-        observed.budgets = Ok(Vec::new());
         let second = second_look(&observed);
         reader.read(&second, &mut observed).await?;
     }
@@ -106,17 +103,10 @@ fn second_look(observed: &Observed) -> BTreeSet<Kind> {
     if i64::try_from(there).is_ok_and(|there| there < wanted) {
         kinds.insert(Kind::ResourceQuota);
     }
-    let namespaces = observed.namespaces();
-    let left_over = |claim: &PersistentVolumeClaim| {
-        namespaces.get(claim.metadata.namespace.as_str()).is_some_and(|namespace| {
-            namespace.sets.iter().any(|set| {
-                crate::snapshot::ClaimName::parse(set, &claim.metadata.name)
-                    .is_some_and(|name| !set.in_range(name.ordinal))
-            })
-        })
-    };
-    if observed.claims.as_deref().unwrap_or_default().iter().any(left_over) {
-        kinds.insert(Kind::HorizontalPodAutoscaler);
+    // Whether a node is being drained decides how much a budget matters that allows no eviction.
+    let budgets = observed.budgets.as_deref().unwrap_or_default();
+    if budgets.iter().any(|budget| budget.never_allows(1)) {
+        kinds.insert(Kind::Node);
     }
     kinds
 }

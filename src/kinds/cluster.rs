@@ -52,6 +52,7 @@ partial! {
 
     /// policy/v1 PodDisruptionBudgetStatus.
     struct BudgetStatus {
+        observed_generation: i64,
         disruptions_allowed: i32,
         current_healthy: i32,
         desired_healthy: i32,
@@ -87,6 +88,31 @@ partial! {
     struct ScaleTarget {
         kind: String,
         name: String,
+    }
+}
+
+impl PodDisruptionBudget {
+    /// Whether it selects pods with these labels; without a selector it selects none, with an empty one all.
+    pub fn selects(&self, labels: &Map) -> bool {
+        self.spec.selector.as_ref().is_some_and(|selector| selector.matches(labels))
+    }
+
+    /// Whether it allows no disruption even while every pod is healthy, of at least so many replicas
+    /// (`disruption/disruption.go:getExpectedPodCount`). A count of pods that must be available is compared with the pods there
+    /// are, which are fewer for a moment in every update.
+    pub fn never_allows(&self, replicas: i32) -> bool {
+        let (spec, status) = (&self.spec, &self.status);
+        let is_counted = status.expected_pods > 0 && status.observed_generation >= self.metadata.generation;
+        match (&spec.max_unavailable, &spec.min_available) {
+            (Some(IntOrString::Int(most)), _) => *most <= 0,
+            (Some(IntOrString::Text(percent)), _) => percent.trim_end_matches('%').parse() == Ok(0),
+            (None, Some(IntOrString::Int(least))) => *least >= status.expected_pods.max(replicas),
+            (None, Some(IntOrString::Text(_))) if is_counted => {
+                status.desired_healthy >= status.expected_pods
+            }
+            (None, Some(IntOrString::Text(percent))) => percent.trim_end_matches('%').parse() == Ok(100),
+            (None, None) => false,
+        }
     }
 }
 

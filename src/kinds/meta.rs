@@ -12,9 +12,15 @@ use crate::secrets::without_credentials;
 /// Label and annotation maps.
 pub type Map = BTreeMap<String, String>;
 
+/// Where `kubectl apply` keeps the manifest it applied last, as a whole.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// All that is kept of that manifest: its `spec.replicas`.
+pub const APPLIED_REPLICAS: &str = "kubectl-sts/applied-replicas";
+
 /// The annotations that mean something to this tool. All others are dropped: users put whole manifests and
 /// credentials into annotations.
-const ANNOTATIONS: [&str; 14] = [
+const ANNOTATIONS: [&str; 15] = [
+    APPLIED_REPLICAS,
     "kubectl-sts/canary",
     "kubectl-sts/claim-uid",
     "kubectl-sts/reclaim-policy",
@@ -47,6 +53,9 @@ impl Deref for Annotations {
 impl<'de> Deserialize<'de> for Annotations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Annotations, D::Error> {
         let mut all = Map::deserialize(deserializer)?;
+        if let Some(replicas) = all.get(LAST_APPLIED).and_then(|applied| applied_replicas(applied)) {
+            all.insert(APPLIED_REPLICAS.to_owned(), replicas.to_string());
+        }
         all.retain(|key, _| ANNOTATIONS.contains(&key.as_str()));
         if let Some(cause) = all.get_mut("kubernetes.io/change-cause") {
             // `kubectl annotate` and scripts write whole command lines here.
@@ -56,8 +65,57 @@ impl<'de> Deserialize<'de> for Annotations {
     }
 }
 
+/// `spec.replicas` of a manifest.
+fn applied_replicas(manifest: &str) -> Option<i32> {
+    let manifest: serde_json::Value = serde_json::from_str(manifest).ok()?;
+    i32::try_from(manifest.get("spec")?.get("replicas")?.as_i64()?).ok()
+}
+
+/// Who sets `spec.replicas` by server-side apply: the names of the field managers, which is all that is kept of
+/// managedFields.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Appliers(Vec<String>);
+
+impl Deref for Appliers {
+    type Target = [String];
+
+    fn deref(&self) -> &[String] {
+        &self.0
+    }
+}
+
+/// A metav1.ManagedFieldsEntry, or what a recording has of one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Name(String),
+    Managed {
+        #[serde(default)]
+        manager: String,
+        #[serde(default)]
+        operation: String,
+        #[serde(default, rename = "fieldsV1")]
+        fields: serde_json::Value,
+    },
+}
+
+impl<'de> Deserialize<'de> for Appliers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Appliers, D::Error> {
+        let all = Vec::<Entry>::deserialize(deserializer)?.into_iter();
+        let names = all.filter_map(|entry| match entry {
+            Entry::Name(name) => Some(name),
+            Entry::Managed { manager, operation, fields } => {
+                let sets = fields.get("f:spec").is_some_and(|spec| spec.get("f:replicas").is_some());
+                (operation == "Apply" && sets).then_some(manager)
+            }
+        });
+        Ok(Appliers(names.collect()))
+    }
+}
+
 partial! {
-    /// metav1.ObjectMeta, without managedFields and with known annotations only.
+    /// metav1.ObjectMeta, with known annotations only, and of managedFields only who applies `spec.replicas`.
     struct Meta {
         name: String,
         namespace: String,
@@ -71,6 +129,8 @@ partial! {
         annotations: Annotations,
         owner_references: Vec<OwnerReference>,
         finalizers: Vec<String>,
+        #[serde(alias = "managedFields")]
+        replicas_appliers: Appliers,
     }
 
     /// metav1.OwnerReference.

@@ -80,6 +80,15 @@ pub enum IntOrString {
     Text(String),
 }
 
+impl std::fmt::Display for IntOrString {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            IntOrString::Int(count) => write!(f, "{count}"),
+            IntOrString::Text(text) => f.write_str(text),
+        }
+    }
+}
+
 impl IntOrString {
     /// The count, a percentage taken of `total` and rounded down (intstr.GetScaledValueFromIntOrPercent).
     pub fn rounded_down(&self, total: i32) -> Option<i32> {

@@ -6,7 +6,7 @@ use super::{Glyph, Page};
 use crate::kinds::StatefulSet;
 use crate::paste::{Command, sts};
 use crate::rules::{Finding, LogTail, Severity, Skipped, Subject};
-use crate::snapshot::NotRead;
+use crate::snapshot::{NotRead, Unseen};
 use crate::words;
 
 /// Writes a finding; with the namespace in front where several are shown.
@@ -131,16 +131,15 @@ const NAMED: usize = 3;
 /// What could not be checked, and which rules were skipped for it.
 pub fn skipped(page: &mut Page, skipped: &[Skipped]) {
     let (none, some): (Vec<_>, Vec<_>) = skipped.iter().partition(|skipped| skipped.rules.is_empty());
-    let mut hidden = false;
     for skipped in some {
         let rules: Vec<_> = skipped.rules.iter().map(|rule| rule.name).collect();
-        let rules = if rules.len() > NAMED && !page.look.wide {
-            hidden = true;
-            format!("{} skipped", words::count(rules.len(), "rule"))
+        let Unseen { kind, why } = &skipped.unseen;
+        let line = if rules.len() > NAMED && !page.look.wide {
+            format!("{} need {} ({why}; see -o wide)", words::count(rules.len(), "rule"), kind.plural())
         } else {
-            format!("skipped: {}", words::list(&rules, usize::MAX))
+            format!("{}; skipped: {}", skipped.unseen, words::list(&rules, usize::MAX))
         };
-        page.field("not checked:", 14, &format!("{}; {rules}", skipped.unseen));
+        page.field("not checked:", 14, &line);
     }
     let mut reasons: Vec<(&NotRead, Vec<&str>)> = Vec::new();
     for Skipped { unseen, .. } in none {
@@ -151,9 +150,6 @@ pub fn skipped(page: &mut Page, skipped: &[Skipped]) {
     }
     for (why, kinds) in reasons {
         page.field("not checked:", 14, &format!("{} ({why})", words::list(&kinds, usize::MAX)));
-    }
-    if hidden {
-        page.line("list the skipped rules with -o wide");
     }
 }
 

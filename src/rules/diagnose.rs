@@ -3,7 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
-use super::{Finding, RULES, Rule, fold, managers};
+use super::{Finding, RULES, Rule, fold, managers, old_data};
 use crate::kinds::{Kind, StatefulSet};
 use crate::snapshot::{Observed, Snapshot, Unseen, parse_pod_name};
 
@@ -131,6 +131,7 @@ pub fn of_set(snapshot: &Snapshot<'_>, filter: &Filter) -> (Vec<Finding>, Vec<(&
     }
     let mut findings = fold::fold(findings, filter);
     for finding in &mut findings {
+        old_data::heed(snapshot, finding);
         managers::heed(snapshot, finding);
     }
     (findings, unseen)

@@ -4,8 +4,8 @@
 use serde_json::json;
 
 use super::prelude::*;
+use super::rollouts::recreated;
 use super::services::again;
-use crate::paste::tool;
 use crate::words::distance;
 
 /// Names that differ in so few letters are taken for the same word.
@@ -81,23 +81,9 @@ pub(super) fn corrected(
          place; {steps}",
         words::list(&names, 3)
     ));
-    let corrected =
-        Finding { remedy: Vec::new(), ..corrected }.remedy(recreate(snapshot, &nearest.metadata.name));
+    let named = json!({"spec": {"serviceName": nearest.metadata.name}});
+    let corrected = Finding { remedy: Vec::new(), ..corrected }.remedy(recreated(snapshot, &named));
     Ok(Some(restart.into_iter().fold(corrected, Finding::remedy)))
-}
-
-/// Creates the set again with another `serviceName`, and leaves its pods and PVCs alone. The manifest is kept in a file,
-/// for the case that it cannot be created.
-fn recreate(snapshot: &Snapshot<'_>, service: &str) -> Command {
-    let name = &snapshot.set.metadata.name;
-    kubectl("patch statefulset")
-        .name(name)
-        .namespace(home(snapshot))
-        .with("--type=merge")
-        .patch(&json!({"spec": {"serviceName": service}}))
-        .with("--dry-run=client -o yaml")
-        .piped_into(tool("tee").path(&format!("{name}.kubectl-sts.yaml")))
-        .piped_into(kubectl("replace --force --cascade=orphan -f -"))
 }
 
 /// Gives the pods that are there the new subdomain. One that is not ready would keep a rolling restart of an ordered set

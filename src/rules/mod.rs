@@ -10,25 +10,32 @@ mod log;
 mod loops;
 mod managers;
 mod misspelt;
+mod old_data;
 mod page;
+mod peers;
 mod pods;
 mod prelude;
 mod refusals;
 mod refused;
+mod resizes;
 mod rollouts;
 mod services;
 mod stuck;
 mod volumes;
 
+mod autoscaler_conflict;
+mod budget_blocks_all;
 mod claim_class_missing;
 mod claim_lost;
 mod claim_name_collision;
 mod claim_no_default_class;
 mod claim_no_matching_volume;
 mod claim_node_not_chosen;
+mod claim_older_than_set;
 mod claim_provisioning_failed;
 mod claim_quota_exceeded;
 mod claim_resize_failed;
+mod claim_resize_pending;
 mod claim_terminating;
 mod claim_waiting_for_consumer;
 mod claim_zone_mismatch;
@@ -36,11 +43,14 @@ mod config_missing;
 mod crash_loop;
 mod evicted_repeatedly;
 mod fix_above_partition;
+mod grace_period_zero;
 mod image_pull;
 mod init_failing;
 mod liveness_killed;
+mod name_too_long;
 mod never_ready;
 mod node_lost;
+mod on_delete_pending;
 mod orphaned_claims;
 mod out_of_memory;
 mod parallel_not_ordered;
@@ -66,6 +76,7 @@ mod stuck_terminating;
 mod unschedulable;
 mod volume_mount_failed;
 mod volume_multi_attach;
+mod volume_released;
 mod volume_terminating;
 
 use crate::kinds::Kind;
@@ -104,6 +115,9 @@ pub const RULES: &[&Rule] = &[
     &claim_resize_failed::RULE,
     &volume_terminating::RULE,
     &claim_node_not_chosen::RULE,
+    &claim_resize_pending::RULE,
+    &claim_older_than_set::RULE,
+    &volume_released::RULE,
     &rollback_trap::RULE,
     &rollout_blocked::RULE,
     &partition_left_behind::RULE,
@@ -114,6 +128,11 @@ pub const RULES: &[&Rule] = &[
     &pod_update_refused::RULE,
     &set_deletion_held::RULE,
     &fix_above_partition::RULE,
+    &on_delete_pending::RULE,
+    &budget_blocks_all::RULE,
+    &autoscaler_conflict::RULE,
+    &name_too_long::RULE,
+    &grace_period_zero::RULE,
     &image_pull::RULE,
     &crash_loop::RULE,
     &init_failing::RULE,

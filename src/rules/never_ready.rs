@@ -74,12 +74,13 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     }
                 };
                 let said = message.map_or(String::new(), |message| format!("; {}", probe_words(message)));
-                group
+                let finding = group
                     .finding(&RULE, &not_ready)
                     .because(format!("container {container} is running, but {unready}{allows}{said}"))
                     .remedy(logs(snapshot, group, container))
                     .told_by(this_run(snapshot, group.first().pod, container))
-                    .only(*severity)
+                    .only(*severity);
+                super::peers::awaited(snapshot, group.first().pod, finding)
             }
             Cause::Standby(container) => standby(snapshot, group, container),
             Cause::Ownership => ownership(snapshot, group),

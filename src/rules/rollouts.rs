@@ -3,6 +3,7 @@
 use super::pods::DEADLINE;
 use super::prelude::*;
 use crate::controller::{self, Blocker, Next};
+use crate::paste::tool;
 use crate::snapshot::{PodFailure, Replica, Trouble};
 
 /// The pod in the trap, on evidence that it is one, and what is the matter with it.
@@ -128,4 +129,18 @@ pub(super) fn is_in(why: &PodFailure<'_>) -> String {
         PodFailure::Silent => "does not start".to_owned(),
         PodFailure::Starting => "is starting".to_owned(),
     }
+}
+
+/// Creates the set again with this change of fields that cannot be changed in place, and leaves its pods and PVCs alone. The
+/// manifest is kept in a file, for the case that it cannot be created.
+pub(super) fn recreated(snapshot: &Snapshot<'_>, patch: &serde_json::Value) -> Command {
+    let name = &snapshot.set.metadata.name;
+    kubectl("patch statefulset")
+        .name(name)
+        .namespace(home(snapshot))
+        .with("--type=merge")
+        .patch(patch)
+        .with("--dry-run=client -o yaml")
+        .piped_into(tool("tee").path(&format!("{name}.kubectl-sts.yaml")))
+        .piped_into(kubectl("replace --force --cascade=orphan -f -"))
 }

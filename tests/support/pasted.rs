@@ -27,7 +27,19 @@ sts)
     esac
     exec REAL sts "$sub" "$@"
     ;;
-patch | delete | scale | label | annotate | apply | taint | uncordon | cordon)
+apply)
+    case "$2" in
+    view-last-applied) exec REAL "$@" ;;
+    set-last-applied) exec REAL "$@" --dry-run=server ;;
+    esac
+    shift
+    exec REAL apply --dry-run=server "$@"
+    ;;
+create)
+    shift
+    exec REAL create "$@" --dry-run=server
+    ;;
+patch | delete | scale | label | annotate | taint | uncordon | cordon)
     shift
     exec REAL "$verb" --dry-run=server "$@"
     ;;
@@ -36,7 +48,7 @@ rollout)
     shift 2
     exec REAL get "$@"
     ;;
-create | set)
+set)
     sub="$2"
     shift 2
     exec REAL "$verb" "$sub" --dry-run=server "$@"
