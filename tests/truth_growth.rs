@@ -142,10 +142,10 @@ fn data_of_an_earlier_installation_is_named_and_kept() {
     ns.apply(&manifest);
     ns.wait_ready("db", 2);
     finds(&ns, &["STS219 note StatefulSet/db"]);
-    // One that fails says it itself, however old it has become.
+    // One that fails says it itself.
     ns.kubectl(&["annotate", "pod", "db-0", "fake.test/mode=unready"]).ok();
     ns.wait_ready("db", 1);
-    ns.age("3d");
+    ns.age("20h");
     ns.wait("doctor to find the pod", support::PATIENCE, || {
         let all = found(&ns, &[]);
         if all == ["STS404 error Pod/db-0"] { Ok(()) } else { Err(format!("{all:?}")) }
@@ -159,6 +159,8 @@ fn data_of_an_earlier_installation_is_named_and_kept() {
     assert!(!it["try"].to_string().contains("delete pvc"), "{it}");
     ns.kubectl(&["annotate", "--overwrite", "pod", "db-0", "fake.test/mode=ready"]).ok();
     ns.wait_ready("db", 2);
+    finds(&ns, &["STS219 note StatefulSet/db"]);
+    ns.age("1d");
     finds(&ns, &[]);
 }
 
