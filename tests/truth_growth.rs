@@ -182,7 +182,7 @@ fn a_volume_that_prune_kept_is_shown_until_it_is_restored() {
     finds(&ns, &["STS220 note StatefulSet/db"]);
     let said = finding(&ns, "STS220");
     let file = format!("{}.data-db-1.pvc.yaml", ns.name);
-    assert!(said["because"].as_str().unwrap().contains(&format!("restore-pvc FOLDER/{file}")), "{said}");
+    assert!(said["because"].as_str().unwrap().contains(&file), "{said}");
     let status = ns.sts(&["status", "db"]).ok();
     assert!(status.contains("STS220"), "{status}");
     ns.sts(&["restore-pvc", &format!("{folder}/{file}"), "--yes"]).ok();

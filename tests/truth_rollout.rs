@@ -205,6 +205,54 @@ fn pods_without_time_to_stop_are_a_note() {
     finds(&ns, &[]);
 }
 
+/// A pod on a node, and that node gone silent.
+#[test]
+fn a_lost_node_is_one_finding_with_all_its_pods() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("lost");
+    let node = ns.name.clone();
+    cluster.apply(&format!(
+        "{{apiVersion: v1, kind: Node, metadata: {{name: {node}}}, spec: {{unschedulable: true}}}}"
+    ));
+    let on = |name: &str, replicas: i32| {
+        set(name, replicas, "podManagementPolicy: Parallel,").replace(
+            "terminationGracePeriodSeconds",
+            &format!("nodeName: {node}, terminationGracePeriodSeconds"),
+        )
+    };
+    ns.apply(&on("db", 7));
+    ns.apply(&on("web", 5));
+    // Elsewhere.
+    ns.apply(&set("mq", 2, ""));
+    ns.wait_ready("mq", 2);
+    ns.wait("twelve pods on the node", support::PATIENCE, || {
+        let pods = uids(&ns);
+        if pods.len() == 14 { Ok(()) } else { Err(format!("{pods:?}")) }
+    });
+    cluster
+        .kubectl(&["wait", &format!("node/{node}"), "--for=condition=Ready=Unknown", "--timeout=120s"])
+        .ok();
+    let lost: Vec<String> = ns.wait("one finding", support::PATIENCE, || {
+        let run = ns.sts(&["doctor", "-o", "json"]);
+        let report: Value = serde_json::from_str(&run.stdout).map_err(|error| error.to_string())?;
+        let findings = report["findings"].as_array().cloned().unwrap_or_default();
+        let [one] = findings.as_slice() else { return Err(run.stdout) };
+        let others = one["otherObjects"].as_array().cloned().unwrap_or_default();
+        if one["code"] != "STS409" || others.len() != 11 {
+            return Err(run.stdout);
+        }
+        let names =
+            std::iter::once(&one["object"]).chain(&others).map(|it| it["name"].as_str().unwrap().to_owned());
+        let what = one["what"].as_str().unwrap().to_owned();
+        let names: Vec<String> = names.collect();
+        assert!(names.iter().all(|name| what.contains(name.as_str())), "{what}");
+        Ok(names)
+    });
+    assert!(lost.iter().all(|name| !name.starts_with("mq-")), "{lost:?}");
+    support::verdict::agree(&ns);
+    cluster.kubectl(&["delete", "node", &node]).ok();
+}
+
 /// A StatefulSet of brokers with PVCs, whose pods have these annotations.
 fn brokers(class: &str, mode: &str) -> String {
     set("mq", 3, &format!(

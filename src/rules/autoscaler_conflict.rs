@@ -43,10 +43,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let now = set.replicas();
         let next = match now - applied {
             1.. => format!(
-                "the next kubectl apply of it deletes {}, and the autoscaler creates them again",
+                "the next apply of it deletes {}, and the autoscaler creates them again",
                 words::count(now - applied, "pod")
             ),
-            _ => "each kubectl apply of it takes back what the autoscaler set".to_owned(),
+            _ => "each apply of it takes back what the autoscaler set".to_owned(),
         };
         let at = home(snapshot);
         let forget = kubectl("apply view-last-applied statefulset")

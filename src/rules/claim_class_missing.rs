@@ -18,19 +18,27 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let mut cases = Vec::new();
     for used in claims::pending(snapshot)? {
         let Source::MissingClass(class) = claims::source(snapshot, used.claim)? else { continue };
-        let (because, remedy) =
-            match (claims::outdated(snapshot, &used)?, claims::provisioner(snapshot, class)?) {
-                (Some(outdated), _) => outdated,
-                (None, Some(provisioner)) => gone(snapshot, class, provisioner)?,
-                (None, None) => {
-                    let remedy = match like_another(snapshot.classes()?, class) {
-                        Some(copy) => copy,
-                        None => claims::look_for_class(snapshot)?,
-                    };
-                    let there = claims::classes(snapshot)?;
-                    (format!("there is no PV of class {class} either; {there}"), vec![remedy])
+        let (because, remedy) = match (
+            claims::outdated(snapshot, &used)?,
+            claims::provisioner(snapshot, class)?,
+        ) {
+            (Some(outdated), _) => outdated,
+            (None, Some(provisioner)) => gone(snapshot, class, provisioner)?,
+            (None, None) => {
+                let there = claims::classes(snapshot)?;
+                let because = format!("there is no PV of class {class} either; {there}");
+                match like_another(snapshot.classes()?, class) {
+                    Some(copy) => (because, vec![copy]),
+                    None => (
+                        format!(
+                            "{because}; create a StorageClass named {class}, or recreate the StatefulSet with another class in \
+                                 its volumeClaimTemplates and delete this PVC, which is empty"
+                        ),
+                        vec![claims::look_for_class(snapshot)?],
+                    ),
                 }
-            };
+            }
+        };
         cases.push(Case { used, because, remedy });
     }
     let was_there = |class: &str| claims::provisioner(snapshot, class).is_ok_and(|found| found.is_some());

@@ -94,7 +94,8 @@ fn collision(
     };
     let because = format!(
         "volumeClaimTemplate {theirs} of {rival} and volumeClaimTemplate {template} of {name} give the same PVC names; \
-         the controller uses any existing PVC with that name"
+         the controller uses any existing PVC with that name; recreate one of them with another name of its \
+         volumeClaimTemplate, and copy its data to the new PVCs"
     );
     let mut finding = RULE.about(Kind::StatefulSet, name, what).because(because);
     finding = finding.also(Kind::StatefulSet, rival);

@@ -72,8 +72,10 @@ fn unserved<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Case<
             1 => format!("the only PV {these} belongs to another PVC"),
             number => format!("all {number} PVs {these} belong to other PVCs"),
         };
-        let remedy = made(snapshot, &used)?.unwrap_or_else(|| kubectl("get pv"));
-        return Ok(Case { used, because: format!("{wanted}, and {there}"), remedy: vec![remedy] });
+        let made = made(snapshot, &used)?;
+        let create = if made.is_some() { String::new() } else { needed(claim) };
+        let remedy = made.unwrap_or_else(|| kubectl("get pv"));
+        return Ok(Case { used, because: format!("{wanted}, and {there}{create}"), remedy: vec![remedy] });
     };
     let mismatch = volume.mismatch(claim).unwrap_or_default();
     let holder = holder(snapshot, volume, claim).unwrap_or_else(|| volume.status.phase.clone());
@@ -89,11 +91,15 @@ fn unserved<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Case<
                 (_, Some(_)) => "",
                 (_, None) => "; removing its claimRef makes it available",
             };
+            // What it holds may be the data of another application: whether to give it away is for its owner to say.
+            let open = open.or_else(|| (near == Near::Reserved).then(|| unreserve(volume)));
             (format!("PV {name} matches, but is {holder}{free}"), open)
         }
         Near::Unlike => {
             let why = if mismatch.is_empty() { format!("it is {holder}") } else { mismatch };
-            (format!("the closest, PV {name}, does not match: {why}"), made(snapshot, &used)?)
+            let made = made(snapshot, &used)?;
+            let create = if made.is_some() { String::new() } else { needed(claim) };
+            (format!("the closest, PV {name}, does not match: {why}{create}"), made)
         }
     };
     let remedy = vec![remedy.unwrap_or_else(|| look(volume))];
@@ -171,6 +177,24 @@ fn look_for_holder(snapshot: &Snapshot<'_>, volume: &PersistentVolume) -> Option
 /// The command that shows a volume: what it is, where its data is, and for whom it is kept.
 fn look(volume: &PersistentVolume) -> Command {
     kubectl("get pv").name(&volume.metadata.name).with("-o yaml")
+}
+
+/// Which volume it takes.
+fn needed(claim: &PersistentVolumeClaim) -> String {
+    let class = match claim.class().unwrap_or_default() {
+        "" => "without a storageClassName".to_owned(),
+        class => format!("with storageClassName {class}"),
+    };
+    let modes = words::list(&claim.spec.access_modes, 4);
+    format!("; create a PV {class}, at least {} and accessModes {modes}", claim.requested())
+}
+
+/// Makes a volume available that is reserved for a claim that does not exist.
+fn unreserve(volume: &PersistentVolume) -> Command {
+    kubectl("patch pv")
+        .name(&volume.metadata.name)
+        .with("--type=merge")
+        .patch(&json!({"spec": {"claimRef": null}}))
 }
 
 /// Gives the claim the volume of its predecessor back, with the data on it.

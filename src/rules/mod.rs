@@ -10,6 +10,7 @@ mod log;
 mod loops;
 mod managers;
 mod misspelt;
+mod nodes;
 mod old_data;
 mod page;
 mod peers;

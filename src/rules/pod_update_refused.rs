@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::prelude::*;
-use super::refused::{look, quoted};
+use super::refused::{lift, quoted};
 use crate::controller::{lacks_volume, missing_volumes};
 use crate::messages::admission::is_conflict;
 use crate::snapshot::{Replica, Verb};
@@ -49,9 +49,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             continue;
         }
         let name = &replica.name;
+        let (allow, lifted) = lift(snapshot, refused.said);
         let (wants, remedy) = if is_named(replica, pod) {
-            let back = keep_owners(snapshot).map(|command| vec![command]);
-            let remedy = back.unwrap_or_else(|| vec![look(snapshot, refused.said)]);
+            let remedy = vec![keep_owners(snapshot).unwrap_or(lifted)];
             ("must change the owner of the PVCs of the pod (persistentVolumeClaimRetentionPolicy)", remedy)
         } else {
             let label = kubectl("label pod").name(name).joined(POD_NAME_IS, name).with("--overwrite");
@@ -59,7 +59,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         };
         let finding =
             RULE.about(Kind::Pod, name, format!("the controller cannot update {name}")).because(format!(
-                "it {wants}, but {}; until that succeeds, no replica is created, updated or deleted",
+                "it {wants}, but {}; until that succeeds, no replica is created, updated or deleted{allow}",
                 quoted(snapshot, &refused)
             ));
         found.push(remedy.into_iter().fold(finding, Finding::remedy));

@@ -27,3 +27,16 @@ pub(super) fn quoted(snapshot: &Snapshot<'_>, refused: &Refused<'_>) -> String {
     let said = clipped(without_diff(refused.said));
     format!("the API server refused it{}: {said}", ago.unwrap_or_default())
 }
+
+/// What allows the request again, in words and as a command: a policy that is bound to deny can warn instead. For others it is
+/// not known what they object to, beyond their words.
+pub(super) fn lift(snapshot: &Snapshot<'_>, said: &str) -> (String, Command) {
+    let Refuser::Policy(binding) = refuser(said) else { return (String::new(), look(snapshot, said)) };
+    let warn = serde_json::json!({"spec": {"validationActions": ["Warn"]}});
+    let patch =
+        kubectl("patch validatingadmissionpolicybinding").name(binding).with("--type=merge").patch(&warn);
+    let words = format!(
+        "; if it may be allowed, lift the policy: with validationActions [Warn], its binding {binding} no longer denies it"
+    );
+    (words, patch)
+}

@@ -65,8 +65,18 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             ([], names) => format!("is still used by {}", words::list(names, 3)),
             (held, _) => format!("is still used by {}", words::list(held, 3)),
         };
+        let end = match pods.first() {
+            Some(pod) if ends_by_deletion(snapshot, pod) => {
+                format!("; wait until {} has finished, or delete it", pod.metadata.name)
+            }
+            _ => String::new(),
+        };
         let remedy = match pods.first() {
-            Some(pod) => kubectl("describe pod").name(&pod.metadata.name).namespace(home(snapshot)),
+            Some(pod) => {
+                let show = kubectl("describe pod");
+                let command = if ends_by_deletion(snapshot, pod) { kubectl("delete pod") } else { show };
+                command.name(&pod.metadata.name).namespace(home(snapshot))
+            }
             None => match attach::volume(message) {
                 Some(volume) => {
                     kubectl("get volumeattachments").piped_into(tool("grep -F -e NODE -e").value(volume))
@@ -82,11 +92,17 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     "wait for a volume that is attached to another node",
                 ],
             )
-            .because(format!("{volume} {holder}; {}", group.unready(snapshot)))
+            .because(format!("{volume} {holder}; {}{end}", group.unready(snapshot)))
             .remedy(remedy)
             .only(if staying || long { Severity::Error } else { Severity::Warning })
     });
     Ok(found.collect())
+}
+
+/// Whether a pod that holds the volume lets go of it once it is deleted: nothing creates it again, and its kubelet answers.
+fn ends_by_deletion(snapshot: &Snapshot<'_>, pod: &Pod) -> bool {
+    let again = pod.metadata.controller().is_some();
+    !again && !pod.metadata.is_terminating() && unready(snapshot, &pod.spec.node_name).is_none()
 }
 
 /// The nodes that may be the one, where nobody says which it is: a node that is not ready cannot let go.

@@ -44,9 +44,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         words::list(&volumes, 3)
     );
     let finding = RULE.about(Kind::StatefulSet, name, what).because(format!(
-        "of {}, and the reclaim policy is Retain: the data stays until somebody deletes it; to use {them} again, restore the \
-         backup of prune-pvcs (kubectl sts restore-pvc FOLDER/{at}.{claim}.pvc.yaml) before {name} is scaled up: the scale-up \
-         would create an empty PVC of that name",
+        "of {}, and the reclaim policy is Retain: the data stays until the PV and its storage are deleted; to use {them} again, give restore-pvc the file {at}.{claim}.pvc.yaml from \
+         the backup of prune-pvcs, before {name} is scaled up: the scale-up would create an empty PVC of that name",
         words::list(&claims, 3)
     ));
     let finding = finding.remedy(kubectl("get pv").names(&volumes));
