@@ -34,7 +34,7 @@ pub(super) fn merge<'a>(
                 first.absorbs.extend(finding.absorbs);
                 match (&mut first.blocks, finding.blocks) {
                     (Some(first), Some(other)) if first.action == other.action => {
-                        first.pods.extend(other.pods)
+                        first.pods.extend(other.pods);
                     }
                     (None, other) => first.blocks = other,
                     _ => {}
