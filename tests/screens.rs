@@ -92,7 +92,7 @@ fn must_be_shown(value: &Value, with_findings: bool, found: &mut Vec<String>) {
                     ("what" | "because", Value::String(text)) if with_findings => {
                         found.extend(text.split_whitespace().map(str::to_owned));
                     }
-                    ("try", Value::Array(commands)) if with_findings => {
+                    ("try" | "or", Value::Array(commands)) if with_findings => {
                         found.extend(commands.iter().filter_map(Value::as_str).map(str::to_owned));
                     }
                     _ => must_be_shown(member, with_findings, found),

@@ -71,6 +71,74 @@ partial! {
         used: Map,
     }
 
+    /// v1 LimitRange.
+    struct LimitRange {
+        metadata: Meta,
+        spec: LimitRangeSpec,
+    }
+
+    /// v1 LimitRangeSpec.
+    struct LimitRangeSpec {
+        limits: Vec<LimitRangeItem>,
+    }
+
+    /// v1 LimitRangeItem; quantities as written.
+    struct LimitRangeItem {
+        r#type: String,
+        min: Map,
+        max: Map,
+        max_limit_request_ratio: Map,
+    }
+
+    /// admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration.
+    struct ValidatingWebhookConfiguration {
+        metadata: Meta,
+        webhooks: Vec<Webhook>,
+    }
+
+    /// admissionregistration.k8s.io/v1 MutatingWebhookConfiguration.
+    struct MutatingWebhookConfiguration {
+        metadata: Meta,
+        webhooks: Vec<Webhook>,
+    }
+
+    /// admissionregistration.k8s.io/v1 ValidatingWebhook or MutatingWebhook, without its address and certificate.
+    struct Webhook {
+        name: String,
+        failure_policy: String,
+    }
+
+    /// storage.k8s.io/v1 CSINode.
+    struct CSINode {
+        metadata: Meta,
+        spec: CSINodeSpec,
+    }
+
+    /// storage.k8s.io/v1 CSINodeSpec.
+    struct CSINodeSpec {
+        drivers: Vec<CSINodeDriver>,
+    }
+
+    /// storage.k8s.io/v1 CSINodeDriver.
+    struct CSINodeDriver {
+        name: String,
+        allocatable: VolumeNodeResources,
+    }
+
+    /// storage.k8s.io/v1 VolumeNodeResources; absent means no limit.
+    struct VolumeNodeResources {
+        count: Option<i32>,
+    }
+
+    /// storage.k8s.io/v1 CSIStorageCapacity; quantities as written.
+    struct CSIStorageCapacity {
+        metadata: Meta,
+        storage_class_name: String,
+        node_topology: Option<LabelSelector>,
+        capacity: String,
+        maximum_volume_size: String,
+    }
+
     /// autoscaling/v2 HorizontalPodAutoscaler.
     struct HorizontalPodAutoscaler {
         metadata: Meta,

@@ -87,6 +87,12 @@ macro_rules! for_each_kind {
             [PodDisruptionBudget budgets "poddisruptionbudgets" "policy/v1" namespaced "Disruption budgets"]
             [HorizontalPodAutoscaler autoscalers "horizontalpodautoscalers" "autoscaling/v2" namespaced "Autoscalers"]
             [ResourceQuota quotas "resourcequotas" "v1" namespaced "Resource quotas"]
+            [LimitRange limit_ranges "limitranges" "v1" namespaced "Limit ranges"]
+            [ValidatingWebhookConfiguration validating_webhooks "validatingwebhookconfigurations" "admissionregistration.k8s.io/v1" cluster "Validating webhooks"]
+            [MutatingWebhookConfiguration mutating_webhooks "mutatingwebhookconfigurations" "admissionregistration.k8s.io/v1" cluster "Mutating webhooks"]
+            [CSINode csi_nodes "csinodes" "storage.k8s.io/v1" cluster "Storage drivers of the nodes"]
+            [CSIStorageCapacity capacities "csistoragecapacities" "storage.k8s.io/v1" cluster "Free space of storage drivers: in namespaces of the \
+                drivers, so that all namespaces are read"]
             [Node nodes "nodes" "v1" cluster "Nodes"]
             [Event events "events" "v1" namespaced "Events of type Warning, and those few others that tell something: that a \
                 node is coming for a pod, and that a container was killed because a probe failed"]

@@ -32,8 +32,38 @@ partial! {
         containers: Vec<Container>,
         volumes: Vec<PodVolume>,
         tolerations: Vec<Toleration>,
+        affinity: Affinity,
+        topology_spread_constraints: Vec<SpreadConstraint>,
         resources: Resources,
         security_context: PodSecurity,
+    }
+
+    /// v1 Affinity, without preferences, which keep no pod from a node.
+    struct Affinity {
+        node_affinity: NodeAffinity,
+        pod_anti_affinity: PodAntiAffinity,
+    }
+
+    /// v1 NodeAffinity.
+    struct NodeAffinity {
+        required_during_scheduling_ignored_during_execution: Option<super::NodeSelector>,
+    }
+
+    /// v1 PodAntiAffinity.
+    struct PodAntiAffinity {
+        required_during_scheduling_ignored_during_execution: Vec<AffinityTerm>,
+    }
+
+    /// v1 PodAffinityTerm, within the pod's own namespace.
+    struct AffinityTerm {
+        label_selector: Option<super::LabelSelector>,
+        topology_key: String,
+    }
+
+    /// v1 TopologySpreadConstraint.
+    struct SpreadConstraint {
+        topology_key: String,
+        when_unsatisfiable: String,
     }
 
     /// v1 PodSecurityContext.
@@ -56,12 +86,20 @@ partial! {
         name: String,
         image: Said,
         restart_policy: String,
+        ports: Vec<ContainerPort>,
         env: Vec<EnvVar>,
         env_from: Vec<EnvFrom>,
         resources: Resources,
         startup_probe: Option<Probe>,
         readiness_probe: Option<Probe>,
         liveness_probe: Option<Probe>,
+    }
+
+    /// v1 ContainerPort.
+    struct ContainerPort {
+        container_port: i32,
+        host_port: i32,
+        protocol: String,
     }
 
     /// v1 EnvVar, without its value.

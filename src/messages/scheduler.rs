@@ -37,6 +37,14 @@ pub enum Reason<'a> {
     },
     /// A host port.
     Ports,
+    /// A volume of the pod can be used on other nodes only.
+    VolumeNode,
+    /// The node has as many volumes of a driver as it takes.
+    VolumeLimit,
+    /// A driver has too little free space for a volume that is to be made.
+    FreeStorage,
+    /// Another pod uses a PVC that one pod may use at a time.
+    OncePod,
     /// Anything else.
     Other,
 }
@@ -58,6 +66,10 @@ impl Reason<'_> {
             }
             () if says("pod affinity rules") => Reason::Affinity,
             () if says("free ports") => Reason::Ports,
+            () if has_volume_conflict(text) || says("no available volume zone") => Reason::VolumeNode,
+            () if says("exceed max volume count") => Reason::VolumeLimit,
+            () if says("did not have enough free storage") => Reason::FreeStorage,
+            () if says("ReadWriteOncePod") => Reason::OncePod,
             () => Reason::Other,
         }
     }

@@ -30,8 +30,8 @@ pub fn finding(page: &mut Page, set: &StatefulSet, finding: &Finding, with_names
         page.field("  blocks", 11, &blocked.to_string());
     }
     log(page, finding);
-    for (number, command) in finding.remedy.iter().enumerate() {
-        let label = if number == 0 { "  try" } else { "" };
+    let steps = finding.remedy.iter().enumerate().map(|(at, it)| (if at == 0 { "  try" } else { "" }, it));
+    for (label, command) in steps.chain(finding.instead.iter().map(|it| ("  or", it))) {
         match command.line() {
             Some(line) => page.command(label, 11, &line),
             None => page.field(&format!("{label:11}"), 11, &command.to_string()),
@@ -54,7 +54,8 @@ pub fn finding_json(set: &StatefulSet, finding: &Finding) -> Value {
         "because": finding.because,
         "blocks": finding.blocks.as_ref().map(|it| json!({"action": it.action, "pods": it.pods})),
         "try": finding.remedy.iter().filter_map(Command::line).collect::<Vec<_>>(),
-        "notShown": finding.remedy.iter().filter_map(Command::obstacle).collect::<Vec<_>>(),
+        "or": finding.instead.iter().filter_map(Command::line).collect::<Vec<_>>(),
+        "notShown": finding.remedy.iter().chain(&finding.instead).filter_map(Command::obstacle).collect::<Vec<_>>(),
         "see": explain(finding),
         "log": finding.log.as_ref().map(log_json),
     })

@@ -1,6 +1,7 @@
 //! Amounts of CPU, memory and other resources: what a pod asks for, what a node has, and how to write it.
 
 use super::prelude::*;
+use crate::messages::quota::Lack;
 
 /// Twice a quantity, in the unit that is natural to its own: `512Mi` becomes `1Gi`, `500M` becomes `1G`.
 pub(super) fn doubled(text: &str) -> Option<String> {
@@ -23,11 +24,36 @@ pub(super) fn doubled(text: &str) -> Option<String> {
 
 /// What the pod asks for at least of a resource: its containers together, or one of its init containers.
 pub(super) fn requested(pod: &Pod, resource: &str) -> Option<Quantity> {
-    let of = |container: &Container| {
-        let resources = &container.resources;
-        let amount = resources.requests.get(resource).or_else(|| resources.limits.get(resource))?;
-        Quantity::parse(amount)
+    summed(pod, |resources| resources.requests.get(resource).or_else(|| resources.limits.get(resource)))
+}
+
+/// What the pod may use at most of a resource, by the limits of its containers.
+pub(super) fn limited(pod: &Pod, resource: &str) -> Option<Quantity> {
+    summed(pod, |resources| resources.limits.get(resource))
+}
+
+/// A limit with room for this many more of what was asked.
+pub(super) fn enough(lack: &Lack<'_>, times: usize) -> Option<Quantity> {
+    let (used, asked) = (Quantity::parse(lack.used)?, Quantity::parse(lack.asked)?);
+    Some(std::iter::once(used).chain(std::iter::repeat_n(asked, times)).sum())
+}
+
+/// Whether the quota has room by now: then the next try, which may be minutes away, succeeds. `None` where it was not seen.
+pub(super) fn has_room(snapshot: &Snapshot<'_>, quota: &str, lacking: &[Lack<'_>]) -> Option<bool> {
+    let quota = snapshot.quotas().ok()?.iter().find(|known| known.metadata.name == quota)?;
+    let status = &quota.status;
+    let fits = |lack: &Lack<'_>| {
+        let parse = |map: &Map| Quantity::parse(map.get(lack.resource)?);
+        let (Some(hard), Some(used)) = (parse(&status.hard), parse(&status.used)) else {
+            return !status.hard.contains_key(lack.resource);
+        };
+        Quantity::parse(lack.asked).is_some_and(|asked| [used, asked].into_iter().sum::<Quantity>() <= hard)
     };
+    Some(lacking.iter().all(fits))
+}
+
+fn summed<'p>(pod: &'p Pod, amount: impl Fn(&'p Resources) -> Option<&'p String>) -> Option<Quantity> {
+    let of = |container: &'p Container| Quantity::parse(amount(&container.resources)?);
     let (sidecars, inits): (Vec<_>, Vec<_>) =
         pod.spec.init_containers.iter().partition(|init| pod.is_sidecar(&init.name));
     let together: Quantity = pod.spec.containers.iter().chain(sidecars).filter_map(of).sum();
@@ -61,7 +87,7 @@ pub(super) fn too_large(snapshot: &Snapshot<'_>, pod: &Pod, resource: &str) -> O
 }
 
 /// An amount rounded as a human writes it: `31.3Gi` of memory, `3.92` of cpu.
-fn natural(resource: &str, amount: Quantity) -> String {
+pub(super) fn natural(resource: &str, amount: Quantity) -> String {
     const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     let text = amount.to_string();
     let unit = BINARY.iter().rposition(|unit| text.ends_with(unit)).unwrap_or(0);

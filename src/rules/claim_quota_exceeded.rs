@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::amounts;
 use super::prelude::*;
-use crate::messages::quota::{Lack, Refusal};
+use crate::messages::quota::Refusal;
 
 pub const RULE: Rule = Rule {
     code: "STS209",
@@ -26,7 +27,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         missing.iter().find(|(_, claim, _)| claim == refusal.claim).map(|wanted| (wanted, refusal))
     });
     let Some(((pod, claim, template), refusal)) = refusal else { return Ok(Vec::new()) };
-    if has_room(snapshot, &refusal) {
+    // A quota that is gone leaves room for anything.
+    let has_room = amounts::has_room(snapshot, refusal.quota, &refusal.lacking).unwrap_or(true);
+    if snapshot.quotas().is_ok() && has_room {
         return Ok(Vec::new());
     }
     let each: Vec<String> = (refusal.lacking.iter())
@@ -40,7 +43,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     // Room for this claim alone would end at the next replica.
     let times = missing.iter().filter(|(.., other)| other == template).count();
     let hard: BTreeMap<&str, String> = (refusal.lacking.iter())
-        .filter_map(|lack| Some((lack.resource, enough(lack, times)?.to_string())))
+        .filter_map(|lack| Some((lack.resource, amounts::enough(lack, times)?.to_string())))
         .collect();
     let finding = RULE
         .about(
@@ -69,24 +72,4 @@ fn missing<'a>(snapshot: &Snapshot<'a>) -> Result<Vec<(String, String, &'a str)>
         slots.map(|slot| (replica.name.clone(), slot.name.clone(), slot.template.metadata.name.as_str()))
     });
     Ok(slots.collect())
-}
-
-/// A limit with room for this many claims.
-fn enough(lack: &Lack<'_>, times: usize) -> Option<Quantity> {
-    let (used, asked) = (Quantity::parse(lack.used)?, Quantity::parse(lack.asked)?);
-    Some(std::iter::once(used).chain(std::iter::repeat_n(asked, times)).sum())
-}
-
-/// Whether the quota has room by now: then the next try, which may be minutes away, succeeds.
-fn has_room(snapshot: &Snapshot<'_>, refusal: &Refusal<'_>) -> bool {
-    let Ok(quotas) = snapshot.quotas() else { return false };
-    let Some(quota) = quotas.iter().find(|quota| quota.metadata.name == refusal.quota) else { return true };
-    let status = &quota.status;
-    refusal.lacking.iter().all(|lack| {
-        let parse = |map: &Map| Quantity::parse(map.get(lack.resource)?);
-        let (Some(hard), Some(used)) = (parse(&status.hard), parse(&status.used)) else {
-            return !status.hard.contains_key(lack.resource);
-        };
-        Quantity::parse(lack.asked).is_some_and(|asked| [used, asked].into_iter().sum::<Quantity>() <= hard)
-    })
 }

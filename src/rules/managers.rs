@@ -12,16 +12,23 @@ pub(super) fn heed(snapshot: &Snapshot<'_>, finding: &mut Finding) {
         return;
     }
     let of_set = managed_by(set);
-    let changes_set = finding.remedy.iter().any(|command| changes(command, Changed::Set, &set.name));
+    let mut commands = finding.remedy.iter().chain(&finding.instead);
+    let changes_set = commands.any(|command| changes(command, Changed::Set, &set.name));
     if changes_set && !of_set.is_empty() {
         let source = of_set.iter().find_map(|manager| manager.source.as_ref());
         if let Some(source) = source {
             let edit = kubectl("edit").value(&source.kind).name(&source.name).namespace(&set.namespace);
             let own = |command: &Command| changes(command, Changed::Set, &set.name);
-            let at = finding.remedy.iter().position(own).unwrap_or_default();
-            let mut kept: Vec<Command> = finding.remedy.iter().filter(|it| !own(it)).cloned().collect();
-            kept.insert(at.min(kept.len()), edit);
-            finding.remedy = kept;
+            let place = |commands: &mut Vec<Command>| {
+                let at = commands.iter().position(own);
+                commands.retain(|command| !own(command));
+                at.map(|at| commands.insert(at.min(commands.len()), edit.clone())).is_some()
+            };
+            if place(&mut finding.remedy) {
+                finding.instead.retain(|command| !own(command));
+            } else {
+                place(&mut finding.instead);
+            }
         }
         say(finding, "StatefulSet", &set.name, &of_set);
     }

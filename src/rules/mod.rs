@@ -2,11 +2,13 @@
 
 mod amounts;
 mod claims;
+mod creations;
 mod diagnose;
 mod finalizers;
 mod fold;
 mod hints;
 mod log;
+mod limits;
 mod loops;
 mod managers;
 mod misspelt;
@@ -14,12 +16,15 @@ mod nodes;
 mod old_data;
 mod page;
 mod peers;
+mod placement;
 mod pods;
 mod prelude;
 mod refusals;
 mod refused;
 mod resizes;
 mod rollouts;
+mod scheduling;
+mod security;
 mod services;
 mod stuck;
 mod volumes;
@@ -220,6 +225,7 @@ impl Rule {
             what: what.into(),
             because: String::new(),
             remedy: Vec::new(),
+            instead: Vec::new(),
             absorbs: Vec::new(),
             follows: Vec::new(),
             stands_alone: true,
@@ -257,6 +263,8 @@ pub struct Finding {
     pub because: String,
     /// Commands to paste, in order.
     pub remedy: Vec<Command>,
+    /// Other ways out, each of which helps alone: the way forward where the remedy is the way back.
+    pub instead: Vec<Command>,
     /// Objects whose other findings are only consequences of this one, and not shown.
     pub absorbs: Vec<Subject>,
     /// Objects at fault: where each has a finding of its own, this one only follows from those, and is not shown.
@@ -300,6 +308,13 @@ impl Finding {
     #[must_use]
     pub fn remedy(mut self, command: Command) -> Finding {
         self.remedy.push(command);
+        self
+    }
+
+    /// Adds another way out, which helps without the remedy.
+    #[must_use]
+    pub fn instead(mut self, command: Command) -> Finding {
+        self.instead.push(command);
         self
     }
 

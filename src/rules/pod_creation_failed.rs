@@ -2,11 +2,11 @@
 
 use jiff::SignedDuration;
 
+use super::creations;
 use super::prelude::*;
-use super::refused::look;
 use crate::controller;
 use crate::messages::{admission, clipped};
-use crate::snapshot::{Refused, Replica};
+use crate::snapshot::Replica;
 
 pub const RULE: Rule = Rule {
     code: "STS411",
@@ -33,22 +33,38 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         return Ok(Vec::new());
     }
     let ago = snapshot.since(failed.at).map(|ago| format!(", {} ago", words::age(ago)));
-    Ok(vec![
-        RULE.about(Kind::Pod, &replica.name, format!("{} cannot be created", replica.name))
-            .because(format!("the API server said{}: {}", ago.unwrap_or_default(), clipped(said)))
-            .remedy(way_back(snapshot, &failed, replica).unwrap_or_else(|| look(snapshot, said))),
-    ])
+    let said = format!("the API server said{}: {}", ago.unwrap_or_default(), clipped(said));
+    let way = creations::forward(snapshot, &failed, replica);
+    let why = if way.why.is_empty() { said } else { format!("{said}; {}", way.why) };
+    let finding =
+        RULE.about(Kind::Pod, &replica.name, format!("{} cannot be created", replica.name)).because(why);
+    let back = way_back(snapshot, replica).filter(|_| !way.is_whatever_the_template);
+    let finding = match back {
+        // The way back makes the pods as they were; what goes forward is for one who wants the update.
+        Some(back) => {
+            way.steps.into_iter().filter(|it| !is_look(it)).fold(finding.remedy(back), Finding::instead)
+        }
+        None => way.steps.into_iter().fold(finding, Finding::remedy),
+    };
+    Ok(vec![way.instead.into_iter().fold(finding, Finding::instead)])
+}
+
+/// Whether a command is only for a look.
+fn is_look(command: &Command) -> bool {
+    command
+        .words()
+        .iter()
+        .any(|words| matches!(words.as_slice(), ["kubectl", "get" | "describe" | "annotate", ..]))
 }
 
 /// The command that takes back an update of which the API server refuses the pods: without the pod nothing else is in the
 /// way.
-fn way_back(snapshot: &Snapshot<'_>, refused: &Refused<'_>, replica: &Replica<'_>) -> Option<Command> {
+fn way_back(snapshot: &Snapshot<'_>, replica: &Replica<'_>) -> Option<Command> {
     let set = snapshot.set;
     let (update, current) = (&set.status.update_revision, controller::current_revision(snapshot));
     let is_new = set.strategy() == Strategy::RollingUpdate
         && current != update
-        && controller::would_get(snapshot, replica.ordinal) == update
-        && !refused.is_whatever_the_template();
+        && controller::would_get(snapshot, replica.ordinal) == update;
     let back = if snapshot.mark().is_some() { "abort" } else { "undo" };
     is_new.then(|| sts(back).name(&set.metadata.name).namespace(home(snapshot)))
 }

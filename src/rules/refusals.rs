@@ -40,6 +40,7 @@ pub(super) fn meaning(
         }
         Reason::Ports => Some("a host port can be used only once on each node".to_owned()),
         Reason::Selector => lonely_selector(snapshot, pod),
+        Reason::VolumeNode | Reason::VolumeLimit | Reason::FreeStorage | Reason::OncePod => None,
         Reason::TooManyPods | Reason::Taint { .. } | Reason::Cordoned | Reason::Affinity | Reason::Other => {
             None
         }
@@ -115,7 +116,9 @@ pub(super) fn look(
                  PORTS:.spec.containers[*].ports[*].hostPort",
             )
             .piped_into(tool("grep -v").own("<none>$")),
-        Reason::Other => return None,
+        Reason::VolumeNode | Reason::VolumeLimit | Reason::FreeStorage | Reason::OncePod | Reason::Other => {
+            return None;
+        }
     })
 }
 

@@ -9,15 +9,23 @@ use crate::snapshot::Refused;
 pub(super) fn look(snapshot: &Snapshot<'_>, said: &str) -> Command {
     let at = home(snapshot);
     match refuser(said) {
-        Refuser::Quota => kubectl("describe resourcequotas").namespace(at),
-        Refuser::LimitRange => kubectl("describe limitranges").namespace(at),
-        Refuser::PodSecurity => kubectl("get namespace").name(at).with("--show-labels"),
-        Refuser::Policy(binding) => {
+        Refuser::Quota(_) | Refuser::QuotaDemand(_) | Refuser::OtherQuota => {
+            kubectl("describe resourcequotas").namespace(at)
+        }
+        Refuser::LimitRange(_) => kubectl("describe limitranges").namespace(at),
+        Refuser::PodSecurity(_) | Refuser::Namespace => {
+            kubectl("get namespace").name(at).with("--show-labels")
+        }
+        Refuser::Policy { binding, .. } => {
             kubectl("get validatingadmissionpolicybinding").name(binding).with("-o yaml")
         }
-        Refuser::Webhook => kubectl("get validatingwebhookconfigurations,mutatingwebhookconfigurations"),
-        Refuser::ServiceAccount => kubectl("get serviceaccounts").namespace(at),
-        Refuser::Other => kubectl("describe statefulset").name(&snapshot.set.metadata.name).namespace(at),
+        Refuser::Webhook(_) | Refuser::WebhookDown(_) => {
+            kubectl("get validatingwebhookconfigurations,mutatingwebhookconfigurations")
+        }
+        Refuser::ServiceAccount(_) => kubectl("get serviceaccounts").namespace(at),
+        Refuser::PriorityClass(_) | Refuser::RuntimeClass(_) | Refuser::Invalid(_) | Refuser::Other => {
+            kubectl("describe statefulset").name(&snapshot.set.metadata.name).namespace(at)
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use jiff::SignedDuration;
 use super::pods::{Group, grouped, wanted};
 use super::prelude::*;
 use super::refusals;
+use super::scheduling;
+use crate::messages::scheduler::{Reason, Refusal};
 use crate::messages::{clipped, scheduler};
 use crate::paste::tool;
 use crate::snapshot::PodFailure;
@@ -70,10 +72,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 ],
             )
             .because(format!("{}; no scheduler with that name has processed it", group.unready(snapshot)))
-            .remedy({
-                let word = if *scheduler == "default-scheduler" { "scheduler" } else { scheduler };
-                kubectl("get pods --all-namespaces").piped_into(tool("grep -i -F").value(word))
-            }),
+            .remedy(unheard(snapshot, group, scheduler)),
         Cause::Gates(gates, severity) => gated(snapshot, group, gates, *severity),
     });
     Ok(found.collect())
@@ -115,6 +114,23 @@ fn gated(snapshot: &Snapshot<'_>, group: &Group<'_>, gates: &[&str], severity: S
         .remedy(kubectl("patch pod").names(pods).namespace(home(snapshot)).with("--type=json").patch(&remove))
 }
 
+/// Names a scheduler that runs, or looks for the one that should.
+fn unheard(snapshot: &Snapshot<'_>, group: &Group<'_>, scheduler: &str) -> Command {
+    let set = snapshot.set;
+    let default = "default-scheduler";
+    if scheduler != default && set.spec.template.spec.scheduler_name == scheduler {
+        let change = serde_json::json!({"spec": {"template": {"spec": {"schedulerName": default}}}});
+        let patch = kubectl("patch statefulset").name(&set.metadata.name).namespace(home(snapshot));
+        let reached = group.reached_by(snapshot, patch.with("--type=merge").patch(&change));
+        let back = if group.is_since_update(snapshot) { group.other_template(snapshot) } else { None };
+        if let Some(command) = back.or(reached) {
+            return command;
+        }
+    }
+    let word = if scheduler == default { "scheduler" } else { scheduler };
+    kubectl("get pods --all-namespaces").piped_into(tool("grep -i -F").value(word))
+}
+
 /// The scheduler's message without what it says about preemption, which repeats it.
 fn condensed(message: &str) -> String {
     clipped(scheduler::without_preemption(message))
@@ -129,19 +145,41 @@ fn refused(snapshot: &Snapshot<'_>, group: &Group<'_>, said: &str) -> Finding {
     };
     let all = scheduler::refusals(message);
     let decisive = scheduler::decisive(&all);
-    let meaning = decisive.and_then(|refusal| refusals::meaning(snapshot, pod, refusal, &all));
-    let meaning = meaning.map_or(String::new(), |meaning| format!("{meaning}; "));
-    let hopeless = decisive.filter(|refusal| refusals::is_hopeless(snapshot, pod, *refusal));
-    let remedy = hopeless
-        .and_then(|_| group.other_template(snapshot))
-        .or_else(|| refusals::look(snapshot, pod, decisive?, &all))
-        .unwrap_or_else(|| group.describe(snapshot));
+    let way = decisive.and_then(|refusal| scheduling::way(snapshot, group, refusal)).unwrap_or_default();
+    let vague = way.why.is_empty() || matches!(decisive, Some(Refusal { reason: Reason::Spread { .. }, .. }));
+    let meaning = decisive.filter(|_| vague).and_then(|it| refusals::meaning(snapshot, pod, it, &all));
+    let meaning: Vec<String> =
+        meaning.into_iter().chain(Some(way.why).filter(|why| !why.is_empty())).map(|it| it + "; ").collect();
+    let adds_none = scheduling::no_scale_up(snapshot, pod).map_or(String::new(), |said| format!("; {said}"));
     let finding = group
         .finding(&RULE, &["cannot be scheduled on any node", "cannot be scheduled on any node"])
-        .because(format!("{}; {meaning}the scheduler says: {said}", group.unready(snapshot)))
-        .remedy(remedy);
-    match refusals::look_at_taints(&all) {
-        Some(look) if decisive.is_some_and(|refusal| !refusal.is_closed()) => finding.remedy(look),
-        _ => finding,
+        .because(format!(
+            "{}; {}the scheduler says: {said}{adds_none}",
+            group.unready(snapshot),
+            meaning.concat()
+        ));
+    let hopeless = decisive.is_some_and(|refusal| refusals::is_hopeless(snapshot, pod, refusal));
+    let is_new = hopeless || (way.is_of_template && group.is_since_update(snapshot));
+    let back = if is_new { group.other_template(snapshot) } else { None };
+    let ways = way.step.into_iter().chain(way.instead);
+    let (mut finding, ways) = match back {
+        Some(back) => (finding.remedy(back), ways.collect::<Vec<_>>()),
+        None => {
+            let mut ways = ways;
+            match ways.next() {
+                Some(first) => (finding.remedy(first), ways.collect()),
+                None => {
+                    let look = decisive.and_then(|refusal| refusals::look(snapshot, pod, refusal, &all));
+                    let finding = finding.remedy(look.unwrap_or_else(|| group.describe(snapshot)));
+                    let taints = refusals::look_at_taints(&all);
+                    let taints = taints.filter(|_| decisive.is_some_and(|refusal| !refusal.is_closed()));
+                    (taints.into_iter().fold(finding, Finding::remedy), Vec::new())
+                }
+            }
+        }
+    };
+    for other in ways {
+        finding = finding.instead(other);
     }
+    finding
 }

@@ -32,7 +32,9 @@ pub use refused::{Refused, Verb};
 pub use replica::{Replica, ReplicaClaim};
 pub use state::{pod_restarts, pod_state};
 use trouble::Unbound;
-pub use trouble::{KILLING, Killer, Kills, NOMINATIONS, PodFailure, Trouble, killer, may_be_killed};
+pub use trouble::{
+    KILLING, Killer, Kills, NO_SCALE_UP, NOMINATIONS, PodFailure, Trouble, killer, may_be_killed,
+};
 
 use crate::kinds::*;
 
@@ -168,6 +170,8 @@ impl<'a> Snapshot<'a> {
         autoscalers: HorizontalPodAutoscaler,
         /// All quotas of the namespace.
         quotas: ResourceQuota,
+        /// All limit ranges of the namespace.
+        limit_ranges: LimitRange,
         /// All Warning events of the namespace, and those few others that tell something.
         events: Event,
     }
@@ -194,6 +198,38 @@ impl<'a> Snapshot<'a> {
     /// [`Unseen`] when they could not be read.
     pub fn nodes(&self) -> Result<&'a [Node], Unseen> {
         self.observed.nodes.as_deref().map_err(Clone::clone)
+    }
+
+    /// All validating webhooks.
+    ///
+    /// # Errors
+    /// [`Unseen`] when they could not be read.
+    pub fn validating_webhooks(&self) -> Result<&'a [ValidatingWebhookConfiguration], Unseen> {
+        self.observed.validating_webhooks.as_deref().map_err(Clone::clone)
+    }
+
+    /// All mutating webhooks.
+    ///
+    /// # Errors
+    /// [`Unseen`] when they could not be read.
+    pub fn mutating_webhooks(&self) -> Result<&'a [MutatingWebhookConfiguration], Unseen> {
+        self.observed.mutating_webhooks.as_deref().map_err(Clone::clone)
+    }
+
+    /// The storage drivers of all nodes.
+    ///
+    /// # Errors
+    /// [`Unseen`] when they could not be read.
+    pub fn csi_nodes(&self) -> Result<&'a [CSINode], Unseen> {
+        self.observed.csi_nodes.as_deref().map_err(Clone::clone)
+    }
+
+    /// The free space that storage drivers report.
+    ///
+    /// # Errors
+    /// [`Unseen`] when it could not be read.
+    pub fn capacities(&self) -> Result<&'a [CSIStorageCapacity], Unseen> {
+        self.observed.capacities.as_deref().map_err(Clone::clone)
     }
 
     /// The node of that name.

@@ -105,7 +105,8 @@ fn add(all: &mut Vec<Manager>, name: &str, evidence: String) {
     }
 }
 
-fn controller(owner: &OwnerReference) -> Manager {
+/// An owner that controls the object.
+pub fn controller(owner: &OwnerReference) -> Manager {
     let kind = match owner.api_version.split_once('/') {
         Some((group, version)) => format!("{}.{version}.{group}", owner.kind),
         None => owner.kind.clone(),

@@ -12,8 +12,8 @@ mod waiting;
 pub use killed::{KILLING, Killer, Kills, killer, may_be_killed};
 use probes::SLACK;
 pub(super) use probes::overdue_since;
-pub use waiting::NOMINATIONS;
 use waiting::NotBegun;
+pub use waiting::{NO_SCALE_UP, NOMINATIONS};
 
 /// What keeps a pod from being available.
 #[derive(Clone, Debug)]

@@ -68,7 +68,7 @@ pub struct StandIn {
 }
 
 /// kind, version, plural, whether it has a namespace.
-pub const KINDS: [(&str, &str, &str, bool); 21] = [
+pub const KINDS: [(&str, &str, &str, bool); 26] = [
     ("StatefulSet", "apps/v1", "statefulsets", true),
     ("ControllerRevision", "apps/v1", "controllerrevisions", true),
     ("Pod", "v1", "pods", true),
@@ -80,6 +80,21 @@ pub const KINDS: [(&str, &str, &str, bool); 21] = [
     ("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets", true),
     ("HorizontalPodAutoscaler", "autoscaling/v2", "horizontalpodautoscalers", true),
     ("ResourceQuota", "v1", "resourcequotas", true),
+    ("LimitRange", "v1", "limitranges", true),
+    (
+        "ValidatingWebhookConfiguration",
+        "admissionregistration.k8s.io/v1",
+        "validatingwebhookconfigurations",
+        false,
+    ),
+    (
+        "MutatingWebhookConfiguration",
+        "admissionregistration.k8s.io/v1",
+        "mutatingwebhookconfigurations",
+        false,
+    ),
+    ("CSINode", "storage.k8s.io/v1", "csinodes", false),
+    ("CSIStorageCapacity", "storage.k8s.io/v1", "csistoragecapacities", false),
     ("Node", "v1", "nodes", false),
     ("Event", "v1", "events", true),
     ("Deployment", "apps/v1", "deployments", true),

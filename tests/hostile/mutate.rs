@@ -102,6 +102,11 @@ impl World {
         observed.budgets = Ok(of(all, "PodDisruptionBudget")?);
         observed.autoscalers = Ok(of(all, "HorizontalPodAutoscaler")?);
         observed.quotas = Ok(of(all, "ResourceQuota")?);
+        observed.limit_ranges = Ok(of(all, "LimitRange")?);
+        observed.validating_webhooks = Ok(of(all, "ValidatingWebhookConfiguration")?);
+        observed.mutating_webhooks = Ok(of(all, "MutatingWebhookConfiguration")?);
+        observed.csi_nodes = Ok(of(all, "CSINode")?);
+        observed.capacities = Ok(of(all, "CSIStorageCapacity")?);
         observed.nodes = Ok(of(all, "Node")?);
         observed.events = Ok(of(all, "Event")?);
         Some(observed)

@@ -28,6 +28,8 @@ const UNCLAIMED: SignedDuration = SignedDuration::from_mins(10);
 
 /// Reasons of events with which the cluster autoscaler and karpenter say of a pod that a node is being added for it.
 pub const NOMINATIONS: [&str; 2] = ["TriggeredScaleUp", "Nominated"];
+/// The reason of events with which the cluster autoscaler says of a pod that no node of its groups would take it.
+pub const NO_SCALE_UP: &str = "NotTriggerScaleUp";
 /// How long a node may take to come (`--max-node-provision-time` of the cluster autoscaler).
 const NODE: SignedDuration = SignedDuration::from_mins(15);
 
