@@ -184,12 +184,14 @@ fn volumes_that_no_node_can_use_are_told_apart() {
     finds(&ns, &[]);
     // As many volumes as the driver can attach.
     let driver = format!("{}.example.com", ns.name);
+    // Another one, without a limit.
+    let local = format!("local-{driver}");
     ns.apply(&format!(
         "{{apiVersion: storage.k8s.io/v1, kind: CSINode, metadata: {{name: {}}}, spec: {{drivers: [{{name: {driver}, nodeID: one, \
          allocatable: {{count: 1}}}}]}}}}\n---\n{{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {{name: {driver}}}, \
-         provisioner: {driver}}}\n---\n{{apiVersion: storage.k8s.io/v1, kind: CSIDriver, metadata: {{name: {driver}}}, spec: \
+         provisioner: {driver}}}\n---\n{{apiVersion: storage.k8s.io/v1, kind: CSIDriver, metadata: {{name: {local}}}, spec: \
          {{attachRequired: false, storageCapacity: true}}}}\n---\n{{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: \
-         {{name: late-{driver}}}, provisioner: {driver}, volumeBindingMode: WaitForFirstConsumer}}",
+         {{name: {local}}}, provisioner: {local}, volumeBindingMode: WaitForFirstConsumer}}",
         node.name
     ));
     for number in 0..2 {
@@ -204,24 +206,24 @@ fn volumes_that_no_node_can_use_are_told_apart() {
     let found = finding(
         &ns,
         "many-1",
-        &["exceed max volume count", &format!("{} takes 1 volume of {driver}", node.name)],
+        &["exceed max volume count", &format!("{} takes at most 1 volume of {driver}", node.name)],
     );
     paste(&ns, &found["try"]);
     ns.wait_rolled_out("many", 1);
     // Too little free space.
     ns.apply(&format!(
-        "{{apiVersion: storage.k8s.io/v1, kind: CSIStorageCapacity, metadata: {{name: free}}, storageClassName: late-{driver}, capacity: \
+        "{{apiVersion: storage.k8s.io/v1, kind: CSIStorageCapacity, metadata: {{name: free}}, storageClassName: {local}, capacity: \
          10Gi, nodeTopology: {{matchLabels: {{kubernetes.io/hostname: {}}}}}}}",
         node.name
     ));
-    ns.apply(&on(&node, "free", 1, &volumes(&format!("late-{driver}"), "ReadWriteOnce", "100Gi"), true, ""));
+    ns.apply(&on(&node, "free", 1, &volumes(&local, "ReadWriteOnce", "100Gi"), true, ""));
     finding(
         &ns,
         "free-0",
         &[
             "did not have enough free storage",
             &format!(
-                "requests 100Gi of class late-{driver}, but at most 10Gi is free, where kubernetes.io/hostname={}",
+                "requests 100Gi of class {local}, but at most 10Gi is free, where kubernetes.io/hostname={}",
                 node.name
             ),
         ],
@@ -229,8 +231,8 @@ fn volumes_that_no_node_can_use_are_told_apart() {
     ns.delete(&["sts", "free", "many"]);
     for object in [
         format!("storageclass/{driver}"),
-        format!("storageclass/late-{driver}"),
-        format!("csidriver/{driver}"),
+        format!("storageclass/{local}"),
+        format!("csidriver/{local}"),
         format!("csinode/{}", node.name),
         format!("pv/{}-0", ns.name),
         format!("pv/{}-1", ns.name),

@@ -13,8 +13,6 @@ use super::door;
 use super::lists::list;
 use crate::error::{Error, Result};
 use crate::kinds::*;
-use crate::messages::admission::{self, Refuser};
-use crate::messages::scheduler;
 use crate::snapshot::attribution::{ClaimAudit, Overrides};
 use crate::snapshot::{
     KILLING, NO_SCALE_UP, NOMINATIONS, NotRead, Observed, Scope, Seen, ServerVersion, Unseen, killer,
@@ -118,40 +116,14 @@ fn second_look(observed: &Observed) -> BTreeSet<Kind> {
     let there = pods.iter().filter(of_sets).count();
     if i64::try_from(there).is_ok_and(|there| there < wanted) {
         kinds.insert(Kind::ResourceQuota);
-        kinds.extend(of_refusals(observed));
     }
-    kinds.extend(of_scheduling(pods.iter().filter(of_sets)));
+    kinds.extend(observed.worth_reading());
     // Whether a node is being drained decides how much a budget matters that allows no eviction.
     let budgets = observed.budgets.as_deref().unwrap_or_default();
     if budgets.iter().any(|budget| budget.never_allows(1)) {
         kinds.insert(Kind::Node);
     }
     kinds
-}
-
-/// What a refused creation makes worth reading, by the words of the API server.
-fn of_refusals(observed: &Observed) -> impl Iterator<Item = Kind> {
-    let events = observed.events.as_deref().unwrap_or_default();
-    let of_creation = events.iter().filter(|event| event.reason == "FailedCreate");
-    of_creation.flat_map(|event| match admission::refuser(&event.message) {
-        Refuser::LimitRange(_) => vec![Kind::LimitRange],
-        Refuser::Webhook(_) | Refuser::WebhookDown(_) => {
-            vec![Kind::ValidatingWebhookConfiguration, Kind::MutatingWebhookConfiguration]
-        }
-        _ => Vec::new(),
-    })
-}
-
-/// What the scheduler makes worth reading, by its words.
-fn of_scheduling<'a>(pods: impl Iterator<Item = &'a Pod>) -> BTreeSet<Kind> {
-    let messages = pods.filter_map(|pod| Some(pod.condition("PodScheduled")?.message.as_str()));
-    let refusals = messages.flat_map(scheduler::refusals);
-    let kinds = refusals.filter_map(|refusal| match refusal.reason {
-        scheduler::Reason::VolumeLimit => Some(Kind::CSINode),
-        scheduler::Reason::FreeStorage => Some(Kind::CSIStorageCapacity),
-        _ => None,
-    });
-    kinds.collect()
 }
 
 /// Whether a claim is left over as far as can be told without other workloads, which are read only then.

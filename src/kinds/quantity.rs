@@ -55,6 +55,14 @@ impl Quantity {
     }
 }
 
+impl Quantity {
+    /// What is left of it; nothing where more is taken away.
+    #[must_use]
+    pub fn less(self, other: Quantity) -> Quantity {
+        Quantity(self.0.saturating_sub(other.0).max(0))
+    }
+}
+
 impl Sum for Quantity {
     fn sum<I: Iterator<Item = Quantity>>(iter: I) -> Quantity {
         Quantity(iter.fold(0, |sum, quantity| sum.saturating_add(quantity.0)))

@@ -231,6 +231,12 @@ pub fn is_whatever_the_template(said: &str) -> bool {
     signs.iter().any(|sign| said.contains(sign))
 }
 
+/// Whether a label or a host name would be too long, which those made of the StatefulSet's name can be: characters until
+/// 1.33, bytes since.
+pub fn is_too_long(said: &str) -> bool {
+    said.contains("must be no more than 63")
+}
+
 /// Whether another write came first; who was refused tries again at once.
 pub fn is_conflict(said: &str) -> bool {
     said.contains("the object has been modified")

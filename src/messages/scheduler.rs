@@ -105,11 +105,14 @@ pub fn refusals(message: &str) -> Vec<Refusal<'_>> {
 /// cordoned says nothing about the pod, as every cluster has such nodes, and often more of them than of others.
 pub fn decisive<'a>(all: &[Refusal<'a>]) -> Option<Refusal<'a>> {
     let (closed, others): (Vec<_>, Vec<_>) = all.iter().copied().partition(Refusal::is_closed);
+    // Nor does it that the pod's labels or volumes leave a node out: the nodes that they leave are refused for another reason.
+    let (foreign, own): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|it| matches!(it.reason, Reason::Selector | Reason::VolumeNode));
     // The first of the largest: the scheduler sorts them by their words.
     let largest = |some: &[Refusal<'a>]| {
         some.iter().copied().reduce(|best, next| if next.weight() > best.weight() { next } else { best })
     };
-    largest(&others).or_else(|| largest(&closed))
+    largest(&own).or_else(|| largest(&foreign)).or_else(|| largest(&closed))
 }
 
 /// Whether more nodes are closed than refuse the pod for other reasons; nodes of a role do not count.
@@ -122,6 +125,12 @@ pub fn is_mostly_closed(all: &[Refusal<'_>]) -> bool {
 /// The message without what it says about preemption, which repeats it.
 pub fn without_preemption(message: &str) -> &str {
     message.split(" preemption: ").next().unwrap_or(message)
+}
+
+/// Whether Karpenter says why it adds no node, in an event with the reason of the scheduler's
+/// (`controllers/provisioning/scheduling/events.go:PodFailedToScheduleEvent`).
+pub fn is_of_karpenter(message: &str) -> bool {
+    message.starts_with("Failed to schedule pod")
 }
 
 /// Whether the pod waits for a PVC to be bound.
@@ -163,6 +172,12 @@ mod tests {
         );
         assert_eq!(decisive(&all), Some(refusal(3, Reason::AntiAffinity)));
         assert!(!is_mostly_closed(&all));
+        // The nodes that the labels leave out are not those that matter.
+        let pinned = refusals(
+            "0/5 nodes are available: 1 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already \
+             in-use by another pod, 4 node(s) didn't match Pod's node affinity/selector.",
+        );
+        assert_eq!(decisive(&pinned), Some(refusal(1, Reason::OncePod)));
         assert_eq!(refusals("0/1 nodes are available: pod has unbound PVCs.")[0], refusal(0, Reason::Other));
         assert!(refusals("no such message").is_empty());
     }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::claims::{self, Case};
 use super::prelude::*;
-use super::services;
+use super::{pods, services};
 use crate::messages::scheduler::has_volume_conflict;
 use crate::snapshot::{PodFailure, Trouble};
 
@@ -60,7 +60,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 pod.metadata.name,
                 services::written(&pod.spec.node_selector)
             );
-            lasting.push(Case { used, because, remedy: look(required) });
+            let remedy = unselect(snapshot, pod, &admitted).map_or_else(|| look(required), |it| vec![it]);
+            lasting.push(Case { used, because, remedy });
         } else if let Some(closed) =
             usable.iter().map(|node| Closed::of(node, pod)).collect::<Option<Vec<_>>>()
         {
@@ -181,11 +182,39 @@ fn written(taint: &Taint) -> String {
     }
 }
 
-/// Opens the nodes that are only cordoned, or shows one that is worse.
+/// Takes the labels that no node with the volume has out of the nodeSelector of the template, and brings that to the pod.
+fn unselect(snapshot: &Snapshot<'_>, pod: &Pod, admitted: &[&Node]) -> Option<Command> {
+    let set = snapshot.set;
+    let own = &set.spec.template.spec.node_selector;
+    let nearest = admitted.iter().max_by_key(|node| {
+        let labels = &node.metadata.labels;
+        pod.spec.node_selector.iter().filter(|(key, value)| labels.get(*key) == Some(*value)).count()
+    })?;
+    let wrong = own.iter().filter(|(key, value)| nearest.metadata.labels.get(*key) != Some(*value));
+    let operations: Vec<serde_json::Value> = wrong
+        .map(|(key, _)| {
+            let key = key.replace('~', "~0").replace('/', "~1");
+            serde_json::json!({"op": "remove", "path": format!("/spec/template/spec/nodeSelector/{key}")})
+        })
+        .collect();
+    if operations.is_empty() {
+        return None;
+    }
+    let patch = kubectl("patch statefulset").name(&set.metadata.name).namespace(home(snapshot));
+    let patch = patch.with("--type=json").patch(&serde_json::Value::Array(operations));
+    let group = pods::Group::of(snapshot, pod)?;
+    let back = if group.is_since_update(snapshot) { group.other_template(snapshot) } else { None };
+    back.or_else(|| group.reached_by(snapshot, patch))
+}
+
+/// Opens the nodes that are only cordoned or kept for other pods, or shows one that is worse.
 fn open(nodes: &[(&Node, Closed<'_>)]) -> Command {
     let cordoned = nodes.iter().filter(|(_, closed)| matches!(closed, Closed::Cordoned));
     let names: Vec<&str> = cordoned.map(|(node, _)| node.metadata.name.as_str()).collect();
     match (names.as_slice(), nodes.first()) {
+        ([], Some((node, Closed::Tainted(taint)))) => {
+            kubectl("taint node").name(&node.metadata.name).value(format!("{}-", written(taint)))
+        }
         ([], Some((node, _))) => kubectl("describe node").name(&node.metadata.name),
         (names, _) => kubectl("uncordon").names(names),
     }

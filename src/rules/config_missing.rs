@@ -1,6 +1,6 @@
 //! A `ConfigMap` or `Secret`, or a key of it, is not there, or a container cannot be made for another reason.
 
-use super::pods::{grouped, wanted};
+use super::pods::{Group, grouped, wanted};
 use super::prelude::*;
 use crate::messages::kubelet::{Missing, missing, start_failure, without_pod};
 use crate::snapshot::PodFailure;
@@ -42,22 +42,22 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         match cause {
             Cause::Missing(Missing { object, name, key: None }) => {
                 let what = format!("{} {name}, which does not exist", object.kind());
-                group
+                let finding = group
                     .finding(&RULE, &[format!("needs {what}"), format!("need {what}")])
-                    .because(because)
-                    .remedy(
-                        group
-                            .other_template(snapshot)
-                            .unwrap_or_else(|| kubectl("get").with(object.plural()).namespace(at)),
-                    )
+                    .because(format!(
+                        "{because}; create it in namespace {at}, or correct its name in the pod template: one of a similar \
+                         name may exist"
+                    ));
+                let look = kubectl("get").with(object.plural()).namespace(at);
+                way(snapshot, group, finding, look)
             }
             Cause::Missing(Missing { object, name, key: Some(key) }) => {
                 let what = format!("key {key} of {} {name}, which has no such key", object.kind());
                 let show = kubectl("describe").with(object.singular()).name(name).namespace(at);
-                group
+                let finding = group
                     .finding(&RULE, &[format!("needs {what}"), format!("need {what}")])
-                    .because(because)
-                    .remedy(group.other_template(snapshot).unwrap_or(show))
+                    .because(format!("{because}; add the key to it, or correct the key in the pod template"));
+                way(snapshot, group, finding, show)
             }
             Cause::Refused(container, reason, said) => {
                 let said = if said.is_empty() { String::new() } else { format!(": {said}") };
@@ -67,9 +67,18 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     "container {container} is in {reason}, {}{said}",
                     group.unready(snapshot)
                 ));
-                group.remedied(snapshot, finding)
+                let edit = group.edit(snapshot).unwrap_or_else(|| group.describe(snapshot));
+                way(snapshot, group, finding, edit)
             }
         }
     });
     Ok(found.collect())
+}
+
+/// The way back where an update brought it, and the way forward beside it.
+fn way(snapshot: &Snapshot<'_>, group: &Group<'_>, finding: Finding, forward: Command) -> Finding {
+    match group.other_template(snapshot) {
+        Some(back) => finding.remedy(back),
+        None => finding.remedy(forward),
+    }
 }

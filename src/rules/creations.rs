@@ -382,7 +382,7 @@ fn webhook_down(snapshot: &Snapshot<'_>, said: &str, webhook: &str) -> Way {
 /// A pod that is not valid.
 fn invalid(snapshot: &Snapshot<'_>, said: &str, field: &str) -> Way {
     let set = &snapshot.set.metadata;
-    let is_length = said.contains("must be no more than 63");
+    let is_length = admission::is_too_long(said);
     if is_length && ["metadata.labels", "spec.hostname", "metadata.name"].contains(&field) {
         // `<set>-<hash>`: the hash has up to 10 characters.
         return Way {

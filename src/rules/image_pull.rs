@@ -43,13 +43,32 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             .only(if passing { Severity::Warning } else { Severity::Error });
         // An earlier template asks for the same Secret, unless this one has just come.
         let settled = controller::current_revision(snapshot) == snapshot.set.status.update_revision;
-        Some(if without.is_empty() || !settled {
-            group.remedied(snapshot, finding)
-        } else {
-            finding.remedy(kubectl("get secrets").namespace(home(snapshot)))
+        let back = group.other_template(snapshot).filter(|_| without.is_empty() || !settled);
+        let to = change(container, &said, !without.is_empty());
+        let finding = Finding { because: format!("{}; {to}", finding.because), ..finding };
+        let edit = group.edit(snapshot);
+        Some(match (back, edit) {
+            (Some(back), _) => finding.remedy(back),
+            (None, Some(edit)) => finding.remedy(edit),
+            (None, None) => finding.remedy(group.describe(snapshot)),
         })
     });
     Ok(found.collect())
+}
+
+/// What to change so that the image can be pulled; as a fragment.
+fn change(container: &str, said: &str, lacks_secret: bool) -> String {
+    match () {
+        () if lacks_secret => "create that Secret (type kubernetes.io/dockerconfigjson), or correct its name in imagePullSecrets \
+                               of the pod template or its ServiceAccount"
+            .to_owned(),
+        () if is_unauthorized(said) => format!(
+            "correct the image of container {container} in the pod template, or add a Secret for its registry to \
+             imagePullSecrets"
+        ),
+        () if is_passing(said) => "the kubelet tries again; the registry must be reachable from the node".to_owned(),
+        () => format!("correct the image of container {container} in the pod template"),
+    }
 }
 
 /// The image pull secrets that the kubelet asks for in vain.

@@ -15,6 +15,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
+/// Deletes the pods of a node and detaches their volumes (`pkg/controller/podgc`, KEP-2268).
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute";
 /// How long pods tolerate such a node by default, before they are evicted.
 const TOLERATED: SignedDuration = SignedDuration::from_mins(5);
 
@@ -46,14 +48,33 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 "; a pod that is being deleted there cannot terminate, so no new pod can take its name and volume";
         }
         let says = [format!("is on {node}, which {is}"), format!("are on {node}, which {is}")];
-        let finding = group.finding(&RULE, &says).because(evidence).remedy(match lost {
-            Lost::Unready(_) => kubectl("describe node").name(node),
-            Lost::Gone => kubectl("get nodes"),
-        });
-        let finding = match since {
-            Some(since) if since < TOLERATED => finding.only(Severity::Warning),
-            _ => finding,
+        let pods = group.iter().map(|case| case.pod.metadata.name.as_str());
+        let is_brief = since.is_some_and(|since| since < TOLERATED);
+        let finding = match lost {
+            // Kubernetes itself gives up neither the pods nor their volumes: their containers may still run.
+            Lost::Unready(_) if !is_brief => group
+                .finding(&RULE, &says)
+                .because(format!(
+                    "{evidence}; start the machine and its kubelet again, or, only if the machine is off and stays off, mark \
+                     the node as out of service: its pods and volumes then go to other nodes"
+                ))
+                .remedy(kubectl("describe node").name(node))
+                .instead(kubectl("taint node").name(node).with(OUT_OF_SERVICE)),
+            Lost::Unready(_) => {
+                group.finding(&RULE, &says).because(evidence).remedy(kubectl("describe node").name(node))
+            }
+            Lost::Gone => group
+                .finding(&RULE, &says)
+                .because(format!(
+                    "{evidence}; Kubernetes deletes such pods within a minute, unless its controller-manager does not run; \
+                     delete the pod by hand only if its machine is off"
+                ))
+                .remedy(kubectl("get nodes"))
+                .instead(
+                    kubectl("delete pod").names(pods).with("--force --grace-period=0").namespace(home(snapshot)),
+                ),
         };
+        let finding = if is_brief { finding.only(Severity::Warning) } else { finding };
         Some(group.iter().fold(finding, |finding, case| finding.absorbs(Kind::Pod, &case.pod.metadata.name)))
     });
     Ok(found.collect())

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::prelude::*;
 use crate::controller::{self, MaxUnavailable, Next};
-use crate::snapshot::{PodFailure, Trouble};
+use crate::snapshot::{PodFailure, Trouble, parse_pod_name};
 
 /// Deployments give up after this long (`progressDeadlineSeconds`); a `StatefulSet` never does.
 pub(super) const DEADLINE: SignedDuration = SignedDuration::from_mins(10);
@@ -103,6 +103,12 @@ pub(super) fn grouped<'a, C: Clone + Eq + Hash>(
 }
 
 impl<'a> Group<'a> {
+    /// One pod alone; `None` where it is no replica.
+    pub fn of(snapshot: &Snapshot<'a>, pod: &'a Pod) -> Option<Group<'a>> {
+        let (_, ordinal) = parse_pod_name(&pod.metadata.name)?;
+        Some(Group(vec![Case { ordinal, pod, trouble: snapshot.trouble(pod) }]))
+    }
+
     /// The one with the lowest ordinal.
     pub fn first(&self) -> &Case<'a> {
         &self.0[0]
@@ -211,6 +217,12 @@ impl<'a> Group<'a> {
         }
         let pods = self.iter().map(|case| case.pod.metadata.name.as_str());
         Some(change.and(kubectl("delete pod").names(pods).namespace(at)))
+    }
+
+    /// The command that opens the pod template for a change that only its user knows, and brings the change to the pods.
+    pub fn edit(&self, snapshot: &Snapshot<'_>) -> Option<Command> {
+        let edit = kubectl("edit statefulset").name(&snapshot.set.metadata.name).namespace(home(snapshot));
+        self.reached_by(snapshot, edit)
     }
 
     /// Whether an update brought this: the pods that do not have it yet, of which there are some, are all available.

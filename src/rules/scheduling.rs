@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use super::placement::{Demand, Obstacle, Place, contradiction, places, values};
 use super::pods::Group;
 use super::prelude::*;
-use super::services;
-use crate::messages::scheduler::{Reason, Refusal};
+use crate::messages::scheduler::{self, Reason, Refusal};
+
+mod room;
+mod volumes;
 
 /// How a refusal ends.
 #[derive(Default)]
@@ -56,7 +58,9 @@ pub(super) fn way(snapshot: &Snapshot<'_>, group: &Group<'_>, decisive: Refusal<
         Reason::VolumeLimit => scheduling.limit(),
         Reason::FreeStorage => scheduling.free(),
         Reason::Ports => scheduling.ports(),
-        Reason::Insufficient(_) | Reason::TooManyPods | Reason::Other | Reason::Affinity => None,
+        Reason::Insufficient(resource) => scheduling.room(resource),
+        Reason::TooManyPods => scheduling.full(),
+        Reason::Other | Reason::Affinity => None,
         Reason::Spread { .. } => scheduling.spread(),
         Reason::Taint { .. }
         | Reason::Cordoned
@@ -355,7 +359,30 @@ impl<'a> Scheduling<'_, 'a> {
             {"op": "remove", "path": format!("{path}/requiredDuringSchedulingIgnoredDuringExecution")},
             {"op": "add", "path": format!("{path}/preferredDuringSchedulingIgnoredDuringExecution"), "value": preferred},
         ]);
-        Some(way.step(self.fewer()).or(self.patch(&loosen)))
+        Some(way.step(self.fewer()).or(self.loosened(&loosen, &others)))
+    }
+
+    /// Takes back anti-affinity. The pods that are there have it as well, and an update of an ordered set waits for the one
+    /// without a node: it is made while that one is not wanted, or they are deleted with it.
+    fn loosened(&self, operations: &Value, others: &[&str]) -> Option<Command> {
+        let set = &self.snapshot.set;
+        let (name, at) = (&set.metadata.name, home(self.snapshot));
+        if let Some(fewer) = self.fewer().filter(|_| set.strategy() == Strategy::RollingUpdate) {
+            let patch =
+                kubectl("patch statefulset").name(name).namespace(at).with("--type=json").patch(operations);
+            let wait = kubectl("rollout status statefulset").name(name).namespace(at);
+            let back =
+                kubectl("scale statefulset").name(name).joined("--replicas=", set.replicas()).namespace(at);
+            return Some(fewer.and(patch).and(wait).and(back));
+        }
+        let own = self.snapshot.replicas().ok()?.iter().map(|replica| replica.name.as_str());
+        let blocking: Vec<&str> = own.filter(|name| others.contains(name)).collect();
+        let patch = self.patch(operations)?;
+        Some(if blocking.is_empty() {
+            patch
+        } else {
+            patch.and(kubectl("delete pod").names(blocking).namespace(at))
+        })
     }
 
     /// A spread constraint that no node satisfies.
@@ -422,102 +449,6 @@ impl<'a> Scheduling<'_, 'a> {
         ));
         Some(way.of_template().step(self.fewer()).or(change))
     }
-
-    /// A PVC of which one pod at a time may make use.
-    fn once(&self) -> Option<Way> {
-        let pods = self.snapshot.pods().ok()?;
-        let holder = self.pod.claim_names().find_map(|name| {
-            let claim = self.snapshot.claim(&name).ok().flatten()?;
-            let is_once = claim.spec.access_modes.iter().any(|mode| mode == "ReadWriteOncePod");
-            let holds = |other: &&&Pod| {
-                other.metadata.name != self.pod.metadata.name
-                    && !other.is_finished()
-                    && !other.spec.node_name.is_empty()
-                    && other.claim_names().any(|used| used == name)
-            };
-            let holder = pods.iter().filter(|_| is_once).find(holds)?;
-            Some((name, *holder))
-        });
-        let (claim, holder) = holder?;
-        let other = &holder.metadata.name;
-        let way = match holder.metadata.controller() {
-            Some(owner) if owner.kind != "StatefulSet" => Way::because(format!(
-                "pod {other} of {} {} uses PVC {claim}, and only one pod at a time may (ReadWriteOncePod): remove the PVC \
-                 from {} {}, or delete it",
-                owner.kind, owner.name, owner.kind, owner.name
-            )),
-            _ => Way::because(format!(
-                "pod {other} uses PVC {claim}, and only one pod at a time may (ReadWriteOncePod)"
-            )),
-        };
-        Some(way.step(kubectl("delete pod").name(other).namespace(home(self.snapshot))))
-    }
-
-    /// Nodes with as many volumes of a driver as they take.
-    fn limit(&self) -> Option<Way> {
-        let claims = self.pod.claim_names().filter_map(|name| self.snapshot.claim(&name).ok().flatten());
-        let drivers: BTreeSet<&str> = claims
-            .filter_map(|claim| Some(self.snapshot.class_of(claim).ok()??.provisioner.as_str()))
-            .collect();
-        let nodes = self.snapshot.csi_nodes().unwrap_or_default();
-        let limits: Vec<String> = (nodes.iter())
-            .flat_map(|node| node.spec.drivers.iter().map(move |driver| (node, driver)))
-            .filter(|(_, driver)| drivers.contains(driver.name.as_str()))
-            .filter_map(|(node, driver)| {
-                let most = driver.allocatable.count?;
-                let volumes = words::count(most, "volume");
-                Some(format!("{} takes {volumes} of {}", node.metadata.name, driver.name))
-            })
-            .collect();
-        let limits = match limits.as_slice() {
-            [] => "each node takes a limited number of volumes of a storage driver".to_owned(),
-            limits => format!("{} (CSINode)", words::list(limits, 3)),
-        };
-        let way = Way::because(format!(
-            "{limits}, and the nodes that are otherwise suitable have as many: add a node, or run fewer pods with volumes there"
-        ));
-        Some(way.step(self.fewer()))
-    }
-
-    /// Too little free space for a volume that is to be made.
-    fn free(&self) -> Option<Way> {
-        let claims = self.pod.claim_names().filter_map(|name| self.snapshot.claim(&name).ok().flatten());
-        let unbound = claims.filter(|claim| !claim.is_bound());
-        let each: Vec<String> = unbound.filter_map(|claim| self.room_for(claim)).collect();
-        let way = Way::because(match each.as_slice() {
-            [] => "the storage driver reports too little free space on every suitable node: add storage, or run fewer replicas"
-                .to_owned(),
-            each => format!("{}: add storage there, or run fewer replicas", words::list(each, 3)),
-        });
-        Some(way.step(self.fewer()))
-    }
-
-    /// `PVC data-web-2 requests 100Gi of class local, but at most 10Gi are free (on node-1)`.
-    fn room_for(&self, claim: &PersistentVolumeClaim) -> Option<String> {
-        let class = &self.snapshot.class_of(claim).ok()??.metadata.name;
-        let capacities = self.snapshot.capacities().ok()?;
-        // The largest volume, where the driver reports it (`volumebinding/binder.go:capacitySufficient`).
-        let size = |it: &CSIStorageCapacity| {
-            let text = if it.maximum_volume_size.is_empty() { &it.capacity } else { &it.maximum_volume_size };
-            Some((Quantity::parse(text)?, text.clone()))
-        };
-        let of_class = capacities.iter().filter(|it| it.storage_class_name == *class);
-        let most = of_class.filter_map(|it| Some((size(it)?, it))).max_by_key(|((amount, _), _)| *amount);
-        let requested = claim.requested();
-        let Some(((_, text), capacity)) = most else {
-            return Some(format!(
-                "PVC {} requests {requested} of class {class}, and no CSIStorageCapacity reports free space for it",
-                claim.metadata.name
-            ));
-        };
-        let place = capacity.node_topology.as_ref().map(|it| services::written(&it.match_labels));
-        let place =
-            place.filter(|place| !place.is_empty()).map_or(String::new(), |place| format!(", where {place}"));
-        Some(format!(
-            "PVC {} requests {requested} of class {class}, but at most {text} is free{place} (CSIStorageCapacity)",
-            claim.metadata.name
-        ))
-    }
 }
 
 /// `dedicated=db:NoSchedule`.
@@ -532,9 +463,7 @@ fn written(taint: &Taint) -> String {
 pub(super) fn no_scale_up(snapshot: &Snapshot<'_>, pod: &Pod) -> Option<String> {
     let events = snapshot.events_about(pod).ok()?;
     let said = events.into_iter().rev().find_map(|event| {
-        // Karpenter's reason is the scheduler's, and its words are not.
-        let of_karpenter =
-            event.reason == "FailedScheduling" && event.message.starts_with("Failed to schedule pod");
+        let of_karpenter = event.reason == "FailedScheduling" && scheduler::is_of_karpenter(event.text());
         (event.reason == crate::snapshot::NO_SCALE_UP || of_karpenter).then(|| event.text())
     })?;
     Some(format!("the autoscaler adds no node: {}", crate::messages::clipped(said)))

@@ -1,6 +1,7 @@
 //! A pod was deleted, its time to stop is over, and it is still there.
 
 use jiff::SignedDuration;
+use serde_json::json;
 
 use super::pods::{all, grouped, leaving};
 use super::prelude::*;
@@ -55,10 +56,22 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             Cause::Finalizers(finalizers) => {
                 let (noun, verb) =
                     if finalizers.len() == 1 { ("finalizer", "blocks") } else { ("finalizers", "block") };
-                let because = format!("{due}; the {noun} {} {verb} its deletion", words::list(finalizers, 4));
-                finding
-                    .because(because)
-                    .remedy(kubectl("get pod").name(group.pod()).namespace(home(snapshot)).with("-o yaml"))
+                let (pronoun, own) =
+                    if finalizers.len() == 1 { ("it", "its controller") } else { ("them", "their controllers") };
+                let because = format!(
+                    "{due}; the {noun} {} {verb} its deletion; {own} must remove {pronoun}: do that by hand only where {own} no \
+                     longer run{}",
+                    words::list(finalizers, 4),
+                    if finalizers.len() == 1 { "s" } else { "" },
+                );
+                let pods = group.iter().map(|case| case.pod.metadata.name.as_str());
+                finding.because(because).remedy(
+                    kubectl("patch pod")
+                        .names(pods)
+                        .namespace(home(snapshot))
+                        .with("--type=merge")
+                        .patch(&json!({"metadata": {"finalizers": null}})),
+                )
             }
             Cause::Kubelet(node) => {
                 let names: Vec<_> = running(group.first().pod).map(|status| status.name.as_str()).collect();

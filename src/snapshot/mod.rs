@@ -3,6 +3,7 @@
 pub mod attribution;
 mod canary;
 mod clock;
+mod further;
 mod log;
 mod names;
 mod node;

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::Snapshot;
+use super::{Scope, Snapshot, Unseen};
 use crate::kinds::{Condition, Node, Pod, condition};
 
 /// A pod younger than this may stand on a node that came after the nodes were read.
@@ -15,6 +15,21 @@ pub enum Lost<'a> {
     Unready(&'a Condition),
     /// There is no such node.
     Gone,
+}
+
+impl<'a> Snapshot<'a> {
+    /// All pods that were read, of other namespaces too.
+    ///
+    /// # Errors
+    /// [`Unseen`] when pods could not be read.
+    pub fn pods_everywhere(&self) -> Result<&'a [Pod], Unseen> {
+        self.observed.pods.as_deref().map_err(Clone::clone)
+    }
+
+    /// Whether all namespaces were read.
+    pub fn is_of_all_namespaces(&self) -> bool {
+        self.observed.scope == Scope::All
+    }
 }
 
 /// What is wrong with the node a pod stands on.
