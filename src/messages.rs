@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod attach;
+pub mod eviction;
 pub mod kubelet;
 pub mod provisioner;
 pub mod quota;

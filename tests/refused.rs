@@ -119,6 +119,12 @@ fn values_within_a_limit_range_are_set() {
     says(&found, &["LimitRange small allows at most 1 cpu per Container", "requires at least 64Mi memory"]);
     paste(&ns, &found["try"]);
     ends(&ns, "web", 2);
+    // A request above the limit that it adds.
+    ns.apply(&asking("above", 1, "requests: {memory: 256Mi}"));
+    let found = finding(&ns, "STS411", "above-0");
+    says(&found, &["requests 256Mi memory and has no limit"]);
+    paste(&ns, &found["try"]);
+    ends(&ns, "above", 1);
     // A PVC cannot be changed in the template.
     let class = cluster.storage_class("range", support::Binding::Immediate, false);
     ns.apply(&set(

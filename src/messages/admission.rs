@@ -9,6 +9,8 @@ pub enum Refuser<'a> {
     Quota(Exceeded<'a>),
     /// A ResourceQuota that counts what the pod does not state.
     QuotaDemand(Demand<'a>),
+    /// A quota that pods of this PriorityClass need, and the namespace has none.
+    QuotaScope(&'a str),
     /// A ResourceQuota in another way.
     OtherQuota,
     /// A LimitRange.
@@ -48,6 +50,12 @@ pub fn refuser(said: &str) -> Refuser<'_> {
     }
     if let Some(demand) = Demand::parse(said) {
         return Refuser::QuotaDemand(demand);
+    }
+    // `insufficient quota to match these scopes: [{PriorityClass In [system-cluster-critical]}]` (`resourcequota/controller.go`).
+    if let Some((_, rest)) = said.split_once("insufficient quota to match these scopes: [{PriorityClass In [")
+        && let Some((class, _)) = rest.split_once([' ', ']'])
+    {
+        return Refuser::QuotaScope(class);
     }
     match () {
         () if says("exceeded quota") || says("failed quota") || says("insufficient quota") => {
@@ -237,6 +245,17 @@ pub fn is_too_long(said: &str) -> bool {
     said.contains("must be no more than 63")
 }
 
+/// A request above a limit, which is mostly one that a LimitRange has added: the container's place among the containers, and
+/// the resource (`Pod "web-0" is invalid: spec.containers[0].resources.requests: Invalid value: "2Gi": must be less than or
+/// equal to memory limit of 512Mi`).
+pub fn above_limit(said: &str) -> Option<(usize, &str)> {
+    let (_, rest) = said.split_once("spec.containers[")?;
+    let (index, rest) = rest.split_once("].resources.requests: ")?;
+    let (_, rest) = rest.split_once("must be less than or equal to ")?;
+    let (resource, _) = rest.split_once(" limit")?;
+    Some((index.parse().ok()?, resource)).filter(|_| !resource.contains(' '))
+}
+
 /// Whether another write came first; who was refused tries again at once.
 pub fn is_conflict(said: &str) -> bool {
     said.contains("the object has been modified")
@@ -312,6 +331,11 @@ mod tests {
                 "pods \"web-0\" is forbidden: unable to create new content in namespace shop because it is being terminated",
                 Refuser::Namespace,
             ),
+            (
+                "pods \"web-0\" is forbidden: insufficient quota to match these scopes: [{PriorityClass In \
+                 [system-cluster-critical]}]",
+                Refuser::QuotaScope("system-cluster-critical"),
+            ),
             ("something else", Refuser::Other),
         ] {
             assert_eq!(refuser(said), refuser_is, "{said}");
@@ -356,6 +380,14 @@ mod tests {
             ]
         );
         assert_eq!(security_level(said), Some("restricted"));
+    }
+
+    #[test]
+    fn a_request_above_a_limit_names_its_container() {
+        let said = "Pod \"web-0\" is invalid: spec.containers[1].resources.requests: Invalid value: \"2Gi\": must be less than \
+                    or equal to memory limit of 512Mi";
+        assert_eq!(above_limit(said), Some((1, "memory")));
+        assert_eq!(above_limit("Pod \"web-0\" is invalid: spec.hostname: Invalid value"), None);
     }
 
     #[test]

@@ -39,15 +39,18 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             _ => "a volume cannot be mounted".to_owned(),
         };
         let because = format!("{stage}, {}", group.unready(snapshot));
+        let with = |change: &str| match group.is_outdated(snapshot) {
+            true => because.clone(),
+            false => format!("{because}; {change}"),
+        };
         match cause {
             Cause::Missing(Missing { object, name, key: None }) => {
                 let what = format!("{} {name}, which does not exist", object.kind());
                 let finding = group
                     .finding(&RULE, &[format!("needs {what}"), format!("need {what}")])
-                    .because(format!(
-                        "{because}; create it in namespace {at}, or correct its name in the pod template: one of a similar \
-                         name may exist"
-                    ));
+                    .because(with(&format!(
+                        "create it in namespace {at}, or correct its name in the pod template: one of a similar name may exist"
+                    )));
                 let look = kubectl("get").with(object.plural()).namespace(at);
                 way(snapshot, group, finding, look)
             }
@@ -56,7 +59,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 let show = kubectl("describe").with(object.singular()).name(name).namespace(at);
                 let finding = group
                     .finding(&RULE, &[format!("needs {what}"), format!("need {what}")])
-                    .because(format!("{because}; add the key to it, or correct the key in the pod template"));
+                    .because(with("add the key to it, or correct the key in the pod template"));
                 way(snapshot, group, finding, show)
             }
             Cause::Refused(container, reason, said) => {

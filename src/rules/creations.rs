@@ -51,6 +51,7 @@ pub(super) fn forward(snapshot: &Snapshot<'_>, refused: &Refused<'_>, replica: &
     let way = match refuser(said) {
         Refuser::Quota(exceeded) => quota(snapshot, &exceeded, replica),
         Refuser::QuotaDemand(demand) => demanded(snapshot, &demand),
+        Refuser::QuotaScope(class) => scope(snapshot, class),
         Refuser::OtherQuota => Way::default().step(kubectl("describe resourcequotas").namespace(at)),
         Refuser::LimitRange(bounds) => limits::way(snapshot, &bounds),
         Refuser::PodSecurity(controls) => security::way(snapshot, said, &controls),
@@ -294,6 +295,28 @@ fn demanded(snapshot: &Snapshot<'_>, demand: &Demand<'_>) -> Way {
     }
 }
 
+/// A PriorityClass that only namespaces with a quota for it may use.
+fn scope(snapshot: &Snapshot<'_>, class: &str) -> Way {
+    let quota = json!({
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": class},
+        "spec": {
+            "hard": {"pods": "1000"},
+            "scopeSelector": {"matchExpressions": [
+                {"operator": "In", "scopeName": "PriorityClass", "values": [class]},
+            ]},
+        },
+    });
+    let create = echo(&quota.to_string()).piped_into(kubectl("apply -f -").namespace(home(snapshot)));
+    let way = Way::because(format!(
+        "pods of PriorityClass {class} need a ResourceQuota for it in their namespace, and namespace {} has none: create \
+         one, or remove priorityClassName from the pod template",
+        home(snapshot)
+    ));
+    way.step(create).step(retry(snapshot)).or(without(snapshot, "priorityClassName"))
+}
+
 /// An amount to begin with.
 fn usual(field: &str, resource: &str) -> &'static str {
     match (field, resource) {
@@ -396,8 +419,34 @@ fn invalid(snapshot: &Snapshot<'_>, said: &str, field: &str) -> Way {
         }
         .step(kubectl("delete statefulset").name(&set.name).namespace(&set.namespace));
     }
-    let noun = if admission::is_about_claim(said) { "volumeClaimTemplates" } else { "pod template" };
-    Way::because(format!("the {noun} of {} must be changed at {field}", set.name))
+    if admission::is_about_claim(said) {
+        return Way {
+            is_whatever_the_template: true,
+            ..Way::because(format!(
+                "volumeClaimTemplates cannot be changed: correct {field} in the manifest, delete the StatefulSet without its \
+                 pods, and apply the manifest"
+            ))
+        }
+        .step(kubectl("delete statefulset").name(&set.name).with("--cascade=orphan").namespace(&set.namespace));
+    }
+    let containers = &snapshot.set.spec.template.spec.containers;
+    let above = admission::above_limit(said).and_then(|(index, resource)| {
+        let container = containers.get(index)?;
+        let request = container.resources.requests.get(resource)?;
+        // Where the template has a limit, the API server says so at once.
+        (!container.resources.limits.contains_key(resource)).then_some((container, resource, request))
+    });
+    if let Some((container, resource, request)) = above {
+        let limits = json!({"resources": {"limits": {resource: request}}});
+        let patch = patch_containers(snapshot, Json::new(), &[(container.name.as_str(), limits)].into());
+        let way = Way::because(format!(
+            "container {} requests {request} {resource} and has no limit, so a LimitRange of namespace {} adds one that is \
+             lower: set a limit in the pod template",
+            container.name, set.namespace
+        ));
+        return patch.into_iter().fold(way, Way::step);
+    }
+    Way::because(format!("the pod template of {} must be changed at {field}", set.name))
         .step(kubectl("edit statefulset").name(&set.name).namespace(&set.namespace))
 }
 

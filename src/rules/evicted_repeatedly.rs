@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
+use serde_json::json;
 
+use super::amounts;
+use super::creations::{patch_containers, patch_template};
 use super::prelude::*;
+use crate::messages::eviction::{Excess, excess};
 use crate::messages::{clipped, kubelet};
 
 pub const RULE: Rule = Rule {
@@ -53,20 +57,60 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             "is rejected by its node repeatedly"
         };
         let reason = if last.reason == "Evicted" { String::new() } else { format!("{}: ", last.reason) };
+        let way = way(snapshot, excess(&last.message));
+        let why = way.as_ref().map_or(String::new(), |(why, _)| format!("; {why}"));
+        let events = || {
+            kubectl("get events")
+                .namespace(home(snapshot))
+                .with("--field-selector")
+                .value(format!("involvedObject.name={},type=Warning", replica.name))
+        };
         found.push(
             RULE.about(Kind::Pod, &replica.name, format!("{} {happens}", replica.name))
                 .because(format!(
-                    "{} pods of that name failed{span}; {reason}{}",
+                    "{} pods of that name failed{span}; {reason}{}{why}",
                     pods.len(),
                     clipped(&last.message)
                 ))
-                .remedy(
-                    kubectl("get events")
-                        .namespace(home(snapshot))
-                        .with("--field-selector")
-                        .value(format!("involvedObject.name={},type=Warning", replica.name)),
-                ),
+                .remedy(way.map_or_else(events, |(_, command)| command)),
         );
     }
     Ok(found)
+}
+
+/// What to change in the pod template, and the command for it. The controller replaces a pod that has failed, with the new
+/// template.
+fn way(snapshot: &Snapshot<'_>, excess: Option<Excess<'_>>) -> Option<(String, Command)> {
+    let template = &snapshot.set.spec.template.spec;
+    let disk = "ephemeral-storage";
+    let with = |container: &str, field: &str, resource: &str, amount: &str| {
+        let change = json!({"resources": {field: {resource: amount}}});
+        patch_containers(snapshot, serde_json::Map::new(), &[(container, change)].into())
+    };
+    match excess? {
+        Excess::Request { container, resource, used } => Some((
+            format!(
+                "container {container} uses more {resource} than it requests, and such pods are evicted first: request \
+                 what it uses"
+            ),
+            with(container, "requests", resource, used)?,
+        )),
+        Excess::Limit { container, limit } => Some((
+            format!("raise the {disk} limit of container {container}"),
+            with(container, "limits", disk, &amounts::doubled(limit)?)?,
+        )),
+        Excess::Limits => {
+            let limited =
+                template.containers.iter().filter_map(|it| Some((it, it.resources.limits.get(disk)?)));
+            let (container, limit) = limited.max_by_key(|(_, limit)| Quantity::parse(limit))?;
+            let why = format!("raise the {disk} limit of container {}, which is {limit}", container.name);
+            Some((why, with(&container.name, "limits", disk, &amounts::doubled(limit)?)?))
+        }
+        Excess::EmptyDir { volume, limit } => {
+            let own = template.volumes.iter().any(|it| it.name == volume);
+            let larger = amounts::doubled(limit)?;
+            let spec = json!({"volumes": [{"name": volume, "emptyDir": {"sizeLimit": larger}}]});
+            own.then(|| (format!("raise sizeLimit of emptyDir {volume}"), patch_template(snapshot, &spec)))
+        }
+    }
 }

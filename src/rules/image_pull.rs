@@ -29,7 +29,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let Some(PodFailure::ImagePull { reason, .. }) = group.first().why() else { return None };
         let passing = is_passing(said) && group.longest(snapshot).is_some_and(|time| time < PASSED);
         let secrets = missing_secrets(snapshot, group.first().pod).filter(|_| is_unauthorized(said));
-        let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+        let gist = said;
+        let said = if gist.is_empty() { String::new() } else { format!(": {gist}") };
         let without = secrets.map_or(String::new(), |secrets| {
             format!("; the kubelet cannot find its image pull Secret {}", words::list(&secrets, 3))
         });
@@ -44,14 +45,17 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         // An earlier template asks for the same Secret, unless this one has just come.
         let settled = controller::current_revision(snapshot) == snapshot.set.status.update_revision;
         let back = group.other_template(snapshot).filter(|_| without.is_empty() || !settled);
-        let to = change(container, &said, !without.is_empty());
-        let finding = Finding { because: format!("{}; {to}", finding.because), ..finding };
-        let edit = group.edit(snapshot);
-        Some(match (back, edit) {
-            (Some(back), _) => finding.remedy(back),
-            (None, Some(edit)) => finding.remedy(edit),
-            (None, None) => finding.remedy(group.describe(snapshot)),
-        })
+        let to = change(container, gist, !without.is_empty());
+        let finding = match group.is_outdated(snapshot) {
+            true => finding,
+            false => Finding { because: format!("{}; {to}", finding.because), ..finding },
+        };
+        let forward = || match () {
+            () if !without.is_empty() => Some(kubectl("get secrets").namespace(home(snapshot))),
+            () if is_passing(gist) => None,
+            () => group.edit(snapshot),
+        };
+        Some(finding.remedy(back.or_else(forward).unwrap_or_else(|| group.describe(snapshot))))
     });
     Ok(found.collect())
 }

@@ -219,6 +219,13 @@ impl<'a> Group<'a> {
         Some(change.and(kubectl("delete pod").names(pods).namespace(at)))
     }
 
+    /// Whether the pods would come back from another template: then nothing is wrong with that one.
+    pub fn is_outdated(&self, snapshot: &Snapshot<'_>) -> bool {
+        let Case { ordinal, pod, .. } = self.first();
+        let (has, gets) = (pod.revision(), controller::would_get(snapshot, *ordinal));
+        !has.is_empty() && !gets.is_empty() && has != gets
+    }
+
     /// The command that opens the pod template for a change that only its user knows, and brings the change to the pods.
     pub fn edit(&self, snapshot: &Snapshot<'_>) -> Option<Command> {
         let edit = kubectl("edit statefulset").name(&snapshot.set.metadata.name).namespace(home(snapshot));

@@ -9,7 +9,7 @@ use crate::snapshot::Refused;
 pub(super) fn look(snapshot: &Snapshot<'_>, said: &str) -> Command {
     let at = home(snapshot);
     match refuser(said) {
-        Refuser::Quota(_) | Refuser::QuotaDemand(_) | Refuser::OtherQuota => {
+        Refuser::Quota(_) | Refuser::QuotaDemand(_) | Refuser::QuotaScope(_) | Refuser::OtherQuota => {
             kubectl("describe resourcequotas").namespace(at)
         }
         Refuser::LimitRange(_) => kubectl("describe limitranges").namespace(at),
