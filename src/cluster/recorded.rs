@@ -139,7 +139,7 @@ pub fn keep(observed: &mut Observed, is_chosen: impl Fn(&StatefulSet) -> bool) {
     macro_rules! retain {
         ([$($of_sets:tt)*] $([$type:ident $field:ident $($more:tt)*])*) => { $(
             let is_kept_everywhere =
-                !Kind::$type.is_namespaced() || matches!(Kind::$type, Kind::Service | Kind::PersistentVolumeClaim);
+                Kind::$type.is_of_cluster() || matches!(Kind::$type, Kind::Service | Kind::PersistentVolumeClaim);
             if let (false, Ok(objects)) = (is_kept_everywhere, &mut observed.$field) {
                 objects.retain(|object| namespaces.contains(&object.meta().namespace));
             }

@@ -91,7 +91,7 @@ macro_rules! for_each_kind {
             [ValidatingWebhookConfiguration validating_webhooks "validatingwebhookconfigurations" "admissionregistration.k8s.io/v1" cluster "Validating webhooks"]
             [MutatingWebhookConfiguration mutating_webhooks "mutatingwebhookconfigurations" "admissionregistration.k8s.io/v1" cluster "Mutating webhooks"]
             [CSINode csi_nodes "csinodes" "storage.k8s.io/v1" cluster "Storage drivers of the nodes"]
-            [CSIStorageCapacity capacities "csistoragecapacities" "storage.k8s.io/v1" cluster "Free space of storage drivers: in namespaces of the \
+            [CSIStorageCapacity capacities "csistoragecapacities" "storage.k8s.io/v1" everywhere "Free space of storage drivers: in namespaces of the \
                 drivers, so that all namespaces are read"]
             [Node nodes "nodes" "v1" cluster "Nodes"]
             [Event events "events" "v1" namespaced "Events of type Warning, and those few others that tell something: that a \
@@ -162,13 +162,20 @@ for_each_kind!(declare_kinds);
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
     namespaced,
+    /// In namespaces, and read in all of them, wherever the StatefulSets are.
+    everywhere,
     cluster,
 }
 
 impl Kind {
     /// Whether objects of this kind live in a namespace.
     pub fn is_namespaced(self) -> bool {
-        self.scope() == Scope::namespaced
+        self.scope() != Scope::cluster
+    }
+
+    /// Whether it is read in all namespaces, as what the cluster is made of.
+    pub fn is_of_cluster(self) -> bool {
+        self.scope() != Scope::namespaced
     }
 
     /// The path of the list on the API server; `namespace` is ignored for kinds that have none.
@@ -178,7 +185,7 @@ impl Kind {
             version => format!("/apis/{version}"),
         };
         match namespace {
-            Some(namespace) if self.is_namespaced() => {
+            Some(namespace) if !self.is_of_cluster() => {
                 format!("{group}/namespaces/{namespace}/{}", self.plural())
             }
             _ => format!("{group}/{}", self.plural()),

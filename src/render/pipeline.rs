@@ -46,9 +46,10 @@ impl Case<'_> {
         if let Some(blocked) = &finding.blocks {
             lines.push(format!("blocks {}", clean(&blocked.to_string())));
         }
-        let remedy = finding.remedy.iter();
-        lines.extend(remedy.map(|command| match command.line() {
-            Some(line) => format!("try: {}", clean(&line)),
+        let remedy = finding.remedy.iter().map(|command| ("try", command));
+        let all = remedy.chain(finding.instead.iter().map(|command| ("or", command)));
+        lines.extend(all.map(|(label, command)| match command.line() {
+            Some(line) => format!("{label}: {}", clean(&line)),
             None => clean(&command.to_string()),
         }));
         lines

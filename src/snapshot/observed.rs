@@ -206,6 +206,9 @@ macro_rules! declare_namespace {
     (@ [$($done:tt)*] [$name:ident $field:ident $plural:literal $version:literal cluster $about:literal] $($rest:tt)*) => {
         declare_namespace!(@ [$($done)*] $($rest)*);
     };
+    (@ [$($done:tt)*] [$name:ident $field:ident $plural:literal $version:literal everywhere $about:literal] $($rest:tt)*) => {
+        declare_namespace!(@ [$($done)*] $($rest)*);
+    };
     ([$($first:tt)*] $($rest:tt)*) => {
         declare_namespace!(@ [] [$($first)*] $($rest)*);
     };
