@@ -68,7 +68,7 @@ pub async fn observe(connection: &Connection, scope: Scope, want: Want) -> Resul
         Want::Everything => true,
     };
     let first: BTreeSet<Kind> = Kind::ALL.into_iter().filter(wanted).collect();
-    let (version, read) = join!(version(connection), reader.read(&first, &mut observed));
+    let (version, read) = join!(version(connection), Box::pin(reader.read(&first, &mut observed)));
     read?;
     observed.server = version;
     if want == Want::Diagnosis {
@@ -81,7 +81,7 @@ pub async fn observe(connection: &Connection, scope: Scope, want: Want) -> Resul
         observed.csi_nodes = Ok(Vec::new());
         observed.capacities = Ok(Vec::new());
         let second = second_look(&observed);
-        reader.read(&second, &mut observed).await?;
+        Box::pin(reader.read(&second, &mut observed)).await?;
     }
     if want != Want::Claims && seems_left_over(&observed) {
         observed.around = Some(claims::around(connection, &observed.scope).await);

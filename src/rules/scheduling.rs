@@ -55,8 +55,8 @@ pub(super) fn way(snapshot: &Snapshot<'_>, group: &Group<'_>, decisive: Refusal<
     let scheduling = Scheduling { snapshot, group, pod, places: &places };
     match decisive.reason {
         Reason::OncePod => scheduling.once(),
-        Reason::VolumeLimit => scheduling.limit(),
-        Reason::FreeStorage => scheduling.free(),
+        Reason::VolumeLimit => Some(scheduling.limit()),
+        Reason::FreeStorage => Some(scheduling.free()),
         Reason::Ports => scheduling.ports(),
         Reason::Insufficient(resource) => scheduling.room(resource),
         Reason::TooManyPods => scheduling.full(),
@@ -192,7 +192,7 @@ impl<'a> Scheduling<'_, 'a> {
         if tainted.iter().any(|(_, taints)| !of_role(taints)) {
             tainted.retain(|(_, taints)| !of_role(taints));
         }
-        let Some((first, taints)) = tainted.first() else { return self.unwell(at) };
+        let Some((first, taints)) = tainted.first() else { return unwell(at) };
         let same: Vec<&str> =
             tainted.iter().filter(|(_, others)| others == taints).map(|(name, _)| *name).collect();
         let (has, texts) = (
@@ -226,25 +226,6 @@ impl<'a> Scheduling<'_, 'a> {
             .iter()
             .fold(kubectl("taint node").name(first), |command, text| command.value(format!("{text}-")));
         Some(way.step(self.patch(&Value::Array(operations))).or(untaint))
-    }
-
-    /// Nodes that are not well.
-    fn unwell(&self, at: &[&Place<'a>]) -> Option<Way> {
-        let ill = at.iter().find_map(|place| {
-            let state = place.obstacles.iter().find_map(|it| match it {
-                Obstacle::State(taint) => Some(*taint),
-                _ => None,
-            })?;
-            Some((place.name(), state))
-        });
-        let (name, taint) = ill?;
-        Some(
-            Way::because(format!(
-                "{name} has the taint {}, which goes by itself once the node is well: its conditions say what is wrong",
-                written(taint)
-            ))
-            .step(kubectl("describe node").name(name)),
-        )
     }
 
     /// Nodes without the labels that the pod asks for.
@@ -449,6 +430,25 @@ impl<'a> Scheduling<'_, 'a> {
         ));
         Some(way.of_template().step(self.fewer()).or(change))
     }
+}
+
+/// Nodes that are not well.
+fn unwell(at: &[&Place<'_>]) -> Option<Way> {
+    let ill = at.iter().find_map(|place| {
+        let state = place.obstacles.iter().find_map(|it| match it {
+            Obstacle::State(taint) => Some(*taint),
+            _ => None,
+        })?;
+        Some((place.name(), state))
+    });
+    let (name, taint) = ill?;
+    Some(
+        Way::because(format!(
+            "{name} has the taint {}, which goes by itself once the node is well: its conditions say what is wrong",
+            written(taint)
+        ))
+        .step(kubectl("describe node").name(name)),
+    )
 }
 
 /// `dedicated=db:NoSchedule`.

@@ -38,7 +38,7 @@ impl Scheduling<'_, '_> {
     }
 
     /// Nodes with as many volumes of a driver as they take.
-    pub(super) fn limit(&self) -> Option<Way> {
+    pub(super) fn limit(&self) -> Way {
         let claims = self.pod.claim_names().filter_map(|name| self.snapshot.claim(&name).ok().flatten());
         let drivers: BTreeSet<&str> = claims
             .filter_map(|claim| Some(self.snapshot.class_of(claim).ok()??.provisioner.as_str()))
@@ -61,11 +61,11 @@ impl Scheduling<'_, '_> {
         };
         let way =
             Way::because(format!("{limits}, and has them: add a node, or run fewer pods with volumes there"));
-        Some(way.step(self.fewer()))
+        way.step(self.fewer())
     }
 
     /// Too little free space for a volume that is to be made.
-    pub(super) fn free(&self) -> Option<Way> {
+    pub(super) fn free(&self) -> Way {
         let claims = self.pod.claim_names().filter_map(|name| self.snapshot.claim(&name).ok().flatten());
         let unbound = claims.filter(|claim| !claim.is_bound());
         let each: Vec<String> = unbound.filter_map(|claim| self.room_for(claim)).collect();
@@ -74,7 +74,7 @@ impl Scheduling<'_, '_> {
                 .to_owned(),
             each => format!("{}: add storage there, or run fewer replicas", words::list(each, 3)),
         });
-        Some(way.step(self.fewer()))
+        way.step(self.fewer())
     }
 
     /// `PVC data-web-2 requests 100Gi of class local, but at most 10Gi are free (on node-1)`.
