@@ -250,7 +250,7 @@ impl<'a> Scheduling<'_, 'a> {
         };
         let have: Vec<String> = others.iter().map(|other| format!("{key}={other}")).collect();
         let there = match have.as_slice() {
-            [] => String::new(),
+            [] => ": label the nodes that are meant, or correct nodeSelector".to_owned(),
             have if none => format!("; the nodes have {}", words::list(have, 3)),
             _ => String::new(),
         };
