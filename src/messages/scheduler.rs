@@ -143,6 +143,13 @@ pub fn lacks_claim(message: &str) -> bool {
     message.contains("persistentvolumeclaim \"") && message.contains("not found")
 }
 
+/// The name of that PVC.
+pub fn missing_claim(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("persistentvolumeclaim \"")?;
+    let (name, rest) = rest.split_once('"')?;
+    rest.starts_with(" not found").then_some(name)
+}
+
 /// Whether a volume cannot be used on some of the nodes (`volumebinding/binder.go:ErrReasonNodeConflict`), in its older and
 /// newer words.
 pub fn has_volume_conflict(message: &str) -> bool {
@@ -180,5 +187,9 @@ mod tests {
         assert_eq!(decisive(&pinned), Some(refusal(1, Reason::OncePod)));
         assert_eq!(refusals("0/1 nodes are available: pod has unbound PVCs.")[0], refusal(0, Reason::Other));
         assert!(refusals("no such message").is_empty());
+        assert_eq!(
+            missing_claim("0/3 nodes are available: persistentvolumeclaim \"backup\" not found."),
+            Some("backup")
+        );
     }
 }

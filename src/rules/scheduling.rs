@@ -459,6 +459,20 @@ fn written(taint: &Taint) -> String {
     }
 }
 
+/// The way for a PVC that the pod template names and that does not exist; those of volumeClaimTemplates the controller makes.
+pub(super) fn without_claim(snapshot: &Snapshot<'_>, group: &Group<'_>, claim: &str) -> Option<Way> {
+    let volumes = &snapshot.set.spec.template.spec.volumes;
+    let named = volumes.iter().find(|volume| {
+        volume.persistent_volume_claim.as_ref().is_some_and(|source| source.claim_name == claim)
+    })?;
+    let way = Way::because(format!(
+        "volume {} of the pod template names PVC {claim}, which does not exist: create it in namespace {}, or correct claimName",
+        named.name,
+        home(snapshot)
+    ));
+    Some(way.of_template().step(group.edit(snapshot)))
+}
+
 /// What the autoscaler says of a pod for which it adds no node.
 pub(super) fn no_scale_up(snapshot: &Snapshot<'_>, pod: &Pod) -> Option<String> {
     let events = snapshot.events_about(pod).ok()?;

@@ -145,7 +145,9 @@ fn refused(snapshot: &Snapshot<'_>, group: &Group<'_>, said: &str) -> Finding {
     };
     let all = scheduler::refusals(message);
     let decisive = scheduler::decisive(&all);
-    let way = decisive.and_then(|refusal| scheduling::way(snapshot, group, refusal)).unwrap_or_default();
+    let missing =
+        scheduler::missing_claim(message).and_then(|claim| scheduling::without_claim(snapshot, group, claim));
+    let way = missing.or_else(|| scheduling::way(snapshot, group, decisive?)).unwrap_or_default();
     let vague = way.why.is_empty() || matches!(decisive, Some(Refusal { reason: Reason::Spread { .. }, .. }));
     let meaning = decisive.filter(|_| vague).and_then(|it| refusals::meaning(snapshot, pod, it, &all));
     let meaning: Vec<String> =
