@@ -39,7 +39,7 @@ pub(super) fn quoted(snapshot: &Snapshot<'_>, refused: &Refused<'_>) -> String {
 /// What allows the request again, in words and as a command: a policy that is bound to deny can warn instead. For others it is
 /// not known what they object to, beyond their words.
 pub(super) fn lift(snapshot: &Snapshot<'_>, said: &str) -> (String, Command) {
-    let Refuser::Policy(binding) = refuser(said) else { return (String::new(), look(snapshot, said)) };
+    let Refuser::Policy { binding, .. } = refuser(said) else { return (String::new(), look(snapshot, said)) };
     let warn = serde_json::json!({"spec": {"validationActions": ["Warn"]}});
     let patch =
         kubectl("patch validatingadmissionpolicybinding").name(binding).with("--type=merge").patch(&warn);
