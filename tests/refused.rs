@@ -211,7 +211,7 @@ fn webhook(ns: &Namespace, kind: &str, service: &str) {
 fn a_webhook_that_does_not_answer_is_named_with_its_configuration() {
     let Some(cluster) = support::cluster() else { return };
     for (kind, service, command) in [
-        ("ValidatingWebhookConfiguration", "gone", "kubectl delete validatingwebhookconfiguration "),
+        ("ValidatingWebhookConfiguration", "gone", "kubectl patch validatingwebhookconfiguration "),
         ("MutatingWebhookConfiguration", "idle", "kubectl patch mutatingwebhookconfiguration "),
     ] {
         let ns = cluster.namespace("refused-webhook");
@@ -226,6 +226,8 @@ fn a_webhook_that_does_not_answer_is_named_with_its_configuration() {
             &["failed calling webhook", &of, &format!("Service {service} in namespace {}", ns.name)],
         );
         assert!(found["try"][0].as_str().unwrap().starts_with(command), "{found}");
+        let removes = found["or"][0].as_str().is_some_and(|line| line.starts_with("kubectl delete "));
+        assert_eq!(removes, service == "gone", "{found}");
         paste(&ns, &found["try"]);
         ends(&ns, "web", 1);
         cluster.kubectl(&["delete", &kind.to_lowercase(), &ns.name, "--ignore-not-found"]).ok();

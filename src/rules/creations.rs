@@ -335,6 +335,8 @@ struct Configured<'a> {
     configuration: &'a str,
     index: usize,
     policy: &'a str,
+    /// Whether the configuration has no other webhook.
+    is_alone: bool,
 }
 
 impl Configured<'_> {
@@ -345,20 +347,24 @@ impl Configured<'_> {
 
 /// The configuration that has this webhook.
 fn configured<'a>(snapshot: &Snapshot<'a>, webhook: &str) -> Option<Configured<'a>> {
-    fn place<'a>(webhooks: &'a [Webhook], name: &str) -> Option<(usize, &'a str)> {
+    fn of<'a>(
+        [resource, kind]: [&'static str; 2],
+        configuration: &'a str,
+        webhooks: &'a [Webhook],
+        name: &str,
+    ) -> Option<Configured<'a>> {
         let index = webhooks.iter().position(|webhook| webhook.name == name)?;
-        Some((index, webhooks[index].failure_policy.as_str()))
+        let policy = webhooks[index].failure_policy.as_str();
+        Some(Configured { resource, kind, configuration, index, policy, is_alone: webhooks.len() == 1 })
     }
     let validating = snapshot.validating_webhooks().unwrap_or_default().iter().find_map(|it| {
-        let (index, policy) = place(&it.webhooks, webhook)?;
-        let (resource, kind) = ("validatingwebhookconfiguration", "ValidatingWebhookConfiguration");
-        Some(Configured { resource, kind, configuration: &it.metadata.name, index, policy })
+        let kind = ["validatingwebhookconfiguration", "ValidatingWebhookConfiguration"];
+        of(kind, &it.metadata.name, &it.webhooks, webhook)
     });
     validating.or_else(|| {
         snapshot.mutating_webhooks().unwrap_or_default().iter().find_map(|it| {
-            let (index, policy) = place(&it.webhooks, webhook)?;
-            let (resource, kind) = ("mutatingwebhookconfiguration", "MutatingWebhookConfiguration");
-            Some(Configured { resource, kind, configuration: &it.metadata.name, index, policy })
+            let kind = ["mutatingwebhookconfiguration", "MutatingWebhookConfiguration"];
+            of(kind, &it.metadata.name, &it.webhooks, webhook)
         })
     })
 }
@@ -374,7 +380,7 @@ fn webhook_down(snapshot: &Snapshot<'_>, said: &str, webhook: &str) -> Way {
     let behind = match service {
         Some((namespace, service)) if admission::lacks_webhook_service(said) => {
             format!(
-                "its Service {service} in namespace {namespace} does not exist: install its program again, or remove it"
+                "its Service {service} in namespace {namespace} does not exist: install its program again, or do not require its answer"
             )
         }
         Some((namespace, service)) => format!(
@@ -387,19 +393,24 @@ fn webhook_down(snapshot: &Snapshot<'_>, said: &str, webhook: &str) -> Way {
     let pods = service.map(|(namespace, service)| {
         kubectl("get endpointslices -l").joined("kubernetes.io/service-name=", service).namespace(namespace)
     });
-    let Some(Configured { resource, configuration, index, .. }) = configured else {
+    let Some(Configured { resource, configuration, index, is_alone, .. }) = configured else {
         // Which configuration has it may not be read.
         let find = kubectl("get validatingwebhookconfigurations,mutatingwebhookconfigurations -o")
             .own("custom-columns=KIND:.kind,NAME:.metadata.name,WEBHOOKS:.webhooks[*].name");
         return way.step(pods.unwrap_or(find));
     };
-    let ignore =
-        json!([{"op": "replace", "path": format!("/webhooks/{index}/failurePolicy"), "value": "Ignore"}]);
+    // By then another webhook may have this place.
+    let ignore = json!([
+        {"op": "test", "path": format!("/webhooks/{index}/name"), "value": webhook},
+        {"op": "replace", "path": format!("/webhooks/{index}/failurePolicy"), "value": "Ignore"},
+    ]);
     let ignore = kubectl("patch").with(resource).name(configuration).with("--type=json").patch(&ignore);
-    let delete = kubectl("delete").with(resource).name(configuration);
-    let is_gone = admission::lacks_webhook_service(said);
-    let way = if is_gone { way.step(delete) } else { way.step(ignore) };
-    way.step(retry(snapshot))
+    let way = way.step(ignore).step(retry(snapshot));
+    if is_alone && admission::lacks_webhook_service(said) {
+        way.or(kubectl("delete").with(resource).name(configuration))
+    } else {
+        way
+    }
 }
 
 /// A pod that is not valid.
@@ -417,7 +428,8 @@ fn invalid(snapshot: &Snapshot<'_>, said: &str, field: &str) -> Way {
                 set.name.len()
             ))
         }
-        .step(kubectl("delete statefulset").name(&set.name).namespace(&set.namespace));
+        // Without its pods: there may be some of a time when it was allowed.
+        .step(kubectl("delete statefulset").name(&set.name).with("--cascade=orphan").namespace(&set.namespace));
     }
     if admission::is_about_claim(said) {
         return Way {
