@@ -344,11 +344,15 @@ pub fn run_remedy(ns: &Namespace, code: &str) {
     let report: Value = serde_json::from_str(&ns.sts(&["doctor", "-o", "json"]).stdout).unwrap();
     let finding =
         report["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == code).unwrap();
-    for command in finding["try"].as_array().unwrap() {
+    for (number, command) in finding["try"].as_array().unwrap().iter().enumerate() {
         // Our own commands ask first, and here nobody answers.
         let command = command.as_str().unwrap();
         let agree = if command.starts_with("kubectl sts ") { " --yes" } else { "" };
-        ns.shell(&format!("{command}{agree}")).ok();
+        let run = ns.shell(&format!("{command}{agree}"));
+        // What a later one is to take away may have gone by the one before it.
+        if number == 0 || !run.stderr.contains("(NotFound)") {
+            run.ok();
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::support::{self, Namespace, Run};
@@ -41,9 +42,10 @@ impl Phase {
     /// Reads it from a pod, which may be `null`.
     pub fn of(pod: &Value, container: &str) -> Self {
         let status = &pod["status"];
-        let all =
-            ["initContainerStatuses", "containerStatuses"].iter().filter_map(|key| status[key].as_array());
-        let Some(own) = all.flatten().find(|own| own["name"] == container) else { return Self::default() };
+        let own = own_status(pod, container);
+        if own.is_null() {
+            return Self::default();
+        }
         let state = if !own["state"]["running"].is_null() {
             "running"
         } else if !own["state"]["terminated"].is_null() {
@@ -60,6 +62,13 @@ impl Phase {
     }
 }
 
+/// The status of a container of a pod, or `null`.
+fn own_status<'v>(pod: &'v Value, container: &str) -> &'v Value {
+    let status = &pod["status"];
+    let all = ["initContainerStatuses", "containerStatuses"].iter().filter_map(|key| status[key].as_array());
+    all.flatten().find(|own| own["name"] == container).unwrap_or(&Value::Null)
+}
+
 /// One look at a namespace.
 pub struct Sample {
     /// How long after the first.
@@ -72,12 +81,26 @@ pub struct Sample {
     pub logs: Vec<(String, Run)>,
     before: BTreeMap<String, Value>,
     after: BTreeMap<String, Value>,
+    /// When the last event about a failed probe of each pod happened, of those there were when this sample began.
+    killed: BTreeMap<String, Timestamp>,
 }
 
 impl Sample {
     /// What a container did when the commands of this sample began.
     pub fn began(&self, pod: &str, container: &str) -> Phase {
         phase_of(&self.before, pod, container)
+    }
+
+    /// Whether an event says why the container ended the last time: a kubelet writes it at its leisure.
+    pub fn knows_why_it_ended(&self, pod: &str, container: &str) -> bool {
+        let own = own_status(self.before.get(pod).unwrap_or(&Value::Null), container);
+        let ends = ["state", "lastState"].map(|state| own[state]["terminated"]["finishedAt"].as_str());
+        let ended = ends.into_iter().flatten().filter_map(|at| at.parse::<Timestamp>().ok()).max();
+        ended.is_some_and(|ended| {
+            self.killed
+                .get(pod)
+                .is_some_and(|said| ended.duration_since(*said) < SignedDuration::from_secs(4))
+        })
     }
 
     /// What it did all through the sample; `None` if that changed meanwhile.
@@ -160,6 +183,17 @@ fn look(ns: &Namespace, at: Duration, wanted: impl Fn(&BTreeMap<String, Value>, 
         all.as_array().into_iter().flatten().map(named).collect()
     };
     let before = pods();
+    let events = ns.kubectl_json(&["get", "events"])["items"].take();
+    let mut killed = BTreeMap::new();
+    let is_kill = |event: &&Value| {
+        let is_readiness = event["message"].as_str().is_some_and(|text| text.starts_with("Readiness"));
+        event["reason"] == "Unhealthy" && !is_readiness
+    };
+    for event in events.as_array().into_iter().flatten().filter(is_kill) {
+        let at = event["lastTimestamp"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
+        let pod = event["involvedObject"]["name"].as_str().unwrap_or_default().to_owned();
+        killed.extend(at.filter(|at| killed.get(&pod).is_none_or(|known| known < at)).map(|at| (pod, at)));
+    }
     let doctor = json(&ns.sts(&["doctor", "-o", "json"]));
     let tries =
         doctor["findings"].as_array().into_iter().flatten().filter_map(|finding| finding["try"].as_array());
@@ -167,7 +201,7 @@ fn look(ns: &Namespace, at: Duration, wanted: impl Fn(&BTreeMap<String, Value>, 
     let logs = reads.map(|line| (line.to_owned(), ns.shell(line))).collect();
     let after = pods();
     let status = json(&ns.sts(&["status", "-o", "json"]));
-    Sample { at, doctor, status, logs, before, after }
+    Sample { at, doctor, status, logs, before, after, killed }
 }
 
 /// Counts how often each phase was come to.
@@ -230,19 +264,24 @@ pub fn course(samples: &[Sample], pod: &str, container: &str) -> String {
     text
 }
 
-/// From the first sample on in which this is true of the container, each sample has this one error about the pod, and
-/// each of these words is in its reasons. Else it gives what was seen.
+/// From the first sample on in which this is true of the container, each sample that shows what is to be known has this one
+/// error about the pod, and each of these words is in its reasons. Else it gives what was seen.
 pub fn stays(
     samples: &[Sample],
     pod: &str,
     container: &str,
     since: impl Fn(&Phase) -> bool,
+    shows: impl Fn(&Sample) -> bool,
     code: &str,
     words: &[&str],
 ) -> Result<(), String> {
     let first = samples.iter().position(|sample| since(&sample.began(pod, container)));
     let first = first.ok_or_else(|| format!("its time never came\n{}", course(samples, pod, container)))?;
-    for sample in &samples[first..] {
+    let shown: Vec<&Sample> = samples[first..].iter().filter(|sample| shows(sample)).collect();
+    if shown.len() < 3 {
+        return Err(format!("only {} samples show it\n{}", shown.len(), course(samples, pod, container)));
+    }
+    for sample in shown {
         let errors: Vec<_> =
             sample.findings(pod).into_iter().filter(|finding| finding["severity"] == "error").collect();
         let because = errors.first().map(|finding| finding["because"].to_string()).unwrap_or_default();
@@ -382,7 +421,7 @@ fn an_error_stays_in_every_phase_with_its_code_and_its_cause() {
     let mut wrong = String::new();
     for (case, pod) in cases.iter().zip(&pods) {
         let due = |phase: &Phase| phase.restarts >= 3 || phase.state == "ImagePullBackOff";
-        let stays = stays(&samples, pod, case.container, due, case.code, case.words);
+        let stays = stays(&samples, pod, case.container, due, |_| true, case.code, case.words);
         let prints = match case.logs {
             true => logs_print(&samples, pod, case.container, "FATAL: no\n"),
             false => Ok(()),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::phases::{Followed, Phase, logs_print, sample, stays};
+use crate::phases::{Followed, Phase, Sample, logs_print, sample, stays};
 use crate::support::{self, Namespace};
 
 const LIVENESS: &str =
@@ -125,7 +125,8 @@ fn a_container_that_its_probe_kills_is_found_in_every_phase() {
     let mut wrong = String::new();
     for ((name, .., container, words), pod) in cases.iter().zip(&pods) {
         let due = |phase: &Phase| phase.restarts >= if *name == "dry" { 8 } else { 2 };
-        let found = stays(&samples, pod, container, due, "STS414", words);
+        let shows = |sample: &Sample| *name == "dry" || sample.knows_why_it_ended(pod, container);
+        let found = stays(&samples, pod, container, due, shows, "STS414", words);
         let printed = logs_print(&samples, pod, container, "received SIGTERM\n");
         for error in [found, printed].into_iter().filter_map(Result::err) {
             let _ = writeln!(wrong, "{error}");

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"os"
 	"strings"
@@ -47,7 +48,7 @@ type fakeNode struct {
 	name, root  string
 	labels      map[string]string
 	taints      []corev1.Taint
-	recorders   map[int]record.EventRecorder // by their budget of events, 0 for a kubelet's
+	recorders   map[recorderKey]record.EventRecorder
 	pods        cache.Store
 	queue       workqueue.TypedRateLimitingInterface[string]
 	lost        atomic.Bool
@@ -141,7 +142,7 @@ func (n *fakeNode) run(stop <-chan struct{}, kubeconfig, cert, key string) error
 	if n.client, err = kubernetes.NewForConfig(config); err != nil {
 		return err
 	}
-	n.recorders = map[int]record.EventRecorder{}
+	n.recorders = map[recorderKey]record.EventRecorder{}
 
 	port, err := n.serve(cert, key)
 	if err != nil {
@@ -164,15 +165,26 @@ func (n *fakeNode) run(stop <-chan struct{}, kubeconfig, cert, key string) error
 
 // recorder writes events as a kubelet does: 25 of a pod and type, then one in 5 minutes (client-go's
 // EventSourceObjectSpamFilter). Another burst than 25 makes the budget of a pod smaller, so that a test sees it used up.
-func (n *fakeNode) recorder(ctx context.Context, burst int) record.EventRecorder {
+// A recorder writes one event after the other. This node has the pods of a hundred real ones, so that it has several.
+func (n *fakeNode) recorder(ctx context.Context, pod *corev1.Pod, burst int) record.EventRecorder {
+	const shards = 16
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(pod.UID))
+	key := recorderKey{burst: burst, shard: hash.Sum32() % shards}
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
-	if n.recorders[burst] == nil {
+	if n.recorders[key] == nil {
 		broadcaster := record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(record.CorrelatorOptions{BurstSize: burst}))
 		broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: n.client.CoreV1().Events("")})
-		n.recorders[burst] = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: n.name})
+		n.recorders[key] = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: n.name})
 	}
-	return n.recorders[burst]
+	return n.recorders[key]
+}
+
+// recorderKey tells recorders apart.
+type recorderKey struct {
+	burst int // how many events of a pod are written at once, 0 for a kubelet's number
+	shard uint32
 }
 
 // watchPods feeds the queue with the keys of this node's pods.

@@ -96,7 +96,7 @@ func (n *fakeNode) write(ctx context.Context, v *view, status *corev1.PodStatus)
 			return err
 		}
 		object.FieldPath = e.field
-		n.recorder(ctx, v.behaviour.eventBurst).Event(object, e.kind, e.reason, e.message)
+		n.recorder(ctx, v.pod, v.behaviour.eventBurst).Event(object, e.kind, e.reason, e.message)
 	}
 	return nil
 }
