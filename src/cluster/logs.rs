@@ -63,7 +63,7 @@ async fn one(connection: &Connection, of: &LogOf, lines: usize) -> Log {
     Log { of: of.clone(), lines: Ok(written.split_off(first)), is_cut }
 }
 
-/// The body, and no more of it than was asked for, whoever answers.
+/// The body, but at most as much as was asked for: a proxy may answer with more.
 async fn bytes(connection: &Connection, path: &str) -> Result<Vec<u8>, RequestError> {
     // As kubectl: a refusal is JSON, and a log is what it is.
     let mut reply = connection.get(path, "application/json, */*").await?;

@@ -92,7 +92,7 @@ pub struct Page {
     text: String,
 }
 
-/// What somebody else wrote takes this number of lines at most, and needs this number of columns.
+/// A line of a log takes at most this number of lines, and needs this number of columns.
 const QUOTED_LINES: usize = 3;
 const QUOTED_LEAST: usize = 30;
 
@@ -144,7 +144,7 @@ impl Page {
         self.wrapped(&head, &clean(text), indent);
     }
 
-    /// A label and a line that somebody else wrote: broken anywhere, as it need not have words, and cut where it is too long.
+    /// A label and a line of a log: broken anywhere, as it may have no spaces, and cut where it is too long.
     pub fn quoted(&mut self, label: &str, width: usize, text: &str) {
         let room = self.look.width.map_or(PROSE, |columns| columns.min(PROSE));
         let width = if width + QUOTED_LEAST > room { 4.min(width) } else { width };

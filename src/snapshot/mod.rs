@@ -70,6 +70,19 @@ macro_rules! seen {
     )* };
 }
 
+/// The same for kinds of which all objects count, wherever they are.
+macro_rules! seen_of_cluster {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident),* $(,)?) => { $(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// [`Unseen`] when the kind could not be read.
+        pub fn $name(&self) -> Result<&'a [$kind], Unseen> {
+            self.observed.$name.as_deref().map_err(Clone::clone)
+        }
+    )* };
+}
+
 impl<'a> Snapshot<'a> {
     /// Puts together what belongs to `set`, which must be one of the namespace's.
     pub fn of(observed: &'a Observed, namespace: &'a Namespace<'a>, set: &'a StatefulSet) -> Snapshot<'a> {
@@ -177,60 +190,21 @@ impl<'a> Snapshot<'a> {
         events: Event,
     }
 
-    /// All storage classes.
-    ///
-    /// # Errors
-    /// [`Unseen`] when they could not be read.
-    pub fn classes(&self) -> Result<&'a [StorageClass], Unseen> {
-        self.observed.classes.as_deref().map_err(Clone::clone)
-    }
-
-    /// All volumes.
-    ///
-    /// # Errors
-    /// [`Unseen`] when they could not be read.
-    pub fn volumes(&self) -> Result<&'a [PersistentVolume], Unseen> {
-        self.observed.volumes.as_deref().map_err(Clone::clone)
-    }
-
-    /// All nodes.
-    ///
-    /// # Errors
-    /// [`Unseen`] when they could not be read.
-    pub fn nodes(&self) -> Result<&'a [Node], Unseen> {
-        self.observed.nodes.as_deref().map_err(Clone::clone)
-    }
-
-    /// All validating webhooks.
-    ///
-    /// # Errors
-    /// [`Unseen`] when they could not be read.
-    pub fn validating_webhooks(&self) -> Result<&'a [ValidatingWebhookConfiguration], Unseen> {
-        self.observed.validating_webhooks.as_deref().map_err(Clone::clone)
-    }
-
-    /// All mutating webhooks.
-    ///
-    /// # Errors
-    /// [`Unseen`] when they could not be read.
-    pub fn mutating_webhooks(&self) -> Result<&'a [MutatingWebhookConfiguration], Unseen> {
-        self.observed.mutating_webhooks.as_deref().map_err(Clone::clone)
-    }
-
-    /// The storage drivers of all nodes.
-    ///
-    /// # Errors
-    /// [`Unseen`] when they could not be read.
-    pub fn csi_nodes(&self) -> Result<&'a [CSINode], Unseen> {
-        self.observed.csi_nodes.as_deref().map_err(Clone::clone)
-    }
-
-    /// The free space that storage drivers report.
-    ///
-    /// # Errors
-    /// [`Unseen`] when it could not be read.
-    pub fn capacities(&self) -> Result<&'a [CSIStorageCapacity], Unseen> {
-        self.observed.capacities.as_deref().map_err(Clone::clone)
+    seen_of_cluster! {
+        /// All storage classes.
+        classes: StorageClass,
+        /// All volumes.
+        volumes: PersistentVolume,
+        /// All nodes.
+        nodes: Node,
+        /// All validating webhooks.
+        validating_webhooks: ValidatingWebhookConfiguration,
+        /// All mutating webhooks.
+        mutating_webhooks: MutatingWebhookConfiguration,
+        /// The storage drivers of all nodes.
+        csi_nodes: CSINode,
+        /// The free space that storage drivers report.
+        capacities: CSIStorageCapacity,
     }
 
     /// The node of that name.
