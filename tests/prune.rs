@@ -12,6 +12,7 @@ mod race;
 mod returned;
 mod simulated;
 mod terminal;
+mod told;
 
 use std::collections::BTreeSet;
 
