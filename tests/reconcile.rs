@@ -4,12 +4,15 @@
 //! `STS_SIMULATIONS=10000 STS_SEED=1 cargo test reconcile::` runs more of them. A case that fails prints its seed and the
 //! scenario, and can be run alone: `STS_SEED=77 STS_SIMULATIONS=1 STS_GOAL=Recover cargo test reconcile::NAME`.
 
+mod aims;
 mod kubelet;
 mod plans;
+mod runs;
 mod scenario;
 mod simulation;
 mod typed;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -117,8 +120,7 @@ impl Ends {
     /// A property that is never put to the test holds always: so every goal must come out in each of these ways, and some
     /// goal in each of those.
     fn come_up(&self, each: &[&str], some: &[&str]) {
-        let is_asked = |name: &str| std::env::var_os(name).is_some();
-        if ["STS_SEED", "STS_SIMULATIONS", "STS_GOAL"].into_iter().any(is_asked) {
+        if are_chosen() {
             return;
         }
         let came = |kind: Option<Kind>, word: &str| {
@@ -135,6 +137,12 @@ impl Ends {
             assert!(came(None, word), "nothing came out as {word}: {:?}", self.0);
         }
     }
+}
+
+/// Whether other cases than those of every run are asked for.
+fn are_chosen() -> bool {
+    let is_asked = |name: &str| std::env::var_os(name).is_some();
+    ["STS_SEED", "STS_SIMULATIONS", "STS_GOAL"].into_iter().any(is_asked)
 }
 
 fn word(outcome: &Outcome) -> String {
@@ -367,6 +375,7 @@ fn settles(sim: &mut Simulation) {
 
 #[test]
 fn whatever_interferes_every_run_ends_and_does_only_what_was_agreed() {
+    let runs = RefCell::new(String::new());
     let ends = each(40, |case, ends| {
         let mut sim = case.simulation();
         sim.odds = Odds { gone: if case.seed % 10 == 0 { 2 } else { 0 }, ..STORM };
@@ -387,9 +396,11 @@ fn whatever_interferes_every_run_ends_and_does_only_what_was_agreed() {
         }
         let report = block_on(run(&mut sim, &agreed));
         holds(case, &sim, &agreed, &report);
+        runs::write(&mut runs.borrow_mut(), case, &report);
         ends.count(case.kind, word(&report.outcome));
         block_on(converges(case, &mut sim));
     });
+    runs::compare(&runs.into_inner());
     ends.come_up(&["reached", "refused"], &["drifted", "stuck", "error", "gone", "nothing to do"]);
 }
 

@@ -1,0 +1,48 @@
+//! What comes of runs with interference, word for word: `tests/reconcile/runs.txt` keeps how each ended, and what it wrote.
+//! `BLESS=1` writes what comes of them now; read the difference.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use kubectl_sts::reconcile::{Outcome, Report};
+
+use super::{Case, are_chosen};
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reconcile/runs.txt");
+
+pub fn write(text: &mut String, case: &Case, report: &Report) {
+    let said = match &report.outcome {
+        Outcome::Drifted(what) => format!("drifted: {what}"),
+        Outcome::Stuck(stuck) => format!("stuck: {}", stuck.because()),
+        Outcome::Refused(refusal) => {
+            format!("refused: {}, {}, {}", refusal.reason, refusal.because, refusal.hint.replace('\n', " | "))
+        }
+        Outcome::Unseen(unseen) => format!("unseen: {unseen}"),
+        Outcome::Failed(what, said) => format!("failed: {what} {said:?}"),
+        Outcome::Error(error) => format!("error: {}", error.to_string().replace('\n', " | ")),
+        Outcome::Reached => "reached".to_owned(),
+        Outcome::TimedOut => "timed out".to_owned(),
+        Outcome::Interrupted => "interrupted".to_owned(),
+        Outcome::Gone => "gone".to_owned(),
+    };
+    let nothing = if report.needed_nothing() { ", needed nothing" } else { "" };
+    let _ = writeln!(text, "## {:?} {}: {said}{nothing}", case.kind, case.seed);
+    for entry in &report.journal {
+        let is = [entry.is_done(), entry.is_refused()];
+        let _ =
+            writeln!(text, "  {} {}: {} {is:?}", entry.at, entry.step.sentence("now"), entry.result.text());
+    }
+}
+
+pub fn compare(text: &str) {
+    if are_chosen() {
+        return;
+    }
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(FILE, text).unwrap();
+        return;
+    }
+    let file = fs::read_to_string(FILE).unwrap();
+    let different = file.lines().zip(text.lines()).find(|(was, is)| was != is);
+    assert!(file == text, "BLESS=1 writes {FILE}\nwas, is: {different:#?}");
+}
