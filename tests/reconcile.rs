@@ -5,11 +5,13 @@
 //! scenario, and can be run alone: `STS_SEED=77 STS_SIMULATIONS=1 STS_GOAL=Recover cargo test reconcile::NAME`.
 
 mod aims;
+pub mod kept;
 mod kubelet;
 mod plans;
 mod runs;
 mod scenario;
 mod simulation;
+mod steps;
 mod typed;
 
 use std::cell::RefCell;

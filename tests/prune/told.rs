@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -19,19 +18,12 @@ use serde_json::{Value, json};
 
 use super::all;
 use super::namespaces::{self, Namespace};
-
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/prune/told.txt");
+use crate::reconcile::kept;
 
 #[test]
 fn what_is_found_planned_and_refused_is_as_it_is_kept() {
     let text = [found_in_namespaces(), pruned(), restored()].join("\n");
-    if std::env::var_os("BLESS").is_some() {
-        fs::write(FILE, &text).unwrap();
-        return;
-    }
-    let file = fs::read_to_string(FILE).unwrap();
-    let different = file.lines().zip(text.lines()).find(|(was, is)| was != is);
-    assert!(file == text, "BLESS=1 writes {FILE}\nwas, is: {different:#?}");
+    kept::compare("prune/told.txt", &text);
 }
 
 /// Notes of earlier runs, on the PVs of some PVCs, which are there, being deleted, gone, or replaced.

@@ -2,7 +2,6 @@
 //! that people know. `BLESS=1` writes what is answered now; read the difference.
 
 use std::fmt::Write as _;
-use std::fs;
 
 use jiff::{SignedDuration, Timestamp};
 use kubectl_sts::cluster::recorded::{self, Absent};
@@ -10,9 +9,8 @@ use kubectl_sts::plan::{LastWritten, Stop, aim};
 use kubectl_sts::snapshot::Snapshot;
 use serde_json::{Value, json};
 
+use super::kept;
 use crate::controller::change::Random;
-
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reconcile/aims.txt");
 
 /// A revision: its letter, its number, seconds after the first was made, and after that when it was written last.
 #[derive(Clone, Debug)]
@@ -170,13 +168,7 @@ fn every_aim_is_as_it_is_kept() {
             let _ = writeln!(text, "{asked}: {}", history.aim(Some(asked)));
         }
     }
-    if std::env::var_os("BLESS").is_some() {
-        fs::write(FILE, &text).unwrap();
-        return;
-    }
-    let file = fs::read_to_string(FILE).unwrap();
-    let different = file.lines().zip(text.lines()).find(|(was, is)| was != is);
-    assert!(file == text, "BLESS=1 writes {FILE}\nwas, is: {different:#?}");
+    kept::compare("reconcile/aims.txt", &text);
 }
 
 #[test]

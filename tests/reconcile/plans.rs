@@ -11,6 +11,7 @@ use std::fs;
 use kubectl_sts::plan::{Agreement, Plan, Step, Stop, forecast};
 use serde_json::json;
 
+use super::kept;
 use super::rolling;
 use super::scenario::{Found, KINDS, Kind, Scenario, State, Typed};
 use super::simulation::Simulation;
@@ -125,15 +126,7 @@ fn every_plan_is_as_it_is_kept() {
     let file = fs::read_to_string(FILE).unwrap();
     let cases = kept(&file);
     assert!(cases.len() > 50, "only {} cases are kept", cases.len());
-    let now = written(&cases);
-    if now != file {
-        if std::env::var_os("BLESS").is_some() {
-            fs::write(FILE, now).unwrap();
-            return;
-        }
-        let different = file.lines().zip(now.lines()).find(|(was, is)| was != is);
-        panic!("BLESS=1 writes {FILE}\nwas, is: {different:#?}");
-    }
+    kept::compare("reconcile/plans.txt", &written(&cases));
 }
 
 /// Chooses cases of which each says something that none before it says.

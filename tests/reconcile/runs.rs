@@ -2,13 +2,10 @@
 //! `BLESS=1` writes what comes of them now; read the difference.
 
 use std::fmt::Write as _;
-use std::fs;
 
 use kubectl_sts::reconcile::{Outcome, Report};
 
-use super::{Case, are_chosen};
-
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reconcile/runs.txt");
+use super::{Case, are_chosen, kept};
 
 pub fn write(text: &mut String, case: &Case, report: &Report) {
     let said = match &report.outcome {
@@ -38,11 +35,5 @@ pub fn compare(text: &str) {
     if are_chosen() {
         return;
     }
-    if std::env::var_os("BLESS").is_some() {
-        fs::write(FILE, text).unwrap();
-        return;
-    }
-    let file = fs::read_to_string(FILE).unwrap();
-    let different = file.lines().zip(text.lines()).find(|(was, is)| was != is);
-    assert!(file == text, "BLESS=1 writes {FILE}\nwas, is: {different:#?}");
+    kept::compare("reconcile/runs.txt", text);
 }
