@@ -3,6 +3,7 @@
 mod allowed;
 mod belief;
 mod data;
+mod effects;
 mod folders;
 mod kills;
 mod live;
