@@ -246,6 +246,14 @@ fn holds(case: &Case, sim: &Simulation, agreed: &Agreed, report: &Report) {
     if matches!(report.outcome, Outcome::Reached) {
         let missing = sim.last_read(agreed.agreement.writes()).look(|now| is_missing(case, sim, now));
         assert_eq!(missing, None, "\n{}\n{}", sim.end_state(), told());
+        // What was shown is what was rolled out, unless somebody came after the last look.
+        let last = sim.last_read(agreed.agreement.writes());
+        let update = last.look(|now| now.set.status.update_revision.clone());
+        assert!(
+            agreed.plan.template.as_ref().is_none_or(|shown| *shown == update),
+            "{update} was not shown\n{}",
+            told()
+        );
     }
 }
 
@@ -281,10 +289,7 @@ fn is_missing(case: &Case, sim: &Simulation, now: &Snapshot<'_>) -> Option<Strin
             let to = steps.last().copied().unwrap_or(0);
             not(partition == to, format!("the partition is {partition}"))
                 .or_else(|| {
-                    not(
-                        sim.disturbed || !image || sim.template() == "C",
-                        format!("the template is {}", sim.template()),
-                    )
+                    not(!image || sim.template() == "C", format!("the template is {}", sim.template()))
                 })
                 .or_else(|| not_on(&set.status.update_revision, to).map(|pod| format!("{pod} is old")))
                 .or_else(|| down(to).map(|pod| format!("{pod} is not available")))
@@ -537,7 +542,12 @@ fn what_the_dry_run_predicts_is_what_happens() {
         ends.count(case.kind, word(&report.outcome));
         if matches!(report.outcome, Outcome::Reached) {
             settles(&mut sim);
-            assert_eq!(predicted(&course), happened(&sim), "\n{}", told(&sim));
+            let (predicted, mut happened) = (predicted(&course), happened(&sim));
+            // What the signs say of a slow pod may prove wrong: then more follows than was predicted, of pods that were named.
+            if matches!(course.end, End::Blocked(..)) {
+                happened.retain(|ordinal, _| predicted.contains_key(ordinal));
+            }
+            assert_eq!(predicted, happened, "\n{}", told(&sim));
         }
     });
     ends.come_up(&["reached"], &[]);

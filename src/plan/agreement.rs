@@ -1,5 +1,6 @@
 //! What somebody agrees to with a plan: its writes, and every pod that restarts because of it.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use super::course::forecast_unblocked;
@@ -12,12 +13,16 @@ use crate::snapshot::{Snapshot, Unseen, parse_pod_name};
 pub struct Agreement {
     steps: Vec<Step>,
     restarts: BTreeSet<String>,
+    /// The revision of the template that it is about, once the controller has made it.
+    revision: OnceCell<String>,
 }
 
 impl Agreement {
     /// What is agreed to with this plan, which must come from [`plan_in_full`].
     pub fn to(plan: &Plan) -> Agreement {
-        Agreement { steps: plan.agreed(), restarts: plan.restarts.iter().cloned().collect() }
+        let restarts = plan.restarts.iter().cloned().collect();
+        let revision = plan.template.clone().map(OnceCell::from).unwrap_or_default();
+        Agreement { steps: plan.agreed(), restarts, revision }
     }
 
     /// An agreement to watch only.
@@ -44,6 +49,36 @@ impl Agreement {
     pub fn beyond<'p>(&self, plan: &'p Plan) -> Vec<&'p str> {
         let named = |pod: &&String| !self.restarts.contains(*pod);
         plan.restarts.iter().filter(named).map(String::as_str).collect()
+    }
+
+    /// Says so if another client has replaced the template since that of this agreement was seen: its own, if it brings
+    /// one.
+    pub fn other_template(&self, now: &Snapshot<'_>) -> Option<String> {
+        let (set, generation) = (now.set, now.set.metadata.generation);
+        let patches = || self.steps.iter().filter_map(Step::patch).filter(|patch| patch.generation != 0);
+        let mut brings =
+            self.steps.iter().filter(|step| step.brings_template()).filter_map(Step::patch).peekable();
+        let is_brought = brings.peek().is_some();
+        if !set.is_observed() || brings.any(|patch| generation <= patch.generation) {
+            return None;
+        }
+        let update = &set.status.update_revision;
+        let Some(revision) = self.revision.get() else {
+            let last = patches().map(|patch| patch.generation).filter(|of| *of < generation).max();
+            if is_brought && last.is_some_and(|last| generation > last + 1) {
+                // The template may be theirs.
+                return Some("another client changed the spec in the same moment".to_owned());
+            }
+            let _ = self.revision.set(update.clone());
+            return None;
+        };
+        (revision != update).then(|| {
+            format!(
+                "another client changed the pod template: the update is to revision {}, no longer to {}",
+                set.short_revision(update),
+                set.short_revision(revision)
+            )
+        })
     }
 }
 

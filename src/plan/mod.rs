@@ -54,6 +54,11 @@ pub trait Goal<S: Subject = OneSet> {
     fn overdue(&self, _now: &S::Now<'_>, _waited: Duration) -> Option<Refusal> {
         None
     }
+
+    /// Whether it is about one pod template, and ends when another client replaces that.
+    fn is_of_one_template(&self) -> bool {
+        false
+    }
 }
 
 /// Why there is no plan.
@@ -114,6 +119,8 @@ pub struct Plan {
     pub stays: String,
     /// How to go back, where there is a command for it.
     pub back: String,
+    /// The revision of the template that it rolls out, where that is there already.
+    pub template: Option<String>,
     /// Whether something is half done now: an interruption waits for the steps that finish it.
     pub is_half_done: bool,
 }

@@ -394,9 +394,19 @@ impl Step {
         if let Step::AwaitPvc { limit, .. } = self { Some(*limit) } else { None }
     }
 
+    /// The change of the set that it is.
+    pub fn patch(&self) -> Option<&SetPatch> {
+        if let Step::Patch(patch) = self { Some(patch) } else { None }
+    }
+
+    /// Whether it changes the pod template.
+    pub fn brings_template(&self) -> bool {
+        self.patch().is_some_and(|patch| patch.body.pointer("/spec/template").is_some())
+    }
+
     /// Whether it only stops a rollout where that has come to.
     pub fn pauses(&self) -> bool {
-        matches!(self, Step::Patch(patch) if patch.pauses)
+        self.patch().is_some_and(|patch| patch.pauses)
     }
 
     /// The pod it deletes.

@@ -45,6 +45,11 @@ pub trait Facts: Subject + Sized {
         Standing::default()
     }
 
+    /// Says so if another client has replaced what the agreement is about.
+    fn other_template(_agreement: &Agreement, _now: &Self::Now<'_>) -> Option<String> {
+        None
+    }
+
     /// How many replicas are wanted.
     fn replicas(_now: &Self::Now<'_>) -> Option<i32> {
         None
@@ -130,6 +135,10 @@ impl Facts for OneSet {
         let on_delete = now.set.strategy() == Strategy::OnDelete;
         let settles = is_at_rest && !on_delete && now.unsteady().is_some();
         Standing { settles, stuck: if waits || settles { stuck(now) } else { None } }
+    }
+
+    fn other_template(agreement: &Agreement, now: &Snapshot<'_>) -> Option<String> {
+        agreement.other_template(now)
     }
 
     fn replicas(now: &Snapshot<'_>) -> Option<i32> {

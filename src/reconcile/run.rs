@@ -160,11 +160,13 @@ impl<'r, C: Cluster> Run<'r, C> {
     }
 
     fn decide(&mut self) -> Decision {
-        let Run { cluster, goal, witness, replacements, journal, limits, .. } = self;
+        let Run { cluster, goal, agreement, witness, replacements, journal, limits, .. } = self;
         let look = cluster.with_now(|now| {
             let now = now?;
             witness.look(now);
-            let elsewhere = C::Of::check_replacements(now, replacements, journal);
+            let elsewhere = C::Of::check_replacements(now, replacements, journal).or_else(|| {
+                goal.is_of_one_template().then(|| C::Of::other_template(agreement, now)).flatten()
+            });
             let plan = goal.plan(now);
             let rests = plan.as_ref().is_ok_and(|plan| plan.steps.is_empty());
             let waits = plan.as_ref().is_ok_and(|plan| plan.steps.first().is_some_and(|step| !step.writes()));

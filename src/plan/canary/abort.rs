@@ -71,7 +71,8 @@ impl Goal for Abort {
             let note = format!("pause the rollout at the pods it has reached: partition {partition} → {to}");
             steps.patch(self.change(now, !is_marked, false, Some(to)), note, true);
             steps.pauses();
-            (partition, lowest, is_marked, has_stanza) = (to, to, true, true);
+            (partition, lowest) = (to, self.lowest(now, to, &strays));
+            (is_marked, has_stanza) = (true, true);
         }
         if !back || lowest < partition {
             let to = (lowest != partition || !has_stanza).then_some(lowest);
@@ -156,10 +157,6 @@ impl Abort {
     /// would move any more.
     fn pause_at(&self, now: &Snapshot<'_>, strays: &[&Replica<'_>]) -> Result<Option<i32>, Unseen> {
         let set = now.set;
-        if set.status.current_revision != self.stable {
-            // Then a pod below the partition would not come back on the stable revision.
-            return Ok(None);
-        }
         let to = strays.first().map_or(set.replicas(), |replica| replica.ordinal - set.start());
         let index = |replica: &&Replica<'_>| (set.partition()..to).contains(&(replica.ordinal - set.start()));
         let moves = |replica: &Replica<'_>| {

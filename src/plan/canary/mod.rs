@@ -109,8 +109,15 @@ impl Goal for Canary {
             steps.patch(body, format!("remove the annotation {CANARY} (the canary is complete)"), false);
         }
         plan.steps = steps.all;
+        if now.set.is_observed() && !plan.steps.iter().any(Step::brings_template) {
+            plan.template = Some(now.set.status.update_revision.clone());
+        }
         self.words(now, mark.as_ref(), &mut plan)?;
         Ok(plan)
+    }
+
+    fn is_of_one_template(&self) -> bool {
+        true
     }
 }
 
