@@ -1,5 +1,7 @@
 //! Every no, with nothing written.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use super::{get, mark, ready, set};
@@ -189,6 +191,34 @@ fn a_template_edited_since_is_not_taken_for_the_canary() {
     assert!(again.stdout.contains("nothing to do"), "{again}");
     ns.kubectl(&["set", "image", "sts/web", "web=web:7"]).ok();
     refused(&ns, "web", "template-edited", &["--pods", "1", "--image", "web=web:2"]);
+}
+
+#[test]
+fn a_template_that_another_client_replaces_ends_a_canary_that_waits() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("canary-replaced");
+    ready(&ns, "web", 2, "", "");
+    let image = "web=web:does-not-exist";
+    let mut command =
+        ns.sts_command(&["canary", "web", "--pods", "1", "--image", image, "--yes", "--stuck-after", "20m"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    ns.wait_pod_status("web-1", "ImagePullBackOff");
+    let before = get(&ns, "web")["status"]["updateRevision"].as_str().unwrap().to_owned();
+    ns.kubectl(&["set", "image", "sts/web", "web=web:7"]).ok();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    let after = get(&ns, "web");
+    let short = |revision: &str| revision.trim_start_matches("web-").to_owned();
+    let update = short(after["status"]["updateRevision"].as_str().unwrap());
+    let told = format!(
+        "another client changed the pod template: the update is to revision {update}, no longer to {}",
+        short(&before)
+    );
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words(&said).contains(&told), "{told}\n{said}");
+    assert_eq!(after["spec"]["template"]["spec"]["containers"][0]["image"], "web:7", "nothing of it is undone");
+    assert!(mark(&after).is_some(), "the canary can still be aborted");
 }
 
 #[test]
