@@ -5,6 +5,7 @@ mod belief;
 mod data;
 mod effects;
 mod folders;
+mod judged;
 mod kills;
 mod live;
 mod namespaces;

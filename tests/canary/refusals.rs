@@ -217,7 +217,10 @@ fn a_template_that_another_client_replaces_ends_a_canary_that_waits() {
     );
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words(&said).contains(&told), "{told}\n{said}");
-    assert_eq!(after["spec"]["template"]["spec"]["containers"][0]["image"], "web:7", "nothing of it is undone");
+    assert_eq!(
+        after["spec"]["template"]["spec"]["containers"][0]["image"], "web:7",
+        "nothing of it is undone"
+    );
     assert!(mark(&after).is_some(), "the canary can still be aborted");
 }
 
