@@ -8,7 +8,7 @@ mod aims;
 pub mod kept;
 mod kubelet;
 mod plans;
-mod runs;
+pub mod runs;
 mod scenario;
 mod simulation;
 mod steps;
@@ -403,7 +403,7 @@ fn whatever_interferes_every_run_ends_and_does_only_what_was_agreed() {
         }
         let report = block_on(run(&mut sim, &agreed));
         holds(case, &sim, &agreed, &report);
-        runs::write(&mut runs.borrow_mut(), case, &report);
+        runs::write(&mut runs.borrow_mut(), &format!("{:?} {}", case.kind, case.seed), &report);
         ends.count(case.kind, word(&report.outcome));
         block_on(converges(case, &mut sim));
     });

@@ -122,6 +122,8 @@ pub struct World {
     modern: bool,
     /// Whether the PVC was needed at the moment in which it was gone.
     pub needed_when_gone: bool,
+    /// How often the controllers look before a PVC that is being deleted is gone.
+    pub slow: u32,
 }
 
 impl World {
@@ -138,6 +140,7 @@ impl World {
             version: 1,
             modern,
             needed_when_gone: false,
+            slow: 0,
         }
     }
 
@@ -194,7 +197,9 @@ impl World {
     /// The controllers of Kubernetes get to it.
     pub fn control(&mut self) {
         // claim protection
-        if self.claim == Claim::Leaving && !self.uses {
+        if self.claim == Claim::Leaving && self.slow > 0 {
+            self.slow -= 1;
+        } else if self.claim == Claim::Leaving && !self.uses {
             self.claim = Claim::Gone;
             self.needed_when_gone = self.needed();
         }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::namespaces::Dice;
 use super::phases::World;
+use crate::reconcile::{kept, runs};
 
 struct Nobody;
 
@@ -41,6 +42,10 @@ struct Simulation {
     writes: Vec<Step>,
     /// Dies at this write: before it is done, or after.
     killed_at: Option<(usize, bool)>,
+    /// A write that the server says is done, and is not.
+    idle_at: Option<usize>,
+    /// Whether every write finds that its object has changed.
+    is_busy: bool,
     /// Looks that are left before it counts as endless.
     looks: u32,
 }
@@ -91,6 +96,8 @@ impl Simulation {
             busy,
             writes: Vec::new(),
             killed_at: None,
+            idle_at: None,
+            is_busy: false,
             looks: 3000,
         }
     }
@@ -174,8 +181,12 @@ impl Cluster for Simulation {
         if let Some((_, false)) = dies {
             return Err(killed());
         }
+        if self.idle_at == Some(number) {
+            return Ok(Performed::Done);
+        }
         let (world, seen) = (&mut self.worlds[self.of[index]], &self.seen[index]);
         let performed = match step {
+            _ if self.is_busy => Performed::Conflict("another version".to_owned()),
             Step::DeletePvc { .. } if world.claim != Claim::There => Performed::AlreadyGone,
             Step::DeletePvc { .. } if world.version != seen.version => {
                 Performed::Conflict("another version".to_owned())
@@ -249,6 +260,7 @@ fn converges(seed: u64, mut worlds: Vec<World>, dice: &mut Dice, manner: Manner)
 #[test]
 fn no_data_is_lost_and_nothing_is_written_that_was_not_agreed_to() {
     let mut ends = std::collections::BTreeMap::<String, u32>::new();
+    let mut told = String::new();
     for seed in 0..1500 {
         let mut dice = Dice::new(seed);
         let worlds = worlds(&mut dice);
@@ -260,6 +272,9 @@ fn no_data_is_lost_and_nothing_is_written_that_was_not_agreed_to() {
         }
         let (agreement, report) = run(&mut sim, &goal(manner));
         holds(seed, &sim, manner, &agreement, &report);
+        if seed < 100 {
+            runs::write(&mut told, &format!("{manner:?} {seed}"), &report);
+        }
         let word = format!("{:?}", report.outcome);
         *ends.entry(word.split(['(', ' ', '{']).next().unwrap().to_owned()).or_default() += 1;
         for world in converges(seed, sim.worlds, &mut dice, manner) {
@@ -268,6 +283,7 @@ fn no_data_is_lost_and_nothing_is_written_that_was_not_agreed_to() {
             assert!(is_done || world.see().against.is_some(), "seed {seed}: left undone: {world:?}");
         }
     }
+    kept::compare("prune/runs.txt", &told);
     for word in ["Reached", "Refused", "Error"] {
         assert!(ends.contains_key(word), "never {word}: {ends:?}");
     }
@@ -292,4 +308,63 @@ fn killed_at_any_write_and_run_again_it_ends_the_same() {
             }
         }
     }
+}
+
+#[test]
+fn a_write_about_a_pvc_without_effect_is_an_error() {
+    for manner in [Manner::Guarded, Manner::Keep, Manner::Unguarded] {
+        let writes = match manner {
+            Manner::Guarded => 3,
+            Manner::Keep => 2,
+            Manner::Unguarded => 1,
+        };
+        for number in 0..writes {
+            let mut sim = Simulation::new(vec![World::new(false, true)], Dice::new(1), 0);
+            sim.idle_at = Some(number);
+            let (_, report) = run(&mut sim, &goal(manner));
+            let Outcome::Error(error) = &report.outcome else { panic!("{manner:?} {number}: {report:#?}") };
+            assert!(error.to_string().contains("had no effect"), "{error}");
+            let last = report.journal.last().unwrap();
+            assert!(
+                last.is_refused() && report.journal.len() == number + 1,
+                "{manner:?} {number}: {report:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_always_changes_is_left_alone() {
+    let mut sim = Simulation::new(vec![World::new(false, true)], Dice::new(1), 0);
+    sim.is_busy = true;
+    let (_, report) = run(&mut sim, &goal(Manner::Guarded));
+    let Outcome::Drifted(what) = &report.outcome else { panic!("{report:#?}") };
+    assert_eq!(what, "another client keeps changing PV pv-0");
+    assert_eq!((report.journal.len(), sim.writes.len()), (25, 0));
+}
+
+#[test]
+fn a_pvc_that_does_not_go_is_waited_for_no_longer_than_it_may_take() {
+    let mut sim = Simulation::new(vec![World::new(false, true), World::new(false, true)], Dice::new(1), 0);
+    let plan = goal(Manner::Guarded).plan(&sim.now).unwrap();
+    let limit = plan.steps.iter().find_map(Step::limit).unwrap();
+    // The first takes a while, and then goes; the time is that of each wait, not of all.
+    sim.worlds[0].slow = 2;
+    sim.worlds[1].slow = u32::MAX;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let (report, took) = runtime.unwrap().block_on(async {
+        let started = Instant::now();
+        let agreement = Agreement::to(&plan);
+        let report =
+            reconcile(&mut sim, &goal(Manner::Guarded), &agreement, &Limits::default(), &mut Nobody).await;
+        (report, started.elapsed())
+    });
+    let Outcome::Refused(refusal) = &report.outcome else { panic!("{report:#?}") };
+    let because = format!(
+        "data-db-1: its deletion was requested, but it still exists after {}s: something blocks the deletion; until then \
+         PV pv-1 is kept",
+        limit.as_secs()
+    );
+    assert_eq!((refusal.reason, refusal.because.as_str()), ("held", because.as_str()));
+    assert!(took >= limit && took < limit * 3 / 2, "{took:?}");
 }

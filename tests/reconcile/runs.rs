@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 
 use kubectl_sts::reconcile::{Outcome, Report};
 
-use super::{Case, are_chosen, kept};
+use super::{are_chosen, kept};
 
-pub fn write(text: &mut String, case: &Case, report: &Report) {
+/// Writes how a run ended and what it wrote.
+pub fn write(text: &mut String, heading: &str, report: &Report) {
     let said = match &report.outcome {
         Outcome::Drifted(what) => format!("drifted: {what}"),
         Outcome::Stuck(stuck) => format!("stuck: {}", stuck.because()),
@@ -23,7 +24,7 @@ pub fn write(text: &mut String, case: &Case, report: &Report) {
         Outcome::Gone => "gone".to_owned(),
     };
     let nothing = if report.needed_nothing() { ", needed nothing" } else { "" };
-    let _ = writeln!(text, "## {:?} {}: {said}{nothing}", case.kind, case.seed);
+    let _ = writeln!(text, "## {heading}: {said}{nothing}");
     for entry in &report.journal {
         let is = [entry.is_done(), entry.is_refused()];
         let _ =
