@@ -5,6 +5,7 @@
 //! scenario, and can be run alone: `STS_SEED=77 STS_SIMULATIONS=1 STS_GOAL=Recover cargo test reconcile::NAME`.
 
 mod aims;
+mod facts;
 pub mod kept;
 mod kubelet;
 mod plans;

@@ -19,7 +19,9 @@ struct Nobody;
 
 impl<S: Subject> Observer<S> for Nobody {
     fn look(&mut self, _: &S::Now<'_>) {}
-    fn trouble(&mut self, _: Option<&str>) {}
+    fn trouble(&mut self, why: Option<&str>) {
+        assert_eq!(why, None, "nothing is watched that could be down");
+    }
 }
 
 /// The loop, with the clock paused.

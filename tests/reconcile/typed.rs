@@ -20,7 +20,9 @@ pub struct Nobody;
 
 impl Observer for Nobody {
     fn look(&mut self, _: &Snapshot<'_>) {}
-    fn trouble(&mut self, _: Option<&str>) {}
+    fn trouble(&mut self, why: Option<&str>) {
+        assert_eq!(why, None, "nothing is watched that could be down");
+    }
 }
 
 enum Aim {
