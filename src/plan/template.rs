@@ -223,4 +223,36 @@ mod tests {
         };
         assert_eq!(changes(&ports(1), &ports(2)).len(), 1);
     }
+
+    #[test]
+    fn another_order_is_told_once() {
+        let list = |names: &[&str]| {
+            let items: Vec<Value> = names.iter().map(|name| json!({"name": name, "image": "i"})).collect();
+            json!({"spec": {"containers": items}})
+        };
+        let changed = |old: &[&str], new: &[&str]| changes(&list(old), &list(new));
+        assert_eq!(changed(&["a", "b"], &["b", "a"]), ["spec.containers: in another order"]);
+        assert_eq!(changed(&["a", "b", "c"], &["a", "c"]), ["spec.containers[b]: removed"]);
+        let added = changed(&["a", "b"], &["c", "a", "b"]);
+        assert_eq!(added, [r#"spec.containers[c]: none → {"image":"i","name":"c"}"#]);
+    }
+
+    #[test]
+    fn a_long_value_is_shown_from_where_it_differs() {
+        let shown = |same: usize| {
+            let text = |end: &str| json!({"a": format!("{}{end}{}", "x".repeat(same), "y".repeat(100))});
+            changes(&text("1"), &text("2")).remove(0)
+        };
+        let half = LONGEST / 2;
+        assert!(
+            shown(half - 1).starts_with(&format!("a: {}1y", "x".repeat(half - 1))),
+            "{}",
+            shown(half - 1)
+        );
+        let before = LONGEST / 4;
+        let wanted = format!("a: …{}1y", "x".repeat(before));
+        assert!(shown(half).starts_with(&wanted), "{}", shown(half));
+        assert!(shown(500).starts_with(&wanted), "{}", shown(500));
+        assert!(shown(500).ends_with(&format!("{}…", "y".repeat(LONGEST - before - 1))), "{}", shown(500));
+    }
 }

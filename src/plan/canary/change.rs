@@ -228,4 +228,47 @@ mod tests {
         assert_eq!(one.digest, same.digest);
         assert_ne!(one.digest, other.digest);
     }
+
+    #[test]
+    fn an_image_is_put_where_its_container_is() {
+        let now = json!({"spec": {
+            "containers": [{"name": "web", "image": "web:1"}, {"name": "side", "image": "side:1"}],
+            "initContainers": [{"name": "init", "image": "init:1"}],
+        }});
+        let typed: PodTemplate = serde_json::from_value(now.clone()).unwrap();
+        let image = |name: &str, image: &str| (name.to_owned(), image.to_owned());
+        let template = |images: &[(String, String)], patch: Option<Value>| {
+            Change::of(images, patch, &typed, &now).unwrap().unwrap().template
+        };
+        let of_init =
+            template(&[image("init", "init:2"), image("side", "side:2"), image("web", "web:2")], None);
+        let containers = json!([{"name": "side", "image": "side:2"}, {"name": "web", "image": "web:2"}]);
+        let inits = json!([{"name": "init", "image": "init:2"}]);
+        assert_eq!(of_init, json!({"spec": {"containers": containers, "initContainers": inits}}));
+        // What a patch says of the same container stays, and so does what it says of others.
+        let patch = json!({"spec": {"hostname": "a", "containers": [
+            {"name": "side", "args": ["-v"]}, {"name": "web", "image": "web:9", "args": ["-v"]},
+        ]}});
+        let containers =
+            json!([{"name": "side", "args": ["-v"]}, {"name": "web", "image": "web:2", "args": ["-v"]}]);
+        let expected = json!({"spec": {"hostname": "a", "containers": containers}});
+        assert_eq!(template(&[image("web", "web:2")], Some(patch)), expected);
+    }
+
+    #[test]
+    fn what_was_edited_since_is_missing() {
+        let change = change(json!({"spec": {"containers": [{"name": "web", "image": "web:2"}]}}));
+        let mut now = template();
+        assert_eq!(change.missing(&now).as_deref(), Some("image of container web: web:1 → web:2"));
+        now["spec"]["containers"][0]["image"] = "web:2".into();
+        now["spec"]["hostname"] = "filled-in".into();
+        assert_eq!(change.missing(&now), None);
+    }
+
+    #[test]
+    fn a_digest_is_the_same_in_every_version() {
+        // An annotation of an earlier version has it.
+        assert_eq!(digest(&json!({})), "08f44b07b5901a25");
+        assert_eq!(digest(&json!({"spec": {"hostname": "a"}})), "610d1d926456b982");
+    }
 }
