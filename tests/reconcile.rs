@@ -6,6 +6,7 @@
 
 mod aims;
 mod facts;
+mod hand;
 pub mod kept;
 mod kubelet;
 mod plans;

@@ -40,7 +40,7 @@ fn step(text: &mut String, label: &str, step: &Step) {
     };
 }
 
-fn refused(text: &mut String, stop: &Stop) {
+pub fn refused(text: &mut String, stop: &Stop) {
     let _ = match stop {
         Stop::Refused(refusal) => {
             writeln!(
@@ -55,7 +55,7 @@ fn refused(text: &mut String, stop: &Stop) {
     };
 }
 
-fn planned(text: &mut String, plan: &Plan) {
+pub fn planned(text: &mut String, plan: &Plan) {
     let _ = writeln!(text, "{}", plan.title(" in default"));
     for (label, fact) in &plan.facts {
         let _ = writeln!(text, "  {label}: {fact}");
