@@ -342,10 +342,30 @@ fn the_logs_of_the_failing_containers_are_shown() {
     let run = ns.sts(&["watch", "crash", "--stuck-after", "0s", "--timeout", "2m", "--no-logs"]).code(1);
     assert!(!run.stdout.contains(SECRET), "{run}");
 
+    what_gets_stuck_while_it_acts_shows_its_log(&ns);
     a_recording_has_logs_only_where_they_are_asked_for(&ns);
     what_may_not_be_read_is_named(&ns);
     no_answer_is_an_error(&ns);
     ten_logs_are_read_and_the_others_named(&ns);
+}
+
+fn what_gets_stuck_while_it_acts_shows_its_log(ns: &Namespace) {
+    ns.apply(&faulty("acts", &json!({}), "containers: [{name: main, image: 'a:1'}]"));
+    ns.wait_ready("acts", 1);
+    let bad = json!({"metadata": {"annotations": {
+        "fake.test/mode": "crashloop", "fake.test/restarts": "5", "fake.test/log": format!("{SECRET}\n"),
+    }}});
+    let patch = bad.to_string();
+    let stuck = ["--yes", "--stuck-after", "0s", "--timeout", "2m"];
+    let run =
+        ns.sts(&[&["canary", "acts", "--partition", "0", "--patch", &patch], &stuck[..]].concat()).code(1);
+    assert!(run.stdout.contains(&format!("| {SECRET}")), "{run}");
+    // Promoting it gets stuck on the same pod.
+    for (args, is_shown) in [(&["--no-logs"][..], false), (&["--logs", "1"], true), (&["-o", "json"], true)] {
+        let run = ns.sts(&[&["promote", "acts", "--full"], &stuck[..], args].concat()).code(1);
+        assert_eq!(run.stdout.contains(SECRET), is_shown, "{run}");
+    }
+    ns.kubectl(&["delete", "statefulset", "acts", "--cascade=foreground", "--wait"]).ok();
 }
 
 fn a_recording_has_logs_only_where_they_are_asked_for(ns: &Namespace) {

@@ -8,6 +8,7 @@ mod shown;
 
 use std::time::Duration;
 
+use super::logs::LogArgs;
 use crate::cli::{Answer, Global, Ui, heading};
 use crate::cluster::inventory::Want;
 use crate::cluster::live::Live;
@@ -39,6 +40,9 @@ pub struct Consent {
     /// Report "stuck" only after the problem has lasted this long
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s", help_heading = heading::WAITING)]
     stuck_after: Duration,
+    /// How much of the logs is shown if it gets stuck.
+    #[command(flatten)]
+    logs: LogArgs,
 }
 
 /// What came of showing a plan.
@@ -214,12 +218,12 @@ pub(super) async fn see_through(
 ) -> Result<Option<Answer>> {
     let mut teller = ProgressReporter::beside(streams.look, global.output);
     let report = reconcile(live, goal, agreement, &consent.limits(), &mut teller).await;
-    ended(live, name, report, teller, consent, global, streams, typed)
+    ended(live, name, report, teller, consent, global, streams, typed).await
 }
 
 /// Shows how it ended; see [`see_through`].
 #[expect(clippy::too_many_arguments, reason = "all of it is shown")]
-pub(super) fn ended(
+pub(super) async fn ended(
     live: &Live,
     name: &str,
     report: Report,
@@ -235,6 +239,8 @@ pub(super) fn ended(
     if account.ongoing.is_none() {
         account.typed = live.look(typed);
     }
+    // On the heap, as it is large, and seldom needed.
+    Box::pin(account.read_logs(live, consent.logs.lines(global.output))).await;
     let ending = Ending::of(report, account)?;
     // What cannot be shown here must be told at the end.
     let text = || render_beside(&ending, global.output, streams.look);

@@ -64,7 +64,7 @@ pub(in crate::commands) async fn climb(
         let typed = |now: Option<&Snapshot<'_>>| {
             now.filter(|_| !idle).map(|now| next_commands(now, reached)).unwrap_or_default()
         };
-        if let Some(answer) = ended(&live, name, report, teller, consent, global, streams, typed)? {
+        if let Some(answer) = ended(&live, name, report, teller, consent, global, streams, typed).await? {
             return Ok(answer);
         }
     }

@@ -210,3 +210,13 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
 fn are(names: &str, count: usize) -> String {
     format!("{names} {} yet", if count == 1 { "has" } else { "have" })
 }
+
+/// Says how little Ready means without a readiness probe.
+pub(super) fn unprobed(now: &Snapshot<'_>) -> Option<String> {
+    let spec = &now.set.spec.template.spec;
+    let probed = !spec.readiness_gates.is_empty()
+        || spec.containers.iter().any(|container| container.readiness_probe.is_some());
+    (!probed).then(|| {
+        "no container has a readiness probe: a pod counts as Ready as soon as its containers run".to_owned()
+    })
+}

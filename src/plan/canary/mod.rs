@@ -70,7 +70,7 @@ impl Goal for Canary {
         let mark = mark(now)?;
         let stage = self.stage(now, mark.as_ref())?;
         let mut plan = Plan { warnings: self.warnings.clone(), ..Plan::default() };
-        plan.warnings.extend(unprobed(now));
+        plan.warnings.extend(checks::unprobed(now));
         let mut steps = Steps::of(now);
         let partition = now.set.partition();
         let target = self.target();
@@ -471,15 +471,6 @@ fn stuck(now: &Snapshot<'_>) -> Result<Option<String>, Unseen> {
 fn is_held(now: &Snapshot<'_>) -> Result<bool, Unseen> {
     let update = &now.set.status.update_revision;
     Ok(now.replicas()?.iter().any(|replica| replica.pod.is_some_and(|pod| pod.revision() != update)))
-}
-
-fn unprobed(now: &Snapshot<'_>) -> Option<String> {
-    let spec = &now.set.spec.template.spec;
-    let probed = !spec.readiness_gates.is_empty()
-        || spec.containers.iter().any(|container| container.readiness_probe.is_some());
-    (!probed).then(|| {
-        "no container has a readiness probe: a pod counts as Ready as soon as its containers run".to_owned()
-    })
 }
 
 /// `kubectl sts VERB postgres -n shop`.
