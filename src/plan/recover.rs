@@ -1,6 +1,10 @@
 //! Freeing a set that cannot free itself: the pods of an abandoned revision that block it, one after another.
 
+mod held;
+
 use std::collections::HashSet;
+
+use held::{deletable, ending, lost};
 
 use super::{Goal, PatchKind, Plan, Refusal, SetPatch, Step, Stop, unchanged};
 use crate::controller::{self, Blocker, Idle, Next, next, would_get};
@@ -235,6 +239,19 @@ impl Recover {
                         .namespace(namespace)
                         .after("if nothing in it is needed"),
                 )
+            } else if pod.revision() != would_get && !set.is_parallel() {
+                // It ran well before the update: it may be replaying its log, which a deletion would begin again.
+                refuse(
+                    "may-become-ready",
+                    format!(
+                        "{state} on {}, the revision from before the update: it blocks the update, and may still become ready",
+                        now.set.short_revision(pod.revision())
+                    ),
+                    kubectl("delete pod").name(&replica.name).namespace(namespace).after(&format!(
+                        "if you know that it will not, delete it; it is recreated on {}",
+                        now.set.short_revision(would_get)
+                    )),
+                )
             } else if pod.revision() != would_get {
                 refuse(
                     "parallel",
@@ -404,66 +421,6 @@ fn trapped<'s, 'a>(now: &'s Snapshot<'a>) -> Result<Vec<Trapped<'s, 'a>>, Unseen
 /// The revision a successor gets once `rollingUpdate` is given.
 fn target<'a>(now: &Snapshot<'a>, ordinal: i32) -> &'a str {
     if now.set.rolling_update().is_none() { &now.set.status.update_revision } else { would_get(now, ordinal) }
-}
-
-/// Whether deleting this pod would end it.
-fn deletable(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
-    lost(now, pod)?;
-    if pod.metadata.finalizers.is_empty() {
-        return Ok(());
-    }
-    let name = &pod.metadata.name;
-    Err(refuse(
-        "pod-has-finalizers",
-        format!(
-            "deleting {name} would not remove it: it has finalizers: {}",
-            words::list(&pod.metadata.finalizers, 3)
-        ),
-        kubectl("get pod")
-            .name(name)
-            .namespace(&pod.metadata.namespace)
-            .with("-o yaml")
-            .after("see which controller removes them"),
-    ))
-}
-
-/// A pod of a node that does not answer stays until the node is back or known to be gone: deleting it frees nothing,
-/// and forcing it may let two pods of one name run.
-fn lost(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
-    let Ok(nodes) = now.nodes() else { return Ok(()) };
-    let node = &pod.spec.node_name;
-    if crate::snapshot::lost(now, nodes, pod).is_none() {
-        return Ok(());
-    }
-    Err(refuse(
-        "node-lost",
-        format!(
-            "{} is on node {node}, which does not respond: deleting the pod would not remove it",
-            pod.metadata.name
-        ),
-        kubectl("describe node").name(node).after("see what is wrong with the node"),
-    ))
-}
-
-/// A pod that is being deleted and will not end by itself.
-fn ending(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
-    lost(now, pod)?;
-    let name = &pod.metadata.name;
-    if pod.metadata.finalizers.is_empty() {
-        return Ok(());
-    }
-    Err(refuse(
-        "terminating",
-        format!(
-            "{name} is already being deleted, but it has finalizers: {}",
-            words::list(&pod.metadata.finalizers, 3)
-        ),
-        kubectl("get pod")
-            .name(name)
-            .namespace(&pod.metadata.namespace)
-            .with("-o yaml")
-            .after("see which controller removes them"),
-    ))
 }
 
 /// Nothing is done to a set that is being deleted.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kubectl_sts::cluster::recorded::{self, Absent};
-use kubectl_sts::kinds::{CLAIM_UID, EARLIER_POLICY, VolumeAttachment, VolumeSnapshot, Workload};
+use kubectl_sts::kinds::{
+    CLAIM_UID, EARLIER_POLICY, StatefulSet, VolumeAttachment, VolumeSnapshot, Workload,
+};
 use kubectl_sts::plan::prune::phase::{Claim, End, Manner, State, Volume};
 use kubectl_sts::plan::prune::{Claims, Found, Item, Known, Prune, SnapshotState, Wanted, find};
 use kubectl_sts::plan::restore::{Deleted, Remains, Restore, Returning};
@@ -68,6 +70,8 @@ fn found_in_namespaces() -> String {
         ("older than 21 days", Wanted { older_than: Some(day * 21), ..Wanted::default() }),
         ("unused for 19 days", Wanted { unused_for: Some(day * 19), ..Wanted::default() }),
         ("unused for 20 days", Wanted { unused_for: Some(day * 20), ..Wanted::default() }),
+        ("unused for 21 days", Wanted { unused_for: Some(day * 21), ..Wanted::default() }),
+        ("zero, of the first set only", Wanted { zero: Some(Vec::new()), ..Wanted::default() }),
     ];
     for seed in 0..24 {
         let mut namespace = namespaces::make(seed);
@@ -81,7 +85,7 @@ fn found_in_namespaces() -> String {
             }
             let _ = writeln!(text, "## namespace {seed}: {name}");
             // What was said of it before is not said again.
-            for said in found(&namespace, wanted, seed % 5 == 4) {
+            for said in found(&namespace, wanted, seed % 5 == 4, name.ends_with("only")) {
                 if seen.insert((seed, said.clone())) {
                     let _ = writeln!(text, "{said}");
                 }
@@ -91,7 +95,7 @@ fn found_in_namespaces() -> String {
     text
 }
 
-fn found(namespace: &Namespace, wanted: &Wanted, is_blind: bool) -> Vec<String> {
+fn found(namespace: &Namespace, wanted: &Wanted, is_blind: bool, is_first: bool) -> Vec<String> {
     let now: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
     let mut observed =
         recorded::read(&[("random".to_owned(), namespace.text())], Absent::Empty, now).unwrap();
@@ -103,7 +107,9 @@ fn found(namespace: &Namespace, wanted: &Wanted, is_blind: bool) -> Vec<String> 
         unread: if is_blind { vec![("cronjobs", NotRead::Forbidden(None))] } else { Vec::new() },
     };
     let mut said = Vec::new();
-    let mut found = find(&observed, Some(&around), wanted, |_| true, true);
+    let first = observed.sets.first().map(|set| set.metadata.name.clone()).unwrap_or_default();
+    let is_chosen = |set: &StatefulSet| !is_first || set.metadata.name == first;
+    let mut found = find(&observed, Some(&around), wanted, is_chosen, !is_first);
     said.push(format!("empty {}, {:?}, unjudged {:?}", found.is_empty(), found.size(), found.unjudged()));
     for left in &found.left_over {
         let of = |retain: bool| (left.fate(retain), left.fate_in_short(retain), left.keeps_volume(retain));

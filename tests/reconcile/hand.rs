@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use kubectl_sts::cluster::recorded::{self, Absent};
-use kubectl_sts::plan::{Abort, Canary, Goal, Recover, Stamp, Undo};
+use kubectl_sts::plan::{Abort, Agreement, Canary, Change, Goal, Recover, Stamp, Step, Undo};
+use kubectl_sts::reconcile::{Entry, EntryResult, Outcome, Report};
 use kubectl_sts::snapshot::{CANARY, Snapshot};
 use serde_json::{Value, json};
 
@@ -359,4 +360,184 @@ fn an_abort_deletes_what_is_stuck_and_leaves_what_only_may_be() {
         held.plans(&abort(), &["refused: pod-has-finalizers", "kubectl get pod web-2"], &[]);
     }
     at(&|pod| pod["metadata"]["finalizers"] = json!(["example.com/hold"])).plans(&abort(), &[needed], &[now]);
+}
+
+#[test]
+fn a_recovery_that_helps_nothing_says_why_and_what_does() {
+    let broken_0 = |hand: &mut Hand| hand.pods[0]["status"] = broken();
+    let partition =
+        |hand: &mut Hand| hand.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = 1.into();
+    let unready = |hand: Hand, ordinal: usize| hand.with(|hand| hand.pods[ordinal]["status"] = ready(false));
+    let leaving = |at: &str| {
+        Hand::trapped().with(|hand| {
+            hand.pods[2]["metadata"]["deletionTimestamp"] = at.into();
+            hand.pods[2]["metadata"]["deletionGracePeriodSeconds"] = 30.into();
+        })
+    };
+    let below = || Hand::new().with(|hand| (broken_0(hand), partition(hand)).1);
+    for (hand, wanted) in [
+        (
+            below(),
+            ["refused: below-partition", "so it would be recreated on a again", "kubectl sts doctor web"],
+        ),
+        // Nothing is updated: the partition means nothing.
+        (
+            Hand::at_rest().with(|hand| (broken_0(hand), partition(hand)).1),
+            [
+                "refused: same-revision",
+                "the cause is the pod template or the application",
+                "kubectl sts doctor web",
+            ],
+        ),
+        (
+            unready(Hand::at_rest(), 1),
+            [
+                "refused: same-revision",
+                "web-1 is stuck (not ready) on the revision",
+                "kubectl sts doctor web",
+            ],
+        ),
+        (
+            unready(Hand::new(), 2),
+            ["refused: same-revision", "web-2 is stuck (not ready) on the revision", "kubectl sts undo web"],
+        ),
+        // It was well before the update, and is no trap for that.
+        (
+            unready(Hand::new(), 1),
+            [
+                "refused: may-become-ready",
+                "web-1 is stuck (not ready) on a, the revision from before the update: it blocks the update",
+                "it is recreated on b: kubectl delete pod web-1 -n shop",
+            ],
+        ),
+        (
+            leaving("2026-11-20T12:00:50Z"),
+            ["refused: terminating", "web-2 is already being deleted", "kubectl sts watch web"],
+        ),
+        (
+            Hand::at_rest().with(|hand| {
+                let stranger = &mut hand.pods[2]["metadata"];
+                stranger.as_object_mut().unwrap().remove("ownerReferences");
+                stranger["labels"] = json!({});
+            }),
+            ["refused: ", "web-2", "kubectl"],
+        ),
+    ] {
+        hand.plans(&recover(), &wanted, &["DeletePod"]);
+    }
+    // What an interrupted recovery leaves behind is seen through.
+    let through = "  - Await { pods: [\"web-2\"], until: \"to be available on a\" }";
+    leaving("2026-11-20T12:01:30Z").plans(&recover(), &[through], &["refused"]);
+    let late = Hand::new().with(|hand| {
+        hand.set["spec"]["podManagementPolicy"] = "Parallel".into();
+        hand.pods[0]["status"] = broken();
+    });
+    late.plans(&recover(), &["refused: merely-slow", "web is not stuck, the controller is working"], &[]);
+}
+
+#[test]
+fn pods_that_lack_a_volume_are_named_with_how_many_are_ready() {
+    let lacking = |ready_ones: usize| {
+        Hand::at_rest().with(|hand| {
+            hand.set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {}}]);
+            for (ordinal, pod) in hand.pods.iter_mut().enumerate() {
+                pod["status"] = ready(ordinal < ready_ones);
+            }
+            hand.others.push(event(
+                "StatefulSet",
+                "web",
+                "FailedUpdate",
+                "update Pod web-2 in StatefulSet web failed error: Pod \"web-2\" is invalid: spec: Forbidden: pod updates may not \
+                 change fields other than",
+            ));
+        })
+    };
+    let delete = "DeletePod { pod: \"web-0\", seen: \"web-0\", evict: false, note: \"lacks volume data;";
+    lacking(3).plans(&recover(), &[delete, "3 of these pods are Ready now"], &[]);
+    lacking(1).plans(&recover(), &[delete, "1 of these pods is Ready now"], &[]);
+    lacking(0).plans(&recover(), &[delete], &["Ready now"]);
+}
+
+#[test]
+fn the_pvc_of_an_earlier_pod_is_waited_for() {
+    let hand = Hand::at_rest().with(|hand| {
+        hand.set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {}}]);
+        for pod in &mut hand.pods {
+            let claim = format!("data-{}", pod["metadata"]["name"].as_str().unwrap());
+            pod["spec"]["volumes"] = json!([{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]);
+        }
+        hand.pods.remove(2);
+        hand.others.push(json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {
+                "name": "data-web-2", "namespace": "shop", "uid": "c", "deletionTimestamp": "2026-11-20T12:00:55Z",
+                "finalizers": ["kubernetes.io/pvc-protection"],
+            },
+            "spec": {}, "status": {"phase": "Bound"},
+        }));
+    });
+    hand.plans(&recover(), &["refused: ", "web-2"], &["name-taken", "DeletePod"]);
+    let goes_on = Recover { evict: false, first: false };
+    hand.plans(&goes_on, &["until: \"the earlier PVC of web-2 to be deleted\""], &["refused"]);
+}
+
+#[test]
+fn an_agreement_is_about_one_template() {
+    let agreed = |hand: &Hand, goal: &dyn Goal| hand.look(|now| Agreement::to(&goal.plan(now).unwrap()));
+    let at = |generation: i64, observed: i64, update: &str| {
+        Hand::at_rest().with(|hand| {
+            hand.set["metadata"]["generation"] = generation.into();
+            hand.set["status"]["observedGeneration"] = observed.into();
+            hand.set["status"]["updateRevision"] = format!("web-{update}").into();
+        })
+    };
+    let other = |agreement: &Agreement, hand: &Hand| hand.look(|now| agreement.other_template(now));
+    let template = json!({"metadata": {"labels": {"v": "2"}}});
+    let change = Change { template, digest: "d".to_owned(), lines: vec!["v: 1 → 2".to_owned()] };
+    let brings = |steps: &[i32]| Canary { change: Some(change.clone()), ..canary(steps, false) };
+    let gone = |update: &str, before: &str| {
+        Some(format!(
+            "another client changed the pod template: the update is to revision {update}, no longer to {before}"
+        ))
+    };
+
+    // One that brings a template: until that is seen, nothing is known of its revision.
+    let agreement = agreed(&at(1, 1, "a"), &brings(&[2]));
+    for hand in [at(1, 1, "a"), at(2, 1, "a"), at(2, 2, "b"), at(2, 2, "b"), at(3, 2, "b")] {
+        assert_eq!(other(&agreement, &hand), None);
+    }
+    assert_eq!(other(&agreement, &at(3, 3, "c")), gone("c", "b"));
+    assert_eq!(other(&agreement, &at(9, 9, "b")), None, "it was only scaled");
+    // Its patch and another one at once: nobody knows whose template it is.
+    let agreement = agreed(&at(1, 1, "a"), &brings(&[2]));
+    assert_eq!(
+        other(&agreement, &at(3, 3, "b")).as_deref(),
+        Some("another client changed the spec in the same moment")
+    );
+    // Its own next patch changes no template.
+    let agreement = agreed(&at(1, 1, "a"), &brings(&[2, 1]));
+    assert_eq!(other(&agreement, &at(3, 3, "b")), None);
+    assert_eq!(other(&agreement, &at(4, 4, "c")), gone("c", "b"));
+
+    // One about the template that is there: that of the plan, whatever is seen first.
+    let agreement = agreed(&Hand::at_rest().with(marked), &canary(&[0], true));
+    assert_eq!(other(&agreement, &at(2, 2, "a")), None);
+    assert_eq!(other(&agreement, &at(2, 2, "b")), gone("b", "a"));
+    assert_eq!(other(&Agreement::to_nothing(), &at(2, 2, "b")), None);
+}
+
+#[test]
+fn nothing_was_needed_where_the_goal_is_reached_without_the_writes_agreed_to() {
+    let entry = Entry {
+        at: NOW.parse().unwrap(),
+        step: Step::Await { pods: Vec::new(), until: String::new() },
+        result: EntryResult::Done,
+    };
+    let report = |outcome: Outcome, journal: Vec<Entry>, agreed_to_write: bool| {
+        Report { outcome, journal, agreed_to_write }.needed_nothing()
+    };
+    assert!(report(Outcome::Reached, Vec::new(), true));
+    assert!(!report(Outcome::Reached, vec![entry], true));
+    assert!(!report(Outcome::Reached, Vec::new(), false));
+    assert!(!report(Outcome::TimedOut, Vec::new(), true));
 }

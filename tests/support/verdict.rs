@@ -138,7 +138,12 @@ fn of_set(ns: &Namespace, set: &str) -> Result<(), String> {
             let claims = writes
                 || matches!(
                     reason,
-                    "other-cause" | "same-revision" | "below-partition" | "parallel" | "scale-down"
+                    "other-cause"
+                        | "same-revision"
+                        | "below-partition"
+                        | "may-become-ready"
+                        | "parallel"
+                        | "scale-down"
                 );
             check(!claims, "recover says stuck, status does not", &[&recover_text, &status_text])?;
         }
