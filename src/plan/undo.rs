@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::recover::{leaving, refuse};
 use super::{Goal, PatchKind, Plan, Recover, SetPatch, Step, Stop, unchanged};
-use crate::controller::{Action, Blocker, Idle, Next, current_revision, next, would_get};
+use crate::controller::{Action, Blocker, Next, current_revision, next, would_get};
 use crate::kinds::{ControllerRevision, Strategy};
 use crate::paste::{Command, kubectl, sts};
 use crate::rules::stuck;
@@ -120,12 +120,7 @@ impl Undo {
             )
         };
         plan.warnings.extend(refused(now)?);
-        let settled = match next(now)? {
-            Next::Settled(Idle::Unobserved) => false,
-            Next::Settled(_) => true,
-            _ => false,
-        };
-        if settled {
+        if matches!(next(now)?, Next::Settled(_)) {
             return Ok(());
         }
         plan.warnings.extend(held(now)?);

@@ -207,3 +207,41 @@ fn a_second_undo_does_not_bring_the_bad_template_back() {
     );
     assert!(broken.aim(Some("a")).starts_with("refused target-broken"), "{}", broken.aim(Some("a")));
 }
+
+#[test]
+fn pods_that_are_stuck_tell_no_revision_to_go_back_to() {
+    let waits = History {
+        revisions: vec![
+            Revision('a', 1, 0, None),
+            Revision('b', 2, 3600, None),
+            Revision('c', 3, 7200, None),
+        ],
+        current: 'c',
+        update: 'c',
+        on_delete: true,
+        partition: 0,
+        limit: None,
+        pods: vec![('b', true), ('b', true), ('c', false)],
+    };
+    assert!(waits.aim(None).starts_with("refused target-broken: web-0 is stuck on b"), "{}", waits.aim(None));
+    let used = History { pods: vec![('a', false), ('b', true), ('c', false)], ..waits };
+    assert_eq!(used.aim(None), "web-a ");
+}
+
+/// Dates have whole seconds, and those of one write differ by up to one.
+#[test]
+fn of_two_revisions_of_one_second_one_was_put_back_only_if_it_was_written_again() {
+    let history = |again: i64| History {
+        revisions: vec![Revision('a', 3, 0, Some(again)), Revision('b', 2, 0, None)],
+        current: 'a',
+        update: 'a',
+        on_delete: false,
+        partition: 0,
+        limit: None,
+        pods: vec![('a', false); 3],
+    };
+    let stays = "web-a this earlier template is already restored";
+    assert!(history(2).aim(None).starts_with(stays), "{}", history(2).aim(None));
+    let unknown = "web-a it was created in the same second as b";
+    assert!(history(1).aim(None).starts_with(unknown), "{}", history(1).aim(None));
+}

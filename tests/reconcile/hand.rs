@@ -331,6 +331,12 @@ fn an_undo_says_what_the_api_server_refused_the_controller() {
     });
     needless.plans(&undo(), &["to delete web-1", "this rollback needs no deletion"], &[]);
     Hand::new().plans(&undo(), &[], &["refused"]);
+    let creates = Hand::new().with(|hand| {
+        let message = format!("delete Pod web-1 in StatefulSet web failed error: {said}");
+        hand.others.push(event("StatefulSet", "web", "FailedDelete", &message));
+        hand.pods.remove(0);
+    });
+    creates.plans(&undo(), &["to delete web-1", "this rollback needs no deletion"], &[]);
 }
 
 #[test]
