@@ -370,3 +370,16 @@ fn a_pvc_that_does_not_go_is_waited_for_no_longer_than_it_may_take() {
     assert_eq!((refusal.reason, refusal.because.as_str()), ("held", because.as_str()));
     assert!(took >= limit && took < limit * 3 / 2, "{took:?}");
 }
+
+#[test]
+fn each_pvc_may_take_its_time() {
+    let mut sim = Simulation::new(vec![World::new(false, true), World::new(false, true)], Dice::new(1), 0);
+    let plan = goal(Manner::Guarded).plan(&sim.now).unwrap();
+    let limit = plan.steps.iter().find_map(Step::limit).unwrap();
+    // Reads come every 300 ms: each takes two thirds of the limit.
+    let looks = u32::try_from(limit.as_millis() * 2 / 900).unwrap();
+    sim.worlds[0].slow = looks;
+    sim.worlds[1].slow = looks;
+    let report = reconciled(&mut sim, &goal(Manner::Guarded), &Agreement::to(&plan));
+    assert!(matches!(report.outcome, Outcome::Reached), "{report:#?}");
+}

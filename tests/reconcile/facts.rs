@@ -1,16 +1,19 @@
 //! What is asked of a StatefulSet and its pods besides the plan.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use kubectl_sts::plan::{Goal as _, OneSet, PatchKind, Rollout, SetPatch, Step, Stop};
-use kubectl_sts::reconcile::Facts;
+use kubectl_sts::plan::{Agreement, Goal as _, OneSet, PatchKind, Rollout, SetPatch, Step, Stop};
+use kubectl_sts::reconcile::{Facts, Limits, Outcome, reconcile};
 use kubectl_sts::snapshot::Snapshot;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::kubelet::Fate;
 use super::scenario::{Found, KINDS, Scenario, State, Typed};
 use super::simulation::Simulation;
-use super::{kept, rolling};
+use super::typed::Nobody;
+use super::{block_on, kept, rolling};
 use crate::controller::change::Random;
 
 fn with<R>(scenario: &Scenario, look: impl FnOnce(&Snapshot<'_>) -> R) -> R {
@@ -161,4 +164,39 @@ fn watch_leaves_the_pods_of_an_on_delete_set_to_people() {
         "it waits at its partition"
     );
     assert_eq!(waits(&rolling(3, 2, None, Typed::Abort)), "wait for the controller");
+}
+
+/// Watches a set until this ends it; the outcome, and how long it took.
+fn watched(scenario: &Scenario, stable_for: u64) -> (Outcome, Duration) {
+    let limits = Limits {
+        timeout: Some(Duration::from_secs(120)),
+        stuck_after: Duration::from_secs(600),
+        stable_for: Duration::from_secs(stable_for),
+        endless: false,
+    };
+    let mut sim = Simulation::new(scenario, Random(1));
+    block_on(async {
+        let started = Instant::now();
+        let report = reconcile(&mut sim, &Rollout, &Agreement::to_nothing(), &limits, &mut Nobody).await;
+        (report.outcome, started.elapsed())
+    })
+}
+
+#[test]
+fn what_is_reached_has_to_stay_so_for_as_long_as_asked() {
+    let done = rolling(2, 0, None, Typed::Abort);
+    for (stable_for, at_most) in [(0, 2), (30, 32)] {
+        let (outcome, took) = watched(&done, stable_for);
+        assert!(matches!(outcome, Outcome::Reached), "{outcome:?}");
+        let took = took.as_secs();
+        assert!((stable_for..=at_most).contains(&took), "{took} s instead of {stable_for}");
+    }
+}
+
+#[test]
+fn a_set_whose_pod_flaps_is_not_complete() {
+    let mut scenario = rolling(2, 0, None, Typed::Abort);
+    scenario.pods[1] = Found { ordinal: 1, revision: "B", state: State::Has(Fate::Flaps) };
+    let (outcome, _) = watched(&scenario, 0);
+    assert!(matches!(outcome, Outcome::TimedOut), "{outcome:?}");
 }
