@@ -285,6 +285,7 @@ fn the_volume_of_a_pvc_is_seen_as_it_is() {
     world.volume = None;
     let never = Item { volume: String::new(), ..item.clone() };
     assert_eq!(world.judge(&never).1, Volume::Never);
+    assert_eq!(world.item().shown.volume, Volume::Never);
     let gone = World { volume: None, ..World::new() };
     assert_eq!(gone.judge(&item).1, Volume::Missing);
 }

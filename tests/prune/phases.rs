@@ -75,6 +75,12 @@ fn each_state_has_its_next_write() {
         (Guarded, There, noted(false), scaling, "put back Delete"),
         // Another has got the volume.
         (Guarded, Gone, Volume::Elsewhere, no, "done"),
+        // A policy that is not Retain keeps nothing, whatever was noted; what is scaled may need no more in the end.
+        (Guarded, Gone, its("Delete", Some("Delete"), true), no, "done"),
+        (Guarded, Gone, its("Delete", Some("Delete"), true), mounted, "late: mounted"),
+        (Guarded, Gone, users(true), scaling, "done"),
+        (Guarded, Gone, delete(), scaling, "done"),
+        (Guarded, Gone, Volume::Missing, scaling, "done"),
         // --retain leaves no note.
         (Keep, There, delete(), no, "keep"),
         (Keep, There, noted(false), no, "keep"),
@@ -99,6 +105,19 @@ fn each_state_has_its_next_write() {
                 "a deletion that may still arrive must find it kept: {pending:?} {got}"
             );
         }
+    }
+}
+
+#[test]
+fn only_a_policy_that_was_noted_is_given_back() {
+    for (volume, is_noted) in [
+        (its("Retain", Some("Delete"), false), true),
+        (its("Retain", None, false), false),
+        (Volume::Never, false),
+        (Volume::Missing, false),
+        (Volume::Elsewhere, false),
+    ] {
+        assert_eq!(volume.is_noted(), is_noted, "{volume:?}");
     }
 }
 

@@ -290,7 +290,9 @@ fn pruned() -> String {
                     };
                     let known = Known { is_read: true, state, ..Known::of(item(true, shown)) };
                     one("", &goal, &known);
-                    if code.is_some() || *volume != volumes[0] && *volume != volumes[2] {
+                    let is_plain =
+                        code.is_none() || code == Some(ReasonCode::Mounted) && claim != Claim::There;
+                    if !is_plain || *volume != volumes[0] && *volume != volumes[2] {
                         continue;
                     }
                     one(", sent", &goal, &Known { is_sent: true, is_begun: true, ..known.clone() });

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use kubectl_sts::cluster::recorded::{self, Absent};
-use kubectl_sts::plan::{Abort, Agreement, Canary, Change, Goal, Recover, Stamp, Step, Undo};
+use kubectl_sts::plan::{
+    Abort, Agreement, Canary, Change, Goal, Recover, Stamp, Step, Undo, is_canary, is_rolled_back,
+};
 use kubectl_sts::reconcile::{Entry, EntryResult, Outcome, Report};
 use kubectl_sts::snapshot::{CANARY, Snapshot};
 use serde_json::{Value, json};
@@ -358,6 +360,12 @@ fn an_abort_deletes_what_is_stuck_and_leaves_what_only_may_be() {
     // Not ready for longer than its probes allow.
     at(&|pod| pod["status"] = ready(false)).plans(&abort(), &[now, "not ready on old revision b"], &[needed]);
     at(&|_| ()).plans(&abort(), &[needed, "note: \"on old revision b"], &[now]);
+    // The same, for a moment: it may still become ready, and is deleted all the same.
+    let just = at(&|pod| {
+        pod["status"] = ready(false);
+        pod["status"]["conditions"][0]["lastTransitionTime"] = "2026-11-20T12:00:50Z".into();
+    });
+    just.plans(&abort(), &[now, "note: \"not ready on old revision b"], &[needed]);
     for status in [broken(), ready(false)] {
         let held = at(&|pod| {
             pod["status"] = status.clone();
@@ -485,6 +493,58 @@ fn the_pvc_of_an_earlier_pod_is_waited_for() {
     hand.plans(&recover(), &["refused: ", "web-2"], &["name-taken", "DeletePod"]);
     let goes_on = Recover { evict: false, first: false };
     hand.plans(&goes_on, &["until: \"the earlier PVC of web-2 to be deleted\""], &["refused"]);
+}
+
+#[test]
+fn an_abort_waits_for_no_pod_from_before_the_canary() {
+    let waits = |created: &str| {
+        let hand = Hand::new().with(|hand| {
+            marked(hand);
+            hand.set["status"]["updateRevision"] = "web-a".into();
+            hand.pods[0]["status"] = ready(false);
+            hand.pods[0]["metadata"]["creationTimestamp"] = created.into();
+        });
+        hand.plan(&abort()).contains("Await { pods: [\"web-2\", \"web-0\"]")
+    };
+    // The canary began at 11:00.
+    assert_eq!([waits("2026-11-20T10:59:59Z"), waits("2026-11-20T11:00:00Z")], [false, true]);
+}
+
+#[test]
+fn a_canary_is_told_from_a_rollout() {
+    let told = |hand: &Hand| hand.look(|now| (is_canary(now), is_rolled_back(now)));
+    let held = |hand: &mut Hand| hand.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = 1.into();
+    assert_eq!(told(&Hand::new()), (false, false));
+    assert_eq!(told(&Hand::new().with(held)), (true, false), "by hand");
+    assert_eq!(told(&Hand::at_rest().with(held)), (false, false), "nothing is updated");
+    assert_eq!(told(&Hand::new().with(marked)), (true, false));
+    assert_eq!(told(&Hand::at_rest().with(marked)), (true, true));
+    let unobserved = Hand::at_rest().with(marked).with(|hand| hand.set["metadata"]["generation"] = 2.into());
+    assert_eq!(told(&unobserved), (true, false));
+    unobserved.plans(&canary(&[0], true), &["Await { pods: [], until: \"the controller\" }"], &[]);
+    let new = Hand::at_rest().with(|hand| hand.set["metadata"]["generation"] = 2.into());
+    let refused =
+        "refused: rollout-in-flight\n  because the controller has not yet observed the newest spec of web";
+    new.plans(&canary(&[1], false), &[refused], &[]);
+}
+
+#[test]
+fn a_canary_by_hand_that_holds_no_pod_back_says_where_its_partition_goes() {
+    // Every pod has the update, but for the controller's last word on it.
+    let hand = Hand::new().with(|hand| {
+        for (ordinal, pod) in hand.pods.iter_mut().enumerate() {
+            *pod = self::pod(ordinal, "b");
+        }
+        hand.pods[2]["status"] = ready(false);
+        hand.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = 1.into();
+    });
+    hand.plans(
+        &canary(&[0], true),
+        &["then: the partition is 0", "unchanged: all PVCs"],
+        &["change the template next"],
+    );
+    // Where nothing is done nothing is left unchanged.
+    Hand::at_rest().plans(&canary(&[0], true), &["then: every pod is on a"], &["unchanged:"]);
 }
 
 #[test]

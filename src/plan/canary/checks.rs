@@ -176,7 +176,7 @@ pub(super) fn at_rest(now: &Snapshot<'_>, changes: bool, allow_unhealthy: bool) 
         .map(|replica| replica.name.clone())
         .collect();
     if !old.is_empty() {
-        let held = replicas.len() > from && set.partition() > 0;
+        let held = set.partition() > 0;
         let is_back = now.mark().flatten().is_some_and(|mark| has_stable_template(now, &mark));
         let hint = if is_back {
             command(now, "abort").after("end the canary first, which is already being rolled back")
