@@ -272,7 +272,7 @@ fn the_volume_of_a_pvc_is_seen_as_it_is() {
     }
     for change in
         [&(|it: &mut Value| it["metadata"]["name"] = "another".into()) as &dyn Fn(&mut Value), &|it| {
-            it["metadata"]["deletionTimestamp"] = "2026-11-21T00:00:00Z".into()
+            it["metadata"]["deletionTimestamp"] = "2026-11-21T00:00:00Z".into();
         }]
     {
         assert_eq!(volume(change), Volume::Missing);

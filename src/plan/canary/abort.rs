@@ -67,7 +67,7 @@ impl Goal for Abort {
         let mut has_stanza = set.rolling_update().is_some();
         if !set.is_observed() {
             steps.all.push(Step::Await { pods: Vec::new(), until: "the controller".to_owned() });
-        } else if let Some(to) = self.pause_at(now, &strays)?.filter(|_| !back) {
+        } else if let Some(to) = pause_at(now, &strays)?.filter(|_| !back) {
             let note = format!("pause the rollout at the pods it has reached: partition {partition} → {to}");
             steps.patch(self.change(now, !is_marked, false, Some(to)), note, true);
             steps.pauses();
@@ -151,18 +151,6 @@ impl Abort {
         }
         let first = strays.first().map(|replica| replica.ordinal - now.set.start());
         first.map_or(partition, |first| first.min(partition))
-    }
-
-    /// Where a rollout that still moves is to stop: above it no pod that it has not reached yet. `None` where nothing
-    /// would move any more.
-    fn pause_at(&self, now: &Snapshot<'_>, strays: &[&Replica<'_>]) -> Result<Option<i32>, Unseen> {
-        let set = now.set;
-        let to = strays.first().map_or(set.replicas(), |replica| replica.ordinal - set.start());
-        let index = |replica: &&Replica<'_>| (set.partition()..to).contains(&(replica.ordinal - set.start()));
-        let moves = |replica: &Replica<'_>| {
-            replica.pod.is_none_or(|pod| pod.revision() != set.status.update_revision)
-        };
-        Ok(now.replicas()?.iter().filter(index).any(moves).then_some(to))
     }
 
     /// A change of the set: with the annotation of a canary, the stable template, another partition.
@@ -271,4 +259,15 @@ impl Abort {
             .collect();
         Ok(unchanged(&names))
     }
+}
+
+/// Where a rollout that still moves is to stop: above it no pod that it has not reached yet. `None` where nothing
+/// would move any more.
+fn pause_at(now: &Snapshot<'_>, strays: &[&Replica<'_>]) -> Result<Option<i32>, Unseen> {
+    let set = now.set;
+    let to = strays.first().map_or(set.replicas(), |replica| replica.ordinal - set.start());
+    let index = |replica: &&Replica<'_>| (set.partition()..to).contains(&(replica.ordinal - set.start()));
+    let moves =
+        |replica: &Replica<'_>| replica.pod.is_none_or(|pod| pod.revision() != set.status.update_revision);
+    Ok(now.replicas()?.iter().filter(index).any(moves).then_some(to))
 }
