@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::cluster::connect::{ConnectArgs, Connection, connect};
 use crate::cluster::decode;
 use crate::cluster::inventory::{self, Want};
-use crate::cluster::recorded::{self, Absent};
+use crate::cluster::recorded::{self, Absent, STANDARD_INPUT};
 use crate::error::{Error, Exit, Result};
 use crate::kinds::{LabelSelector, StatefulSet};
 use crate::paste::{Command, sts};
@@ -244,7 +244,7 @@ fn read_files(names: &[String]) -> Result<Vec<(String, String)>> {
     names
         .iter()
         .map(|name| {
-            let label = if name == "-" { "standard input" } else { name.as_str() };
+            let label = if name == "-" { STANDARD_INPUT } else { name.as_str() };
             Ok((label.to_owned(), read_file(name)?))
         })
         .collect()
@@ -261,7 +261,7 @@ pub fn read_file(name: &str) -> Result<String> {
     } else {
         std::fs::read(Path::new(name))
     };
-    let label = if name == "-" { "standard input" } else { name };
+    let label = if name == "-" { STANDARD_INPUT } else { name };
     let text = bytes.map_err(|error| error.to_string());
     let text = text.and_then(|bytes| decode::text(bytes).map_err(str::to_owned));
     text.map_err(|why| Error::cluster(format!("could not read {label}")).because(why))

@@ -6,6 +6,7 @@ pub mod admission;
 pub mod attach;
 pub mod eviction;
 pub mod kubelet;
+pub mod mount;
 pub mod provisioner;
 pub mod quota;
 pub mod scheduler;

@@ -162,9 +162,13 @@ fn a_load_balancer_is_left_alone_and_gets_a_second_one_beside_it() {
         let text = ns.sts(&["doctor", "-o", "json"]).stdout;
         assert!(text.contains("clients outside the cluster can use postgres-outside"), "{text}");
 
-        // Once the clients have moved.
-        ns.patch("service/postgres", &json!({"spec": {"type": "ClusterIP"}}));
+        // Once the clients have moved; by hand in between, or not.
+        if kind == "NodePort" {
+            ns.patch("service/postgres", &json!({"spec": {"type": "ClusterIP"}}));
+        }
         run_remedy(&ns, "STS102");
+        let headless = spec(&ns, "postgres");
+        assert_eq!((&headless["clusterIP"], &headless["type"]), (&json!("None"), &json!("ClusterIP")));
         finds(&ns, &[]);
     }
 }

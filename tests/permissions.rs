@@ -76,8 +76,10 @@ fn every_command_says_so(ns: &support::Namespace, kubeconfig: &std::path::Path, 
         Kind::LimitRange,
         Kind::ValidatingWebhookConfiguration,
         Kind::MutatingWebhookConfiguration,
+        Kind::ValidatingAdmissionPolicyBinding,
         Kind::CSINode,
         Kind::CSIStorageCapacity,
+        Kind::VolumeAttachment,
     ];
     let kinds = Kind::ALL.into_iter().filter(|kind| unseen.get(kind.name()).is_some());
     for kind in kinds.filter(|kind| !not_needed.contains(kind)) {

@@ -266,6 +266,61 @@ fn manifests_are_read_as_kubectl_reads_them() {
 }
 
 #[test]
+fn a_service_that_may_be_elsewhere_is_not_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: web, namespace: shop}\nspec:\n  replicas: 3\n  serviceName: \
+               web-peers\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: \
+               {containers: [{name: web, image: web}]}\n---\n";
+    let service = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{selector: {{app: web}}, {spec}}}\n---\n"
+        )
+    };
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let ports = "ports: [{port: 80}]";
+    write("alone.yaml", set);
+    write("client.yaml", &(set.to_owned() + &service("web", ports)));
+    write("whole/set.yaml", set);
+    write("whole/client.yaml", &service("web", ports));
+    write("near/set.yaml", set);
+    write("near/service.yaml", &service("web-peer", "clusterIP: None"));
+    let found = |args: &[&str], input: &str, code: i32| {
+        let run =
+            doctor_in(folder.path(), input, &[args, &["-o", "json", "--only", "STS101"]].concat()).code(code);
+        json(&run)["findings"].as_array().unwrap().clone()
+    };
+    for (args, input, severity) in [
+        (&["-f", "alone.yaml"][..], String::new(), "note"),
+        (&["--from", "alone.yaml"], String::new(), "note"),
+        (&["-f", "client.yaml"], String::new(), "warning"),
+        (&["-f", "alone.yaml", "-f", "whole/client.yaml"], String::new(), "error"),
+        (&["-f", "whole"], String::new(), "error"),
+        (&["-f", "-"], set.to_owned() + &service("web", ports), "error"),
+        (&["-f", "near"], String::new(), "error"),
+    ] {
+        let all = found(args, &input, i32::from(severity == "error"));
+        assert_eq!(all.len(), 1, "{args:?}");
+        assert_eq!(all[0]["severity"], severity, "{args:?}");
+        let what = all[0]["what"].as_str().unwrap();
+        assert!(what.ends_with("but no such Service is among these manifests"), "{what}");
+    }
+    let near = found(&["-f", "near"], "", 1);
+    assert!(near[0]["because"].as_str().unwrap().contains("set spec.serviceName to web-peer"), "{near:?}");
+    assert_eq!(near[0]["try"], serde_json::json!([]), "nothing to run before it is applied");
+    // The manifest that the command writes is the one that is missing.
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("manifests");
+    let command = found(&["-f", "alone.yaml"], "", 0)[0]["try"][0].as_str().unwrap().to_owned();
+    let written = ns.shell(&command).ok();
+    write("whole/peers.yaml", &written);
+    assert_eq!(found(&["-f", "whole"], "", 0), Vec::<Value>::new(), "{written}");
+}
+
+#[test]
 fn a_baseline_hides_what_was_known_and_nothing_that_is_new_or_worse() {
     let folder = tempfile::tempdir().unwrap();
     let here = env!("CARGO_MANIFEST_DIR");

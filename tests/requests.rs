@@ -130,7 +130,7 @@ fn one_list_a_kind_however_many_sets_there_are() {
         if nodes && around && further.len() <= 2 + 9 { Ok(()) } else { Err(format!("{further:?}")) }
     });
     let (_, requests) = counter.of(&ns, &["record"]);
-    assert_eq!(requests.len(), 19 + 9, "{requests:?}");
+    assert_eq!(requests.len(), 21 + 9, "{requests:?}");
 }
 
 /// One request for each finding that wants a log, and none where none is shown.

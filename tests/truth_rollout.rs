@@ -250,6 +250,34 @@ fn a_lost_node_is_one_finding_with_all_its_pods() {
     });
     assert!(lost.iter().all(|name| !name.starts_with("mq-")), "{lost:?}");
     support::verdict::agree(&ns);
+    // With those of another namespace.
+    let other = cluster.namespace("lost-too");
+    other.apply(&on("pg", 2));
+    other.wait("two pods on the node", support::PATIENCE, || {
+        let pods = uids(&other);
+        if pods.len() == 2 { Ok(()) } else { Err(format!("{pods:?}")) }
+    });
+    let one = ns.wait("one finding for both namespaces", support::PATIENCE, || {
+        let run = ns.sts(&["doctor", "-A", "-o", "json"]);
+        let report: Value = serde_json::from_str(&run.stdout).map_err(|error| error.to_string())?;
+        let is_it = |finding: &&Value| {
+            finding["code"] == "STS409"
+                && finding["what"].as_str().unwrap().contains(&format!(" on {node}, "))
+        };
+        match report["findings"].as_array().unwrap().iter().filter(is_it).collect::<Vec<_>>().as_slice() {
+            [one] => Ok((*one).clone()),
+            several => Err(format!("{several:?}")),
+        }
+    });
+    assert_eq!(one["namespace"], ns.name.as_str());
+    for pod in ["pg-0", "pg-1"] {
+        let whole = format!("{}/{pod}", other.name);
+        assert!(one["what"].as_str().unwrap().contains(&whole), "{one}");
+        let is_it = |it: &Value| it["name"] == pod && it["namespace"] == other.name.as_str();
+        assert!(one["otherObjects"].as_array().unwrap().iter().any(is_it), "{one}");
+    }
+    let of_own = one["otherObjects"].as_array().unwrap().iter().filter(|it| it["namespace"].is_null());
+    assert_eq!(of_own.count(), 11, "{one}");
     cluster.kubectl(&["delete", "node", &node]).ok();
 }
 

@@ -41,14 +41,16 @@ const CLAIMS: [Kind; 5] = [
 ];
 
 /// Kinds of the second round of [`Want::Diagnosis`].
-const SECOND: [Kind; 7] = [
+const SECOND: [Kind; 9] = [
     Kind::Node,
     Kind::ResourceQuota,
     Kind::LimitRange,
     Kind::ValidatingWebhookConfiguration,
     Kind::MutatingWebhookConfiguration,
+    Kind::ValidatingAdmissionPolicyBinding,
     Kind::CSINode,
     Kind::CSIStorageCapacity,
+    Kind::VolumeAttachment,
 ];
 
 /// Reads the cluster. A kind that may not be read is unseen; only without the StatefulSets there is no answer.
@@ -78,8 +80,10 @@ pub async fn observe(connection: &Connection, scope: Scope, want: Want) -> Resul
         observed.limit_ranges = Ok(Vec::new());
         observed.validating_webhooks = Ok(Vec::new());
         observed.mutating_webhooks = Ok(Vec::new());
+        observed.policy_bindings = Ok(Vec::new());
         observed.csi_nodes = Ok(Vec::new());
         observed.capacities = Ok(Vec::new());
+        observed.attachments = Ok(Vec::new());
         let second = second_look(&observed);
         Box::pin(reader.read(&second, &mut observed)).await?;
     }

@@ -17,7 +17,7 @@ use serde::de::{
 use serde_json::Value;
 
 use super::connect::LONGEST_OBJECT;
-use crate::kinds::{Object, VolumeAttachment, VolumeSnapshot, Workload};
+use crate::kinds::{Object, VolumeSnapshot, Workload};
 
 /// Most objects of one list. The largest clusters have 150,000 pods.
 const MOST: usize = 1_000_000;
@@ -52,7 +52,7 @@ macro_rules! listed {
         }
     )* };
 }
-listed!(Workload, VolumeAttachment, VolumeSnapshot);
+listed!(Workload, VolumeSnapshot);
 
 impl Listed for Value {
     fn identity(&self) -> Identity {

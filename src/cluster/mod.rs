@@ -16,5 +16,6 @@ mod place;
 pub(crate) mod raw;
 pub mod recorded;
 pub(crate) mod returns;
+pub(crate) mod trial;
 
 pub use perform::{Failure, Performed};

@@ -183,6 +183,17 @@ fn with_preconditions(mut body: Value, uid: &str, resource_version: &str) -> Val
     body
 }
 
+/// Has the API server check a pod. Nothing is created: this asks for a dry run, always.
+pub(super) async fn check_pod(
+    connection: &Connection,
+    namespace: &str,
+    pod: &Value,
+) -> Result<(), RequestError> {
+    let request = Request::new(Method::POST, Kind::Pod.path(Some(namespace)), Value::Null);
+    let body = pod.to_string().into_bytes();
+    connection.write(request.method.clone(), &request.target(true), request.content, body).await.map(|_| ())
+}
+
 /// Asks whether we may; `None` when the server does not say. It has no effect, although it is sent like a write.
 pub(super) async fn may(connection: &Connection, namespace: &str, what: &Permission) -> Option<bool> {
     let Permission { verb, group, resource, subresource, namespace: own } = what;

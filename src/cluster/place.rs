@@ -4,14 +4,13 @@ use super::items::Asked;
 use crate::kinds::Kind;
 
 /// Kinds that are read besides those of [`Kind`]: kind, version, plural, whether it has a namespace.
-const OTHERS: [(&str, &str, &str, bool); 8] = [
+const OTHERS: [(&str, &str, &str, bool); 7] = [
     ("Deployment", "apps/v1", "deployments", true),
     ("ReplicaSet", "apps/v1", "replicasets", true),
     ("DaemonSet", "apps/v1", "daemonsets", true),
     ("Job", "batch/v1", "jobs", true),
     ("CronJob", "batch/v1", "cronjobs", true),
     ("ReplicationController", "v1", "replicationcontrollers", true),
-    ("VolumeAttachment", "storage.k8s.io/v1", "volumeattachments", false),
     ("VolumeSnapshot", "snapshot.storage.k8s.io/v1", "volumesnapshots", true),
 ];
 

@@ -16,7 +16,9 @@ use self::users::Users;
 use super::{claims, decode, door};
 use crate::error::{Error, Result};
 use crate::kinds::*;
-use crate::snapshot::{Clock, NotRead, Observed, Scope, Seen, ServerVersion, Unseen, parse_pod_name};
+use crate::snapshot::{
+    Clock, Coverage, NotRead, Observed, Scope, Seen, ServerVersion, Unseen, parse_pod_name,
+};
 
 const API_VERSION: &str = "kubectl-sts/v1";
 const KIND: &str = "Recording";
@@ -62,6 +64,9 @@ pub struct Manifests {
     /// Whether it was found in a folder, and not named.
     pub is_found: bool,
 }
+
+/// The name of what is read from standard input.
+pub const STANDARD_INPUT: &str = "standard input";
 
 /// What the absence of a kind in plain files means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +206,9 @@ fn read_all<'a>(
 ) -> Result<Observed> {
     let mut pile = FileReader::default();
     for (name, text, is_found) in files {
+        // A folder is several files, even if it has one; and what is piped in was put together.
+        pile.is_one_file = pile.files_read == 0 && !is_found && name != STANDARD_INPUT;
+        pile.files_read += 1;
         let before = pile.items;
         for document in decode::documents(name, text)? {
             pile.document(name, document)?;
@@ -222,6 +230,8 @@ struct FileReader {
     live: bool,
     /// The file of each StatefulSet, by its namespace and name.
     files: BTreeMap<(String, String), String>,
+    files_read: usize,
+    is_one_file: bool,
     /// Objects by kind, namespace and name, with a hash of what was said of each.
     seen: HashMap<(Kind, String, String), u64>,
 }
@@ -355,7 +365,7 @@ impl FileReader {
     }
 
     fn observed(self, absent: Absent, now: Timestamp) -> Result<Observed> {
-        let FileReader { mut recorded, objects, listed, live, files, .. } = self;
+        let FileReader { mut recorded, objects, listed, live, files, is_one_file, .. } = self;
         let users = recorded.as_mut().and_then(|recording| {
             let users = recording.claim_users.take()?;
             Some(users.around(&recording.not_seen))
@@ -399,6 +409,9 @@ impl FileReader {
         observed.around = users;
         observed.chosen = about;
         observed.files = files;
+        let of_no_cluster = not_seen.is_none() && !live && absent == Absent::Unseen;
+        observed.manifests =
+            of_no_cluster.then_some(if is_one_file { Coverage::OneFile } else { Coverage::Several });
         macro_rules! fill {
             ([$($of_sets:tt)*] $([$type:ident $field:ident $($more:tt)*])*) => { $(
                 observed.$field = {

@@ -13,15 +13,15 @@ use super::logs::{self, LogArgs};
 use super::{explain, notes};
 use crate::cli::{Answer, Global, SetFilter, heading};
 use crate::cluster::inventory::Want;
-use crate::cluster::recorded;
+use crate::cluster::{recorded, trial};
 use crate::error::{Exit, Result};
 use crate::kinds::StatefulSet;
 use crate::paste::sts;
 use crate::render::{
     Case, Page, Report as PipelineReport, View, finding, finding_json, skipped, skipped_json, unread_logs,
 };
-use crate::rules::{Diagnosis, Filter, Finding, Rule, Severity, Skipped, diagnose};
-use crate::snapshot::Clock;
+use crate::rules::{Diagnosis, Filter, Finding, Rule, Severity, Skipped, diagnose, pods_to_try};
+use crate::snapshot::{Clock, Trial};
 use crate::words;
 use baseline::{Baseline, Compared};
 
@@ -47,7 +47,7 @@ use baseline::{Baseline, Compared};
     "  kubectl sts doctor -n shop -o json --fail-on never > before.json"
     "  kubectl sts doctor -n shop --baseline before.json"
     ""
-    "Reads what `status` reads, and the last lines of the logs of failing containers. Changes nothing. Names what it may not read, and skips the rules that need it."
+    "Reads what `status` reads, and the last lines of the logs of failing containers. Where no event says why a pod is missing, it asks the API server for a dry run of the pod. Changes nothing. Names what it may not read, and skips the rules that need it."
 ))]
 pub struct Args {
     /// StatefulSets to diagnose; without names, all
@@ -111,7 +111,7 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
     };
     let filter = Filter { only: codes(&args.only)?, skip: codes(&args.skip)? };
     let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
-    let sight = if args.filename.is_empty() {
+    let mut sight = if args.filename.is_empty() {
         global.observe(args.choice.all_namespaces, Want::Diagnosis, warn).await?
     } else {
         let files = manifests::read(&args.filename, args.recursive)?;
@@ -119,6 +119,10 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
         global.of_files(recorded::read_manifests(&files, Timestamp::now())?, list)
     };
     let chosen = sight.choose(&args.names, &args.choice)?;
+    if let Some(connection) = &sight.connection {
+        let wanted = pods_to_try(&sight.observed, &chosen);
+        sight.observed.trials = trial::ask(connection, wanted).await;
+    }
     let Diagnosis { mut findings, skipped } = diagnose(&sight.observed, &chosen, &filter);
     let compared = baseline.map(|baseline| baseline.keep_new(&mut findings));
     logs::add(&sight, &mut findings, args.logs.lines(global.output)).await;
@@ -140,6 +144,7 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
         fail_on,
         sets: sets.into_iter().cloned().collect(),
         files: sight.observed.files.clone(),
+        untried: untried(&sight.observed.trials),
     };
     Ok(Answer { view: Box::new(report), exit: if bad { Exit::Bad } else { Exit::Good } })
 }
@@ -195,6 +200,14 @@ struct Report {
     fail_on: FailOn,
     sets: Vec<StatefulSet>,
     files: BTreeMap<(String, String), String>,
+    /// The pods that were not tried, with the reason.
+    untried: Vec<(String, String)>,
+}
+
+/// The pods of which it is not known whether they could be created, with the reason.
+fn untried(trials: &[Trial]) -> Vec<(String, String)> {
+    let why = |trial: &Trial| Some((trial.pod.pod.clone(), trial.refusal.as_ref().err()?.to_string()));
+    trials.iter().filter_map(why).collect()
 }
 
 impl Report {
@@ -245,6 +258,9 @@ impl View for Report {
             page.prose(&comparison, 2);
         }
         skipped(page, &self.skipped);
+        for (pod, why) in &self.untried {
+            page.field("not checked:", 14, &format!("whether {pod} can be created (dry run: {why})"));
+        }
         unread_logs(page, self.findings.iter().map(|(_, finding)| finding));
         if let Some(trouble) = self.clock.trouble() {
             page.prose(&format!("note: {trouble}"), 2);
@@ -281,6 +297,7 @@ impl View for Report {
             },
             "findings": self.findings.iter().map(|(set, finding)| finding_json(set, finding)).collect::<Vec<_>>(),
             "notLookedAt": skipped_json(&self.skipped),
+            "notTried": self.untried.iter().map(|(pod, why)| json!({"pod": pod, "why": why})).collect::<Vec<_>>(),
             "lookedAt": {
                 "statefulSets": self.looked_at.sets,
                 "pods": self.looked_at.pods,

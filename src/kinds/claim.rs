@@ -51,7 +51,7 @@ partial! {
     }
 
     /// v1 PersistentVolumeSpec, without its source, which can hold names of secrets and hosts; of a folder of the node
-    /// it is known that it is one.
+    /// it is known that it is one, and of a CSI volume the driver.
     struct VolumeSpec {
         capacity: Map,
         access_modes: Vec<String>,
@@ -61,11 +61,17 @@ partial! {
         volume_mode: String,
         node_affinity: Option<VolumeAffinity>,
         host_path: Option<Empty>,
+        csi: Option<CsiSource>,
     }
 
     /// v1 VolumeNodeAffinity.
     struct VolumeAffinity {
         required: Option<NodeSelector>,
+    }
+
+    /// v1 CSIPersistentVolumeSource, without its attributes and references to Secrets.
+    struct CsiSource {
+        driver: String,
     }
 
     /// v1 NodeSelector: terms are alternatives.

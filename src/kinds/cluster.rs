@@ -106,6 +106,25 @@ partial! {
     struct Webhook {
         name: String,
         failure_policy: String,
+        namespace_selector: Option<LabelSelector>,
+    }
+
+    /// admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding.
+    struct ValidatingAdmissionPolicyBinding {
+        metadata: Meta,
+        spec: PolicyBindingSpec,
+    }
+
+    /// admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBindingSpec.
+    struct PolicyBindingSpec {
+        policy_name: String,
+        match_resources: Option<MatchResources>,
+        validation_actions: Vec<String>,
+    }
+
+    /// admissionregistration.k8s.io/v1 MatchResources, of which only this is changed.
+    struct MatchResources {
+        namespace_selector: Option<LabelSelector>,
     }
 
     /// storage.k8s.io/v1 CSINode.

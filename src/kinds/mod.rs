@@ -90,9 +90,11 @@ macro_rules! for_each_kind {
             [LimitRange limit_ranges "limitranges" "v1" namespaced "Limit ranges"]
             [ValidatingWebhookConfiguration validating_webhooks "validatingwebhookconfigurations" "admissionregistration.k8s.io/v1" cluster "Validating webhooks"]
             [MutatingWebhookConfiguration mutating_webhooks "mutatingwebhookconfigurations" "admissionregistration.k8s.io/v1" cluster "Mutating webhooks"]
+            [ValidatingAdmissionPolicyBinding policy_bindings "validatingadmissionpolicybindings" "admissionregistration.k8s.io/v1" cluster "Bindings of admission policies"]
             [CSINode csi_nodes "csinodes" "storage.k8s.io/v1" cluster "Storage drivers of the nodes"]
             [CSIStorageCapacity capacities "csistoragecapacities" "storage.k8s.io/v1" everywhere "Free space of storage drivers: in namespaces of the \
                 drivers, so that all namespaces are read"]
+            [VolumeAttachment attachments "volumeattachments" "storage.k8s.io/v1" cluster "Which volume is attached to which node"]
             [Node nodes "nodes" "v1" cluster "Nodes"]
             [Event events "events" "v1" namespaced "Events of type Warning, and those few others that tell something: that a \
                 node is coming for a pod, and that a container was killed because a probe failed"]

@@ -36,12 +36,27 @@ partial! {
         topology_spread_constraints: Vec<SpreadConstraint>,
         resources: Resources,
         security_context: PodSecurity,
+        resource_claims: Vec<PodResourceClaim>,
     }
 
-    /// v1 Affinity, without preferences, which keep no pod from a node.
+    /// v1 PodResourceClaim.
+    struct PodResourceClaim {
+        name: String,
+        resource_claim_name: String,
+        resource_claim_template_name: String,
+    }
+
+    /// v1 Affinity; of preferences, which keep no pod from a node, only how many there are.
     struct Affinity {
         node_affinity: NodeAffinity,
+        pod_affinity: PodAffinity,
         pod_anti_affinity: PodAntiAffinity,
+    }
+
+    /// v1 PodAffinity.
+    struct PodAffinity {
+        required_during_scheduling_ignored_during_execution: Vec<AffinityTerm>,
+        preferred_during_scheduling_ignored_during_execution: Vec<Empty>,
     }
 
     /// v1 NodeAffinity.
@@ -52,6 +67,7 @@ partial! {
     /// v1 PodAntiAffinity.
     struct PodAntiAffinity {
         required_during_scheduling_ignored_during_execution: Vec<AffinityTerm>,
+        preferred_during_scheduling_ignored_during_execution: Vec<Empty>,
     }
 
     /// v1 PodAffinityTerm, within the pod's own namespace.
@@ -194,6 +210,13 @@ partial! {
         conditions: Vec<Condition>,
         init_container_statuses: Vec<ContainerStatus>,
         container_statuses: Vec<ContainerStatus>,
+        resource_claim_statuses: Vec<ResourceClaimStatus>,
+    }
+
+    /// v1 PodResourceClaimStatus: the ResourceClaim that was made from a template.
+    struct ResourceClaimStatus {
+        name: String,
+        resource_claim_name: String,
     }
 
     /// v1 ContainerStatus.

@@ -1,6 +1,6 @@
 //! What can hold a claim without a pod of its own: pod templates of other workloads, attachments, snapshots.
 
-use super::{Meta, PersistentVolumeClaim, PodTemplate, partial};
+use super::{Meta, PersistentVolumeClaim, PodTemplate, Said, partial};
 
 partial! {
     /// A Deployment, ReplicaSet, DaemonSet, Job, CronJob or ReplicationController: the claims its pods would mount.
@@ -30,10 +30,23 @@ partial! {
     struct VolumeAttachment {
         metadata: Meta,
         spec: AttachmentSpec,
+        status: AttachmentStatus,
+    }
+
+    /// storage.k8s.io/v1 VolumeAttachmentStatus, without the driver's metadata.
+    struct AttachmentStatus {
+        attached: bool,
+        detach_error: Option<VolumeError>,
+    }
+
+    /// storage.k8s.io/v1 VolumeError.
+    struct VolumeError {
+        message: Said,
     }
 
     /// storage.k8s.io/v1 VolumeAttachmentSpec.
     struct AttachmentSpec {
+        attacher: String,
         node_name: String,
         source: AttachmentSource,
     }

@@ -45,15 +45,51 @@ pub enum Reason<'a> {
     FreeStorage,
     /// Another pod uses a PVC that one pod may use at a time.
     OncePod,
+    /// Devices that the pod claims (`framework/plugins/dynamicresources`).
+    Device(Device<'a>),
     /// Anything else.
     Other,
 }
 
-impl Reason<'_> {
-    fn parse(text: &str) -> Reason<'_> {
+/// Why the devices that a pod claims cannot be allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device<'a> {
+    /// The DeviceClass of that name does not exist.
+    NoClass(&'a str),
+    /// The ResourceClaim of that name does not exist, or is not made yet.
+    NoClaim(&'a str),
+    /// No node has free devices that fit.
+    NoneFree,
+}
+
+impl<'a> Device<'a> {
+    fn parse(text: &'a str) -> Option<Device<'a>> {
+        let between = |start: &str, end: &str| {
+            let (name, _) = text.split_once(start)?.1.split_once(end)?;
+            Some(name).filter(|name| !name.is_empty() && !name.contains(' '))
+        };
+        if let Some(class) = between("device class ", " does not exist") {
+            return Some(Device::NoClass(class));
+        }
+        let quoted = || between("resourceclaim \"", "\"").or_else(|| between("resource.k8s.io \"", "\""));
+        let missing = text.contains("to create the resourceclaim") || text.contains("\" not found");
+        match () {
+            () if text.contains("resourceclaim") && missing => quoted().map(Device::NoClaim),
+            () if text.contains("cannot allocate all ") => Some(Device::NoneFree),
+            () if text.contains("resourceclaim not available on the node") => Some(Device::NoneFree),
+            () => None,
+        }
+    }
+}
+
+impl<'r> Reason<'r> {
+    fn parse(text: &'r str) -> Reason<'r> {
         let says = |words: &str| text.contains(words);
         if let Some(resource) = text.strip_prefix("Insufficient ") {
             return Reason::Insufficient(resource);
+        }
+        if let Some(device) = Device::parse(text) {
+            return Reason::Device(device);
         }
         match () {
             () if says("Too many pods") => Reason::TooManyPods,
@@ -187,6 +223,27 @@ mod tests {
         assert_eq!(decisive(&pinned), Some(refusal(1, Reason::OncePod)));
         assert_eq!(refusals("0/1 nodes are available: pod has unbound PVCs.")[0], refusal(0, Reason::Other));
         assert!(refusals("no such message").is_empty());
+        for (message, device) in [
+            (
+                "0/2 nodes are available: 1 cannot allocate all claims, 1 node(s) had untolerated taint(s).",
+                Device::NoneFree,
+            ),
+            (
+                "0/2 nodes are available: request gpu: device class gpu.example.com does not exist.",
+                Device::NoClass("gpu.example.com"),
+            ),
+            (
+                "0/2 nodes are available: waiting for dynamic resource controller to create the resourceclaim \"web-0-gpu\".",
+                Device::NoClaim("web-0-gpu"),
+            ),
+            (
+                "0/2 nodes are available: resourceclaim.resource.k8s.io \"shared\" not found.",
+                Device::NoClaim("shared"),
+            ),
+        ] {
+            let decisive = decisive(&refusals(message)).map(|it| it.reason);
+            assert_eq!(decisive, Some(Reason::Device(device)), "{message}");
+        }
         assert_eq!(
             missing_claim("0/3 nodes are available: persistentvolumeclaim \"backup\" not found."),
             Some("backup")

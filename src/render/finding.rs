@@ -123,7 +123,12 @@ fn explain(finding: &Finding) -> String {
 }
 
 fn subject_json(subject: &Subject) -> Value {
-    json!({"apiVersion": subject.kind.api_version(), "kind": subject.kind.name(), "name": subject.name})
+    let mut value =
+        json!({"apiVersion": subject.kind.api_version(), "kind": subject.kind.name(), "name": subject.name});
+    if let Some(namespace) = &subject.namespace {
+        value["namespace"] = json!(namespace);
+    }
+    value
 }
 
 /// How many rules are named where more than these were skipped.

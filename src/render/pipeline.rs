@@ -65,7 +65,10 @@ impl Case<'_> {
         let namespace = &self.set.metadata.namespace;
         let all = std::iter::once(&self.finding.subject).chain(&self.finding.also);
         all.map(move |subject| match subject.kind.is_namespaced() {
-            true => clean(&format!("{namespace}/{}", short(subject))),
+            true => {
+                let namespace = subject.namespace.as_deref().unwrap_or(namespace);
+                clean(&format!("{namespace}/{}", short(subject)))
+            }
             false => short(subject),
         })
     }

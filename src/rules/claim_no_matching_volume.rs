@@ -40,8 +40,10 @@ fn named<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Option<C
     let claim = used.claim;
     let asked = &claim.spec.volume_name;
     let Some(volume) = snapshot.volume_of(claim)? else {
+        // Who made the PVC for a certain PV wants the data of that one.
+        let named = needed(claim).replacen("create a PV ", &format!("create a PV named {asked} "), 1);
         let remedy = vec![kubectl("get pv")];
-        return Ok(Some(Case { because: format!("PV {asked} does not exist"), used, remedy }));
+        return Ok(Some(Case { because: format!("PV {asked} does not exist{named}"), used, remedy }));
     };
     if volume.is_of(claim) {
         return Ok(None);

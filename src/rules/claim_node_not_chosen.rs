@@ -52,7 +52,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         };
         // Without its volume no container of a pod starts.
         let pods: Vec<&str> = pods.iter().filter(|(claim, _)| is_its(claim)).map(|(_, pod)| *pod).collect();
-        finding.absorbs.extend(pods.into_iter().map(|pod| Subject { kind: Kind::Pod, name: pod.to_owned() }));
+        finding.absorbs.extend(pods.into_iter().map(|pod| Subject::new(Kind::Pod, pod)));
     }
     Ok(findings)
 }

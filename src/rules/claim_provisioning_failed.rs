@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::claims::{self, Case, Source, Used};
 use super::prelude::*;
+use super::provision;
 use crate::messages::provisioner;
 use crate::paste::tool;
 use crate::text;
@@ -30,7 +31,7 @@ const STALE: SignedDuration = SignedDuration::from_secs(15 * 60);
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let (mut cases, mut slow, mut unasked) = (Vec::new(), Vec::new(), Vec::new());
     // Messages name the single volume; the claims of one class fail together all the same.
-    let mut said: BTreeMap<String, (String, Command)> = BTreeMap::new();
+    let mut said: BTreeMap<String, (String, bool)> = BTreeMap::new();
     for used in claims::pending(snapshot)? {
         let claim = used.claim;
         let class = match claims::source(snapshot, claim) {
@@ -78,21 +79,27 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             continue;
         }
         let of = claim.class().unwrap_or_default().to_owned();
-        let (because, remedy) = said.entry(of).or_insert_with(|| match trouble {
-            Trouble::Said(message) => {
-                (format!("the provisioner says: {message}"), claims::describe(snapshot, &used))
-            }
+        let (because, is_said) = said.entry(of).or_insert_with(|| match trouble {
+            Trouble::Said(message) => (message, true),
             Trouble::Silent(class, waited) => (
                 format!(
-                    "{} (class {}) has provisioned no PV for {} and reported no error; it may not be running",
+                    "{} (class {}) has provisioned no PV for {} and reported no error: start its controller pods (the container \
+                     csi-provisioner, or the provisioner itself); the PVC is then bound without another change",
                     class.provisioner,
                     class.metadata.name,
                     words::age(waited)
                 ),
-                kubectl("get pods --all-namespaces").piped_into(tool("grep -i -e csi -e provisioner")),
+                false,
             ),
         });
-        cases.push(Case { used, because: because.clone(), remedy: vec![remedy.clone()] });
+        let (because, remedy) = if *is_said {
+            let (why, remedy) = provision::way(snapshot, &used, because);
+            (format!("the provisioner says: {}; {why}", because.trim_end_matches('.')), remedy)
+        } else {
+            let find = kubectl("get pods --all-namespaces").piped_into(tool("grep -i -e csi -e provisioner"));
+            (because.clone(), vec![find])
+        };
+        cases.push(Case { used, because, remedy });
     }
     let mut findings = claims::findings(&RULE, cases, |_, names, several| {
         let verb = if several { "get" } else { "gets" };

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::claims::{self, Case};
 use super::prelude::*;
 use super::resizes::{self, Failure};
+use crate::snapshot::ServerVersion;
 
 pub const RULE: Rule = Rule {
     code: "STS215",
@@ -41,13 +44,22 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             );
             return Case { used, because, remedy: offline.clone() };
         }
+        let smaller = smaller(snapshot, claim);
+        let as_here = if smaller.is_some() { ", as the command does" } else { "" };
         let because = format!(
             "{because}; if the reason is a limit or a rate, the driver retries by itself; if this size is not possible, request a \
-             size between {} and {}",
+             size between {} and {}{as_here}",
             claim.size(),
             claim.requested()
         );
-        let remedy = vec![claims::describe(snapshot, &used)];
+        let remedy = smaller.map_or_else(
+            || claims::describe(snapshot, &used),
+            |size| {
+                let size = json!({"spec": {"resources": {"requests": {"storage": size}}}});
+                kubectl("patch pvc").name(used.name()).namespace(home(snapshot)).with("--type=merge").patch(&size)
+            },
+        );
+        let remedy = vec![remedy];
         Case { used, because, remedy }
     });
     let mut findings = claims::findings(&RULE, cases.collect(), |_, names, several| {
@@ -58,4 +70,17 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         finding.absorbs.clear();
     }
     Ok(findings)
+}
+
+/// A size a little above the one that the volume has: the API server takes a smaller request back only as far as that
+/// (`apis/core/validation/validation.go:ValidatePersistentVolumeClaimUpdate`), and by default since Kubernetes 1.32
+/// (RecoverVolumeExpansionFailure).
+fn smaller(snapshot: &Snapshot<'_>, claim: &PersistentVolumeClaim) -> Option<String> {
+    if snapshot.server.and_then(ServerVersion::numbers).is_some_and(|(_, minor, _)| minor < 32) {
+        return None;
+    }
+    let (has, wants) = (Quantity::parse(claim.size())?, Quantity::parse(claim.requested())?);
+    let steps = ["1Gi", "100Mi"].into_iter().filter_map(Quantity::parse);
+    let mut sizes = steps.map(|step| [has, step].into_iter().sum::<Quantity>());
+    sizes.find(|size| *size < wants).map(|size| size.to_string())
 }

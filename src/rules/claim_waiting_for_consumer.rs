@@ -40,7 +40,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             continue;
         }
         if let Some((because, kind, name)) = blocker(snapshot, &used)? {
-            at_fault.insert(because.clone(), Subject { kind, name });
+            at_fault.insert(because.clone(), Subject::new(kind, name));
             cases.push(Case { used, because, remedy: Vec::new() });
         }
     }

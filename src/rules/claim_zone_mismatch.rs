@@ -47,7 +47,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
         if admitted.is_empty() {
             let (wanted, others) = (wanted(required), others(nodes, required));
-            let because = format!("PV {name} can be used only on nodes with {wanted}; {others}");
+            let because = format!(
+                "PV {name} can be used only on nodes with {wanted}; {others}: add a node with that label, or, if there will be none, \
+                 restore the data from a snapshot or backup in a new PVC"
+            );
             lasting.push(Case { used, because, remedy: look(required) });
         } else if usable.is_empty() {
             // Without the conflict no node has what the pod asks for, wherever its volume is.

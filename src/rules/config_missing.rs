@@ -1,8 +1,10 @@
 //! A `ConfigMap` or `Secret`, or a key of it, is not there, or a container cannot be made for another reason.
 
+use std::collections::BTreeSet;
+
 use super::pods::{Group, grouped, wanted};
 use super::prelude::*;
-use crate::messages::kubelet::{Missing, missing, start_failure, without_pod};
+use crate::messages::kubelet::{Missing, Object, missing, start_failure, without_pod};
 use crate::snapshot::PodFailure;
 
 pub const RULE: Rule = Rule {
@@ -49,7 +51,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 let finding = group
                     .finding(&RULE, &[format!("needs {what}"), format!("need {what}")])
                     .because(with(&format!(
-                        "create it in namespace {at}, or correct its name in the pod template: one of a similar name may exist"
+                        "create it in namespace {at}{}, or correct its name in the pod template: one of a similar name may exist",
+                        needed(group.first().pod, *object, name)
                     )));
                 let look = kubectl("get").with(object.plural()).namespace(at);
                 way(snapshot, group, finding, look)
@@ -76,6 +79,29 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
     });
     Ok(found.collect())
+}
+
+/// The keys that the pod takes from an object, where it names them: ` with the keys password and user`.
+fn needed(pod: &Pod, object: Object, name: &str) -> String {
+    let all = pod.spec.containers.iter().chain(&pod.spec.init_containers);
+    let keys: BTreeSet<&str> = all
+        .flat_map(|container| &container.env)
+        .filter_map(|env| {
+            let source = env.value_from.as_ref()?;
+            match object {
+                Object::ConfigMap => source.config_map_key_ref.as_ref(),
+                Object::Secret => source.secret_key_ref.as_ref(),
+            }
+        })
+        .filter(|reference| reference.name == name && !reference.optional)
+        .map(|reference| reference.key.as_str())
+        .collect();
+    let keys: Vec<&str> = keys.into_iter().collect();
+    match keys.as_slice() {
+        [] => String::new(),
+        [one] => format!(" with the key {one}"),
+        several => format!(" with the keys {}", words::list(several, 6)),
+    }
 }
 
 /// The way back where an update brought it, and the way forward beside it.

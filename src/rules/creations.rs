@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map as Json, Value, json};
 
 use super::prelude::*;
-use super::{amounts, limits, security};
+use super::{amounts, limits, security, webhooks};
 use crate::controller;
 use crate::messages::admission::{self, Refuser, refuser};
 use crate::messages::quota::{Demand, Exceeded, Lack};
@@ -55,19 +55,9 @@ pub(super) fn forward(snapshot: &Snapshot<'_>, refused: &Refused<'_>, replica: &
         Refuser::OtherQuota => Way::default().step(kubectl("describe resourcequotas").namespace(at)),
         Refuser::LimitRange(bounds) => limits::way(snapshot, &bounds),
         Refuser::PodSecurity(controls) => security::way(snapshot, said, &controls),
-        Refuser::Policy { policy, binding } => Way::because(format!(
-            "spec.validations of ValidatingAdmissionPolicy {policy} say what it requires: change the pod template to that, or \
-             exclude namespace {at} in spec.matchResources of ValidatingAdmissionPolicyBinding {binding}"
-        ))
-        .step(
-            kubectl("get validatingadmissionpolicy").name(policy).with("-o").own("jsonpath={.spec.validations}"),
-        ),
-        Refuser::Webhook(webhook) => Way::because(format!(
-            "{} decides what pods must be like: change the pod template to what it says, or the rule it quotes",
-            configured(snapshot, webhook).map_or(format!("webhook {webhook}"), |it| it.said())
-        ))
-        .step(kubectl("edit statefulset").name(name).namespace(at)),
-        Refuser::WebhookDown(webhook) => webhook_down(snapshot, said, webhook),
+        Refuser::Policy { policy, binding } => webhooks::policy_denies(snapshot, policy, binding),
+        Refuser::Webhook(webhook) => webhooks::denies(snapshot, webhook),
+        Refuser::WebhookDown(webhook) => webhooks::is_down(snapshot, said, webhook),
         Refuser::ServiceAccount(account) => missing_object(snapshot, "ServiceAccount", account, "serviceAccountName")
             .step(kubectl("create serviceaccount").name(account).namespace(at)),
         Refuser::PriorityClass(class) => {
@@ -325,91 +315,6 @@ fn usual(field: &str, resource: &str) -> &'static str {
         (_, "cpu") => "100m",
         (_, "memory") => "256Mi",
         _ => "1Gi",
-    }
-}
-
-/// A webhook of a configuration.
-struct Configured<'a> {
-    resource: &'static str,
-    kind: &'static str,
-    configuration: &'a str,
-    index: usize,
-    policy: &'a str,
-    /// Whether the configuration has no other webhook.
-    is_alone: bool,
-}
-
-impl Configured<'_> {
-    fn said(&self) -> String {
-        format!("{} {}", self.kind, self.configuration)
-    }
-}
-
-/// The configuration that has this webhook.
-fn configured<'a>(snapshot: &Snapshot<'a>, webhook: &str) -> Option<Configured<'a>> {
-    fn of<'a>(
-        [resource, kind]: [&'static str; 2],
-        configuration: &'a str,
-        webhooks: &'a [Webhook],
-        name: &str,
-    ) -> Option<Configured<'a>> {
-        let index = webhooks.iter().position(|webhook| webhook.name == name)?;
-        let policy = webhooks[index].failure_policy.as_str();
-        Some(Configured { resource, kind, configuration, index, policy, is_alone: webhooks.len() == 1 })
-    }
-    let validating = snapshot.validating_webhooks().unwrap_or_default().iter().find_map(|it| {
-        let kind = ["validatingwebhookconfiguration", "ValidatingWebhookConfiguration"];
-        of(kind, &it.metadata.name, &it.webhooks, webhook)
-    });
-    validating.or_else(|| {
-        snapshot.mutating_webhooks().unwrap_or_default().iter().find_map(|it| {
-            let kind = ["mutatingwebhookconfiguration", "MutatingWebhookConfiguration"];
-            of(kind, &it.metadata.name, &it.webhooks, webhook)
-        })
-    })
-}
-
-/// A webhook that cannot be asked: no pod can be created until it answers, or is not asked.
-fn webhook_down(snapshot: &Snapshot<'_>, said: &str, webhook: &str) -> Way {
-    let configured = configured(snapshot, webhook);
-    let of = configured.as_ref().map_or(String::new(), |it| {
-        let policy = if it.policy.is_empty() { "Fail" } else { it.policy };
-        format!(" of {} (failurePolicy {policy})", it.said())
-    });
-    let service = admission::webhook_service(said);
-    let behind = match service {
-        Some((namespace, service)) if admission::lacks_webhook_service(said) => {
-            format!(
-                "its Service {service} in namespace {namespace} does not exist: install its program again, or do not require its answer"
-            )
-        }
-        Some((namespace, service)) => format!(
-            "start the pods behind Service {service} in namespace {namespace}, or do not require its answer"
-        ),
-        None => "start the program behind it, or do not require its answer".to_owned(),
-    };
-    let way = Way::because(format!("webhook {webhook}{of} does not answer; {behind}"));
-    let way = Way { is_whatever_the_template: true, ..way };
-    let pods = service.map(|(namespace, service)| {
-        kubectl("get endpointslices -l").joined("kubernetes.io/service-name=", service).namespace(namespace)
-    });
-    let Some(Configured { resource, configuration, index, is_alone, .. }) = configured else {
-        // Which configuration has it may not be read.
-        let find = kubectl("get validatingwebhookconfigurations,mutatingwebhookconfigurations -o")
-            .own("custom-columns=KIND:.kind,NAME:.metadata.name,WEBHOOKS:.webhooks[*].name");
-        return way.step(pods.unwrap_or(find));
-    };
-    // By then another webhook may have this place.
-    let ignore = json!([
-        {"op": "test", "path": format!("/webhooks/{index}/name"), "value": webhook},
-        {"op": "replace", "path": format!("/webhooks/{index}/failurePolicy"), "value": "Ignore"},
-    ]);
-    let ignore = kubectl("patch").with(resource).name(configuration).with("--type=json").patch(&ignore);
-    let way = way.step(ignore).step(retry(snapshot));
-    if is_alone && admission::lacks_webhook_service(said) {
-        way.or(kubectl("delete").with(resource).name(configuration))
-    } else {
-        way
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) fn corrected(
 
 /// Gives the pods that are there the new subdomain. One that is not ready would keep a rolling restart of an ordered set
 /// from ever beginning.
-fn restart(snapshot: &Snapshot<'_>) -> Result<Vec<Command>, Unseen> {
+pub(super) fn restart(snapshot: &Snapshot<'_>) -> Result<Vec<Command>, Unseen> {
     let pods = snapshot.replicas()?.iter().filter_map(|replica| replica.pod);
     let (ready, unready): (Vec<&Pod>, Vec<&Pod>) = pods.partition(|pod| pod.is_ready());
     let mut commands = Vec::new();

@@ -12,6 +12,7 @@ mod log;
 mod loops;
 mod managers;
 mod misspelt;
+mod mounts;
 mod nodes;
 mod old_data;
 mod page;
@@ -19,6 +20,7 @@ mod peers;
 mod placement;
 mod pods;
 mod prelude;
+mod provision;
 mod refusals;
 mod refused;
 mod resizes;
@@ -27,7 +29,9 @@ mod scheduling;
 mod security;
 mod services;
 mod stuck;
+mod trials;
 mod volumes;
+mod webhooks;
 
 mod autoscaler_conflict;
 mod budget_blocks_all;
@@ -69,6 +73,7 @@ mod pod_update_refused;
 mod replica_without_endpoint;
 mod retention_gap;
 mod rollback_trap;
+mod rolling_update_nil;
 mod rollout_blocked;
 mod scale_down_deadlock;
 mod service_missing;
@@ -95,6 +100,7 @@ pub use hints::{Hint, all as hints};
 pub use log::{LogHint, LogTail};
 pub use page::Explanation;
 pub use stuck::{Stuck, said_of, stuck, stuck_by};
+pub use trials::pods_to_try;
 
 /// Every rule, by code.
 pub const RULES: &[&Rule] = &[
@@ -139,6 +145,7 @@ pub const RULES: &[&Rule] = &[
     &autoscaler_conflict::RULE,
     &name_too_long::RULE,
     &grace_period_zero::RULE,
+    &rolling_update_nil::RULE,
     &image_pull::RULE,
     &crash_loop::RULE,
     &init_failing::RULE,
@@ -220,7 +227,7 @@ impl Rule {
         Finding {
             rule: self,
             severity: self.severity,
-            subject: Subject { kind, name: name.into() },
+            subject: Subject::new(kind, name),
             also: Vec::new(),
             what: what.into(),
             because: String::new(),
@@ -244,6 +251,24 @@ pub struct Subject {
     pub kind: Kind,
     /// Its name.
     pub name: String,
+    /// Its namespace, where that is another than the set's.
+    pub namespace: Option<String>,
+}
+
+impl Subject {
+    /// An object of the set's namespace, or of none.
+    pub fn new(kind: Kind, name: impl Into<String>) -> Subject {
+        Subject { kind, name: name.into(), namespace: None }
+    }
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
 }
 
 /// Something wrong with a set.
@@ -328,21 +353,21 @@ impl Finding {
     /// Is about another object too.
     #[must_use]
     pub fn also(mut self, kind: Kind, name: impl Into<String>) -> Finding {
-        self.also.push(Subject { kind, name: name.into() });
+        self.also.push(Subject::new(kind, name));
         self
     }
 
     /// Makes findings of other rules about this object consequences of this one.
     #[must_use]
     pub fn absorbs(mut self, kind: Kind, name: impl Into<String>) -> Finding {
-        self.absorbs.push(Subject { kind, name: name.into() });
+        self.absorbs.push(Subject::new(kind, name));
         self
     }
 
     /// Only follows from what is wrong with this object, where another finding says what that is.
     #[must_use]
     pub fn follows(mut self, kind: Kind, name: impl Into<String>) -> Finding {
-        self.follows.push(Subject { kind, name: name.into() });
+        self.follows.push(Subject::new(kind, name));
         self
     }
 

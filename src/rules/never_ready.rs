@@ -94,10 +94,15 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     Some(PodFailure::Sandbox { message }) => gist(message),
                     _ => String::new(),
                 };
-                group
+                let node = &group.first().pod.spec.node_name;
+                let finding = group
                     .finding(&RULE, &[format!("gets no {what}"), format!("get no {what}")])
-                    .because(format!("the pod sandbox cannot be created; {unready}: {said}"))
-                    .remedy(group.describe(snapshot))
+                    .because(format!(
+                        "the pod sandbox cannot be created; {unready}: {said}; repair what {node} uses for it (the pod of the network \
+                         plugin, or the container runtime): the kubelet tries again by itself"
+                    ))
+                    .remedy(on_node(group, snapshot));
+                group.elsewhere(snapshot).into_iter().fold(finding, Finding::instead)
             }
             Cause::Silent(container, _) => group
                 .finding(&RULE, &["does not start", "do not start"])
@@ -106,19 +111,24 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     last_words(snapshot, group.first().pod)
                 ))
                 .remedy(group.describe(snapshot)),
-            Cause::Unclaimed(node) => group
-                .finding(
-                    &RULE,
-                    &[
-                        format!("has not been started by the kubelet of {node}"),
-                        format!("have not been started by the kubelet of {node}"),
-                    ],
-                )
-                .because(format!("it is scheduled to that node, but has no container status; {unready}"))
-                .remedy(match *node {
-                    "" => group.describe(snapshot),
-                    node => kubectl("describe node").name(node),
-                }),
+            Cause::Unclaimed(node) => {
+                let finding = group
+                    .finding(
+                        &RULE,
+                        &[
+                            format!("has not been started by the kubelet of {node}"),
+                            format!("have not been started by the kubelet of {node}"),
+                        ],
+                    )
+                    .because(format!(
+                        "it is scheduled to that node, but has no container status; {unready}; restart the kubelet of {node}"
+                    ))
+                    .remedy(match *node {
+                        "" => group.describe(snapshot),
+                        node => kubectl("describe node").name(node),
+                    });
+                group.elsewhere(snapshot).into_iter().fold(finding, Finding::instead)
+            }
             Cause::Init(container) => group
                 .finding(
                     &RULE,
@@ -134,6 +144,14 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
     });
     Ok(found.map(|finding| super::services::unpublished(snapshot, finding)).collect())
+}
+
+/// The command that shows the other pods of its node: those of the network plugin are among them.
+fn on_node(group: &Group<'_>, snapshot: &Snapshot<'_>) -> Command {
+    match group.first().pod.spec.node_name.as_str() {
+        "" => group.describe(snapshot),
+        node => kubectl("get pods --all-namespaces -o wide --field-selector").joined("spec.nodeName=", node),
+    }
 }
 
 /// Replicas that run for days beside a ready one, as those do that wait for its lock.

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use super::amounts;
+use super::creations::patch_containers;
 use super::pods::{Group, container, grouped, status, wanted};
 use super::prelude::*;
 use crate::controller;
@@ -54,6 +55,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let (restarts, last) = group.iter().filter_map(kills).max().unwrap_or_default();
         let own = container(group.first().pod, name).and_then(|it| it.resources.limits.get("memory"));
         let more = more(snapshot, group, (name, own, *severity));
+        let need = match limit {
+            Some(_) => "",
+            None => "; request as much memory as the container uses: the scheduler keeps that free for it",
+        };
         let limit = limit
             .map_or("without a memory limit, so the node ran out of memory".to_owned(), |limit| {
                 format!("with a memory limit of {limit}")
@@ -66,7 +71,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         group
             .finding(&RULE, &says)
             .because(format!(
-                "container {name} was killed (OOMKilled) {limit}{}; {} so far",
+                "container {name} was killed (OOMKilled) {limit}{}; {} so far{need}",
                 ago.unwrap_or_default(),
                 words::count(restarts, "restart")
             ))
@@ -93,7 +98,24 @@ fn more(
     {
         return Some(other);
     }
-    // Neither init containers nor those put in on the way can be named to `kubectl set resources`.
+    let change = |field: &str, amount: &str| {
+        let change = serde_json::json!({"resources": {field: {"memory": amount}}});
+        patch_containers(snapshot, serde_json::Map::new(), &[(container, change)].into())
+    };
+    let is_init = first.pod.spec.init_containers.iter().any(|it| it.name == container);
+    // `kubectl set resources` knows no init containers.
+    if is_init && let Some(double) = limit.and_then(|limit| amounts::doubled(limit)) {
+        let raise = change("limits", &double)?;
+        return if loops { group.reached_by(snapshot, raise) } else { Some(raise) };
+    }
+    // Without a limit it is the node that has too little: what is requested is kept free for it.
+    if limit.is_none() && first.pod.spec.resources.limits.is_empty() {
+        let own = super::pods::container(first.pod, container)?.resources.requests.get("memory");
+        let raise =
+            change("requests", &own.and_then(|own| amounts::doubled(own)).unwrap_or("1Gi".to_owned()))?;
+        return if loops { group.reached_by(snapshot, raise) } else { Some(raise) };
+    }
+    // Those that a webhook puts in cannot be named to `kubectl set resources`.
     let template = &set.spec.template.spec.containers;
     let known = if template.is_empty() { &first.pod.spec.containers } else { template };
     let double = amounts::doubled(limit.filter(|_| known.iter().any(|it| it.name == container))?)?;

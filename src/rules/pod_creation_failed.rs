@@ -33,7 +33,10 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         return Ok(Vec::new());
     }
     let ago = snapshot.since(failed.at).map(|ago| format!(", {} ago", words::age(ago)));
-    let said = format!("the API server said{}: {}", ago.unwrap_or_default(), clipped(said));
+    let said = match failed.is_trial {
+        true => format!("the API server refuses a dry run of its creation: {}", clipped(said)),
+        false => format!("the API server said{}: {}", ago.unwrap_or_default(), clipped(said)),
+    };
     let way = creations::forward(snapshot, &failed, replica);
     let why = if way.why.is_empty() { said } else { format!("{said}; {}", way.why) };
     let finding =
@@ -49,12 +52,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     Ok(vec![way.instead.into_iter().fold(finding, Finding::instead)])
 }
 
-/// Whether a command is only for a look.
+/// Whether a command is only for a look, or another try.
 fn is_look(command: &Command) -> bool {
-    command
-        .words()
-        .iter()
-        .any(|words| matches!(words.as_slice(), ["kubectl", "get" | "describe" | "annotate", ..]))
+    let words = command.words();
+    let mut ours = words.iter().filter(|words| words.first() == Some(&"kubectl"));
+    ours.all(|words| matches!(words.get(1), Some(&("get" | "describe" | "annotate"))))
 }
 
 /// The command that takes back an update of which the API server refuses the pods: without the pod nothing else is in the

@@ -1,7 +1,7 @@
 //! The API server refuses to delete a pod that the controller wants to delete, so nothing moves any more.
 
 use super::prelude::*;
-use super::refused::{lift, quoted};
+use super::refused::{changes, lift, quoted};
 use crate::controller::{self, Action, Next, Purpose};
 use crate::snapshot::Verb;
 
@@ -22,11 +22,17 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         let Some(pod) = snapshot.replica(ordinal)?.and_then(|replica| replica.pod) else { continue };
         let Some(refused) = snapshot.refused_for(Verb::Delete, pod)? else { continue };
         let name = &pod.metadata.name;
-        let (allow, lifted) = lift(snapshot, refused.said);
+        // What is deleted by hand needs no other try.
+        let (allow, lifted) = lift(snapshot, refused.said, purpose != Purpose::Replace);
         let finding = RULE
             .about(Kind::Pod, name, format!("the controller cannot delete {name}"))
             .because(format!("{}; {}{allow}", quoted(snapshot, &refused), why(snapshot, pod, purpose)));
-        let finding = finding.remedy(take_back(snapshot, purpose)?.unwrap_or(lifted));
+        let finding = match take_back(snapshot, purpose)? {
+            Some(back) => {
+                lifted.into_iter().take(1).filter(changes).fold(finding.remedy(back), Finding::instead)
+            }
+            None => lifted.into_iter().fold(finding, Finding::remedy),
+        };
         found.push(match purpose {
             // Nothing runs in it, and the refusal may be meant for the controller's user only.
             Purpose::Replace => finding.remedy(kubectl("delete pod").name(name).namespace(home(snapshot))),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::prelude::*;
-use super::refused::{lift, quoted};
+use super::refused::{changes, lift, quoted};
 use crate::controller::{lacks_volume, missing_volumes};
 use crate::messages::admission::is_conflict;
 use crate::snapshot::{Replica, Verb};
@@ -49,20 +49,28 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             continue;
         }
         let name = &replica.name;
-        let (allow, lifted) = lift(snapshot, refused.said);
-        let (wants, remedy) = if is_named(replica, pod) {
-            let remedy = vec![keep_owners(snapshot).unwrap_or(lifted)];
-            ("must change the owner of the PVCs of the pod (persistentVolumeClaimRetentionPolicy)", remedy)
+        let (allow, lifted) = lift(snapshot, refused.said, true);
+        let (wants, remedy, instead): (_, _, Vec<Command>) = if is_named(replica, pod) {
+            let (remedy, instead) = match keep_owners(snapshot) {
+                Some(keep) => (vec![keep], lifted.into_iter().take(1).filter(changes).collect()),
+                None => (lifted, Vec::new()),
+            };
+            (
+                "must change the owner of the PVCs of the pod (persistentVolumeClaimRetentionPolicy)",
+                remedy,
+                instead,
+            )
         } else {
             let label = kubectl("label pod").name(name).joined(POD_NAME_IS, name).with("--overwrite");
-            ("must restore the name label of the pod", vec![label.namespace(home(snapshot))])
+            ("must restore the name label of the pod", vec![label.namespace(home(snapshot))], Vec::new())
         };
         let finding =
             RULE.about(Kind::Pod, name, format!("the controller cannot update {name}")).because(format!(
                 "it {wants}, but {}; until that succeeds, no replica is created, updated or deleted{allow}",
                 quoted(snapshot, &refused)
             ));
-        found.push(remedy.into_iter().fold(finding, Finding::remedy));
+        let finding = remedy.into_iter().fold(finding, Finding::remedy);
+        found.push(instead.into_iter().fold(finding, Finding::instead));
     }
     Ok(found)
 }

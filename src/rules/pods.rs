@@ -5,6 +5,7 @@ use std::hash::Hash;
 
 use jiff::SignedDuration;
 
+use super::placement;
 use super::prelude::*;
 use crate::controller::{self, MaxUnavailable, Next};
 use crate::snapshot::{PodFailure, Trouble, parse_pod_name};
@@ -217,6 +218,21 @@ impl<'a> Group<'a> {
         }
         let pods = self.iter().map(|case| case.pod.metadata.name.as_str());
         Some(change.and(kubectl("delete pod").names(pods).namespace(at)))
+    }
+
+    /// The commands that move the pods to other nodes, where another node that is known takes the first of them as far as its
+    /// labels, taints and volumes go; `None` where none does, or the pods have no node.
+    pub fn elsewhere(&self, snapshot: &Snapshot<'_>) -> Option<Command> {
+        let own = self.first().pod.spec.node_name.as_str();
+        let takes = |place: &placement::Place<'_>| {
+            place.name() != own && place.node.is_ready() && place.obstacles.is_empty()
+        };
+        let is_moved = !own.is_empty() && placement::places(snapshot, self.first().pod).iter().any(takes);
+        let on_it = self.0.iter().filter(|case| case.pod.spec.node_name == own);
+        let pods = on_it.map(|case| case.pod.metadata.name.as_str());
+        is_moved.then(|| {
+            kubectl("cordon").name(own).and(kubectl("delete pod").names(pods).namespace(home(snapshot)))
+        })
     }
 
     /// Whether the pods would come back from another template: then nothing is wrong with that one.

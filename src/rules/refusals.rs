@@ -41,9 +41,12 @@ pub(super) fn meaning(
         Reason::Ports => Some("a host port can be used only once on each node".to_owned()),
         Reason::Selector => lonely_selector(snapshot, pod),
         Reason::VolumeNode | Reason::VolumeLimit | Reason::FreeStorage | Reason::OncePod => None,
-        Reason::TooManyPods | Reason::Taint { .. } | Reason::Cordoned | Reason::Affinity | Reason::Other => {
-            None
-        }
+        Reason::TooManyPods
+        | Reason::Taint { .. }
+        | Reason::Cordoned
+        | Reason::Affinity
+        | Reason::Device(_)
+        | Reason::Other => None,
     }
 }
 
@@ -116,6 +119,7 @@ pub(super) fn look(
                  PORTS:.spec.containers[*].ports[*].hostPort",
             )
             .piped_into(tool("grep -v").own("<none>$")),
+        Reason::Device(_) => kubectl("get resourceclaims").namespace(at),
         Reason::VolumeNode | Reason::VolumeLimit | Reason::FreeStorage | Reason::OncePod | Reason::Other => {
             return None;
         }

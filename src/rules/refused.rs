@@ -1,6 +1,7 @@
 //! What the rules about refused requests share: the words of the API server, and where to look for what refuses.
 
 use super::prelude::*;
+use super::webhooks;
 use crate::messages::admission::{Refuser, refuser, without_diff};
 use crate::messages::clipped;
 use crate::snapshot::Refused;
@@ -36,15 +37,13 @@ pub(super) fn quoted(snapshot: &Snapshot<'_>, refused: &Refused<'_>) -> String {
     format!("the API server refused it{}: {said}", ago.unwrap_or_default())
 }
 
-/// What allows the request again, in words and as a command: a policy that is bound to deny can warn instead. For others it is
-/// not known what they object to, beyond their words.
-pub(super) fn lift(snapshot: &Snapshot<'_>, said: &str) -> (String, Command) {
-    let Refuser::Policy { binding, .. } = refuser(said) else { return (String::new(), look(snapshot, said)) };
-    let warn = serde_json::json!({"spec": {"validationActions": ["Warn"]}});
-    let patch =
-        kubectl("patch validatingadmissionpolicybinding").name(binding).with("--type=merge").patch(&warn);
-    let words = format!(
-        "; if it may be allowed, lift the policy: with validationActions [Warn], its binding {binding} no longer denies it"
-    );
-    (words, patch)
+/// What allows the request again, in words and as commands. For what is no policy or webhook it is not known what it objects
+/// to, beyond its words. With `retries` the controller tries again at once.
+pub(super) fn lift(snapshot: &Snapshot<'_>, said: &str, retries: bool) -> (String, Vec<Command>) {
+    webhooks::lifted(snapshot, said, retries).unwrap_or_else(|| (String::new(), vec![look(snapshot, said)]))
+}
+
+/// Whether a command changes something.
+pub(super) fn changes(command: &Command) -> bool {
+    !command.words().iter().any(|words| matches!(words.as_slice(), ["kubectl", "get" | "describe", ..]))
 }

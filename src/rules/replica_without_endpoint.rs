@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::prelude::*;
 use super::services::again;
+use crate::messages::clipped;
 
 pub const RULE: Rule = Rule {
     code: "STS106",
@@ -50,10 +51,19 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     };
     if !unlisted.is_empty() {
         let them = if unlisted.len() == 1 { "it" } else { "them" };
+        let events = snapshot.events_about(service).unwrap_or_default();
+        let said = events.into_iter().rev().find(|event| event.reason.starts_with("FailedToUpdateEndpoint"));
+        let said =
+            said.map_or(String::new(), |event| format!("; its controller says: {}", clipped(event.text())));
         let because = format!(
-            "Service {name} selects {them}, but no EndpointSlice lists {them}; the EndpointSlice controller may not be running"
+            "Service {name} selects {them}, but no EndpointSlice lists {them}{said}; the command makes the EndpointSlice controller \
+             process the Service again; if that changes nothing, start kube-controller-manager, of which that controller is a part"
         );
-        findings.push(finding(set, service, &unlisted).because(because));
+        let touch = kubectl("annotate service")
+            .name(name)
+            .joined("kubectl-sts/retry=", snapshot.taken_at.as_second());
+        let touch = touch.with("--overwrite").namespace(home(snapshot));
+        findings.push(finding(set, service, &unlisted).because(because).remedy(touch));
     }
     let unselected = unselected(set, service, &serving);
     if let [first, ..] = unselected.as_slice() {

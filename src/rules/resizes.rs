@@ -73,9 +73,20 @@ fn is_larger(claim: &PersistentVolumeClaim) -> bool {
 /// The size of the PVC follows only once a pod mounts it, where the file system has to grow too: what is waited for is the
 /// size of the PV, which the resizer sets first (`external-resizer: markForPendingNodeExpansion`).
 pub(super) fn offline(snapshot: &Snapshot<'_>, grow: &[&Used<'_>]) -> Vec<Command> {
+    let Some(lowest) = grow.iter().map(|used| used.ordinal).min() else { return Vec::new() };
+    let wait = grow.iter().map(|used| {
+        kubectl("wait pv")
+            .name(&used.claim.spec.volume_name)
+            .joined("--for=jsonpath={.spec.capacity.storage}=", used.claim.requested())
+            .with("--timeout=15m")
+    });
+    without(snapshot, lowest, wait.collect())
+}
+
+/// Does this while the replicas from this ordinal on are away.
+pub(super) fn without(snapshot: &Snapshot<'_>, lowest: i32, meanwhile: Vec<Command>) -> Vec<Command> {
     let set = snapshot.set;
     let (name, at) = (&set.metadata.name, home(snapshot));
-    let Some(lowest) = grow.iter().map(|used| used.ordinal).min() else { return Vec::new() };
     let scale =
         |replicas: i32| kubectl("scale statefulset").name(name).joined("--replicas=", replicas).namespace(at);
     // The scale-down would delete the PVCs.
@@ -87,12 +98,7 @@ pub(super) fn offline(snapshot: &Snapshot<'_>, grow: &[&Used<'_>]) -> Vec<Comman
     let mut commands = Vec::new();
     commands.extend(deletes.then(|| policy(RETAIN)));
     commands.push(scale(lowest.saturating_sub(set.start())));
-    commands.extend(grow.iter().map(|used| {
-        kubectl("wait pv")
-            .name(&used.claim.spec.volume_name)
-            .joined("--for=jsonpath={.spec.capacity.storage}=", used.claim.requested())
-            .with("--timeout=15m")
-    }));
+    commands.extend(meanwhile);
     commands.push(scale(set.replicas()));
     commands.extend(deletes.then(|| policy("Delete")));
     commands

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use super::prelude::*;
 use super::rollouts::trapped;
+use crate::controller;
 use crate::snapshot::{PodFailure, Trouble};
 
 pub const RULE: Rule = Rule {
@@ -38,6 +39,18 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         "but this Kubernetes version counts the broken pod against maxUnavailable (kubernetes/kubernetes#137409)"
     } else {
         "but an OrderedReady StatefulSet waits for this pod before it replaces it (kubernetes/kubernetes#67250)"
+    };
+    // See `rolling_update_nil`.
+    let comes_back =
+        set.rolling_update().is_none() && controller::would_get(snapshot, trap.ordinal) == trap.has;
+    let waits = if comes_back {
+        format!(
+            "{waits}; spec.updateStrategy.rollingUpdate is not set, so a pod that is deleted by hand is recreated on {}: \
+             recover first sets its partition to 0",
+            trap.has
+        )
+    } else {
+        waits.to_owned()
     };
     let finding = if heals_itself(snapshot, pod, &trouble) {
         RULE.about(Kind::Pod, name, format!("{name} blocks the rollout"))

@@ -134,11 +134,20 @@ pub(super) fn is_in(why: &PodFailure<'_>) -> String {
 /// Creates the set again with this change of fields that cannot be changed in place, and leaves its pods and PVCs alone. The
 /// manifest is kept in a file, for the case that it cannot be created.
 pub(super) fn recreated(snapshot: &Snapshot<'_>, patch: &serde_json::Value) -> Command {
+    recreate(snapshot, "--type=merge", patch)
+}
+
+/// The same by a JSON patch, for a part of a list.
+pub(super) fn recreated_by(snapshot: &Snapshot<'_>, operations: &serde_json::Value) -> Command {
+    recreate(snapshot, "--type=json", operations)
+}
+
+fn recreate(snapshot: &Snapshot<'_>, of_type: &'static str, patch: &serde_json::Value) -> Command {
     let name = &snapshot.set.metadata.name;
     kubectl("patch statefulset")
         .name(name)
         .namespace(home(snapshot))
-        .with("--type=merge")
+        .with(of_type)
         .patch(patch)
         .with("--dry-run=client -o yaml")
         .piped_into(tool("tee").path(&format!("{name}.kubectl-sts.yaml")))

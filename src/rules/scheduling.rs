@@ -9,8 +9,11 @@ use super::pods::Group;
 use super::prelude::*;
 use crate::messages::scheduler::{self, Reason, Refusal};
 
+mod near;
 mod room;
 mod volumes;
+
+pub(super) use near::unclaimed;
 
 /// How a refusal ends.
 #[derive(Default)]
@@ -60,7 +63,9 @@ pub(super) fn way(snapshot: &Snapshot<'_>, group: &Group<'_>, decisive: Refusal<
         Reason::Ports => scheduling.ports(),
         Reason::Insufficient(resource) => scheduling.room(resource),
         Reason::TooManyPods => scheduling.full(),
-        Reason::Other | Reason::Affinity => None,
+        Reason::Affinity => scheduling.near(),
+        Reason::Device(device) => Some(scheduling.device(device)),
+        Reason::Other => None,
         Reason::Spread { .. } => scheduling.spread(),
         Reason::Taint { .. }
         | Reason::Cordoned
@@ -333,13 +338,9 @@ impl<'a> Scheduling<'_, 'a> {
             words::list(&others, 3)
         ))
         .of_template();
-        let path = "/spec/template/spec/affinity/podAntiAffinity";
-        let preferred: Vec<Value> =
-            terms.iter().map(|term| json!({"weight": 100, "podAffinityTerm": term})).collect();
-        let loosen = json!([
-            {"op": "remove", "path": format!("{path}/requiredDuringSchedulingIgnoredDuringExecution")},
-            {"op": "add", "path": format!("{path}/preferredDuringSchedulingIgnoredDuringExecution"), "value": preferred},
-        ]);
+        let own = &self.snapshot.set.spec.template.spec.affinity.pod_anti_affinity;
+        let known = own.preferred_during_scheduling_ignored_during_execution.len();
+        let loosen = near::preferred("podAntiAffinity", terms.len(), known);
         Some(way.step(self.fewer()).or(self.loosened(&loosen, &others)))
     }
 

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::prelude::*;
+use super::rollouts::recreated;
 use super::{misspelt, services};
 use crate::paste::tool;
 
@@ -69,11 +70,35 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     if let Some(corrected) = misspelt::corrected(snapshot, &finding, &because)? {
         return Ok(vec![corrected]);
     }
-    Ok(vec![if by_hand {
-        finding.remedy(kubectl("describe service").name(name).namespace(home(snapshot)))
-    } else {
-        finding.remedy(remedy)
+    if !by_hand {
+        return Ok(vec![finding.remedy(remedy)]);
+    }
+    Ok(vec![match beside(snapshot, name)? {
+        Some(commands) => commands.into_iter().fold(
+            finding.because(format!(
+                "{because}; it has no selector, so something else writes its endpoints: the commands leave it as it is, give the \
+                 pods a headless Service of their own, and recreate the StatefulSet with that serviceName (its pods and PVCs stay)"
+            )),
+            Finding::remedy,
+        ),
+        None => finding.remedy(kubectl("describe service").name(name).namespace(home(snapshot))),
     }])
+}
+
+/// Gives the pods a Service of their own beside one that is for something else; `None` where the set cannot be created again
+/// now (see [`misspelt::corrected`]).
+fn beside(snapshot: &Snapshot<'_>, name: &str) -> Result<Option<Vec<Command>>, Unseen> {
+    let set = snapshot.set;
+    let own = format!("{name}-pods");
+    let updates = set.status.current_revision != set.status.update_revision;
+    let is_there = snapshot.services()?.iter().any(|it| it.metadata.name == own);
+    if set.metadata.controller().is_some() || set.metadata.is_terminating() || updates || is_there {
+        return Ok(None);
+    }
+    let create = kubectl("create service clusterip").name(&own).with("--clusterip=None");
+    let create = create.namespace(home(snapshot)).and(services::select(snapshot, &own));
+    let named = recreated(snapshot, &json!({"spec": {"serviceName": own}}));
+    Ok(Some([create, named].into_iter().chain(misspelt::restart(snapshot)?).collect()))
 }
 
 /// An alias has neither an address nor clients of its own, and becomes a headless Service in place.
@@ -88,7 +113,7 @@ fn become_headless(snapshot: &Snapshot<'_>, name: &str) -> Command {
 /// address and ports on the nodes are lost with its type, so clients have to move to another Service before, which
 /// cannot have the same ones.
 fn opened(snapshot: &Snapshot<'_>, service: &Service, open: &str) -> Result<(String, Command), Unseen> {
-    let (name, at) = (&service.metadata.name, home(snapshot));
+    let name = &service.metadata.name;
     let second = snapshot.services()?.iter().find(|other| {
         other.metadata.name != *name
             && other.spec.r#type == open
@@ -99,9 +124,9 @@ fn opened(snapshot: &Snapshot<'_>, service: &Service, open: &str) -> Result<(Str
         let second = &second.metadata.name;
         return Ok((
             format!(
-                "clients outside the cluster can use {second}; once they do, change the type of {name} to ClusterIP"
+                "clients outside the cluster can use {second}; once they do, make {name} headless, which deletes and creates it"
             ),
-            kubectl("get services").name(name).name(second).with("-o wide").namespace(at),
+            headless_again(snapshot, name),
         ));
     }
     let copy = json!({
@@ -116,4 +141,17 @@ fn opened(snapshot: &Snapshot<'_>, service: &Service, open: &str) -> Result<(Str
             .piped_into(tool("sed").own("s/odePort: .*/odePort: 0/"))
             .piped_into(kubectl("create -f -")),
     ))
+}
+
+/// Makes a Service that is open to the outside a headless one: what only such Services have goes with its type.
+fn headless_again(snapshot: &Snapshot<'_>, name: &str) -> Command {
+    let patch = json!({"spec": {
+        "type": "ClusterIP", "clusterIP": "None", "clusterIPs": null, "externalTrafficPolicy": null, "loadBalancerIP": null,
+        "loadBalancerClass": null, "loadBalancerSourceRanges": null, "allocateLoadBalancerNodePorts": null,
+        "healthCheckNodePort": null,
+    }});
+    services::patch(snapshot, name, &patch)
+        .with("--dry-run=client -o yaml")
+        .piped_into(tool("sed").own("s/odePort: .*/odePort: 0/"))
+        .piped_into(kubectl("replace --force -f -"))
 }

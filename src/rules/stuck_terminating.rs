@@ -81,11 +81,20 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     many => format!("; containers {} are still running", words::list(many, 4)),
                 };
                 let said = failure(snapshot, group.first().pod);
+                let pods = group.iter().map(|case| case.pod.metadata.name.as_str());
+                let force = kubectl("delete pod").names(pods).with("--force --grace-period=0").namespace(home(snapshot));
+                let finding = if names.is_empty() { finding.instead(force) } else { finding };
                 finding
                     .because(match said {
                         Some(said) => format!("{due}{runs}; the kubelet of {node} says: {said}"),
                         None => format!(
-                            "{due}{runs}; the kubelet of {node} has not reported that the pod terminated"
+                            "{due}{runs}; the kubelet of {node} has not reported that the pod terminated: restart the kubelet or the \
+                             container runtime of {node}{}",
+                            if names.is_empty() {
+                                ", or delete the pod by force, only after you have checked on the node that no container of it runs"
+                            } else {
+                                ""
+                            }
                         ),
                     })
                     .remedy(match *node {

@@ -63,19 +63,36 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             ))
             .remedy(group.describe(snapshot))
             .only(Severity::Note),
-        Cause::Unheard(scheduler) => group
-            .finding(
-                &RULE,
-                &[
-                    format!("waits for the scheduler {scheduler}"),
-                    format!("wait for the scheduler {scheduler}"),
-                ],
-            )
-            .because(format!("{}; no scheduler with that name has processed it", group.unready(snapshot)))
-            .remedy(unheard(snapshot, group, scheduler)),
+        Cause::Unheard(scheduler) => waiting(snapshot, group, scheduler),
         Cause::Gates(gates, severity) => gated(snapshot, group, gates, *severity),
     });
     Ok(found.collect())
+}
+
+/// No scheduler says anything.
+fn waiting(snapshot: &Snapshot<'_>, group: &Group<'_>, scheduler: &str) -> Finding {
+    if let Some(way) = scheduling::unclaimed(snapshot, group.first().pod) {
+        let finding = group
+            .finding(&RULE, &["waits for its ResourceClaims", "wait for their ResourceClaims"])
+            .because(format!("{}; {}", group.unready(snapshot), way.why));
+        let back = if group.is_since_update(snapshot) { group.other_template(snapshot) } else { None };
+        return back.or(way.step).into_iter().fold(finding, Finding::remedy);
+    }
+    group
+        .finding(
+            &RULE,
+            &[format!("waits for the scheduler {scheduler}"), format!("wait for the scheduler {scheduler}")],
+        )
+        .because(format!(
+            "{}; no scheduler with that name has processed it: start it{}",
+            group.unready(snapshot),
+            if scheduler == "default-scheduler" {
+                " (kube-scheduler on the control plane; its lease says when it was last active)"
+            } else {
+                ", or use another one (spec.schedulerName of the pod template)"
+            }
+        ))
+        .remedy(unheard(snapshot, group, scheduler))
 }
 
 /// A scheduling gate is a deliberate wait, until the controller that ends it is plainly not there.
@@ -127,8 +144,10 @@ fn unheard(snapshot: &Snapshot<'_>, group: &Group<'_>, scheduler: &str) -> Comma
             return command;
         }
     }
-    let word = if scheduler == default { "scheduler" } else { scheduler };
-    kubectl("get pods --all-namespaces").piped_into(tool("grep -i -F").value(word))
+    if scheduler == default {
+        return kubectl("get lease kube-scheduler -n kube-system -o yaml");
+    }
+    kubectl("get pods --all-namespaces").piped_into(tool("grep -i -F").value(scheduler))
 }
 
 /// The scheduler's message without what it says about preemption, which repeats it.

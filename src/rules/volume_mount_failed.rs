@@ -3,7 +3,8 @@
 use super::pods::{grouped, wanted};
 use super::prelude::*;
 use super::volumes::named;
-use crate::messages::attach::{failure, is_multi_attach};
+use super::{mounts, pods::Group};
+use crate::messages::attach::{failure, is_multi_attach, volume};
 use crate::messages::kubelet::{gist, missing};
 use crate::snapshot::PodFailure;
 
@@ -22,20 +23,36 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         PodFailure::Mount { message }
             if !is_multi_attach(message) && missing(case.pod, message).is_none() =>
         {
-            Some(gist(failure(message)))
+            // The words of one fault differ by the volume.
+            let volume = volume(message).unwrap_or_default();
+            let said = gist(failure(message));
+            Some(if volume.is_empty() { said } else { said.replace(volume, "…") })
         }
         _ => None,
     });
-    let found = groups.iter().map(|(said, group)| {
-        let volume = match group.first().why() {
-            Some(PodFailure::Mount { message }) => named(snapshot, message),
-            _ => None,
-        };
-        let volume = volume.map_or(String::new(), |volume| format!("{volume}: "));
-        group
-            .finding(&RULE, &["cannot mount its volume", "cannot mount their volumes"])
-            .because(format!("{}; {volume}{said}", group.unready(snapshot)))
-            .remedy(group.describe(snapshot))
-    });
-    Ok(found.collect())
+    Ok(groups.iter().map(|(_, group)| found(snapshot, group)).collect())
+}
+
+fn found(snapshot: &Snapshot<'_>, group: &Group<'_>) -> Finding {
+    let message = match group.first().why() {
+        Some(PodFailure::Mount { message }) => *message,
+        _ => "",
+    };
+    let volume = named(snapshot, message).map_or(String::new(), |volume| format!("{volume}: "));
+    let said = gist(failure(message));
+    let way = mounts::way(snapshot, group, message);
+    let why = if way.why.is_empty() { String::new() } else { format!("; {}", way.why) };
+    let finding = group
+        .finding(&RULE, &["cannot mount its volume", "cannot mount their volumes"])
+        .because(format!("{}; {volume}{said}{why}", group.unready(snapshot)));
+    let back = if group.is_since_update(snapshot) { group.other_template(snapshot) } else { None };
+    let finding = match back {
+        // The way forward helps alone only where it is one command.
+        Some(back) if way.steps.len() == 1 => {
+            way.steps.into_iter().filter(|_| !way.only_shows).fold(finding.remedy(back), Finding::instead)
+        }
+        Some(back) => finding.remedy(back),
+        None => way.steps.into_iter().fold(finding, Finding::remedy),
+    };
+    way.instead.into_iter().fold(finding, Finding::instead)
 }

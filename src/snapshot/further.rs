@@ -1,4 +1,4 @@
-//! Kinds that only the words of the API server or the scheduler make worth reading.
+//! Kinds that only the words of the API server, the kubelet or the scheduler make worth reading.
 
 use std::collections::BTreeSet;
 
@@ -6,18 +6,30 @@ use super::Observed;
 use crate::kinds::Kind;
 use crate::messages::admission::{Refuser, refuser};
 use crate::messages::scheduler::{Reason, refusals};
+use crate::messages::{attach, mount};
 
 impl Observed {
-    /// What refuses pods, and what the scheduler misses, where that is said.
+    /// What refuses requests, what the scheduler misses, and where volumes are, where that is said.
     pub fn worth_reading(&self) -> BTreeSet<Kind> {
-        let events = self.events.as_deref().unwrap_or_default().iter();
-        let of_creation = events.filter(|event| event.reason == "FailedCreate");
-        let refused = of_creation.flat_map(|event| match refuser(&event.message) {
-            Refuser::LimitRange(_) => vec![Kind::LimitRange],
-            Refuser::Webhook(_) | Refuser::WebhookDown(_) => {
-                vec![Kind::ValidatingWebhookConfiguration, Kind::MutatingWebhookConfiguration]
+        let events = || self.events.as_deref().unwrap_or_default().iter();
+        let of_controller = |reason: &str| matches!(reason, "FailedCreate" | "FailedDelete" | "FailedUpdate");
+        let refused = events().filter(|event| of_controller(&event.reason)).flat_map(|event| {
+            match refuser(&event.message) {
+                Refuser::LimitRange(_) => vec![Kind::LimitRange],
+                Refuser::Webhook(_) | Refuser::WebhookDown(_) => {
+                    vec![Kind::ValidatingWebhookConfiguration, Kind::MutatingWebhookConfiguration]
+                }
+                Refuser::Policy { .. } => vec![Kind::ValidatingAdmissionPolicyBinding],
+                _ => Vec::new(),
             }
-            _ => Vec::new(),
+        });
+        let of_volume = |reason: &str| matches!(reason, "FailedAttachVolume" | "FailedMount");
+        let unmounted = events().filter(|event| of_volume(&event.reason)).flat_map(|event| {
+            match mount::Fault::parse(&event.message) {
+                _ if attach::is_multi_attach(&event.message) => vec![Kind::VolumeAttachment, Kind::Node],
+                Some(mount::Fault::NoDriver(_) | mount::Fault::NoAttacher(_)) => vec![Kind::CSINode],
+                _ => Vec::new(),
+            }
         });
         let pods = self.pods.as_deref().unwrap_or_default().iter();
         let messages = pods.filter_map(|pod| Some(pod.condition("PodScheduled")?.message.as_str()));
@@ -26,6 +38,6 @@ impl Observed {
             Reason::FreeStorage => Some(Kind::CSIStorageCapacity),
             _ => None,
         });
-        refused.chain(missed).collect()
+        refused.chain(unmounted).chain(missed).collect()
     }
 }

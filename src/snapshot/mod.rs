@@ -16,6 +16,7 @@ mod replica;
 mod standby;
 mod state;
 mod steady;
+mod trial;
 mod trouble;
 
 use std::cell::OnceCell;
@@ -27,11 +28,12 @@ pub use canary::{CANARY, CanaryAnnotation};
 pub use clock::{Clock, TimeSource};
 pub use log::{Log, LogOf};
 pub use node::{Lost, lost};
-pub use observed::{Namespace, NotRead, Observed, Scope, Seen, ServerVersion, Unseen};
+pub use observed::{Coverage, Namespace, NotRead, Observed, Scope, Seen, ServerVersion, Unseen};
 pub use ordinal::{ClaimName, parse_pod_name};
 pub use refused::{Refused, Verb};
 pub use replica::{Replica, ReplicaClaim};
 pub use state::{pod_restarts, pod_state};
+pub use trial::{Trial, Wanted};
 use trouble::Unbound;
 pub use trouble::{
     KILLING, Killer, Kills, NO_SCALE_UP, NOMINATIONS, PodFailure, Trouble, killer, may_be_killed,
@@ -201,6 +203,10 @@ impl<'a> Snapshot<'a> {
         validating_webhooks: ValidatingWebhookConfiguration,
         /// All mutating webhooks.
         mutating_webhooks: MutatingWebhookConfiguration,
+        /// All bindings of admission policies.
+        policy_bindings: ValidatingAdmissionPolicyBinding,
+        /// All attachments of volumes to nodes.
+        attachments: VolumeAttachment,
         /// The storage drivers of all nodes.
         csi_nodes: CSINode,
         /// The free space that storage drivers report.
@@ -242,6 +248,18 @@ impl<'a> Snapshot<'a> {
             .iter()
             .copied()
             .find(|service| !name.is_empty() && service.metadata.name == *name))
+    }
+
+    /// What the API server says to a pod of the set that is not there, where it was asked.
+    pub fn trial(&self) -> Option<&'a Trial> {
+        let meta = &self.set.metadata;
+        let is_its = |trial: &&Trial| trial.pod.namespace == meta.namespace && trial.pod.set == meta.name;
+        self.observed.trials.iter().find(is_its)
+    }
+
+    /// How much of an application was read, where that was manifests and no cluster.
+    pub fn manifests(&self) -> Option<Coverage> {
+        self.observed.manifests
     }
 
     /// Services of that name in other namespaces, where they were read.

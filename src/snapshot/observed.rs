@@ -10,6 +10,7 @@ use super::attribution::ClaimUsers;
 use super::clock::Clock;
 use super::log::Log;
 use super::names::Names;
+use super::trial::Trial;
 use crate::kinds::*;
 
 /// Why something could not be looked at. It is never taken for healthy: whoever needs it is skipped, and named.
@@ -94,6 +95,15 @@ impl ServerVersion {
     }
 }
 
+/// How much of an application some manifests are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// One file: others may hold what it refers to.
+    OneFile,
+    /// Several files, a folder, or what a tool has rendered.
+    Several,
+}
+
 /// Declares [`Observed`] by the table of kinds.
 macro_rules! declare_observed {
     ([$set:ident $sets:ident $($of_sets:tt)*]
@@ -124,6 +134,10 @@ macro_rules! declare_observed {
             pub files: BTreeMap<(String, String), String>,
             /// The ends of logs: of a recording that has some.
             pub logs: Vec<Log>,
+            /// What the API server says to pods that are not there, where it was asked.
+            pub trials: Vec<Trial>,
+            /// Where manifests were read that no cluster has answered with: how much of an application they are.
+            pub manifests: Option<Coverage>,
         }
 
         impl Observed {
@@ -143,6 +157,8 @@ macro_rules! declare_observed {
                     around: None,
                     files: BTreeMap::new(),
                     logs: Vec::new(),
+                    trials: Vec::new(),
+                    manifests: None,
                 }
             }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Replica, Snapshot, Unseen};
-use crate::kinds::{Event, Pod};
+use crate::kinds::Pod;
 use crate::messages::admission;
 
 /// A write of the controller, about a pod.
@@ -35,15 +35,18 @@ pub struct Refused<'a> {
     pub verb: Verb,
     /// The API server's words.
     pub said: &'a str,
-    /// When it was seen last.
+    /// When it was seen last; unknown of a dry run, which was just now.
     pub at: Option<Timestamp>,
-    event: &'a Event,
+    /// Whether it was a dry run of ours, and not a request of the controller.
+    pub is_trial: bool,
+    /// All that was said: of an event it names the pod.
+    message: &'a str,
 }
 
 impl Refused<'_> {
     /// Whether it is about the pod of that name.
     pub fn is_about(&self, pod: &str) -> bool {
-        admission::is_about(&self.event.message, pod)
+        admission::is_about(self.message, pod)
     }
 
     /// Whether the words do not depend on what the pod is like, so that another template is refused as well.
@@ -66,7 +69,8 @@ impl<'a> Snapshot<'a> {
                 verb,
                 said: admission::reason(&event.message),
                 at: event.last_seen(),
-                event,
+                is_trial: false,
+                message: &event.message,
             })
             .collect())
     }
@@ -87,7 +91,23 @@ impl<'a> Snapshot<'a> {
         let succeeded = pods.filter_map(|pod| pod.metadata.creation_timestamp).max();
         let is_unanswered =
             |refused: &Refused<'_>| succeeded.zip(refused.at).is_none_or(|(made, refused)| refused > made);
-        let refused = self.refused(Verb::Create)?.into_iter().find(is_unanswered);
+        let trial = self.trial().and_then(|trial| match &trial.refusal {
+            Ok(Some(said)) => {
+                let said = said.as_str();
+                let pod = replicas.iter().find(|replica| replica.name == trial.pod.pod).filter(is_missing)?;
+                Some((Refused { verb: Verb::Create, said, at: None, is_trial: true, message: said }, pod))
+            }
+            _ => None,
+        });
+        // Where events were not seen, the trial is all there is.
+        let refused = match self.refused(Verb::Create) {
+            Err(_) if trial.is_some() => Vec::new(),
+            refused => refused?,
+        };
+        let refused = refused.into_iter().find(is_unanswered);
+        if refused.is_none() && trial.is_some() {
+            return Ok(trial);
+        }
         Ok(refused.map(|refused| {
             let about = |replica: &&Replica<'_>| is_missing(replica) && refused.is_about(&replica.name);
             (refused, replicas.iter().find(about).unwrap_or(first))

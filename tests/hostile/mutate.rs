@@ -105,6 +105,8 @@ impl World {
         observed.limit_ranges = Ok(of(all, "LimitRange")?);
         observed.validating_webhooks = Ok(of(all, "ValidatingWebhookConfiguration")?);
         observed.mutating_webhooks = Ok(of(all, "MutatingWebhookConfiguration")?);
+        observed.policy_bindings = Ok(of(all, "ValidatingAdmissionPolicyBinding")?);
+        observed.attachments = Ok(of(all, "VolumeAttachment")?);
         observed.csi_nodes = Ok(of(all, "CSINode")?);
         observed.capacities = Ok(of(all, "CSIStorageCapacity")?);
         observed.nodes = Ok(of(all, "Node")?);

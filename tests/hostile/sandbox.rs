@@ -18,7 +18,7 @@ impl Sandbox {
         for name in ["bin", "log", "here"] {
             fs::create_dir(sandbox.path(name)).unwrap();
         }
-        for name in ["kubectl", "grep", "sed", "tee"] {
+        for name in ["kubectl", "grep", "sed", "tee", "sleep"] {
             let path = sandbox.path("bin").join(name);
             fs::write(&path, STUB).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();

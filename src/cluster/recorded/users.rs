@@ -84,11 +84,12 @@ impl Users {
             }
         });
         let attachments = self.attachments.into_iter().map(|it| VolumeAttachment {
-            metadata: Meta::default(),
             spec: AttachmentSpec {
                 node_name: it.node,
                 source: AttachmentSource { persistent_volume_name: it.volume },
+                ..AttachmentSpec::default()
             },
+            ..VolumeAttachment::default()
         });
         let unread = claims::kinds_around()
             .filter_map(|(kind, plural)| Some((plural, NotRead::parse(not_seen.get(kind)?))));

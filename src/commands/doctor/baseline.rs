@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::cli::read_file;
 use crate::cluster::decode;
+use crate::cluster::recorded::STANDARD_INPUT;
 use crate::error::{Error, Result};
 use crate::kinds::StatefulSet;
 use crate::rules::{Finding, Severity};
@@ -48,6 +49,8 @@ struct SavedFinding {
 struct SavedObject {
     kind: String,
     name: String,
+    /// There where it is another than the StatefulSet's.
+    namespace: Option<String>,
 }
 
 impl Baseline {
@@ -56,7 +59,7 @@ impl Baseline {
     /// # Errors
     /// When the file cannot be read, or is no diagnosis.
     pub(super) fn read(name: &str) -> Result<Baseline> {
-        let label = if name == "-" { "standard input" } else { name };
+        let label = if name == "-" { STANDARD_INPUT } else { name };
         let none = || {
             Error::cluster(format!("{label} is no saved diagnosis"))
                 .hint("save one with: kubectl sts doctor -o json > FILE")
@@ -75,7 +78,8 @@ impl Baseline {
         for finding in saved.findings {
             let severity = Severity::parse(&finding.severity).ok_or_else(none)?;
             for object in std::iter::once(finding.object).chain(finding.other_objects) {
-                let key = [&finding.code, &finding.namespace, &finding.set, &object.kind, &object.name];
+                let namespace = object.namespace.as_ref().unwrap_or(&finding.namespace);
+                let key = [&finding.code, namespace, &finding.set, &object.kind, &object.name];
                 let worst = known.entry(key.map(Clone::clone)).or_insert(severity);
                 *worst = severity.max(*worst);
             }
@@ -92,7 +96,8 @@ impl Baseline {
             let objects = std::iter::once(&finding.subject).chain(&finding.also);
             let keys: Vec<Key> = objects
                 .map(|it| {
-                    let [namespace, set] = [&set.metadata.namespace, &set.metadata.name];
+                    let namespace = it.namespace.as_ref().unwrap_or(&set.metadata.namespace);
+                    let set = &set.metadata.name;
                     [finding.rule.code, namespace, set, it.kind.name(), &it.name].map(str::to_owned)
                 })
                 .collect();

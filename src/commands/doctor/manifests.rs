@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::cli::read_file;
-use crate::cluster::recorded::Manifests;
+use crate::cluster::recorded::{Manifests, STANDARD_INPUT};
 use crate::error::{Error, Result};
 
 /// What kubectl reads of a folder (`resource.FileExtensions` of cli-runtime).
@@ -23,7 +23,7 @@ pub(super) fn read(paths: &[String], recursive: bool) -> Result<Vec<Manifests>> 
         }
         let is_folder = path != "-" && Path::new(path).is_dir();
         if !is_folder {
-            let name = if path == "-" { "standard input" } else { path };
+            let name = if path == "-" { STANDARD_INPUT } else { path };
             all.push(Manifests { name: name.to_owned(), text: read_file(path)?, is_found: false });
             continue;
         }
