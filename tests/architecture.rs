@@ -198,9 +198,15 @@ fn one_file_writes_to_the_cluster() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
     let write = "pub(in crate::cluster) async fn write(";
     assert!(read("src/cluster/connect/request.rs").contains(write), "others can write too");
-    // kube's own ways to write.
-    let clients = ["Api::", "Api<", "PostParams", "PatchParams", "DeleteParams", ".request::<"];
+    // kube's own ways to write. In one file it opens streams to pods, and does nothing else there.
+    let streams = "src/cluster/dns/streams.rs";
+    none(&uses(&["Api::", "Api<"], &[streams]), "writes go through Connection::write:");
+    let clients = ["PostParams", "PatchParams", "DeleteParams", ".request::<"];
     none(&uses(&clients, &[]), "writes go through Connection::write:");
+    let code = read(streams);
+    let calls: Vec<&str> = code.split("api.").skip(1).filter_map(|rest| rest.split('(').next()).collect();
+    assert_eq!(calls, ["portforward", "exec"], "{streams} uses kube for more than streams");
+    assert_eq!(code.matches("api(connection, namespace)").count(), 2, "{streams}: another client");
 }
 
 /// A new kind of step does not compile until everything that has to know it does.

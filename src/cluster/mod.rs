@@ -4,6 +4,7 @@ pub(crate) mod claims;
 pub mod connect;
 pub(crate) mod decode;
 pub mod deletions;
+pub(crate) mod dns;
 mod door;
 mod follow;
 pub(crate) mod inventory;

@@ -17,7 +17,7 @@ use super::{claims, decode, door};
 use crate::error::{Error, Result};
 use crate::kinds::*;
 use crate::snapshot::{
-    Clock, Coverage, NotRead, Observed, Scope, Seen, ServerVersion, Unseen, parse_pod_name,
+    Clock, Coverage, DnsProbe, NotRead, Observed, Scope, Seen, ServerVersion, Unseen, parse_pod_name,
 };
 
 const API_VERSION: &str = "kubectl-sts/v1";
@@ -45,6 +45,9 @@ struct Recording {
     /// The ends of logs, where they were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     logs: Vec<Written>,
+    /// What DNS answers, where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dns: Option<DnsProbe>,
     /// Kinds that could not be read, and why.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     not_seen: BTreeMap<String, String>,
@@ -116,6 +119,7 @@ pub fn recording(observed: &Observed) -> Result<impl Serialize + use<>> {
             .map(|chosen| chosen.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect()),
         claim_users: observed.around.as_ref().map(Users::of),
         logs: observed.logs.iter().map(Written::of).collect(),
+        dns: observed.dns.clone(),
         api_version: API_VERSION.to_owned(),
         kind: KIND.to_owned(),
         taken_at: observed.taken_at,
@@ -400,7 +404,10 @@ impl FileReader {
         };
         let mut observed = Observed::nothing(taken_at, scope, "");
         match &mut recorded {
-            Some(it) => observed.logs = std::mem::take(&mut it.logs).into_iter().map(Written::log).collect(),
+            Some(it) => {
+                observed.logs = std::mem::take(&mut it.logs).into_iter().map(Written::log).collect();
+                observed.dns = it.dns.take().map(DnsProbe::cleaned);
+            }
             None => observed.clock = Clock::of_newest(taken_at),
         }
         observed.server =

@@ -1,5 +1,7 @@
 //! v1 Pod, its template, and what can be read off a pod without knowing its set.
 
+use std::net::IpAddr;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Condition, Map, Meta, Reference, Said, condition, partial};
@@ -23,6 +25,7 @@ partial! {
         node_name: String,
         hostname: String,
         subdomain: String,
+        host_network: bool,
         scheduler_name: String,
         node_selector: Map,
         termination_grace_period_seconds: Option<i64>,
@@ -206,6 +209,8 @@ partial! {
         nominated_node_name: String,
         #[serde(rename = "podIP")]
         pod_ip: String,
+        #[serde(rename = "podIPs")]
+        pod_ips: Vec<PodIp>,
         start_time: Option<Timestamp>,
         conditions: Vec<Condition>,
         init_container_statuses: Vec<ContainerStatus>,
@@ -217,6 +222,11 @@ partial! {
     struct ResourceClaimStatus {
         name: String,
         resource_claim_name: String,
+    }
+
+    /// v1 PodIP.
+    struct PodIp {
+        ip: String,
     }
 
     /// v1 ContainerStatus.
@@ -285,6 +295,16 @@ impl Pod {
     /// The revision this pod was made from (`stateful_set_utils.go:getPodRevision`).
     pub fn revision(&self) -> &str {
         self.metadata.labels.get(REVISION_LABEL).map_or("", String::as_str)
+    }
+
+    /// Its addresses, of all families.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let status = &self.status;
+        let all = status.pod_ips.iter().map(|it| &it.ip).chain(std::iter::once(&status.pod_ip));
+        let mut addresses: Vec<IpAddr> = all.filter_map(|ip| ip.parse().ok()).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
     }
 
     /// Running and Ready, as the controller means it (`stateful_set_utils.go:isRunningAndReady`).

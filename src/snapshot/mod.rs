@@ -3,6 +3,7 @@
 pub mod attribution;
 mod canary;
 mod clock;
+mod dns;
 mod further;
 mod log;
 mod names;
@@ -26,6 +27,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use canary::{CANARY, CanaryAnnotation};
 pub use clock::{Clock, TimeSource};
+pub use dns::{Corefile, DnsAnswer, DnsCache, DnsCode, DnsProbe, DnsServer, dns_names};
 pub use log::{Log, LogOf};
 pub use node::{Lost, lost};
 pub use observed::{Coverage, Namespace, NotRead, Observed, Scope, Seen, ServerVersion, Unseen};
@@ -137,6 +139,11 @@ impl<'a> Snapshot<'a> {
     /// Whether a pod is available: ready for the `minReadySeconds` of the set.
     pub fn is_available(&self, pod: &Pod) -> bool {
         pod.is_available(self.set.spec.min_ready_seconds, self.taken_at)
+    }
+
+    /// What DNS answers about the StatefulSets, where it was asked.
+    pub fn dns(&self) -> Option<&'a DnsProbe> {
+        self.observed.dns.as_ref()
     }
 
     /// The kinds that could not be looked at, and why.

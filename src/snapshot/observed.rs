@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::attribution::ClaimUsers;
 use super::clock::Clock;
+use super::dns::DnsProbe;
 use super::log::Log;
 use super::names::Names;
 use super::trial::Trial;
@@ -138,6 +139,8 @@ macro_rules! declare_observed {
             pub trials: Vec<Trial>,
             /// Where manifests were read that no cluster has answered with: how much of an application they are.
             pub manifests: Option<Coverage>,
+            /// What DNS answers about the StatefulSets, where it was asked.
+            pub dns: Option<DnsProbe>,
         }
 
         impl Observed {
@@ -159,6 +162,7 @@ macro_rules! declare_observed {
                     logs: Vec::new(),
                     trials: Vec::new(),
                     manifests: None,
+                    dns: None,
                 }
             }
 
