@@ -3,7 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
-use super::{Finding, RULES, Rule, fold, managers, nodes, old_data};
+use super::{Finding, RULES, Rule, dns, fold, managers, nodes, old_data};
 use crate::kinds::{Kind, StatefulSet};
 use crate::snapshot::{Observed, Snapshot, Unseen, parse_pod_name};
 
@@ -73,6 +73,7 @@ pub fn diagnose<'a>(
     }
     once(&mut all);
     nodes::merge(&namespaces, &mut all);
+    dns::once(&mut all);
     all.sort_by(|(a_set, a), (b_set, b)| order((a_set, a), (b_set, b)));
     // Who asks for some rules only is told of what those miss.
     let unseen = if filter.only.is_empty() { observed.unseen() } else { Vec::new() };
@@ -134,6 +135,7 @@ pub fn of_set(snapshot: &Snapshot<'_>, filter: &Filter) -> (Vec<Finding>, Vec<(&
     for finding in &mut findings {
         old_data::heed(snapshot, finding);
         managers::heed(snapshot, finding);
+        dns::heed(snapshot, finding);
     }
     (findings, unseen)
 }

@@ -4,6 +4,7 @@ mod amounts;
 mod claims;
 mod creations;
 mod diagnose;
+mod dns;
 mod finalizers;
 mod fold;
 mod hints;
@@ -51,6 +52,11 @@ mod claim_waiting_for_consumer;
 mod claim_zone_mismatch;
 mod config_missing;
 mod crash_loop;
+mod dns_answer_stale;
+mod dns_forward_loop;
+mod dns_name_not_published;
+mod dns_name_unknown;
+mod dns_pod_silent;
 mod evicted_repeatedly;
 mod fix_above_partition;
 mod grace_period_zero;
@@ -96,6 +102,7 @@ use crate::snapshot::{LogOf, Snapshot, Unseen};
 use crate::words;
 
 pub use diagnose::{Diagnosis, Filter, Skipped, diagnose, of_set, order, skipped};
+pub use dns::{Checked, Verdict, checked as dns_checked, summary as dns_summary};
 pub use hints::{Hint, all as hints};
 pub use log::{LogHint, LogTail};
 pub use page::Explanation;
@@ -110,6 +117,11 @@ pub const RULES: &[&Rule] = &[
     &service_name_empty::RULE,
     &service_name_misspelt::RULE,
     &replica_without_endpoint::RULE,
+    &dns_answer_stale::RULE,
+    &dns_name_unknown::RULE,
+    &dns_name_not_published::RULE,
+    &dns_pod_silent::RULE,
+    &dns_forward_loop::RULE,
     &claim_class_missing::RULE,
     &claim_no_default_class::RULE,
     &claim_no_matching_volume::RULE,

@@ -92,6 +92,8 @@ impl World {
         let mut observed = Observed::nothing(self.taken_at, Scope::All, "");
         observed.server = self.server.clone().map(|text| ServerVersion { text });
         observed.sets = of(all, "StatefulSet")?;
+        let probe = all.iter().find(|object| object["kind"] == "Recording").map(|it| it["dns"].clone());
+        observed.dns = probe.and_then(|probe| serde_json::from_value(probe).ok());
         observed.revisions = Ok(of(all, "ControllerRevision")?);
         observed.pods = Ok(of(all, "Pod")?);
         observed.claims = Ok(of(all, "PersistentVolumeClaim")?);
