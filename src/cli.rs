@@ -61,6 +61,8 @@ pub mod heading {
     pub const SAFETY: &str = "Safety";
     /// For how long.
     pub const WAITING: &str = "Waiting";
+    /// What is asked of DNS.
+    pub const DNS: &str = "DNS";
     /// What is shown.
     pub const OUTPUT: &str = "Output";
 }

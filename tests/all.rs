@@ -23,6 +23,7 @@ mod connect;
 mod contributing;
 mod controller;
 mod delayed;
+mod dns;
 mod docs;
 mod doctor;
 mod extremes;

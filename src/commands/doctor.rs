@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::logs::{self, LogArgs};
+use super::probe::{self, ProbeArgs};
 use super::{explain, notes};
 use crate::cli::{Answer, Global, SetFilter, heading};
 use crate::cluster::inventory::Want;
@@ -21,7 +22,7 @@ use crate::render::{
     Case, Page, Report as PipelineReport, View, finding, finding_json, skipped, skipped_json, unread_logs,
 };
 use crate::rules::{Diagnosis, Filter, Finding, Rule, Severity, Skipped, diagnose, pods_to_try};
-use crate::snapshot::{Clock, Trial};
+use crate::snapshot::{Clock, DnsProbe, Snapshot, Trial};
 use crate::words;
 use baseline::{Baseline, Compared};
 
@@ -47,7 +48,10 @@ use baseline::{Baseline, Compared};
     "  kubectl sts doctor -n shop -o json --fail-on never > before.json"
     "  kubectl sts doctor -n shop --baseline before.json"
     ""
-    "Reads what `status` reads, and the last lines of the logs of failing containers. Where no event says why a pod is missing, it asks the API server for a dry run of the pod. Changes nothing. Names what it may not read, and skips the rules that need it."
+    "  # Ask the DNS pods of the cluster whether the names of the replicas resolve"
+    "  kubectl sts doctor postgres --probe-dns"
+    ""
+    "Reads what `status` reads, and the last lines of the logs of failing containers. Where no event says why a pod is missing, it asks the API server for a dry run of the pod. With --probe-dns it also connects to the DNS pods of the cluster. Changes nothing. Names what it may not read, and skips the rules that need it."
 ))]
 pub struct Args {
     /// StatefulSets to diagnose; without names, all
@@ -76,6 +80,8 @@ pub struct Args {
     baseline: Option<String>,
     #[command(flatten)]
     logs: LogArgs,
+    #[command(flatten)]
+    probe: ProbeArgs,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -123,6 +129,7 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
         let wanted = pods_to_try(&sight.observed, &chosen);
         sight.observed.trials = trial::ask(connection, wanted).await;
     }
+    args.probe.ask(&mut sight, &chosen).await?;
     let Diagnosis { mut findings, skipped } = diagnose(&sight.observed, &chosen, &filter);
     let compared = baseline.map(|baseline| baseline.keep_new(&mut findings));
     logs::add(&sight, &mut findings, args.logs.lines(global.output)).await;
@@ -132,7 +139,20 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
     let mut namespaces: Vec<&str> = sets.iter().map(|set| set.metadata.namespace.as_str()).collect();
     namespaces.sort_unstable();
     namespaces.dedup();
+    let dns = sight.observed.dns.as_ref().map(|probe| {
+        let namespaces = sight.observed.namespaces();
+        let own = sets.iter().copied();
+        let snapshots: Vec<Snapshot<'_>> = own
+            .filter_map(|set| {
+                let namespace = namespaces.get(set.metadata.namespace.as_str())?;
+                Some(Snapshot::of(&sight.observed, namespace, set))
+            })
+            .collect();
+        let value = probe::json(probe, &snapshots);
+        (probe.clone(), value)
+    });
     let report = Report {
+        dns,
         taken_at: sight.observed.taken_at.to_string(),
         clock: sight.observed.clock,
         looked_at: LookedAt::of(&sight.observed, &sets),
@@ -202,6 +222,8 @@ struct Report {
     files: BTreeMap<(String, String), String>,
     /// The pods that were not tried, with the reason.
     untried: Vec<(String, String)>,
+    /// What DNS answered, and the same for programs.
+    dns: Option<(DnsProbe, Value)>,
 }
 
 /// The pods of which it is not known whether they could be created, with the reason.
@@ -226,6 +248,21 @@ impl Report {
             (false, None) => format!("{seen} checked: {errors}, {warnings}{notes}"),
             (false, Some(_)) => format!("{seen} checked; new: {errors}, {warnings}{notes}"),
         }
+    }
+
+    /// How many names resolve, where DNS was asked.
+    fn asked(&self) -> Option<String> {
+        let (probe, value) = self.dns.as_ref()?;
+        let all = value["names"].as_array().map_or(0, Vec::len);
+        let who = words::count(probe.servers.len(), "DNS server");
+        (!probe.servers.is_empty()).then(|| {
+            format!(
+                "DNS: {} of {} right, {who} asked, cluster domain {}",
+                value["right"],
+                words::count(all, "answer"),
+                probe.domain
+            )
+        })
     }
 
     /// How that compares with the baseline.
@@ -257,11 +294,15 @@ impl View for Report {
         if let Some(comparison) = self.comparison() {
             page.prose(&comparison, 2);
         }
+        if let Some(asked) = self.asked() {
+            page.prose(&asked, 2);
+        }
         skipped(page, &self.skipped);
         for (pod, why) in &self.untried {
             page.field("not checked:", 14, &format!("whether {pod} can be created (dry run: {why})"));
         }
         unread_logs(page, self.findings.iter().map(|(_, finding)| finding));
+        probe::not_asked(page, self.dns.as_ref().map(|(probe, _)| probe));
         if let Some(trouble) = self.clock.trouble() {
             page.prose(&format!("note: {trouble}"), 2);
         }
@@ -311,6 +352,9 @@ impl View for Report {
         });
         if let Some(Compared { known, gone }) = self.compared {
             value["baseline"] = json!({"known": known, "gone": gone});
+        }
+        if let Some((_, dns)) = &self.dns {
+            value["dns"] = dns.clone();
         }
         value
     }

@@ -13,6 +13,7 @@ mod history;
 mod line;
 mod logs;
 mod options;
+mod probe;
 mod promote;
 mod prune_pvcs;
 mod record;
@@ -114,7 +115,7 @@ impl Cli {
             Command::PrunePvcs(args) => Box::pin(prune_pvcs::run(&self.global, args, streams)).await,
             Command::RestorePvc(args) => Box::pin(restore_pvc::run(&self.global, args, streams)).await,
             Command::Explain(args) => explain::run(args),
-            Command::Record(args) => record::run(&self.global, args, warn).await,
+            Command::Record(args) => Box::pin(record::run(&self.global, args, warn)).await,
             Command::Completion(args) => completion::run(args),
             Command::Version(args) => version::run(&self.global, args, streams).await,
             Command::Options(args) => Ok(options::run(args)),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::probe::ProbeArgs;
 use super::{logs, notes};
 use crate::cli::{Answer, Global, SetFilter, heading};
 use crate::cluster::inventory::Want;
@@ -30,7 +31,7 @@ use crate::rules::{Filter, diagnose};
     "  kubectl sts doctor --from cluster.yaml"
     ""
     "Reads StatefulSets, ControllerRevisions, pods, PVCs, PVs, StorageClasses, Services, EndpointSlices, \
-     PodDisruptionBudgets, autoscalers, quotas, nodes and Warning events, and with --logs the logs of failing containers. Changes nothing in the cluster."
+     PodDisruptionBudgets, autoscalers, quotas, nodes and Warning events, and with --logs the logs of failing containers. With --probe-dns it also connects to the DNS pods of the cluster. Changes nothing in the cluster."
 ))]
 pub struct Args {
     /// StatefulSets to record; without names, all
@@ -44,6 +45,8 @@ pub struct Args {
     /// Record the last lines of the logs of failing containers, too; an application may write secrets to them
     #[arg(long, help_heading = heading::OUTPUT)]
     logs: bool,
+    #[command(flatten)]
+    probe: ProbeArgs,
 }
 
 pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<Answer> {
@@ -60,6 +63,7 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
             sight.place
         )));
     }
+    args.probe.ask(&mut sight, &chosen).await?;
     if is_part {
         recorded::keep(&mut sight.observed, chosen);
     } else {

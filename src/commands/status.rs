@@ -7,6 +7,7 @@ mod row;
 use std::time::Duration;
 
 use super::logs::{self, LogArgs};
+use super::probe::ProbeArgs;
 use super::{notes, watch};
 use crate::cli::{Answer, Global, SetFilter, Ui, heading};
 use crate::cluster::inventory::Want;
@@ -30,7 +31,7 @@ use crate::snapshot::Snapshot;
     ""
     "Reads StatefulSets, pods, PVCs, PVs, StorageClasses, Services, EndpointSlices, ControllerRevisions and Warning \
      events, and nodes, quotas and autoscalers where they matter; for one StatefulSet also the last lines of the logs of failing \
-     containers. Changes nothing. Names what it may not read."
+     containers. With --probe-dns it also connects to the DNS pods of the cluster. Changes nothing. Names what it may not read."
 ))]
 pub struct Args {
     /// StatefulSets to show; without names, all
@@ -39,10 +40,12 @@ pub struct Args {
     #[command(flatten)]
     choice: SetFilter,
     /// Follow one StatefulSet as `watch` does, until interrupted
-    #[arg(short, long, help_heading = heading::WAITING)]
+    #[arg(short, long, conflicts_with = "probe_dns", help_heading = heading::WAITING)]
     watch: bool,
     #[command(flatten)]
     logs: LogArgs,
+    #[command(flatten)]
+    probe: ProbeArgs,
 }
 
 pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
@@ -56,8 +59,9 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
         return Box::pin(watch::follow(global, name, limits, args.logs, streams)).await;
     }
     let want = if global.output == Output::Wide { Want::Everything } else { Want::Diagnosis };
-    let sight = global.observe(args.choice.all_namespaces, want, streams.warn).await?;
+    let mut sight = global.observe(args.choice.all_namespaces, want, streams.warn).await?;
     let chosen = sight.choose(&args.names, &args.choice)?;
+    args.probe.ask(&mut sight, &chosen).await?;
     let namespaces = sight.observed.namespaces();
     let is_one = args.names.len() == 1 && sight.observed.sets.iter().filter(|set| chosen(set)).count() == 1;
     let mut screens = Vec::new();

@@ -2,10 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::super::probe;
 use super::one::Screen;
 use crate::render::{Column, Glyph, Page, Table, View, skipped};
 use crate::rules::{self, Severity, Skipped};
 use crate::words;
+
+/// Where the column about DNS stands.
+const DNS: usize = 4;
 
 /// Many StatefulSets.
 pub(super) struct List {
@@ -54,6 +58,10 @@ impl View for List {
             Column::wide("IMAGE"),
             Column::prose("NEXT"),
         ];
+        let has_dns = self.screens.iter().any(|screen| screen.dns.is_some());
+        if has_dns {
+            columns.insert(DNS, Column::new("DNS"));
+        }
         if self.with_namespace {
             columns.insert(0, Column::new("NAMESPACE"));
         }
@@ -70,6 +78,9 @@ impl View for List {
                 or_none(&screen.images()),
                 screen.next_word.clone(),
             ];
+            if has_dns {
+                cells.insert(DNS, screen.dns_word().unwrap_or_else(none));
+            }
             if self.with_namespace {
                 cells.insert(0, meta.namespace.clone());
             }
@@ -84,10 +95,13 @@ impl View for List {
         }
         page.table(&table);
         let not_seen = self.not_seen();
-        if !not_seen.is_empty() {
+        // It is one for all of them.
+        let probe = self.screens.iter().find_map(|screen| Some(&screen.dns.as_ref()?.1));
+        if !not_seen.is_empty() || probe.is_some_and(|probe| !probe.not_asked.is_empty()) {
             page.gap();
         }
         skipped(page, &not_seen);
+        probe::not_asked(page, probe);
     }
 
     fn nothing(&self) -> Option<String> {

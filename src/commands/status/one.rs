@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use super::super::probe;
 use super::row::{Row, Volume, left_over, mixed, summary};
 use crate::controller::{self, Idle, Next};
 use crate::kinds::{Pod, StatefulSet, Strategy};
@@ -12,8 +13,8 @@ use crate::render::{
     Column, Glyph, Page, Table, View, baking, finding, finding_json, outlook, revision_word, short_outlook,
     skipped, unread_logs,
 };
-use crate::rules::{Finding, Rule, Severity, Skipped, Stuck, order, stuck_by};
-use crate::snapshot::{Replica, Snapshot, Unseen};
+use crate::rules::{Finding, Rule, Severity, Skipped, Stuck, dns_summary, order, stuck_by};
+use crate::snapshot::{DnsProbe, Replica, Snapshot, Unseen};
 use crate::words;
 
 /// How many columns stand before those of a PVC.
@@ -35,6 +36,8 @@ pub(super) struct Screen {
     pub(super) findings: Vec<Finding>,
     taken_at: String,
     service: String,
+    /// What DNS answers: how many names resolve, what was not asked, and the same for programs.
+    pub(super) dns: Option<(String, DnsProbe, Value)>,
     rows: Vec<Row>,
     /// Wanted replicas without a row.
     unlisted: usize,
@@ -94,6 +97,10 @@ impl Screen {
             findings,
             taken_at: snapshot.taken_at.to_string(),
             service: service(snapshot),
+            dns: snapshot.dns().map(|probe| {
+                let text = dns_summary(snapshot).unwrap_or_default();
+                (text, probe.clone(), probe::json(probe, [snapshot]))
+            }),
             rows,
             unlisted: snapshot.unlisted(),
             left_over: left_over(snapshot),
@@ -110,6 +117,12 @@ impl Screen {
     pub(super) fn images(&self) -> String {
         let containers = &self.set.spec.template.spec.containers;
         containers.iter().map(|container| container.image.as_str()).collect::<Vec<_>>().join(",")
+    }
+
+    /// `6/6`: right answers of all, where DNS was asked.
+    pub(super) fn dns_word(&self) -> Option<String> {
+        let (.., dns) = self.dns.as_ref()?;
+        Some(format!("{}/{}", dns["right"], dns["names"].as_array().map_or(0, Vec::len)))
     }
 
     /// `2/3`: available of wanted replicas.
@@ -209,6 +222,9 @@ impl View for Screen {
         page.field("rollout", label, &self.rollout.text);
         page.field("next", label, &self.next);
         page.field("service", label, &self.service);
+        if let Some((text, ..)) = &self.dns {
+            page.field("dns", label, text);
+        }
         page.gap();
         let is_wide = page.look.wide;
         let has_orphans = !self.left_over.is_empty();
@@ -236,16 +252,18 @@ impl View for Screen {
                 finding(page, &self.set, found, false);
             }
         }
-        if !self.skipped.is_empty() {
+        let probe = self.dns.as_ref().map(|(_, probe, _)| probe);
+        if !self.skipped.is_empty() || probe.is_some_and(|probe| !probe.not_asked.is_empty()) {
             page.gap();
         }
         skipped(page, &self.skipped);
         unread_logs(page, &self.findings);
+        probe::not_asked(page, probe);
     }
 
     fn json(&self) -> Value {
         let set = &self.set;
-        json!({
+        let mut value = json!({
             "apiVersion": "kubectl-sts/v1",
             "kind": "Status",
             "takenAt": self.taken_at,
@@ -270,7 +288,11 @@ impl View for Screen {
             "claimsWithoutReplica": self.left_over.iter().map(Volume::json).collect::<Vec<_>>(),
             "findings": self.findings.iter().map(|finding| finding_json(set, finding)).collect::<Vec<_>>(),
             "notLookedAt": self.skipped.iter().map(not_looked_at).collect::<Vec<_>>(),
-        })
+        });
+        if let Some((.., dns)) = &self.dns {
+            value["dns"] = dns.clone();
+        }
+        value
     }
 
     fn names(&self) -> Vec<String> {
