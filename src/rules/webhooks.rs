@@ -138,7 +138,7 @@ fn exempt_from_policy(snapshot: &Snapshot<'_>, binding: &str) -> (String, Comman
         }
         None => (
             format!(
-                "set validationActions of ValidatingAdmissionPolicyBinding {binding} to [Warn], with which it no longer denies"
+                "set validationActions of ValidatingAdmissionPolicyBinding {binding} to [Warn], with which it denies nothing in any namespace"
             ),
             patch.patch(&json!({"spec": {"validationActions": ["Warn"]}})),
         ),
@@ -173,11 +173,15 @@ fn kept(meta: &Meta) -> String {
 pub(super) fn policy_denies(snapshot: &Snapshot<'_>, policy: &str, binding: &str) -> Way {
     let (exempt, command) = exempt_from_policy(snapshot, binding);
     let set = &snapshot.set.metadata;
-    Way::because(format!(
+    let way = Way::because(format!(
         "change the pod template to what ValidatingAdmissionPolicy {policy} says, or, if these pods may be as they are, {exempt}"
-    ))
-    .step(then_retry(snapshot, command))
-    .or(kubectl("edit statefulset").name(&set.name).namespace(&set.namespace))
+    ));
+    let edit = kubectl("edit statefulset").name(&set.name).namespace(&set.namespace);
+    let exempt = then_retry(snapshot, command);
+    // Nobody gives up a policy for the whole cluster first.
+    let is_known =
+        snapshot.policy_bindings().is_ok_and(|all| all.iter().any(|it| it.metadata.name == binding));
+    if is_known { way.step(exempt).or(edit) } else { way.step(edit).or(exempt) }
 }
 
 /// A webhook that denies pods.
