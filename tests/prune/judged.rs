@@ -1,6 +1,6 @@
 //! One PVC that is to be deleted, judged again before each write: whatever has changed since the plan speaks against it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kubectl_sts::cluster::recorded::{self, Absent};
 use kubectl_sts::kinds::{PersistentVolume, PersistentVolumeClaim, StatefulSet};
 use kubectl_sts::plan::prune::phase::{Claim, Volume};
@@ -250,6 +250,28 @@ fn what_needs_a_pvc_that_is_leaving_or_gone_is_seen() {
         });
         assert!(against.contains("is missing in the list of StatefulSets"), "{against}");
     }
+}
+
+#[test]
+fn only_what_was_unused_for_as_long_as_asked_is_offered() {
+    let mut world = World::new();
+    world.claims[2]["status"]["conditions"] =
+        json!([{"type": "Unused", "status": "True", "lastTransitionTime": "2026-11-02T00:00:00Z"}]);
+    let objects = world.listed.iter().chain(&world.claims).chain(&world.volume);
+    let text = objects.map(Value::to_string).collect::<Vec<_>>().join("\n");
+    let now: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
+    let mut observed = recorded::read(&[("world".to_owned(), text)], Absent::Empty, now).unwrap();
+    (observed.clock.now, observed.clock.certain) = (now, Some(now));
+    let offered = |days: i64| {
+        let unused_for = Some(SignedDuration::from_hours(24 * days));
+        let wanted = Wanted { unused_for, ..Wanted::default() };
+        let found = find(&observed, Some(&ClaimUsers::default()), &wanted, |_| true, true);
+        let rest = found.rest.iter().find(|rest| rest.claim == "data-web-2");
+        let why = rest.and_then(|rest| rest.class.reason()).map(|why| why.text.clone());
+        (found.left_over.len(), why.unwrap_or_default())
+    };
+    assert_eq!(offered(20), (1, String::new()));
+    assert_eq!(offered(21), (0, "it has been unused for 20d only".to_owned()));
 }
 
 #[test]

@@ -111,6 +111,8 @@ fn found(namespace: &Namespace, wanted: &Wanted, is_blind: bool, is_first: bool)
     let is_chosen = |set: &StatefulSet| !is_first || set.metadata.name == first;
     let mut found = find(&observed, Some(&around), wanted, is_chosen, !is_first);
     said.push(format!("empty {}, {:?}, unjudged {:?}", found.is_empty(), found.size(), found.unjudged()));
+    let counts = [found.left_over.len(), found.rest.len(), found.unfinished.len(), found.held.len()];
+    said.push(format!("left over, rest, unfinished, held: {counts:?}"));
     for left in &found.left_over {
         let of = |retain: bool| (left.fate(retain), left.fate_in_short(retain), left.keeps_volume(retain));
         let (age, unused) = (left.age.map(|age| age.as_hours()), left.unused.map(|unused| unused.as_hours()));

@@ -543,8 +543,40 @@ fn a_canary_by_hand_that_holds_no_pod_back_says_where_its_partition_goes() {
         &["then: the partition is 0", "unchanged: all PVCs"],
         &["change the template next"],
     );
+    let annotates = "kubectl-sts/canary\":\"{";
+    hand.plans(&canary(&[0], true), &["partition 1 → 0"], &[annotates]);
+    // The first pod from the partition up is not below it.
+    let first = hand.with(|hand| hand.pods[1] = pod(1, "a"));
+    first.plans(&canary(&[0], true), &["partition 1 → 0"], &[annotates]);
+    let held = first.with(|hand| hand.pods[0] = pod(0, "a"));
+    held.plans(&canary(&[0], true), &["partition 1 → 0", annotates], &[]);
     // Where nothing is done nothing is left unchanged.
     Hand::at_rest().plans(&canary(&[0], true), &["then: every pod is on a"], &["unchanged:"]);
+}
+
+#[test]
+fn the_stable_revision_is_that_of_the_pods_where_the_controller_lags() {
+    let hand = Hand::new().with(|hand| {
+        for (ordinal, pod) in hand.pods.iter_mut().enumerate() {
+            *pod = self::pod(ordinal, "b");
+        }
+        hand.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = 2.into();
+    });
+    hand.plans(&canary(&[1], false), &[r#"\"stable\":\"web-b\""#], &["web-a"]);
+}
+
+#[test]
+fn a_pod_that_is_late_is_told_from_one_that_only_needs_time() {
+    let unready = |since: &str| {
+        Hand::at_rest().with(|hand| {
+            hand.pods[1]["status"] = ready(false);
+            hand.pods[1]["status"]["conditions"][0]["lastTransitionTime"] = since.into();
+        })
+    };
+    let late = "web-1 has run for longer than its probes allow and may still become ready";
+    unready("2026-11-20T12:00:50Z").plans(&recover(), &["refused: merely-slow", late], &[]);
+    let slow = "web-1 is not stuck, it only needs more time";
+    unready("2026-11-20T12:00:59Z").plans(&recover(), &["refused: merely-slow", slow], &[]);
 }
 
 #[test]
