@@ -575,6 +575,10 @@ fn a_pod_that_is_late_is_told_from_one_that_only_needs_time() {
     };
     let late = "web-1 has run for longer than its probes allow and may still become ready";
     unready("2026-11-20T12:00:50Z").plans(&recover(), &["refused: merely-slow", late], &[]);
+    // A warning for now, of a pod that was well before the update.
+    let before = Hand::new().with(|hand| hand.pods[1] = unready("2026-11-20T11:58:00Z").pods.remove(1));
+    let slow = "web-1 is on the revision from before the update and may still become ready";
+    before.plans(&recover(), &["refused: merely-slow", slow], &[]);
     let slow = "web-1 is not stuck, it only needs more time";
     unready("2026-11-20T12:00:59Z").plans(&recover(), &["refused: merely-slow", slow], &[]);
 }
