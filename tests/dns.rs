@@ -147,7 +147,7 @@ fn each_answer_of_a_real_server_is_told_apart() {
     all_right(&ns, "db", 6);
     // What is right is said on the screen of the StatefulSet too.
     let screen = ns.sts(&["status", "db", "--probe-dns"]).ok();
-    assert!(screen.contains("3 of 3 names resolve"), "{screen}");
+    assert!(screen.contains("3 of 3 answers right"), "{screen}");
     let list = ns.sts(&["status", "--probe-dns"]).ok();
     assert!(list.contains("DNS") && list.contains("6/6"), "{list}");
 

@@ -387,7 +387,7 @@ pub(super) fn heed(snapshot: &Snapshot<'_>, finding: &mut Finding) {
     finding.because = if finding.because.is_empty() { said } else { format!("{}; {said}", finding.because) };
 }
 
-/// In a sentence: how many of the names each server knows.
+/// In a sentence: how many answers of each server are right.
 pub fn summary(snapshot: &Snapshot<'_>) -> Option<String> {
     let probe = snapshot.dns()?;
     let all = checked(snapshot);
@@ -398,7 +398,7 @@ pub fn summary(snapshot: &Snapshot<'_>) -> Option<String> {
             Some(_) => "no answer".to_owned(),
             None => {
                 let right = own().filter(|it| it.verdict == Verdict::Right).count();
-                format!("{right} of {} resolve", words::count(own().count(), "name"))
+                format!("{right} of {} right", words::count(own().count(), "answer"))
             }
         };
         match parts.iter_mut().find(|(_, known)| *known == state) {
