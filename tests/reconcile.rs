@@ -559,6 +559,21 @@ fn what_the_dry_run_predicts_is_what_happens() {
     ends.come_up(&["reached"], &[]);
 }
 
+/// The first write waits for what the plan waits for before it, and what is missing comes back before that.
+#[test]
+fn a_forecast_waits_where_the_plan_waits() {
+    let (seed, kind) = (94, Kind::Promote);
+    let case = Case { seed, kind, scenario: Scenario::random(&mut Random(seed), kind) };
+    let mut sim = case.simulation();
+    let agreed = begun(&case, &sim).unwrap();
+    assert!(agreed.plan.steps.first().is_some_and(|step| !step.writes()), "{:?}", agreed.plan.steps);
+    let course = sim.look(|now| forecast(now.unwrap(), &agreed.plan).unwrap());
+    let report = block_on(run(&mut sim, &agreed));
+    assert!(matches!(report.outcome, Outcome::Reached), "{:?}", report.outcome);
+    settles(&mut sim);
+    assert_eq!(predicted(&course), happened(&sim), "{course:#?}");
+}
+
 /// A set of five that comes from A and goes to B, three pods of it still on A.
 fn rolling(replicas: i32, reached: i32, mark: Option<serde_json::Value>, typed: Typed) -> Scenario {
     let pods = (0..replicas).map(|ordinal| Found {

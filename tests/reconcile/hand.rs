@@ -555,6 +555,16 @@ fn a_canary_by_hand_that_holds_no_pod_back_says_where_its_partition_goes() {
 }
 
 #[test]
+fn a_canary_that_is_complete_leaves_nothing_unchanged() {
+    let hand = Hand::new().with(marked).with(|hand| {
+        hand.pods[1] = pod(1, "b");
+        hand.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = 1.into();
+    });
+    let complete = "then: the canary is already complete at partition 1 (web-1)";
+    hand.plans(&canary(&[1], true), &[complete], &["unchanged:", "keeps revision"]);
+}
+
+#[test]
 fn the_stable_revision_is_that_of_the_pods_where_the_controller_lags() {
     let hand = Hand::new().with(|hand| {
         for (ordinal, pod) in hand.pods.iter_mut().enumerate() {
