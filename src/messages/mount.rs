@@ -94,7 +94,8 @@ impl<'a> Fault<'a> {
             () if says("mount.nfs: command not found") || says("mount.cifs: command not found") => {
                 Some(Fault::NoHelper)
             }
-            () if says("tructure needs cleaning")
+            () if says("Structure needs cleaning")
+                || says("structure needs cleaning")
                 || says("bad superblock")
                 || says("can't read superblock") =>
             {
