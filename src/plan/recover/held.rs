@@ -1,7 +1,7 @@
 //! Pods that would not end if they were deleted.
 
 use super::refuse;
-use crate::kinds::Pod;
+use crate::kinds::{Meta, Pod};
 use crate::paste::kubectl;
 use crate::plan::Stop;
 use crate::snapshot::Snapshot;
@@ -10,19 +10,21 @@ use crate::words;
 /// Whether deleting this pod would end it.
 pub(super) fn deletable(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
     lost(now, pod)?;
-    if pod.metadata.finalizers.is_empty() {
+    free(pod, "pod-has-finalizers", &format!("deleting {} would not remove it: it", pod.metadata.name))
+}
+
+/// Refuses because of the finalizers of a pod; `what` ends before "has finalizers".
+fn free(pod: &Pod, reason: &'static str, what: &str) -> Result<(), Stop> {
+    let Meta { name, namespace, finalizers, .. } = &pod.metadata;
+    if finalizers.is_empty() {
         return Ok(());
     }
-    let name = &pod.metadata.name;
     Err(refuse(
-        "pod-has-finalizers",
-        format!(
-            "deleting {name} would not remove it: it has finalizers: {}",
-            words::list(&pod.metadata.finalizers, 3)
-        ),
+        reason,
+        format!("{what} has finalizers: {}", words::list(finalizers, 3)),
         kubectl("get pod")
             .name(name)
-            .namespace(&pod.metadata.namespace)
+            .namespace(namespace)
             .with("-o yaml")
             .after("see which controller removes them"),
     ))
@@ -49,20 +51,5 @@ pub(super) fn lost(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
 /// A pod that is being deleted and will not end by itself.
 pub(super) fn ending(now: &Snapshot<'_>, pod: &Pod) -> Result<(), Stop> {
     lost(now, pod)?;
-    let name = &pod.metadata.name;
-    if pod.metadata.finalizers.is_empty() {
-        return Ok(());
-    }
-    Err(refuse(
-        "terminating",
-        format!(
-            "{name} is already being deleted, but it has finalizers: {}",
-            words::list(&pod.metadata.finalizers, 3)
-        ),
-        kubectl("get pod")
-            .name(name)
-            .namespace(&pod.metadata.namespace)
-            .with("-o yaml")
-            .after("see which controller removes them"),
-    ))
+    free(pod, "terminating", &format!("{} is already being deleted, but it", pod.metadata.name))
 }
