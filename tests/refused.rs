@@ -5,27 +5,12 @@ use serde_json::{Value, json};
 
 use crate::doctor::finds;
 use crate::recover::set;
+use crate::support::findings::{self, paste};
 use crate::support::{self, Namespace};
 
 /// The finding about this object, once it is there.
 fn finding(ns: &Namespace, code: &str, name: &str) -> Value {
-    ns.wait(&format!("{code} about {name}"), support::PATIENCE, || {
-        let run = ns.sts(&["doctor", "-o", "json"]);
-        let report: Value = serde_json::from_str(&run.stdout).map_err(|error| format!("{error}: {run}"))?;
-        let is_it = |finding: &&Value| finding["code"] == code && finding["object"]["name"] == name;
-        let found = report["findings"].as_array().unwrap().iter().find(is_it);
-        found.cloned().ok_or_else(|| run.to_string())
-    })
-}
-
-/// Runs commands as printed, in a shell; ours would ask first.
-fn paste(ns: &Namespace, commands: &Value) {
-    let commands: Vec<&str> = commands.as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert!(!commands.is_empty(), "nothing to paste");
-    for command in commands {
-        let agree = if command.starts_with("kubectl sts ") { " --yes" } else { "" };
-        ns.shell(&format!("{command}{agree}")).ok();
-    }
+    findings::finding(ns, code, name, &[])
 }
 
 #[track_caller]

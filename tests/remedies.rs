@@ -4,34 +4,10 @@ use serde_json::{Value, json};
 
 use crate::doctor::{finds, found};
 use crate::recover::{set, uids};
+use crate::support::findings::{finding, paste};
 use crate::support::freeze::Freeze;
 use crate::support::verdict::agree;
 use crate::support::{self, Binding, Namespace};
-
-/// The finding with this code about this object, once it is there and says all this.
-fn finding(ns: &Namespace, code: &str, name: &str, parts: &[&str]) -> Value {
-    ns.wait(&format!("{code} about {name} that says {parts:?}"), support::PATIENCE, || {
-        let run = ns.sts(&["doctor", "-o", "json"]);
-        let report: Value = serde_json::from_str(&run.stdout).map_err(|error| format!("{error}: {run}"))?;
-        let is_it = |finding: &&Value| finding["code"] == code && finding["object"]["name"] == name;
-        let found = report["findings"].as_array().unwrap().iter().find(is_it).cloned();
-        let says = |found: &Value| {
-            let because = found["because"].as_str().unwrap_or_default();
-            parts.iter().all(|part| because.contains(part))
-        };
-        found.filter(says).ok_or_else(|| run.to_string())
-    })
-}
-
-/// Runs commands as printed, in a shell.
-fn paste(ns: &Namespace, commands: &Value) {
-    let commands: Vec<&str> = commands.as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert!(!commands.is_empty(), "nothing to paste");
-    for command in commands {
-        let agree = if command.starts_with("kubectl sts ") { " --yes" } else { "" };
-        ns.shell(&format!("{command}{agree}")).ok();
-    }
-}
 
 /// Writes a Warning event about an object, seen just now.
 fn warn(ns: &Namespace, kind: &str, name: &str, reason: &str, message: &str) {

@@ -4,30 +4,12 @@ use serde_json::Value;
 
 use crate::doctor::finds;
 use crate::recover::set;
+use crate::support::findings::{self, paste};
 use crate::support::{self, Binding, Namespace, Node};
 
 /// The finding about this pod, once it is there and says this.
 fn finding(ns: &Namespace, pod: &str, parts: &[&str]) -> Value {
-    ns.wait(&format!("STS405 about {pod} that says {parts:?}"), support::PATIENCE, || {
-        let run = ns.sts(&["doctor", "-o", "json"]);
-        let report: Value = serde_json::from_str(&run.stdout).map_err(|error| format!("{error}: {run}"))?;
-        let is_it = |finding: &&Value| finding["code"] == "STS405" && finding["object"]["name"] == pod;
-        let found = report["findings"].as_array().unwrap().iter().find(is_it).cloned();
-        let says = |found: &Value| {
-            let because = found["because"].as_str().unwrap_or_default();
-            parts.iter().all(|part| because.contains(part))
-        };
-        found.filter(says).ok_or_else(|| run.to_string())
-    })
-}
-
-/// Runs commands as printed, in a shell.
-fn paste(ns: &Namespace, commands: &Value) {
-    let commands: Vec<&str> = commands.as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert!(!commands.is_empty(), "nothing to paste");
-    for command in commands {
-        ns.shell(command).ok();
-    }
+    findings::finding(ns, "STS405", pod, parts)
 }
 
 /// Keeps the pods of other tests away from the node.

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod controlplane;
+pub mod findings;
 pub mod freeze;
 pub mod large;
 pub mod pasted;
