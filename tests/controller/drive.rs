@@ -17,7 +17,7 @@ use super::change::{Change, Random, change};
 use super::scenario::Case;
 
 /// How long the controller may take: it is a failure's price only.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// One way the controller may go on: its writes until it waits, and what they lead to. There are several where it races.
 pub type Way = (Vec<Write>, World);

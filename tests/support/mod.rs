@@ -31,10 +31,10 @@ use serde_json::Value;
 use controlplane::{ControlPlane, Found, loud};
 
 /// The deadline of waits that should take a second: two busy cores can be slow, and a deadline only ends a failure.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// How long a single command may take before it counts as hanging.
-const COMMAND_PATIENCE: Duration = Duration::from_secs(180);
+const COMMAND_PATIENCE: Duration = Duration::from_secs(400);
 
 /// The cluster, started at the first call; `None` if there is none and the test shall be skipped.
 ///
