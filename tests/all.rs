@@ -30,6 +30,7 @@ mod extremes;
 mod fake_node;
 mod growth;
 mod help;
+mod hints;
 mod history;
 mod hostile;
 mod live_matrix;

@@ -45,7 +45,7 @@ fn crashing(lines: &[&str]) -> String {
 }
 
 /// What is said of it: as text of this width, and what was read.
-fn told(lines: &[&str], width: Option<usize>) -> (String, LogTail) {
+pub fn told(lines: &[&str], width: Option<usize>) -> (String, LogTail) {
     let files = [("file".to_owned(), crashing(lines))];
     let observed = recorded::read(&files, Absent::Empty, jiff::Timestamp::UNIX_EPOCH).unwrap();
     let mut diagnosis = diagnose(&observed, |_| true, &Filter::default());
