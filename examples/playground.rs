@@ -5,6 +5,7 @@
 //! ```text
 //! playground [CASE…]            only these, named as in tests/manifests/playground and tests/manifests/scenes
 //!   --record DIR|FILE.yaml      write a recording of each namespace (or one of them all) and end
+//!   --logs                      with the last lines of the logs of failing containers
 //!   --namespace NAME            the namespace of the only case given
 //! ```
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program")]
@@ -33,6 +34,9 @@ struct Args {
     /// Write a recording of each namespace to this folder, or of all to this .yaml file, and end
     #[arg(long, value_name = "DIR|FILE")]
     record: Option<PathBuf>,
+    /// Record the last lines of the logs of failing containers, too
+    #[arg(long, requires = "record")]
+    logs: bool,
     /// Namespace for the case, if only one is given (default: its name)
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
@@ -114,7 +118,7 @@ fn run(args: &Args) -> Result<(), String> {
         eprintln!("{failure}");
     }
     if let Some(to) = &args.record {
-        record(&plane, &program, to, &namespaces)?;
+        record(&plane, &program, to, &namespaces, args.logs)?;
         return if failed.is_empty() { Ok(()) } else { Err("not all faults could be created".into()) };
     }
     println!(
@@ -154,10 +158,19 @@ fn create(plane: &ControlPlane, repository: &Path, namespace: &str) -> Result<()
     Ok(())
 }
 
-fn record(plane: &ControlPlane, program: &Path, to: &Path, namespaces: &[String]) -> Result<(), String> {
+fn record(
+    plane: &ControlPlane,
+    program: &Path,
+    to: &Path,
+    namespaces: &[String],
+    logs: bool,
+) -> Result<(), String> {
     let write = |path: &Path, scope: &[&str]| -> Result<(), String> {
         let mut command = Command::new(program);
         plane.clean(&mut command).arg("--kubeconfig").arg(&plane.kubeconfig).arg("record").args(scope);
+        if logs {
+            command.arg("--logs");
+        }
         let output = command.output().map_err(|error| error.to_string())?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());

@@ -16,6 +16,7 @@ mod support;
 mod advice;
 mod answers;
 mod architecture;
+mod article;
 mod canary;
 mod cluster_smoke;
 mod completion;

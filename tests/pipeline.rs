@@ -1,6 +1,9 @@
 //! What a pipeline gets of `doctor`: SARIF, JUnit, annotations of a GitHub workflow, comparisons with a saved diagnosis, and
 //! manifests as input.
 
+#[path = "pipeline/sarif.rs"]
+mod sarif;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -61,6 +61,26 @@ fn a_recording_tells_the_same_as_the_cluster_and_no_secret() {
     assert!(run.stdout.contains("not in the files given"), "what is missing is said: {run}");
 }
 
+/// The manifests behind them have secrets in commands, variables, data and logs of other containers.
+#[test]
+fn recordings_of_the_pages_have_no_secret() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/recordings");
+    let mut with_logs = Vec::new();
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for secret in ["hunter2", "last-applied", "pg_basebackup", "managedFields", "fake.test", "BEGIN "] {
+            assert!(!text.contains(secret), "{secret} is in {}", path.display());
+        }
+        if text.contains("\nlogs:\n") {
+            with_logs.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(with_logs, ["postgres-other-version.yaml"]);
+}
+
 #[test]
 fn files_that_are_no_cluster_are_named() {
     let sts = |stdin: &str, args: &[&str]| {

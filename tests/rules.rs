@@ -35,7 +35,7 @@ pub fn cases(page: &str) -> Vec<Case> {
 }
 
 /// What the rules find in a case: those of these codes, or all.
-fn findings(case: &Case, only: &[&'static str]) -> Vec<(StatefulSet, Finding)> {
+pub fn findings(case: &Case, only: &[&'static str]) -> Vec<(StatefulSet, Finding)> {
     let files = [(case.title.clone(), case.yaml.clone())];
     let observed = recorded::read(&files, Absent::Empty, jiff::Timestamp::UNIX_EPOCH).unwrap();
     let filter = Filter { only: only.to_vec(), skip: Vec::new() };

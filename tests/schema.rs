@@ -10,14 +10,24 @@ use crate::support::Run;
 
 type Change = fn(&mut Value);
 
-/// Checks a value against a schema, as far as ours go: type, const, enum, properties, required, additionalProperties,
-/// items, $ref within the folder. A keyword it does not know is a failure, so that none is thought to be checked.
-fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
+/// Checks a value against a schema, as far as ours and that of SARIF go: type, const, enum, properties, required,
+/// additionalProperties, items, anyOf, oneOf, minimum, maximum, minItems, uniqueItems, format, and $ref within the file or the
+/// folder. A keyword it does not know is a failure, so that none is thought to be checked.
+pub fn check(root: &Value, schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
     let Value::Object(keywords) = schema else { panic!("{at}: a schema is an object") };
     for (keyword, argument) in keywords {
         match keyword.as_str() {
-            "$schema" | "$id" | "title" | "description" => {}
-            "$ref" => check(&read(argument.as_str().unwrap()), value, at, wrong),
+            "$schema" | "$id" | "title" | "description" | "default" | "definitions" => {}
+            "$ref" => match argument.as_str().unwrap() {
+                inside if inside.starts_with("#/") => {
+                    let target = root.pointer(&inside[1..]).unwrap_or_else(|| panic!("{at}: no {inside}"));
+                    check(root, target, value, at, wrong);
+                }
+                file => {
+                    let other = read(file);
+                    check(&other, &other, value, at, wrong);
+                }
+            },
             "const" if value != argument => wrong.push(format!("{at} is {value}, not {argument}")),
             "enum" if !argument.as_array().unwrap().contains(value) => {
                 wrong.push(format!("{at} is {value}, not one of {argument}"));
@@ -42,7 +52,7 @@ fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
             "properties" => {
                 for (name, schema) in argument.as_object().unwrap() {
                     if let Some(value) = value.get(name) {
-                        check(schema, value, &format!("{at}.{name}"), wrong);
+                        check(root, schema, value, &format!("{at}.{name}"), wrong);
                     }
                 }
             }
@@ -54,17 +64,74 @@ fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
                     match argument {
                         Value::Bool(false) => wrong.push(format!("{at}.{name} is not in the schema")),
                         Value::Bool(true) => {}
-                        schema => check(schema, value, &format!("{at}.{name}"), wrong),
+                        schema => check(root, schema, value, &format!("{at}.{name}"), wrong),
                     }
                 }
             }
             "items" => {
                 for (index, value) in value.as_array().into_iter().flatten().enumerate() {
-                    check(argument, value, &format!("{at}[{index}]"), wrong);
+                    check(root, argument, value, &format!("{at}[{index}]"), wrong);
+                }
+            }
+            "anyOf" | "oneOf" => {
+                let fits = argument.as_array().unwrap().iter().filter(|schema| {
+                    let mut wrong = Vec::new();
+                    check(root, schema, value, at, &mut wrong);
+                    wrong.is_empty()
+                });
+                let (fits, is_one) = (fits.count(), keyword == "oneOf");
+                if fits == 0 || (is_one && fits > 1) {
+                    wrong.push(format!("{at} fits {fits} of {keyword}"));
+                }
+            }
+            "minimum" | "maximum" => {
+                let (limit, number) = (argument.as_f64().unwrap(), value.as_f64());
+                let is_min = keyword == "minimum";
+                if number.is_some_and(|number| if is_min { number < limit } else { number > limit }) {
+                    wrong.push(format!("{at} is {value}, and its {keyword} {limit}"));
+                }
+            }
+            "minItems" => {
+                let least = usize::try_from(argument.as_u64().unwrap()).unwrap();
+                if value.as_array().is_some_and(|items| items.len() < least) {
+                    wrong.push(format!("{at} has fewer than {least} items"));
+                }
+            }
+            "uniqueItems" => {
+                let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+                let is_twice = |(index, item): (usize, &Value)| items[..index].contains(item);
+                if argument == true && items.iter().enumerate().any(is_twice) {
+                    wrong.push(format!("{at} has an item twice"));
+                }
+            }
+            "format" => {
+                if value.as_str().is_some_and(|text| !has_format(text, argument.as_str().unwrap())) {
+                    wrong.push(format!("{at} is {value}, which is no {argument}"));
                 }
             }
             _ => panic!("{at}: the keyword {keyword} is not known here"),
         }
+    }
+}
+
+/// Whether a text is a URI (RFC 3986) or a reference of that form.
+fn has_format(text: &str, format: &str) -> bool {
+    let is_written = |text: &str| {
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let is_escape = first == '%' && rest.len() > 2 && rest.as_bytes()[1..3].iter().all(u8::is_ascii_hexdigit);
+            let is_plain = first.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=".contains(first);
+            if !is_escape && !is_plain {
+                return false;
+            }
+            rest = &rest[if is_escape { 3 } else { 1 }..];
+        }
+        true
+    };
+    match format {
+        "uri" => is_written(text) && text.split_once(':').is_some_and(|(scheme, _)| !scheme.contains('/')),
+        "uri-reference" => is_written(text),
+        _ => panic!("the format {format} is not known here"),
     }
 }
 
@@ -92,8 +159,8 @@ fn read(name: &str) -> Value {
 }
 
 fn wrong(schema: &str, value: &Value) -> Vec<String> {
-    let mut wrong = Vec::new();
-    check(&read(schema), value, "", &mut wrong);
+    let (schema, mut wrong) = (read(schema), Vec::new());
+    check(&schema, &schema, value, "", &mut wrong);
     wrong
 }
 
