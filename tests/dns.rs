@@ -6,7 +6,7 @@ mod server;
 use serde_json::Value;
 
 use crate::support::{self, Namespace, PATIENCE};
-use server::{Dns, stand_in};
+use server::{Dns, asked, stand_in};
 
 /// The rules about DNS itself.
 const RULES: [&str; 5] =
@@ -189,6 +189,8 @@ fn each_answer_of_a_real_server_is_told_apart() {
     dns_pods_in_a_loop(&ns, &dns);
     what_is_forbidden_is_named(&ns);
     inside_a_pod(&ns, &dns);
+    asked::the_kubelet_names_the_domain(&ns, &dns);
+    asked::a_pod_has_getent_alone(&ns, &dns);
     the_corefile_leaves_names_out(&ns, &mut dns);
 }
 

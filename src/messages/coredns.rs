@@ -1,7 +1,7 @@
 //! CoreDNS, the DNS server of most clusters.
 
-/// The zone for which a DNS pod sends questions to itself, if it ends for that (`plugin/loop/loop.go`): `Loop (127.0.0.1:… ->
-/// :53) detected for zone ".", see …`.
+/// The zone for which a DNS pod sends questions to itself, if it ends for that (`plugin/loop/loop.go:ServeDNS`, coredns/coredns 4b26cce):
+/// `[FATAL] plugin/loop: Loop (127.0.0.1:… -> :53) detected for zone ".", see …`, with the zone as Go quotes it.
 pub fn looping_zone(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once("plugin/loop: Loop (")?;
     let (_, rest) = rest.split_once("detected for zone \"")?;

@@ -1,5 +1,8 @@
 //! A real CoreDNS that serves the test cluster, behind DNS pods whose port 53 leads to it.
 
+#[path = "asked.rs"]
+pub mod asked;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};

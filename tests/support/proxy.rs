@@ -116,6 +116,8 @@ struct Shared {
     stopped: AtomicUsize,
     bent: Vec<(String, Bend)>,
     logs: Mutex<Option<LogAnswer>>,
+    /// What is answered to a GET of a path, instead of the server.
+    own: Mutex<Vec<(String, Vec<u8>)>>,
 }
 
 impl Shared {
@@ -132,6 +134,13 @@ impl Shared {
 
     fn stop(&self) {
         self.stopped.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// What a test answers in the place of the server.
+    fn own(&self, asked: &Asked) -> Option<Vec<u8>> {
+        let own = self.own.lock().unwrap();
+        let mut same = own.iter().filter(|(path, _)| asked.method == "GET" && *path == asked.path);
+        same.next().map(|(_, bytes)| bytes.clone())
     }
 
     /// How the answer to a request is bent: the events of a watch, or the answer to a list.
@@ -197,6 +206,7 @@ impl Proxy {
             stopped: AtomicUsize::new(0),
             bent,
             logs: Mutex::default(),
+            own: Mutex::default(),
         });
         let all = Arc::clone(&shared);
         thread::spawn(move || {
@@ -249,6 +259,14 @@ impl Proxy {
     /// Answers requests for logs like this from now on; `None` leaves that to the server.
     pub fn answer_logs(&self, answer: Option<LogAnswer>) {
         *self.shared.logs.lock().unwrap() = answer;
+    }
+
+    /// Answers a GET of this path, without its query, with this object from now on.
+    pub fn answer(&self, path: &str, object: &serde_json::Value) {
+        let bytes = http::json("200 OK", object.to_string().as_bytes());
+        let mut own = self.shared.own.lock().unwrap();
+        own.retain(|(known, _)| known != path);
+        own.push((path.to_owned(), bytes));
     }
 
     /// Whether a write was lost, muted or only pretended.

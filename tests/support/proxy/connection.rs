@@ -69,6 +69,12 @@ fn requests(
             }
             continue;
         }
+        if let Some(bytes) = shared.own(&asked) {
+            if exchanges.send(Exchange::Own(bytes)).is_err() {
+                return Ok(());
+            }
+            continue;
+        }
         let then = if asked.is_write() { shared.write(&asked) } else { Then::Pass };
         let exchange = match then {
             Then::Pass => Exchange::Server(shared.bend(&asked)),
