@@ -39,7 +39,8 @@ fn claims(class: &str) -> String {
 fn is_gone(ns: &Namespace, code: &str, start: &str) {
     ns.wait(&format!("{code} about {start} to be gone"), PATIENCE, || {
         let all = found(ns, &["--only", code]);
-        let is_left = all.iter().any(|one| one.split_once('/').is_some_and(|(_, name)| name.starts_with(start)));
+        let is_left =
+            all.iter().any(|one| one.split_once('/').is_some_and(|(_, name)| name.starts_with(start)));
         if is_left { Err(all.join("\n")) } else { Ok(()) }
     });
 }
@@ -103,7 +104,8 @@ fn the_six_problems_of_the_article_are_found_and_solved() {
 
 /// Problem 1: no PV fits, and its class provisions none.
 fn an_unbound_pvc(ns: &Namespace, small: &str) {
-    let pending = finding(ns, "STS203", "data-first-0", &["has no dynamic provisioning", small, "it has 1Gi"]);
+    let pending =
+        finding(ns, "STS203", "data-first-0", &["has no dynamic provisioning", small, "it has 1Gi"]);
     paste(ns, &pending["try"]);
     ns.wait_ready("first", 1);
     is_gone(ns, "STS203", "data-first");
@@ -132,7 +134,10 @@ fn pvcs_that_are_left(ns: &Namespace) {
         let what = found["what"].as_str().unwrap_or_default();
         if what.starts_with("2 PVCs of third (20Gi)") { Ok(found) } else { Err(run.to_string()) }
     });
-    assert!(left["because"].as_str().unwrap().contains("destroys the data (reclaim policy Delete)"), "{left:#}");
+    assert!(
+        left["because"].as_str().unwrap().contains("destroys the data (reclaim policy Delete)"),
+        "{left:#}"
+    );
     paste(ns, &left["try"]);
     is_gone(ns, "STS210", "");
     let claims = ns.kubectl(&["get", "pvc", "-l", "app=third", "-o", "name"]).ok();
@@ -159,11 +164,14 @@ fn another_major_version(ns: &Namespace) {
     let remedy = hint(&crash, "postgres-other-major-version");
     assert!(remedy.contains("put the image of that major version back"), "{remedy}");
     let way = ["try", "or"].map(|field| crash[field].as_array().unwrap().clone()).concat();
-    let back = way.iter().find(|line| line.as_str().is_some_and(|line| line.starts_with("kubectl sts undo fifth ")));
+    let back =
+        way.iter().find(|line| line.as_str().is_some_and(|line| line.starts_with("kubectl sts undo fifth ")));
     paste(ns, &json!([back.unwrap_or_else(|| panic!("{crash:#}"))]));
     ns.wait_rolled_out("fifth", 3);
     is_gone(ns, "STS402", "fifth");
-    let images = ns.kubectl(&["get", "pods", "-l", "app=fifth", "-o", "jsonpath={.items[*].spec.containers[0].image}"]).ok();
+    let images = ns
+        .kubectl(&["get", "pods", "-l", "app=fifth", "-o", "jsonpath={.items[*].spec.containers[0].image}"])
+        .ok();
     assert_eq!(images, "postgres:15 postgres:15 postgres:15");
 }
 
@@ -180,6 +188,9 @@ fn names_that_do_not_resolve(ns: &Namespace) {
     for name in ["sixth", "seventh"] {
         ns.wait_rolled_out(name, 2);
         let service = ns.kubectl_json(&["get", "service", &format!("{name}-headless")]);
-        assert_eq!((&service["spec"]["clusterIP"], &service["spec"]["selector"]["app"]), (&json!("None"), &json!(name)));
+        assert_eq!(
+            (&service["spec"]["clusterIP"], &service["spec"]["selector"]["app"]),
+            (&json!("None"), &json!(name))
+        );
     }
 }

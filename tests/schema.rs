@@ -119,7 +119,8 @@ fn has_format(text: &str, format: &str) -> bool {
     let is_written = |text: &str| {
         let mut rest = text;
         while let Some(first) = rest.chars().next() {
-            let is_escape = first == '%' && rest.len() > 2 && rest.as_bytes()[1..3].iter().all(u8::is_ascii_hexdigit);
+            let is_escape =
+                first == '%' && rest.len() > 2 && rest.as_bytes()[1..3].iter().all(u8::is_ascii_hexdigit);
             let is_plain = first.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=".contains(first);
             if !is_escape && !is_plain {
                 return false;

@@ -37,7 +37,8 @@ fn what_code_scanning_reads_is_as_the_standard_says() {
         let files = std::fs::read_dir(here.join(folder)).unwrap().map(|entry| entry.unwrap().path());
         for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "yaml")) {
             for from in ["--from", "-f"] {
-                let run = doctor_in(here, "", &[from, file.to_str().unwrap(), "-o", "sarif", "--fail-on", "never"]);
+                let run =
+                    doctor_in(here, "", &[from, file.to_str().unwrap(), "-o", "sarif", "--fail-on", "never"]);
                 // Not every one has a StatefulSet.
                 if run.code == 0 {
                     let log = json(&run);
@@ -86,7 +87,11 @@ fn what_is_not_as_the_standard_says_is_noticed() {
         ("/$schema", "no uri".into(), ".$schema is \"no uri\", which is no \"uri\""),
         ("/runs/0/tool", Value::from(1), ".runs[0].tool is 1, not of type \"object\""),
         (&format!("{result}/level"), "fatal".into(), ".runs[0].results[0].level is \"fatal\", not one of"),
-        (&format!("{result}/ruleIndex"), (-2).into(), ".runs[0].results[0].ruleIndex is -2, and its minimum -1"),
+        (
+            &format!("{result}/ruleIndex"),
+            (-2).into(),
+            ".runs[0].results[0].ruleIndex is -2, and its minimum -1",
+        ),
         (&format!("{result}/message"), serde_json::json!({}), ".runs[0].results[0].message fits 0 of anyOf"),
         (
             &format!("{result}/locations/0/physicalLocation/artifactLocation/uri"),
