@@ -48,6 +48,9 @@ fn what_only_looks_like_a_known_sentence_is_no_hint() {
         "1:S 20 Nov 2026 12:13:00.656 # !!! Warning: short read while loading the AOF file appendonly.aof.1.incr.aof!!!",
         "1:M 20 Nov 2026 12:13:00.656 * Ready to accept connections",
         "2026-11-20 12:13:00 [info] Mnesia: node 'rabbit@a' thinks it's clustered with nobody",
+        // It joins again by itself.
+        "2026-11-20 12:13:00 [info] <0.1.0> Mnesia: node 'rabbit@a' thinks it's clustered with node 'rabbit@b', but 'rabbit@b' \
+         disagrees. 'rabbit@b' will ask to leave the cluster and try again.",
         "[2026-11-20 12:13:00,780] INFO Unable to register broker 1 because the controller returned error \
          DUPLICATE_BROKER_REGISTRATION",
         "[2026-11-20 12:13:00,780] INFO [raft-manager] Unexpected error NOT_LEADER_OR_FOLLOWER in FETCH response",
