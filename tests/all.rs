@@ -29,6 +29,7 @@ mod docs;
 mod doctor;
 mod extremes;
 mod fake_node;
+mod fleet;
 mod growth;
 mod help;
 mod hints;

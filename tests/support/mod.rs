@@ -7,6 +7,7 @@
 
 pub mod controlplane;
 pub mod findings;
+pub mod fleet;
 pub mod freeze;
 pub mod large;
 pub mod pasted;

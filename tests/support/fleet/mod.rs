@@ -1,0 +1,30 @@
+//! A large cluster that exists only as lists: a data set from a seed, and an API server for it that counts what it is
+//! asked for. For `cargo bench --bench fleet`, and for tests.
+//!
+//! ```ignore
+//! let data = Arc::new(DataSet::generate(Scale::of_pods(600)));
+//! let server = Server::start(&data, Options::default());
+//! // kubectl-sts --server … doctor -A
+//! assert!(server.requests().len() < 20);
+//! ```
+
+pub mod data;
+pub mod faults;
+pub mod http;
+pub mod kinds;
+pub mod link;
+pub mod managed;
+pub mod network;
+pub mod pods;
+pub mod protobuf;
+pub mod random;
+pub mod select;
+pub mod server;
+pub mod store;
+pub mod storage;
+pub mod table;
+pub mod workloads;
+
+pub use data::{DataSet, Scale};
+pub use faults::Fault;
+pub use server::{Options, Request, Server};
