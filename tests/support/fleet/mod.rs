@@ -26,5 +26,6 @@ pub mod table;
 pub mod workloads;
 
 pub use data::{DataSet, Scale};
+#[allow(unused_imports, reason = "for tests")]
 pub use faults::Fault;
 pub use server::{Options, Request, Server};

@@ -68,6 +68,11 @@ impl Request {
         place(&self.path).is_some_and(|place| place.name.is_empty())
     }
 
+    /// Whether it is for the log of a container.
+    pub fn is_log(&self) -> bool {
+        self.path.ends_with("/log")
+    }
+
     /// Whether it is for one object.
     pub fn is_object(&self) -> bool {
         place(&self.path).is_some_and(|place| !place.name.is_empty())
@@ -247,6 +252,10 @@ fn answer(shared: &Shared, request: &Request, takes_gzip: bool, fault: Fault) ->
     }
     if let Some(found) = discovery(&request.path) {
         return Answer::json(200, &found);
+    }
+    if request.is_log() {
+        let content = Content::Bytes(Arc::new(b"FATAL: the data directory is not empty\n".to_vec()));
+        return Answer { status: 200, content_type: "text/plain", content, is_compressed: false };
     }
     let Some(place) = place(&request.path) else {
         return Answer::refusal(404, "the server could not find the requested resource");
