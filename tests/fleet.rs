@@ -99,7 +99,7 @@ fn json_protobuf_tls_gzip_pages_and_a_recording_say_the_same() {
     assert!(requests.iter().any(|request| !request.get("continue").is_empty()), "{requests:#?}");
 
     let folder = tempfile::tempdir().unwrap();
-    let authority = crate::support::fleet::http::certificate();
+    let authority = crate::support::fleet::http::authority();
     let config = folder.path().join("config");
     let server = Server::start(data(), Options { tls: true, ..plain() });
     let text = json!({"apiVersion": "v1", "kind": "Config", "current-context": "fleet",
@@ -149,8 +149,11 @@ fn a_busy_server_is_asked_again() {
     };
     let (run, requests) = doctor(faulty(busy));
     assert_eq!(findings(&run), expected());
-    let answers: Vec<u16> =
-        requests.iter().filter(|request| request.path.ends_with("/pods")).map(|request| request.status).collect();
+    let answers: Vec<u16> = requests
+        .iter()
+        .filter(|request| request.path.ends_with("/pods"))
+        .map(|request| request.status)
+        .collect();
     assert_eq!(answers, [429, 200]);
 }
 
@@ -176,7 +179,8 @@ fn unread(run: &Run, kind: &str) {
     }
     assert!(run.code != 0, "{run}");
     let report: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
-    let unread: Vec<&Value> = report["notLookedAt"].as_array().unwrap().iter().map(|it| &it["kind"]).collect();
+    let unread: Vec<&Value> =
+        report["notLookedAt"].as_array().unwrap().iter().map(|it| &it["kind"]).collect();
     assert_eq!(unread, [kind], "{run}");
     let of_pods = ["unschedulable", "crash-loop", "image-pull"];
     let findings = report["findings"].as_array().unwrap();
@@ -272,9 +276,10 @@ fn protobuf_is_what_k8s_pb_reads_and_writes() {
         let text = std::fs::read(&items.path).unwrap();
         for index in 0..items.len() {
             let (from, to) = items.range(index, index + 1);
-            let object: Value =
-                serde_json::from_slice(&text[usize::try_from(from).unwrap() + 1..usize::try_from(to).unwrap()])
-                    .unwrap();
+            let object: Value = serde_json::from_slice(
+                &text[usize::try_from(from).unwrap() + 1..usize::try_from(to).unwrap()],
+            )
+            .unwrap();
             let bytes = protobuf::encode(kind.message, &object);
             assert!(through_k8s_pb(kind, &bytes) == bytes, "{} {object:#}", kind.kind);
         }
@@ -282,7 +287,8 @@ fn protobuf_is_what_k8s_pb_reads_and_writes() {
 
     // A whole answer: the magic, a runtime.Unknown, and in it the list.
     let server = Server::start(&data, Options::default());
-    let answer = get(&server, "/api/v1/pods?labelSelector=statefulset.kubernetes.io%2Fpod-name&limit=7", PROTOBUF);
+    let answer =
+        get(&server, "/api/v1/pods?labelSelector=statefulset.kubernetes.io%2Fpod-name&limit=7", PROTOBUF);
     let unknown = answer.strip_prefix(protobuf::MAGIC).expect("the magic bytes");
     let unknown = k8s_pb::apimachinery::pkg::runtime::Unknown::decode(unknown).unwrap();
     let type_meta = unknown.type_meta.as_ref().unwrap();
@@ -293,7 +299,10 @@ fn protobuf_is_what_k8s_pb_reads_and_writes() {
     assert!(!meta.r#continue().is_empty() && meta.remaining_item_count.is_none());
     for pod in &list.items {
         let meta = pod.metadata.as_ref().unwrap();
-        assert_eq!(meta.labels.get("statefulset.kubernetes.io/pod-name").map(String::as_str), Some(meta.name()));
+        assert_eq!(
+            meta.labels.get("statefulset.kubernetes.io/pod-name").map(String::as_str),
+            Some(meta.name())
+        );
     }
 }
 
@@ -315,7 +324,8 @@ fn get(server: &Server, target: &str, accept: &str) -> Vec<u8> {
 fn the_server_answers_in_pages_tables_and_metadata() {
     let server = Server::start(data(), Options::default());
     let json = |target: &str, accept: &str| -> Value {
-        serde_json::from_slice(&get(&server, target, accept)).unwrap_or_else(|error| panic!("{target}: {error}"))
+        serde_json::from_slice(&get(&server, target, accept))
+            .unwrap_or_else(|error| panic!("{target}: {error}"))
     };
     let plain = "application/json";
     let count = |list: &Value| list["items"].as_array().unwrap().len();
@@ -332,7 +342,10 @@ fn the_server_answers_in_pages_tables_and_metadata() {
     let slices = "/apis/discovery.k8s.io/v1/endpointslices?labelSelector=service.kubernetes.io%2Fheadless";
     assert_eq!(count(&json(slices, plain)), PODS / 10);
     let warnings = json("/api/v1/events?fieldSelector=type!%3DNormal", plain);
-    assert!(count(&warnings) > 0 && warnings["items"].as_array().unwrap().iter().all(|it| it["type"] == "Warning"));
+    assert!(
+        count(&warnings) > 0
+            && warnings["items"].as_array().unwrap().iter().all(|it| it["type"] == "Warning")
+    );
 
     // Pages are the same objects in the same order.
     let mut names = Vec::new();
@@ -358,12 +371,15 @@ fn the_server_answers_in_pages_tables_and_metadata() {
     let meta = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
     let revisions = json("/apis/apps/v1/controllerrevisions", meta);
     assert_eq!(revisions["kind"], "PartialObjectMetadataList");
-    assert!(revisions["items"][0]["metadata"]["labels"].is_object() && revisions["items"][0]["data"].is_null());
+    assert!(
+        revisions["items"][0]["metadata"]["labels"].is_object() && revisions["items"][0]["data"].is_null()
+    );
 }
 
 #[test]
 fn the_data_set_is_as_the_page_says() {
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md")).unwrap();
+    let page =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md")).unwrap();
     let scale = Scale::of_pods(10_000);
     assert_eq!(scale.pods(), 10_000);
     let number = |number: usize| match number {

@@ -94,7 +94,12 @@ pub fn of(rows: &[Row], programs: &Programs, is_large: bool) -> Vec<Goal> {
     }
     if let Some((ours, kubectl)) = pair("loopback", DOCTOR, GET_PODS) {
         goals.push(at_least("P6", "faster than `kubectl get pods -A`", wall(kubectl) / wall(ours), 40.0));
-        goals.push(at_least("P6", "smaller than `kubectl get pods -A`", memory(kubectl) / memory(ours), 30.0));
+        goals.push(at_least(
+            "P6",
+            "smaller than `kubectl get pods -A`",
+            memory(kubectl) / memory(ours),
+            30.0,
+        ));
     }
     if let Some((ours, kubectl)) = pair("start", VERSION, KUBECTL_VERSION) {
         goals.push(at_most("P7", "`--version`", wall(ours), 5.0, " ms"));

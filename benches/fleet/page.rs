@@ -43,7 +43,8 @@ fn machine(programs: &Programs, gate: &Gate, rounds: usize) -> String {
     };
     let commit = said(Path::new("git"), &["rev-parse", "--short", "HEAD"]);
     let kubectl = said(&programs.kubectl, &["version", "--client"]);
-    let kubectl = kubectl.lines().next().unwrap_or_default().trim_start_matches("Client Version: ").to_owned();
+    let kubectl =
+        kubectl.lines().next().unwrap_or_default().trim_start_matches("Client Version: ").to_owned();
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::fleet::http::certificate;
+use super::fleet::http::authority;
 use super::fleet::kinds::{Kind, NAIVE};
 
 /// Downloads everything from this address, as in `https://127.0.0.1:40123`.
@@ -42,7 +42,7 @@ pub fn download(address: &str) {
 
 fn config() -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(certificate()).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_file(authority()).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
     Arc::new(builder.with_root_certificates(roots).with_no_client_auth())

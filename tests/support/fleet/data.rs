@@ -69,9 +69,8 @@ impl Set {
         let name = format!("{}-{index:05}", DATABASES[index % DATABASES.len()]);
         let count = if index.is_multiple_of(2) { 2 } else { 3 };
         // Every 25th: 40 of 1,000, and some of a small cluster too.
-        let broken = (index % 25 == 7).then(|| {
-            [Broken::Unschedulable, Broken::CrashLoop, Broken::ImagePull][index / 25 % 3]
-        });
+        let broken = (index % 25 == 7)
+            .then(|| [Broken::Unschedulable, Broken::CrashLoop, Broken::ImagePull][index / 25 % 3]);
         Set {
             index,
             namespace: namespace(index, scale),
@@ -234,7 +233,11 @@ fn write(kind: &'static Kind, scale: Scale, folder: &Path) -> Base {
             for index in 0..scale.sets {
                 let set = Set::of(index, scale);
                 for headless in [0, 1] {
-                    add(set.namespace.clone(), network::name(kind.kind, &set, headless == 1), (index, headless));
+                    add(
+                        set.namespace.clone(),
+                        network::name(kind.kind, &set, headless == 1),
+                        (index, headless),
+                    );
                 }
             }
         }
@@ -244,7 +247,10 @@ fn write(kind: &'static Kind, scale: Scale, folder: &Path) -> Base {
             }
         }
         "StorageClass" => {
-            storage::CLASSES.iter().enumerate().for_each(|(i, name)| add(String::new(), (*name).into(), (i, 0)));
+            storage::CLASSES
+                .iter()
+                .enumerate()
+                .for_each(|(i, name)| add(String::new(), (*name).into(), (i, 0)));
         }
         "Node" => (0..scale.nodes).for_each(|i| add(String::new(), node(i), (i, 0))),
         "Namespace" => (0..scale.namespaces).for_each(|i| add(String::new(), namespace_of(i), (i, 0))),

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek as _, SeekFrom, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
@@ -51,14 +51,18 @@ impl Stream {
     }
 }
 
-/// The certificate of the tests of `connect`, which is its own authority.
-pub fn certificate() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/connect/tls/certificate.pem")
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/fleet/tls").join(name)
+}
+
+/// The authority that clients are to trust. Its key is gone.
+pub fn authority() -> PathBuf {
+    file("authority.pem")
 }
 
 pub fn tls() -> Arc<ServerConfig> {
-    let certificate = CertificateDer::from_pem_file(certificate()).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_file(self::certificate().with_file_name("key.pem")).expect("a key");
+    let certificate = CertificateDer::from_pem_file(file("certificate.pem")).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(file("key.pem")).expect("a key");
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![certificate], key));

@@ -45,7 +45,14 @@ pub const KINDS: &[Kind] = &[
     kind("Job", "batch/v1", "jobs", true, "", "batch.Job"),
     kind("CronJob", "batch/v1", "cronjobs", true, "cj", "batch.CronJob"),
     kind("EndpointSlice", "discovery.k8s.io/v1", "endpointslices", true, "", "discovery.EndpointSlice"),
-    kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets", true, "pdb", "policy.PodDisruptionBudget"),
+    kind(
+        "PodDisruptionBudget",
+        "policy/v1",
+        "poddisruptionbudgets",
+        true,
+        "pdb",
+        "policy.PodDisruptionBudget",
+    ),
     kind(
         "HorizontalPodAutoscaler",
         "autoscaling/v2",

@@ -18,7 +18,14 @@ const KEYS: &[(&str, &[&str])] = &[
 ];
 
 /// Adds what this writer owns: these fields of the object, each as a path.
-pub fn own(object: &mut Value, manager: &str, operation: &str, subresource: &str, time: &str, paths: &[&str]) {
+pub fn own(
+    object: &mut Value,
+    manager: &str,
+    operation: &str,
+    subresource: &str,
+    time: &str,
+    paths: &[&str],
+) {
     let mut tree = Map::new();
     for path in paths {
         // As in a JSON pointer, `~1` is a slash that is part of a key.

@@ -20,8 +20,8 @@ pub mod protobuf;
 pub mod random;
 pub mod select;
 pub mod server;
-pub mod store;
 pub mod storage;
+pub mod store;
 pub mod table;
 pub mod workloads;
 

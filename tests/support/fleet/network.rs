@@ -30,7 +30,11 @@ pub fn service(set: &Set, headless: bool) -> Value {
     metadata["annotations"] = json!({"meta.helm.sh/release-name": set.name,
         "meta.helm.sh/release-namespace": set.namespace,
         "service.alpha.kubernetes.io/tolerate-unready-endpoints": "false"});
-    let ip = if headless { "None".to_owned() } else { format!("172.20.{}.{}", set.index / 250, set.index % 250 + 1) };
+    let ip = if headless {
+        "None".to_owned()
+    } else {
+        format!("172.20.{}.{}", set.index / 250, set.index % 250 + 1)
+    };
     let mut object = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata,
         "spec": {"clusterIP": ip, "clusterIPs": [ip], "internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"],
             "ipFamilyPolicy": "SingleStack",
@@ -38,15 +42,22 @@ pub fn service(set: &Set, headless: bool) -> Value {
                 {"name": "http", "port": 8080, "protocol": "TCP", "targetPort": 8080}],
             "selector": set.selector(), "sessionAffinity": "None", "type": "ClusterIP"},
         "status": {"loadBalancer": {}}});
-    own(&mut object, "helm", "Update", "", &ago(age), &[
-        "metadata/annotations",
-        "metadata/labels",
-        "spec/clusterIP",
-        "spec/internalTrafficPolicy",
-        "spec/selector",
-        "spec/sessionAffinity",
-        "spec/type",
-    ]);
+    own(
+        &mut object,
+        "helm",
+        "Update",
+        "",
+        &ago(age),
+        &[
+            "metadata/annotations",
+            "metadata/labels",
+            "spec/clusterIP",
+            "spec/internalTrafficPolicy",
+            "spec/selector",
+            "spec/sessionAffinity",
+            "spec/type",
+        ],
+    );
     object
 }
 
@@ -85,15 +96,22 @@ pub fn slice(set: &Set, headless: bool) -> Value {
     let mut object = json!({"addressType": "IPv4", "apiVersion": "discovery.k8s.io/v1", "endpoints": endpoints,
         "kind": "EndpointSlice", "metadata": metadata,
         "ports": [{"name": "database", "port": 5432, "protocol": "TCP"}, {"name": "http", "port": 8080, "protocol": "TCP"}]});
-    own(&mut object, "kube-controller-manager", "Update", "", &ago(7200), &[
-        "addressType",
-        "endpoints",
-        "metadata/annotations",
-        "metadata/generateName",
-        "metadata/labels",
-        "metadata/ownerReferences",
-        "ports",
-    ]);
+    own(
+        &mut object,
+        "kube-controller-manager",
+        "Update",
+        "",
+        &ago(7200),
+        &[
+            "addressType",
+            "endpoints",
+            "metadata/annotations",
+            "metadata/generateName",
+            "metadata/labels",
+            "metadata/ownerReferences",
+            "ports",
+        ],
+    );
     // Endpoints and ports are owned as a whole here (listType=atomic).
     if let Some(entry) = object["metadata"]["managedFields"][0]["fieldsV1"].as_object_mut() {
         entry.insert("f:ports".to_owned(), json!({}));
@@ -138,10 +156,20 @@ pub fn event(index: usize, scale: Scale) -> Value {
              exceeded while awaiting headers)",
             "kubelet",
         ),
-        (None, 1) => ("Normal", "Pulled", "Container image \"registry.example.com/platform/databases/server\" already present on machine", "kubelet"),
+        (None, 1) => (
+            "Normal",
+            "Pulled",
+            "Container image \"registry.example.com/platform/databases/server\" already present on machine",
+            "kubelet",
+        ),
         (None, 2) => ("Normal", "Created", "Created container: database", "kubelet"),
         (None, 3) => ("Normal", "Started", "Started container database", "kubelet"),
-        (None, _) => ("Normal", "SuccessfulAttachVolume", "AttachVolume.Attach succeeded for volume", "attachdetach-controller"),
+        (None, _) => (
+            "Normal",
+            "SuccessfulAttachVolume",
+            "AttachVolume.Attach succeeded for volume",
+            "attachdetach-controller",
+        ),
     };
     let age = 300 + random.below(3000) as i64;
     let metadata = meta("Event", &event_name(index, scale), Some(&set.namespace), age, &mut random);
@@ -158,17 +186,24 @@ pub fn event(index: usize, scale: Scale) -> Value {
         "involvedObject": involved, "kind": "Event", "lastTimestamp": ago(age - 200), "message": message,
         "metadata": metadata, "reason": reason, "reportingComponent": from,
         "reportingInstance": source["host"].as_str().unwrap_or_default(), "source": source, "type": kind});
-    own(&mut object, from, "Update", "", &ago(age - 200), &[
-        "count",
-        "firstTimestamp",
-        "involvedObject",
-        "lastTimestamp",
-        "message",
-        "reason",
-        "reportingComponent",
-        "reportingInstance",
-        "source",
-        "type",
-    ]);
+    own(
+        &mut object,
+        from,
+        "Update",
+        "",
+        &ago(age - 200),
+        &[
+            "count",
+            "firstTimestamp",
+            "involvedObject",
+            "lastTimestamp",
+            "message",
+            "reason",
+            "reportingComponent",
+            "reportingInstance",
+            "source",
+            "type",
+        ],
+    );
     object
 }

@@ -35,13 +35,17 @@ pub fn of_set(set: &Set, ordinal: usize) -> Value {
     metadata["labels"] = labels;
     metadata["annotations"] = template["metadata"]["annotations"].clone();
     metadata["ownerReferences"] = json!([owner("apps/v1", "StatefulSet", &set.name, &set.uid)]);
-    let state = State { broken, age, node: set.nodes[ordinal], address: address(set.index * REPLICAS + ordinal) };
+    let state =
+        State { broken, age, node: set.nodes[ordinal], address: address(set.index * REPLICAS + ordinal) };
     let mut spec = template["spec"].clone();
     spec["hostname"] = name.as_str().into();
     spec["subdomain"] = super::network::name("Service", set, true).into();
     let volumes = spec["volumes"].as_array_mut().expect("volumes");
     for claim in set.templates() {
-        volumes.insert(0, json!({"name": claim, "persistentVolumeClaim": {"claimName": format!("{claim}-{name}")}}));
+        volumes.insert(
+            0,
+            json!({"name": claim, "persistentVolumeClaim": {"claimName": format!("{claim}-{name}")}}),
+        );
     }
     admit(&mut spec, &mut random);
     finish(metadata, spec, &state, &mut random)
@@ -87,8 +91,8 @@ pub fn of_app(index: usize, scale: Scale) -> Value {
     spec_fields.remove("initContainers");
     spec["serviceAccount"] = "web".into();
     spec["serviceAccountName"] = "web".into();
-    spec["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0]["podAffinityTerm"]["labelSelector"]
-        ["matchLabels"] = json!({"app.kubernetes.io/instance": format!("web-{app:05}")});
+    spec["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0]["podAffinityTerm"]
+        ["labelSelector"]["matchLabels"] = json!({"app.kubernetes.io/instance": format!("web-{app:05}")});
     admit(&mut spec, &mut random);
     let broken = index.is_multiple_of(100).then_some(Broken::CrashLoop);
     let state = State {
@@ -110,14 +114,14 @@ fn admit(spec: &mut Value, random: &mut Random) {
         }
     }
     let field = json!({"apiVersion": "v1", "fieldPath": "metadata.namespace"});
-    spec["volumes"].as_array_mut().expect("volumes").push(json!({"name": volume, "projected": {"defaultMode": 420, "sources": [
-        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
-        {"configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}], "name": "kube-root-ca.crt"}},
-        {"downwardAPI": {"items": [{"fieldRef": field, "path": "namespace"}]}},
-    ]}}));
-    let toleration = |key: &str| {
-        json!({"effect": "NoExecute", "key": format!("node.kubernetes.io/{key}"), "operator": "Exists", "tolerationSeconds": 300})
-    };
+    spec["volumes"].as_array_mut().expect("volumes").push(
+        json!({"name": volume, "projected": {"defaultMode": 420, "sources": [
+            {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+            {"configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}], "name": "kube-root-ca.crt"}},
+            {"downwardAPI": {"items": [{"fieldRef": field, "path": "namespace"}]}},
+        ]}}),
+    );
+    let toleration = |key: &str| json!({"effect": "NoExecute", "key": format!("node.kubernetes.io/{key}"), "operator": "Exists", "tolerationSeconds": 300});
     spec["tolerations"] = json!([toleration("not-ready"), toleration("unreachable")]);
     spec["enableServiceLinks"] = true.into();
     spec["preemptionPolicy"] = "PreemptLowerPriority".into();
@@ -142,41 +146,60 @@ fn finish(mut metadata: Value, mut spec: Value, state: &State, random: &mut Rand
     let mut object =
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status});
     let at = ago(state.age);
-    own(&mut object, "kube-controller-manager", "Update", "", &at, &[
-        "metadata/annotations",
-        "metadata/generateName",
-        "metadata/labels",
-        "metadata/ownerReferences",
-        "spec/affinity",
-        "spec/containers",
-        "spec/dnsPolicy",
-        "spec/enableServiceLinks",
-        "spec/hostname",
-        "spec/initContainers",
-        "spec/restartPolicy",
-        "spec/schedulerName",
-        "spec/securityContext",
-        "spec/serviceAccount",
-        "spec/serviceAccountName",
-        "spec/subdomain",
-        "spec/terminationGracePeriodSeconds",
-        "spec/volumes",
-    ]);
+    own(
+        &mut object,
+        "kube-controller-manager",
+        "Update",
+        "",
+        &at,
+        &[
+            "metadata/annotations",
+            "metadata/generateName",
+            "metadata/labels",
+            "metadata/ownerReferences",
+            "spec/affinity",
+            "spec/containers",
+            "spec/dnsPolicy",
+            "spec/enableServiceLinks",
+            "spec/hostname",
+            "spec/initContainers",
+            "spec/restartPolicy",
+            "spec/schedulerName",
+            "spec/securityContext",
+            "spec/serviceAccount",
+            "spec/serviceAccountName",
+            "spec/subdomain",
+            "spec/terminationGracePeriodSeconds",
+            "spec/volumes",
+        ],
+    );
     if is_placed {
-        own(&mut object, "multus", "Update", "status", &at, &[
-            "metadata/annotations/k8s.v1.cni.cncf.io~1network-status",
-        ]);
-        own(&mut object, "kubelet", "Update", "status", &at, &[
-            "status/conditions",
-            "status/containerStatuses",
-            "status/hostIP",
-            "status/hostIPs",
-            "status/initContainerStatuses",
-            "status/phase",
-            "status/podIP",
-            "status/podIPs",
-            "status/startTime",
-        ]);
+        own(
+            &mut object,
+            "multus",
+            "Update",
+            "status",
+            &at,
+            &["metadata/annotations/k8s.v1.cni.cncf.io~1network-status"],
+        );
+        own(
+            &mut object,
+            "kubelet",
+            "Update",
+            "status",
+            &at,
+            &[
+                "status/conditions",
+                "status/containerStatuses",
+                "status/hostIP",
+                "status/hostIPs",
+                "status/initContainerStatuses",
+                "status/phase",
+                "status/podIP",
+                "status/podIPs",
+                "status/startTime",
+            ],
+        );
     } else {
         own(&mut object, "kube-scheduler", "Update", "status", &at, &["status/conditions"]);
     }
@@ -220,7 +243,9 @@ fn placed(spec: &Value, state: &State, random: &mut Random) -> Value {
     let statuses: Vec<Value> = all
         .iter()
         .enumerate()
-        .map(|(index, container)| container_status(container, state.broken.filter(|_| index == 0), &started, random))
+        .map(|(index, container)| {
+            container_status(container, state.broken.filter(|_| index == 0), &started, random)
+        })
         .collect();
     let host = address(5_000_000 + state.node);
     let mut status = json!({"conditions": conditions, "containerStatuses": statuses, "hostIP": host,
@@ -263,8 +288,10 @@ fn container_status(container: &Value, broken: Option<Broken>, started: &str, ra
     let id = format!("containerd://{}", random.hex(64));
     let base = json!({"image": image, "name": container["name"], "volumeMounts": mounts});
     let more = match broken {
-        None => json!({"containerID": id, "imageID": format!("{repository}@sha256:{}", random.hex(64)), "lastState": {},
-            "ready": true, "restartCount": 0, "started": true, "state": {"running": {"startedAt": started}}}),
+        None => {
+            json!({"containerID": id, "imageID": format!("{repository}@sha256:{}", random.hex(64)), "lastState": {},
+            "ready": true, "restartCount": 0, "started": true, "state": {"running": {"startedAt": started}}})
+        }
         Some(Broken::ImagePull) => json!({"imageID": "", "lastState": {}, "ready": false, "restartCount": 0,
             "started": false, "state": {"waiting": {"message": format!("Back-off pulling image \"{image}\""),
                 "reason": "ImagePullBackOff"}}}),

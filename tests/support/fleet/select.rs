@@ -6,7 +6,14 @@ use serde_json::Value;
 const FIELDS: &[(&str, &[&str])] = &[
     (
         "Pod",
-        &["spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "status.phase", "status.podIP"],
+        &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.phase",
+            "status.podIP",
+        ],
     ),
     (
         "Event",
@@ -54,7 +61,9 @@ impl Selectors {
         let fields: Vec<Requirement> = parts(fields).iter().map(|part| requirement(part)).collect();
         for Requirement { key, .. } in &fields {
             let own = FIELDS.iter().find(|known| known.0 == kind).map_or(&[][..], |known| known.1);
-            if !["metadata.name", "metadata.namespace"].contains(&key.as_str()) && !own.contains(&key.as_str()) {
+            if !["metadata.name", "metadata.namespace"].contains(&key.as_str())
+                && !own.contains(&key.as_str())
+            {
                 return Err(format!("field label not supported: {key}"));
             }
         }
@@ -76,7 +85,8 @@ impl Selectors {
 
 impl Wanted {
     fn matches(&self, value: Option<&str>) -> bool {
-        let among = |values: &[String]| value.is_some_and(|value| values.iter().any(|wanted| wanted == value));
+        let among =
+            |values: &[String]| value.is_some_and(|value| values.iter().any(|wanted| wanted == value));
         match self {
             Wanted::There => value.is_some(),
             Wanted::Absent => value.is_none(),
@@ -108,7 +118,11 @@ fn parts(text: &str) -> Vec<String> {
 fn requirement(text: &str) -> Requirement {
     let text = text.trim();
     let values = |text: &str| {
-        text.trim().trim_matches(['(', ')']).split(',').map(|value| value.trim().to_owned()).collect::<Vec<_>>()
+        text.trim()
+            .trim_matches(['(', ')'])
+            .split(',')
+            .map(|value| value.trim().to_owned())
+            .collect::<Vec<_>>()
     };
     let of = |key: &str, wanted| Requirement { key: key.trim().to_owned(), wanted };
     if let Some((key, rest)) = text.split_once(" notin ") {

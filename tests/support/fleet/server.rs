@@ -39,7 +39,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { tls: false, protobuf: true, latency: Duration::ZERO, bandwidth: None, page: None, faults: None }
+        Options {
+            tls: false,
+            protobuf: true,
+            latency: Duration::ZERO,
+            bandwidth: None,
+            page: None,
+            faults: None,
+        }
     }
 }
 
@@ -111,7 +118,8 @@ impl Server {
             requests: Mutex::default(),
             has_ended: AtomicBool::new(false),
         });
-        let server = Server { address: format!("{scheme}://127.0.0.1:{port}"), port, shared: Arc::clone(&shared) };
+        let server =
+            Server { address: format!("{scheme}://127.0.0.1:{port}"), port, shared: Arc::clone(&shared) };
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
                 if shared.has_ended.load(Ordering::Relaxed) {
@@ -383,8 +391,10 @@ fn place(path: &str) -> Option<Place<'_>> {
 /// Unaggregated discovery, and the version.
 fn discovery(path: &str) -> Option<Value> {
     if path == "/version" {
-        return Some(json!({"major": "1", "minor": "34", "gitVersion": "v1.34.2", "gitCommit": "", "gitTreeState": "clean",
-            "buildDate": "2025-11-11T19:04:49Z", "goVersion": "go1.24.9", "compiler": "gc", "platform": "linux/amd64"}));
+        return Some(
+            json!({"major": "1", "minor": "34", "gitVersion": "v1.34.2", "gitCommit": "", "gitTreeState": "clean",
+            "buildDate": "2025-11-11T19:04:49Z", "goVersion": "go1.24.9", "compiler": "gc", "platform": "linux/amd64"}),
+        );
     }
     let mut groups: Vec<&str> =
         KINDS.iter().map(|kind| kind.api_version).filter(|version| version.contains('/')).collect();
@@ -447,5 +457,8 @@ fn decoded(query: &str) -> Vec<(String, String)> {
         String::from_utf8_lossy(&out).into_owned()
     };
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(k, v)| (decode(k), decode(v))).collect()
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(k, v)| (decode(k), decode(v)))
+        .collect()
 }

@@ -57,20 +57,39 @@ pub fn claim(set: &Set, number: usize) -> Value {
             "volumeMode": "Filesystem", "volumeName": claim.volume},
         "status": {"accessModes": ["ReadWriteOnce"], "capacity": size, "phase": "Bound"}});
     let at = ago(claim.age);
-    own(&mut object, "kube-scheduler", "Update", "", &at, &[
-        "metadata/annotations/volume.kubernetes.io~1selected-node",
-    ]);
+    own(
+        &mut object,
+        "kube-scheduler",
+        "Update",
+        "",
+        &at,
+        &["metadata/annotations/volume.kubernetes.io~1selected-node"],
+    );
     let manager = "kube-controller-manager";
-    own(&mut object, manager, "Update", "", &at, &[
-        "metadata/annotations",
-        "metadata/labels",
-        "spec/accessModes",
-        "spec/resources",
-        "spec/storageClassName",
-        "spec/volumeMode",
-        "spec/volumeName",
-    ]);
-    own(&mut object, manager, "Update", "status", &at, &["status/accessModes", "status/capacity", "status/phase"]);
+    own(
+        &mut object,
+        manager,
+        "Update",
+        "",
+        &at,
+        &[
+            "metadata/annotations",
+            "metadata/labels",
+            "spec/accessModes",
+            "spec/resources",
+            "spec/storageClassName",
+            "spec/volumeMode",
+            "spec/volumeName",
+        ],
+    );
+    own(
+        &mut object,
+        manager,
+        "Update",
+        "status",
+        &at,
+        &["status/accessModes", "status/capacity", "status/phase"],
+    );
     object
 }
 
@@ -79,8 +98,11 @@ pub fn volume(set: &Set, number: usize) -> Value {
     let claim = Claim::of(set, template, ordinal);
     let mut random = Random::of("volume", set.index * 8 + number);
     let mut metadata = meta("PersistentVolume", &claim.volume, None, claim.age, &mut random);
-    metadata["finalizers"] = json!(["external-provisioner.volume.kubernetes.io/finalizer",
-        "kubernetes.io/pv-protection", "external-attacher/ebs-csi-aws-com"]);
+    metadata["finalizers"] = json!([
+        "external-provisioner.volume.kubernetes.io/finalizer",
+        "kubernetes.io/pv-protection",
+        "external-attacher/ebs-csi-aws-com"
+    ]);
     metadata["annotations"] = json!({
         "pv.kubernetes.io/provisioned-by": DRIVER,
         "volume.kubernetes.io/provisioner-deletion-secret-name": "",
@@ -101,17 +123,24 @@ pub fn volume(set: &Set, number: usize) -> Value {
         },
         "status": {"lastPhaseTransitionTime": ago(claim.age), "phase": "Bound"}});
     let at = ago(claim.age);
-    own(&mut object, "csi-provisioner", "Update", "", &at, &[
-        "metadata/annotations",
-        "spec/accessModes",
-        "spec/capacity",
-        "spec/claimRef",
-        "spec/csi",
-        "spec/nodeAffinity",
-        "spec/persistentVolumeReclaimPolicy",
-        "spec/storageClassName",
-        "spec/volumeMode",
-    ]);
+    own(
+        &mut object,
+        "csi-provisioner",
+        "Update",
+        "",
+        &at,
+        &[
+            "metadata/annotations",
+            "spec/accessModes",
+            "spec/capacity",
+            "spec/claimRef",
+            "spec/csi",
+            "spec/nodeAffinity",
+            "spec/persistentVolumeReclaimPolicy",
+            "spec/storageClassName",
+            "spec/volumeMode",
+        ],
+    );
     own(&mut object, "kube-controller-manager", "Update", "status", &at, &["status/phase"]);
     object
 }
@@ -145,9 +174,7 @@ pub fn node(index: usize) -> Value {
         json!({"lastHeartbeatTime": ago(30), "lastTransitionTime": ago(age), "message": message, "reason": reason,
             "status": status, "type": kind})
     };
-    let amounts = |cpu: &str, memory: &str| {
-        json!({"cpu": cpu, "ephemeral-storage": "83873772Ki", "hugepages-1Gi": "0", "hugepages-2Mi": "0", "memory": memory, "pods": "110"})
-    };
+    let amounts = |cpu: &str, memory: &str| json!({"cpu": cpu, "ephemeral-storage": "83873772Ki", "hugepages-1Gi": "0", "hugepages-2Mi": "0", "memory": memory, "pods": "110"});
     let images: Vec<Value> = (0..12)
         .map(|number| {
             let image = format!("registry.example.com/platform/image-{number:02}");
@@ -156,23 +183,37 @@ pub fn node(index: usize) -> Value {
         })
         .collect();
     let mut object = json!({"apiVersion": "v1", "kind": "Node", "metadata": metadata,
-        "spec": {"providerID": format!("aws:///{}/i-{}", zone(index), random.hex(17))},
-        "status": {
-            "addresses": [{"address": address(5_000_000 + index), "type": "InternalIP"}, {"address": name, "type": "Hostname"}],
-            "allocatable": amounts("15890m", "61000000Ki"), "capacity": amounts("16", "64000000Ki"),
-            "conditions": [
-                beat("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-                beat("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-                beat("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-                beat("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
-            ],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}, "images": images,
-            "nodeInfo": {"architecture": "amd64", "bootID": random.uid(), "containerRuntimeVersion": "containerd://2.0.5",
-                "kernelVersion": "6.12.10", "kubeProxyVersion": "v1.34.2", "kubeletVersion": "v1.34.2", "machineID": random.hex(32),
-                "operatingSystem": "linux", "osImage": "Amazon Linux 2023.6.20250303", "systemUUID": random.uid()},
-        }});
-    own(&mut object, "kubelet", "Update", "", &ago(age), &["metadata/annotations", "metadata/labels", "spec/providerID"]);
-    own(&mut object, "kubelet", "Update", "status", &ago(30), &["status/allocatable", "status/capacity", "status/conditions", "status/images"]);
+    "spec": {"providerID": format!("aws:///{}/i-{}", zone(index), random.hex(17))},
+    "status": {
+        "addresses": [{"address": address(5_000_000 + index), "type": "InternalIP"}, {"address": name, "type": "Hostname"}],
+        "allocatable": amounts("15890m", "61000000Ki"), "capacity": amounts("16", "64000000Ki"),
+        "conditions": [
+            beat("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            beat("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            beat("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            beat("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+        ],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}, "images": images,
+        "nodeInfo": {"architecture": "amd64", "bootID": random.uid(), "containerRuntimeVersion": "containerd://2.0.5",
+            "kernelVersion": "6.12.10", "kubeProxyVersion": "v1.34.2", "kubeletVersion": "v1.34.2", "machineID": random.hex(32),
+            "operatingSystem": "linux", "osImage": "Amazon Linux 2023.6.20250303", "systemUUID": random.uid()},
+    }});
+    own(
+        &mut object,
+        "kubelet",
+        "Update",
+        "",
+        &ago(age),
+        &["metadata/annotations", "metadata/labels", "spec/providerID"],
+    );
+    own(
+        &mut object,
+        "kubelet",
+        "Update",
+        "status",
+        &ago(30),
+        &["status/allocatable", "status/capacity", "status/conditions", "status/images"],
+    );
     object
 }
 

@@ -192,7 +192,13 @@ impl Store {
     }
 
     /// The answer with these of the objects; `next` is the token of the rest, and how many that are.
-    pub fn body(&self, query: &Query, items: &Items, (start, end): (usize, usize), next: Option<&str>) -> Body {
+    pub fn body(
+        &self,
+        query: &Query,
+        items: &Items,
+        (start, end): (usize, usize),
+        next: Option<&str>,
+    ) -> Body {
         let kind = Kind::of_plural(query.plural);
         let mut meta = json!({"resourceVersion": RESOURCE_VERSION});
         if let Some(token) = next {
@@ -206,7 +212,8 @@ impl Store {
         let list_kind = format!("{}List", kind.kind);
         let meta_kind = ("meta.k8s.io/v1", "PartialObjectMetadataList");
         let json = |api_version: &str, kind: &str, before: &str| {
-            format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{meta},{before}":["#).into_bytes()
+            format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{meta},{before}":["#)
+                .into_bytes()
         };
         let proto = |api_version: &str, kind: &str| {
             let meta = protobuf::list_meta(&meta);
@@ -253,14 +260,14 @@ impl Store {
 
 /// `None`: as it is.
 fn rendered(kind: &Kind, form: Form, object: &Value) -> Option<Vec<u8>> {
-    let partial = || {
-        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
-    };
+    let partial = || json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]});
     match form {
         Form::Json => None,
         Form::Protobuf => Some(protobuf::item(kind.message, object)),
         Form::MetaJson => Some(format!(",{}", partial()).into_bytes()),
-        Form::MetaProtobuf => Some(protobuf::item("meta.PartialObjectMetadata", &json!({"metadata": object["metadata"]}))),
+        Form::MetaProtobuf => {
+            Some(protobuf::item("meta.PartialObjectMetadata", &json!({"metadata": object["metadata"]})))
+        }
         Form::Table(include) => {
             let shown = match include {
                 Include::None => Value::Null,

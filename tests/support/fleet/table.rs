@@ -50,9 +50,12 @@ fn definitions(kind: &str) -> &'static [(&'static str, &'static str, u32)] {
             ("Containers", "string", 1),
             ("Images", "string", 1),
         ],
-        "ControllerRevision" => {
-            &[("Name", "string", 0), ("Controller", "string", 0), ("Revision", "integer", 0), ("Age", "string", 0)]
-        }
+        "ControllerRevision" => &[
+            ("Name", "string", 0),
+            ("Controller", "string", 0),
+            ("Revision", "integer", 0),
+            ("Age", "string", 0),
+        ],
         "Node" => &[
             ("Name", "string", 0),
             ("Status", "string", 0),
@@ -110,7 +113,8 @@ pub fn cells(kind: &str, object: &Value) -> Value {
         ]),
         "PersistentVolume" => {
             let claim = &spec["claimRef"];
-            let claim = claim["name"].as_str().map(|name| format!("{}/{name}", text(&claim["namespace"], "")));
+            let claim =
+                claim["name"].as_str().map(|name| format!("{}/{name}", text(&claim["namespace"], "")));
             json!([
                 name,
                 spec["capacity"]["storage"],
@@ -141,7 +145,8 @@ pub fn cells(kind: &str, object: &Value) -> Value {
         "Node" => {
             let info = &status["nodeInfo"];
             let conditions = status["conditions"].as_array();
-            let ready = conditions.into_iter().flatten().any(|it| it["type"] == "Ready" && it["status"] == "True");
+            let ready =
+                conditions.into_iter().flatten().any(|it| it["type"] == "Ready" && it["status"] == "True");
             json!([
                 name,
                 if ready { "Ready" } else { "NotReady" },

@@ -146,17 +146,24 @@ pub fn set(set: &Set) -> Value {
             "spec/volumeClaimTemplates",
         ],
     );
-    own(&mut object, "kube-controller-manager", "Update", "status", &ago(age / 2), &[
-        "status/availableReplicas",
-        "status/collisionCount",
-        "status/currentReplicas",
-        "status/currentRevision",
-        "status/observedGeneration",
-        "status/readyReplicas",
-        "status/replicas",
-        "status/updateRevision",
-        "status/updatedReplicas",
-    ]);
+    own(
+        &mut object,
+        "kube-controller-manager",
+        "Update",
+        "status",
+        &ago(age / 2),
+        &[
+            "status/availableReplicas",
+            "status/collisionCount",
+            "status/currentReplicas",
+            "status/currentRevision",
+            "status/observedGeneration",
+            "status/readyReplicas",
+            "status/replicas",
+            "status/updateRevision",
+            "status/updatedReplicas",
+        ],
+    );
     object
 }
 
