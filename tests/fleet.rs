@@ -43,14 +43,35 @@ fn faulty(choose: impl Fn(&Request, usize) -> Fault + Send + Sync + 'static) -> 
     Options { faults: Some(Arc::new(choose)), ..Options::default() }
 }
 
-/// What was found, without when and how it was read.
+/// What was found, without how it was read: commands to paste name the server.
 #[track_caller]
 fn findings(run: &Run) -> Vec<Value> {
     assert!(run.code == 1, "findings are exit code 1\n{run}");
     let report: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
     let findings = report["findings"].as_array().unwrap_or_else(|| panic!("no findings\n{run}"));
     assert!(!findings.is_empty(), "{run}");
-    findings.clone()
+    let mut findings = findings.clone();
+    findings.iter_mut().for_each(forget_the_server);
+    findings
+}
+
+fn forget_the_server(value: &mut Value) {
+    match value {
+        Value::String(text) if text.starts_with("kubectl sts ") => {
+            let mut words = Vec::new();
+            let mut all = text.split(' ');
+            while let Some(word) = all.next() {
+                match word {
+                    "--server" | "--kubeconfig" | "--context" => drop(all.next()),
+                    _ => words.push(word),
+                }
+            }
+            *text = words.join(" ");
+        }
+        Value::Array(values) => values.iter_mut().for_each(forget_the_server),
+        Value::Object(fields) => fields.values_mut().for_each(forget_the_server),
+        _ => {}
+    }
 }
 
 /// What every way of reading must find.
@@ -135,9 +156,9 @@ fn a_larger_fleet_needs_no_more_requests() {
         lists.sort();
         lists
     };
-    let small = count(&DataSet::generate(Scale::of_pods(300)));
+    let small = count(&DataSet::generate(Scale::of_pods(350)));
     let large = count(data());
-    // The small one has a pod with no place and a pod that crashes; the large one also an image that cannot be pulled.
+    // The small one has a pod that cannot be scheduled and one that crashes; the large one also an image that cannot be pulled.
     assert_eq!(small, large);
     assert!(large.len() <= 24, "{} lists: {large:#?}", large.len());
 }
@@ -177,11 +198,11 @@ fn unread(run: &Run, kind: &str) {
         assert!(run.code > 1 && run.stdout.is_empty() && run.stderr.contains("StatefulSets"), "{run}");
         return;
     }
-    assert!(run.code != 0, "{run}");
     let report: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
     let unread: Vec<&Value> =
         report["notLookedAt"].as_array().unwrap().iter().map(|it| &it["kind"]).collect();
     assert_eq!(unread, [kind], "{run}");
+    assert!(report["notLookedAt"][0]["why"].as_str().is_some_and(|why| !why.is_empty()), "{run}");
     let of_pods = ["unschedulable", "crash-loop", "image-pull"];
     let findings = report["findings"].as_array().unwrap();
     let wrong = findings.iter().find(|finding| match kind {
@@ -276,10 +297,18 @@ fn protobuf_is_what_k8s_pb_reads_and_writes() {
         let text = std::fs::read(&items.path).unwrap();
         for index in 0..items.len() {
             let (from, to) = items.range(index, index + 1);
-            let object: Value = serde_json::from_slice(
+            let mut object: Value = serde_json::from_slice(
                 &text[usize::try_from(from).unwrap() + 1..usize::try_from(to).unwrap()],
             )
             .unwrap();
+            // prost leaves out empty values of maps, and Go writes them.
+            for field in ["labels", "annotations"] {
+                let map = object["metadata"].get_mut(field).and_then(Value::as_object_mut);
+                map.into_iter()
+                    .flatten()
+                    .filter(|(_, value)| value.as_str() == Some(""))
+                    .for_each(|(_, value)| *value = "-".into());
+            }
             let bytes = protobuf::encode(kind.message, &object);
             assert!(through_k8s_pb(kind, &bytes) == bytes, "{} {object:#}", kind.kind);
         }

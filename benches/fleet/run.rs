@@ -122,14 +122,15 @@ impl Programs {
 
     fn kubeconfig(&self, address: &str, compressed: bool) -> PathBuf {
         let file = self.home.path().join(if compressed { "compressed.yaml" } else { "config.yaml" });
-        let authority = match address.starts_with("https") {
-            true => format!("certificate-authority: {}, ", authority().display()),
-            false => String::new(),
+        // Where it could send credentials, kubectl asks for some.
+        let (authority, user) = match address.starts_with("https") {
+            true => (format!("certificate-authority: {}, ", authority().display()), "token: fleet"),
+            false => (String::new(), ""),
         };
         let compression = if compressed { "disable-compression: false, " } else { "" };
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: fleet\nclusters:\n- name: fleet\n  cluster: {{{authority}{compression}server: \
-             \"{address}\"}}\nusers:\n- name: fleet\n  user: {{}}\ncontexts:\n- name: fleet\n  context: {{cluster: fleet, user: \
+             \"{address}\"}}\nusers:\n- name: fleet\n  user: {{{user}}}\ncontexts:\n- name: fleet\n  context: {{cluster: fleet, user: \
              fleet}}\n"
         );
         std::fs::write(&file, text).unwrap();

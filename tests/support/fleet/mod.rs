@@ -7,6 +7,16 @@
 //! // kubectl-sts --server … doctor -A
 //! assert!(server.requests().len() < 20);
 //! ```
+#![allow(
+    missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::len_without_is_empty,
+    clippy::should_implement_trait,
+    clippy::too_many_lines,
+    reason = "numbers are small here, and objects long"
+)]
 
 pub mod data;
 pub mod faults;

@@ -20,8 +20,8 @@ struct State {
 pub fn of_set(set: &Set, ordinal: usize) -> Value {
     let mut random = Random::of("pod", set.index * REPLICAS + ordinal);
     let broken = set.is_broken(ordinal);
-    // A broken pod is that of the last update, which was some hours ago.
-    let age = if broken.is_some() { 7200 } else { age(&mut random) };
+    // A broken pod is that of the last update: two days and some hours ago, far from where a shown age changes.
+    let age = if broken.is_some() { 217_800 } else { age(&mut random) };
     let name = format!("{}-{ordinal}", set.name);
     let revision = revision_of(set, ordinal);
     let template = template(set, revision);
