@@ -112,7 +112,8 @@ impl Programs {
         let [wall, cpu, memory, code] = numbers[..] else { panic!("{line:?} did not run: {text}") };
         // Findings are exit code 1.
         let is_ours = matches!(line, Line::Ours(_) | Line::Compressed(_));
-        if code != 0.0 && !(code == 1.0 && is_ours) {
+        let code = code as i32;
+        if code != 0 && !(code == 1 && is_ours) {
             // Once more, for what it says.
             let output = Command::new(program).args(&words).output().unwrap();
             panic!("{line:?}: exit code {code}\n{}", String::from_utf8_lossy(&output.stderr));

@@ -15,7 +15,7 @@ use super::faults::{Choose, Fault};
 use super::http::{self, Content, Stream};
 use super::kinds::{KINDS, Kind};
 use super::link::Link;
-use super::store::{Form, Include, Query, RESOURCE_VERSION};
+use super::store::{Form, Include, Query, RESOURCE_VERSION, Store};
 
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
@@ -303,7 +303,7 @@ fn list(shared: &Shared, request: &Request, place: &Place<'_>, form: Form, takes
     };
     let end = start.saturating_add(limit).min(items.len());
     let next = (end < items.len()).then(|| format!("{RESOURCE_VERSION}.{end}"));
-    let body = store.body(&query, &items, (start, end), next.as_deref());
+    let body = Store::body(&query, &items, (start, end), next.as_deref());
     let is_compressed = takes_gzip && body.len() > WORTH_COMPRESSING;
     let content = match is_compressed {
         true => Content::Bytes(store.compressed(&query, (start, end), &body)),
@@ -329,7 +329,7 @@ fn object(shared: &Shared, place: &Place<'_>, form: Form) -> Answer {
         let message = format!("{} \"{}\" not found", place.kind.plural, place.name);
         return Answer::refusal(404, &message);
     }
-    let body = store.body(&query, &items, (0, 1), None);
+    let body = Store::body(&query, &items, (0, 1), None);
     if form != Form::Json {
         let content = Content::File(body);
         return Answer { status: 200, content_type: JSON, content, is_compressed: false };
@@ -347,7 +347,7 @@ fn form(accept: &str, include: &str, has_protobuf: bool) -> Option<Form> {
     accept.split(',').find_map(|range| {
         let mut parts = range.split(';').map(str::trim);
         let media = parts.next().unwrap_or_default();
-        let shown = parts.filter_map(|part| part.strip_prefix("as=")).next();
+        let shown = parts.find_map(|part| part.strip_prefix("as="));
         let protobuf = media == PROTOBUF;
         if (protobuf && !has_protobuf) || ![PROTOBUF, JSON, "*/*", "application/*"].contains(&media) {
             return None;

@@ -125,11 +125,14 @@ impl Body {
     }
 }
 
+/// The objects of an answer: from which to which of those that a query selects.
+type Part = (Query, usize, usize);
+
 pub struct Store {
     folder: TempDir,
     bases: HashMap<&'static str, Base>,
     views: Mutex<HashMap<Query, Arc<Items>>>,
-    compressed: Mutex<HashMap<(Query, usize, usize), Arc<Vec<u8>>>>,
+    compressed: Mutex<HashMap<Part, Arc<Vec<u8>>>>,
 }
 
 pub const RESOURCE_VERSION: &str = "49000000";
@@ -192,13 +195,7 @@ impl Store {
     }
 
     /// The answer with these of the objects; `next` is the token of the rest, and how many that are.
-    pub fn body(
-        &self,
-        query: &Query,
-        items: &Items,
-        (start, end): (usize, usize),
-        next: Option<&str>,
-    ) -> Body {
+    pub fn body(query: &Query, items: &Items, (start, end): (usize, usize), next: Option<&str>) -> Body {
         let kind = Kind::of_plural(query.plural);
         let mut meta = json!({"resourceVersion": RESOURCE_VERSION});
         if let Some(token) = next {
