@@ -57,7 +57,7 @@ fn findings(run: &Run) -> Vec<Value> {
 
 fn forget_the_server(value: &mut Value) {
     match value {
-        Value::String(text) if text.starts_with("kubectl sts ") => {
+        Value::String(text) if text.contains("kubectl ") => {
             let mut words = Vec::new();
             let mut all = text.split(' ');
             while let Some(word) = all.next() {
