@@ -152,8 +152,12 @@ fn an_orphaning_that_the_garbage_collector_cannot_do_is_done_by_hand() {
 fn a_foreground_deletion_that_waits_for_a_kubelet_ends_with_its_report() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("foreground-node");
-    let Some(node) = cluster.node("silent", &[]) else { return };
-    let at = format!("      nodeSelector: {{kubernetes.io/hostname: {}}}\n", node.name);
+    // Pods of other tests would be lost with it.
+    let Some(node) = cluster.node("silent", &["--taints", "test=silent:NoSchedule"]) else { return };
+    let at = format!(
+        "      nodeSelector: {{kubernetes.io/hostname: {}}}\n      tolerations: [{{key: test, operator: Exists}}]\n",
+        node.name
+    );
     ns.apply(&web(&class(cluster), "", "", &at));
     ns.wait_ready("web", 2);
     cluster.lose_node(&node.name, true);
