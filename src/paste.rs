@@ -77,7 +77,12 @@ enum Word {
     Text(String),
     /// The value of `-n`.
     Namespace(String),
+    /// Where `docker login` keeps what it was given. The shell knows the home directory.
+    Login,
 }
+
+/// The file of [`Word::Login`].
+const LOGIN: &str = "~/.docker/config.json";
 
 impl Program {
     /// Whether it asks the cluster: not those that only read documentation, files or the kubeconfig.
@@ -97,6 +102,15 @@ impl Word {
         match self {
             Word::Own(text) => text,
             Word::Text(text) | Word::Namespace(text) => text,
+            Word::Login => LOGIN,
+        }
+    }
+
+    /// As it is written for a shell.
+    fn quoted(&self) -> String {
+        match self {
+            Word::Login => LOGIN.to_owned(),
+            word => quote(word.as_str()),
         }
     }
 }
@@ -192,6 +206,13 @@ impl Command {
         }
     }
 
+    /// Adds the file in which `docker login` keeps the logins of the user who pastes it.
+    #[must_use]
+    pub fn login(mut self) -> Command {
+        self.push([Word::Login]);
+        self
+    }
+
     /// Adds `-p` and a patch.
     #[must_use]
     pub fn patch(self, patch: &Value) -> Command {
@@ -256,7 +277,7 @@ impl Command {
         }
         let mut line = String::new();
         for (program, words) in self.programs.iter().zip(self.words_with(connection)) {
-            let words: Vec<_> = words.into_iter().map(quote).collect();
+            let words: Vec<_> = words.into_iter().map(Word::quoted).collect();
             if !program.joint.is_empty() {
                 line.push_str(&format!(" {} ", program.joint));
             }
@@ -267,17 +288,18 @@ impl Command {
 
     /// The words each program is to get, its own name first.
     pub fn words(&self) -> Vec<Vec<&str>> {
-        self.words_with(CONNECTION.get())
+        let all = self.words_with(CONNECTION.get()).into_iter();
+        all.map(|words| words.into_iter().map(Word::as_str).collect()).collect()
     }
 
-    fn words_with<'a>(&'a self, connection: Option<&'a Command>) -> Vec<Vec<&'a str>> {
+    fn words_with<'a>(&'a self, connection: Option<&'a Command>) -> Vec<Vec<&'a Word>> {
         let flags = connection.into_iter().flat_map(|command| &command.programs).flat_map(|it| &it.words);
-        let flags: Vec<&str> = flags.map(Word::as_str).collect();
+        let flags: Vec<&Word> = flags.collect();
         let whole = |program: &'a Program| {
-            let mut words: Vec<&str> = program.words.iter().map(Word::as_str).collect();
+            let mut words: Vec<&Word> = program.words.iter().collect();
             if program.connects() {
                 // What follows `--` is for the container.
-                let end = words.iter().position(|word| *word == "--").unwrap_or(words.len());
+                let end = words.iter().position(|word| word.as_str() == "--").unwrap_or(words.len());
                 words.splice(end..end, flags.iter().copied());
             }
             words
@@ -362,6 +384,10 @@ mod tests {
             ),
             (echo("{\"a\":1}").piped_into(kubectl("apply -f -")), r#"echo '{"a":1}' | kubectl apply -f -"#),
             (sts("doctor --from").path("-x y"), "kubectl sts doctor --from './-x y'"),
+            (
+                kubectl("x --from-file").login().value("~/y"),
+                "kubectl x --from-file ~/.docker/config.json '~/y'",
+            ),
         ] {
             assert_eq!(command.line().as_deref(), Some(line));
         }

@@ -41,7 +41,8 @@ impl Sandbox {
             .env_clear()
             .env("PATH", self.path("bin"))
             .env("LOG", self.path("log"))
-            .env("HOME", "/root")
+            // What stands in the home directory is seen as it is written.
+            .env("HOME", "~")
             .stdin(Stdio::null())
             .output()
             .unwrap();
