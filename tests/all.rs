@@ -18,6 +18,7 @@ mod answers;
 mod architecture;
 mod article;
 mod canary;
+mod causes;
 mod cluster_smoke;
 mod completion;
 mod connect;

@@ -239,6 +239,8 @@ fn an_update_that_brought_it_is_undone_and_a_wrong_question_is_shown() {
     let line = found["try"][0].as_str().unwrap();
     let probe: Value = serde_json::from_str(&ns.shell(line).ok()).unwrap();
     assert_eq!(probe["httpGet"]["path"], "/live", "{line}");
+    assert!(found["because"].as_str().unwrap().contains("correct livenessProbe.httpGet.path"), "{found}");
+    assert!(found["or"][0].as_str().unwrap().starts_with("kubectl edit statefulset asks"), "{found}");
 }
 
 /// Carries out what a finding says to try; our own commands ask first, and here nobody answers.

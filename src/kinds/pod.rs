@@ -40,6 +40,8 @@ partial! {
         resources: Resources,
         security_context: PodSecurity,
         resource_claims: Vec<PodResourceClaim>,
+        image_pull_secrets: Vec<Named>,
+        service_account_name: String,
     }
 
     /// v1 PodResourceClaim.
@@ -106,6 +108,7 @@ partial! {
         image: Said,
         restart_policy: String,
         ports: Vec<ContainerPort>,
+        volume_mounts: Vec<Named>,
         env: Vec<EnvVar>,
         env_from: Vec<EnvFrom>,
         resources: Resources,
@@ -116,6 +119,7 @@ partial! {
 
     /// v1 ContainerPort.
     struct ContainerPort {
+        name: String,
         container_port: i32,
         host_port: i32,
         protocol: String,
@@ -160,14 +164,24 @@ partial! {
         success_threshold: Option<i32>,
         timeout_seconds: Option<i32>,
         http_get: Option<HttpGet>,
-        tcp_socket: Option<Empty>,
-        grpc: Option<Empty>,
+        tcp_socket: Option<TcpSocket>,
+        grpc: Option<Grpc>,
         exec: Option<Empty>,
     }
 
     /// v1 HTTPGetAction, without its path and headers, which can hold tokens.
     struct HttpGet {
         port: Option<super::IntOrString>,
+    }
+
+    /// v1 TCPSocketAction.
+    struct TcpSocket {
+        port: Option<super::IntOrString>,
+    }
+
+    /// v1 GRPCAction.
+    struct Grpc {
+        port: i32,
     }
 
     /// A stanza of which only the presence matters.

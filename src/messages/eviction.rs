@@ -53,9 +53,46 @@ pub fn excess(message: &str) -> Option<Excess<'_>> {
     Some(Excess::Request { container, resource, used }).filter(|_| word(container) && word(resource))
 }
 
+/// The conditions of a node for which its kubelet does not take a pod (`eviction_manager.go:Admit`).
+pub fn pressures(message: &str) -> Vec<&str> {
+    let list = message.split_once("The node had condition: [").and_then(|(_, rest)| rest.split_once(']'));
+    let list = list.map_or("", |(list, _)| list);
+    list.split([' ', ',']).filter(|word| !word.is_empty()).collect()
+}
+
+/// The taint by which the scheduler keeps pods from a node with such a condition
+/// (`node_lifecycle_controller.go:nodeConditionToTaintKeyStatusMap`).
+pub fn taint_of(condition: &str) -> Option<&'static str> {
+    match condition {
+        "DiskPressure" => Some("node.kubernetes.io/disk-pressure"),
+        "MemoryPressure" => Some("node.kubernetes.io/memory-pressure"),
+        "PIDPressure" => Some("node.kubernetes.io/pid-pressure"),
+        _ => None,
+    }
+}
+
+/// The sysctl that the kubelet does not allow (`kubelet/sysctl/allowlist.go:Admit`).
+pub fn forbidden_sysctl(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("forbidden sysctl: \"")?;
+    Some(rest.split_once('"')?.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_keeps_a_pod_from_its_node_is_read() {
+        assert_eq!(pressures("The node had condition: [DiskPressure]. "), ["DiskPressure"]);
+        assert_eq!(
+            pressures("The node had condition: [MemoryPressure DiskPressure]. "),
+            ["MemoryPressure", "DiskPressure"]
+        );
+        assert_eq!(pressures("The node was low on resource: memory."), [""; 0]);
+        let said = "Pod was rejected: forbidden sysctl: \"kernel.msgmax\" not allowlisted";
+        assert_eq!(forbidden_sysctl(said), Some("kernel.msgmax"));
+        assert_eq!(forbidden_sysctl("The node was low on resource: memory."), None);
+    }
 
     #[test]
     fn every_form_is_read() {

@@ -132,6 +132,39 @@ pub fn is_wrong_question(said: &str) -> bool {
         || ["server gave HTTP response to HTTPS client", "malformed HTTP"].iter().any(|it| said.contains(it))
 }
 
+/// The status of an HTTP answer that a probe takes for a failure (`pkg/probe/http/http.go:DoHTTPProbe`).
+pub fn status_code(said: &str) -> Option<u16> {
+    let (_, rest) = said.split_once("HTTP probe failed with statuscode: ")?;
+    rest.get(..3)?.parse().ok()
+}
+
+/// Whether a probe's words say that nothing listens on its port.
+pub fn refused(said: &str) -> bool {
+    said.contains("connection refused")
+}
+
+/// Whether a probe that asked with TLS was answered without (`net/http/transport.go`).
+pub fn answers_plainly(said: &str) -> bool {
+    said.contains("server gave HTTP response to HTTPS client")
+}
+
+/// Whether a probe that asked without TLS was answered with a TLS alert: a record of type 21 of version 3.
+pub fn answers_with_tls(said: &str) -> bool {
+    said.contains(r#"malformed HTTP response "\x15\x03"#)
+}
+
+/// Whether the runtime did not find the program of a probe, or a shell did not.
+pub fn lacks_program(said: &str) -> bool {
+    ["executable file not found", "no such file or directory", ": not found", "command not found"]
+        .iter()
+        .any(|sign| said.contains(sign))
+}
+
+/// Whether the runtime may not run the program of a probe.
+pub fn lacks_right(said: &str) -> bool {
+    said.contains("exec") && said.contains("permission denied")
+}
+
 /// Whether a probe's words say that no answer came in time.
 pub fn timed_out(said: &str) -> bool {
     ["timeout", "timed out", "deadline exceeded"].iter().any(|word| said.contains(word))
@@ -183,6 +216,38 @@ pub fn is_unauthorized(gist: &str) -> bool {
     let signs =
         ["401", "403", "nauthorized", "Forbidden", "forbidden", "denied", "authorization", "authentication"];
     signs.iter().any(|sign| gist.contains(sign))
+}
+
+/// Whether a registry refuses for some time whoever asks too often.
+pub fn is_rate_limited(gist: &str) -> bool {
+    gist.contains("toomanyrequests") || gist.contains("Too Many Requests")
+}
+
+/// Whether the name of a registry does not resolve.
+pub fn is_unknown_host(gist: &str) -> bool {
+    gist.contains("no such host")
+}
+
+/// Whether the runtime does not trust the registry, or the registry speaks no TLS.
+pub fn is_untrusted(gist: &str) -> bool {
+    gist.contains("x509:") || gist.contains("server gave HTTP response to HTTPS client")
+}
+
+/// Whether an image is not made for the architecture of the node.
+pub fn is_for_another_platform(gist: &str) -> bool {
+    ["no match for platform", "no matching manifest for", "does not match the specified platform"]
+        .iter()
+        .any(|sign| gist.contains(sign))
+}
+
+/// Whether the disk of the node is full.
+pub fn is_disk_full(gist: &str) -> bool {
+    gist.contains("no space left on device")
+}
+
+/// Whether the registry was reached, and has no such repository or tag.
+pub fn is_unknown_image(gist: &str) -> bool {
+    ["not found", "manifest unknown", "name unknown"].iter().any(|sign| gist.contains(sign))
 }
 
 /// The image pull secrets that the kubelet asks for in vain (`kubelet_pods.go:getPullSecretsForPod`).

@@ -42,7 +42,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             // What it has mounted may be the last of the data.
             (_, Some(pod)) => (
                 format!(
-                    "{}; {pod} is still running, but cannot be restarted",
+                    "{}; {pod} is still running, but cannot be restarted: copy its data out of the pod before anything else (with \
+                     kubectl cp, or the backup of the application)",
                     fate(name, holder, volume.is_ok())
                 ),
                 vec![claims::describe(snapshot, &used)],

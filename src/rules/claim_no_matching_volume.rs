@@ -42,8 +42,12 @@ fn named<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Option<C
     let Some(volume) = snapshot.volume_of(claim)? else {
         // Who made the PVC for a certain PV wants the data of that one.
         let named = needed(claim).replacen("create a PV ", &format!("create a PV named {asked} "), 1);
-        let remedy = vec![kubectl("get pv")];
-        return Ok(Some(Case { because: format!("PV {asked} does not exist{named}"), used, remedy }));
+        let absent = format!("PV {asked} does not exist");
+        if let Some((other, remedy)) = another(snapshot, &used)? {
+            return Ok(Some(Case { because: format!("{absent}{named}; or {other}"), used, remedy }));
+        }
+        let remedy = made(snapshot, &used)?.unwrap_or_else(|| kubectl("get pv"));
+        return Ok(Some(Case { because: format!("{absent}{named}"), used, remedy: vec![remedy] }));
     };
     if volume.is_of(claim) {
         return Ok(None);
@@ -53,8 +57,96 @@ fn named<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Option<C
         (None, Some(mismatch)) => format!("PV {asked} does not match: {mismatch}"),
         (None, None) => return Ok(None),
     };
-    let remedy = release(volume, claim).unwrap_or_else(|| look(volume));
-    Ok(Some(Case { used, because, remedy: vec![remedy] }))
+    if let Some(remedy) = release(volume, claim) {
+        return Ok(Some(Case { used, because, remedy: vec![remedy] }));
+    }
+    if let Some((why, remedy)) = classed(volume, claim) {
+        return Ok(Some(Case { used, because: format!("{because}; {why}"), remedy: vec![remedy] }));
+    }
+    let is_kept = volume.status.phase == "Released" && volume.mismatch(claim).is_none();
+    if is_kept {
+        let because = format!("{because}; {KEPT}");
+        return Ok(Some(Case { used, because, remedy: vec![look(volume), unreserve(volume)] }));
+    }
+    if let Some((other, remedy)) = another(snapshot, &used)? {
+        return Ok(Some(Case { because: format!("{because}; {other}"), used, remedy }));
+    }
+    Ok(Some(Case { used, because, remedy: vec![look(volume)] }))
+}
+
+/// What becomes of a volume whose data belonged to another PVC.
+const KEPT: &str =
+    "if its data may be used for this PVC, remove its claimRef, which makes it available with the data on it";
+
+/// A volume that the claim would be bound to if it named none, and the commands that make the claim again without a name: a
+/// PVC that has not been bound holds no data. The name is in the template too where all of its PVCs have it.
+fn another(
+    snapshot: &Snapshot<'_>,
+    used: &claims::Used<'_>,
+) -> Result<Option<(String, Vec<Command>)>, Unseen> {
+    let mut free = used.claim.clone();
+    free.spec.volume_name.clear();
+    let replica = snapshot.replica(used.ordinal)?;
+    let slot = replica.and_then(|replica| replica.slots.iter().find(|slot| slot.name == used.name()));
+    let Some(template) = slot.map(|slot| slot.template) else { return Ok(None) };
+    // Its owner would put it back.
+    if !template.spec.volume_name.is_empty() && snapshot.set.metadata.controller().is_some() {
+        return Ok(None);
+    }
+    // What the controller makes instead.
+    let anew = PersistentVolumeClaim {
+        metadata: used.claim.metadata.clone(),
+        spec: ClaimSpec { volume_name: String::new(), ..template.spec.clone() },
+        ..PersistentVolumeClaim::default()
+    };
+    let suits = |volume: &&PersistentVolume| {
+        volume.mismatch(&free).is_none() && (volume.fits(&anew) || is_of_earlier(volume, used.claim))
+    };
+    let volumes = snapshot.volumes()?;
+    let suitable = volumes.iter().filter(suits);
+    let Some(volume) = suitable.min_by_key(|volume| !is_of_earlier(volume, used.claim)) else {
+        return Ok(None);
+    };
+    let held = used.claim.metadata.finalizers.iter().any(|finalizer| finalizer != claims::PROTECTION);
+    let is_on_node = used.pods.iter().any(|pod| !pod.spec.node_name.is_empty());
+    if held || is_on_node || used.claim.is_bound() {
+        return Ok(None);
+    }
+    let name = &volume.metadata.name;
+    let is_earlier = is_of_earlier(volume, used.claim);
+    let (what, release) = match release(volume, &free).filter(|_| is_earlier) {
+        Some(release) => (format!("PV {name}, which an earlier PVC of this name had"), Some(release)),
+        None => (format!("PV {name}, which matches and is free"), None),
+    };
+    let place = snapshot
+        .set
+        .spec
+        .volume_claim_templates
+        .iter()
+        .position(|it| it.metadata.name == template.metadata.name);
+    let renamed = place.filter(|_| !template.spec.volume_name.is_empty()).map(|place| {
+        let path = format!("/spec/volumeClaimTemplates/{place}/spec/volumeName");
+        super::rollouts::recreated_by(snapshot, &json!([{"op": "remove", "path": path}]))
+    });
+    let steps = release.into_iter().chain(renamed).chain(claims::anew(snapshot, used));
+    Ok(Some((format!("create the PVC again without volumeName: it gets {what}"), steps.collect())))
+}
+
+/// Gives a volume that is meant for the claim the class of the claim, where it lacks nothing else.
+fn classed(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Option<(String, Command)> {
+    let class = claim.class().unwrap_or_default();
+    let with = PersistentVolume {
+        spec: VolumeSpec { storage_class_name: class.to_owned(), ..volume.spec.clone() },
+        ..volume.clone()
+    };
+    let is_free = volume.spec.claim_ref.is_none() || volume.is_of(claim);
+    if !is_free || volume.spec.storage_class_name == class || with.mismatch(claim).is_some() {
+        return None;
+    }
+    let name = &volume.metadata.name;
+    let patch = json!({"spec": {"storageClassName": class}});
+    let patch = kubectl("patch pv").name(name).with("--type=merge").patch(&patch);
+    Some((format!("set spec.storageClassName of PV {name} to {class:?}"), patch))
 }
 
 fn unserved<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Case<'a>, Unseen> {
@@ -84,17 +176,21 @@ fn unserved<'a>(snapshot: &Snapshot<'a>, used: claims::Used<'a>) -> Result<Case<
     let (there, remedy) = match near {
         Near::Earlier if mismatch.is_empty() => (format!("PV {name} is {holder}"), release(volume, claim)),
         Near::Earlier => (format!("PV {name} ({holder}) does not match: {mismatch}"), None),
-        Near::Own => (format!("PV {name} is reserved for this PVC but does not match: {mismatch}"), None),
-        Near::Reserved | Near::Kept => {
+        Near::Own => {
+            let (why, patch) = classed(volume, claim).unzip();
+            let why = why.map_or(String::new(), |why| format!("; {why}"));
+            (format!("PV {name} is reserved for this PVC but does not match: {mismatch}{why}"), patch)
+        }
+        Near::Kept => {
+            let because = format!("{wanted}, and PV {name} matches, but is {holder}; {KEPT}");
+            return Ok(Case { because, used, remedy: vec![look(volume), unreserve(volume)] });
+        }
+        Near::Reserved => {
             let open = look_for_holder(snapshot, volume);
-            let free = match (near, &open) {
-                (Near::Kept, _) => "; removing its claimRef makes it available, with the data on it",
-                // Whether its claim comes into it is to be seen first.
-                (_, Some(_)) => "",
-                (_, None) => "; removing its claimRef makes it available",
-            };
+            // Whether its claim comes into it is to be seen first.
+            let free = if open.is_some() { "" } else { "; removing its claimRef makes it available" };
             // What it holds may be the data of another application: whether to give it away is for its owner to say.
-            let open = open.or_else(|| (near == Near::Reserved).then(|| unreserve(volume)));
+            let open = open.or_else(|| Some(unreserve(volume)));
             (format!("PV {name} matches, but is {holder}{free}"), open)
         }
         Near::Unlike => {
@@ -222,7 +318,10 @@ fn made(snapshot: &Snapshot<'_>, used: &claims::Used<'_>) -> Result<Option<Comma
     if !as_usual || !plain {
         return Ok(None);
     }
-    let name = format!("{}-{}", claim.metadata.namespace, claim.metadata.name);
+    let name = match claim.spec.volume_name.as_str() {
+        "" => format!("{}-{}", claim.metadata.namespace, claim.metadata.name),
+        asked => asked.to_owned(),
+    };
     let mut volume = json!({
         "apiVersion": "v1",
         "kind": "PersistentVolume",

@@ -55,7 +55,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                         needed(group.first().pod, *object, name)
                     )));
                 let look = kubectl("get").with(object.plural()).namespace(at);
-                way(snapshot, group, finding, look)
+                let edit = group.edit(snapshot).filter(|_| !group.is_outdated(snapshot));
+                edit.into_iter().fold(way(snapshot, group, finding, look), Finding::instead)
             }
             Cause::Missing(Missing { object, name, key: Some(key) }) => {
                 let what = format!("key {key} of {} {name}, which has no such key", object.kind());
@@ -63,7 +64,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 let finding = group
                     .finding(&RULE, &[format!("needs {what}"), format!("need {what}")])
                     .because(with("add the key to it, or correct the key in the pod template"));
-                way(snapshot, group, finding, show)
+                let edit = group.edit(snapshot).filter(|_| !group.is_outdated(snapshot));
+                edit.into_iter().fold(way(snapshot, group, finding, show), Finding::instead)
             }
             Cause::Refused(container, reason, said) => {
                 let said = if said.is_empty() { String::new() } else { format!(": {said}") };

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::amounts;
 use super::creations::{patch_containers, patch_template};
+use super::pods::Group;
 use super::prelude::*;
-use crate::messages::eviction::{Excess, excess};
+use crate::messages::eviction::{Excess, excess, forbidden_sysctl, pressures, taint_of};
 use crate::messages::{clipped, kubelet};
 
 pub const RULE: Rule = Rule {
@@ -57,7 +58,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             "is rejected by its node repeatedly"
         };
         let reason = if last.reason == "Evicted" { String::new() } else { format!("{}: ", last.reason) };
-        let way = way(snapshot, excess(&last.message));
+        let way = way(snapshot, excess(&last.message)).or_else(|| elsewhere(snapshot, replica.pod, last));
         let why = way.as_ref().map_or(String::new(), |(why, _)| format!("; {why}"));
         let events = || {
             kubectl("get events")
@@ -76,6 +77,72 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         );
     }
     Ok(found)
+}
+
+/// What brings pods to a node that does not keep them, and the command that ends it.
+fn elsewhere(snapshot: &Snapshot<'_>, pod: Option<&Pod>, last: &Event) -> Option<(String, Command)> {
+    let set = snapshot.set;
+    let template = &set.spec.template.spec;
+    let pinned = &template.node_name;
+    if !pinned.is_empty() {
+        return Some((
+            format!(
+                "nodeName: {pinned} in the pod template bypasses the scheduler, which would not choose that node: remove nodeName"
+            ),
+            patch_template(snapshot, &json!({"nodeName": null})),
+        ));
+    }
+    if let Some(sysctl) = forbidden_sysctl(&last.message) {
+        let edit = kubectl("edit statefulset").name(&set.metadata.name).namespace(home(snapshot));
+        return Some((
+            format!(
+                "remove {sysctl} from securityContext.sysctls in the pod template, or allow it on the nodes \
+                 (allowedUnsafeSysctls of the kubelet)"
+            ),
+            edit,
+        ));
+    }
+    let conditions = pressures(&last.message);
+    let taints: Vec<&str> = conditions.iter().filter_map(|condition| taint_of(condition)).collect();
+    let tolerates = |toleration: &Toleration| {
+        let is_any = toleration.key.is_empty() && toleration.operator == "Exists";
+        let effect = toleration.effect.as_str();
+        (is_any || taints.contains(&toleration.key.as_str())) && matches!(effect, "" | "NoSchedule")
+    };
+    if !taints.is_empty()
+        && let Some(at) = template.tolerations.iter().position(tolerates)
+    {
+        let path = format!("/spec/template/spec/tolerations/{at}");
+        let key = template.tolerations[at].key.as_str();
+        let (test, which) = match key {
+            "" => (
+                json!({"op": "test", "path": format!("{path}/operator"), "value": "Exists"}),
+                "of every taint",
+            ),
+            key => (json!({"op": "test", "path": format!("{path}/key"), "value": key}), "of that taint"),
+        };
+        let patch = json!([test, {"op": "remove", "path": path}]);
+        return Some((
+            format!(
+                "the node has the taint {}, which keeps pods away, but the pod template has a toleration {which}: remove it",
+                words::list(&taints, 3)
+            ),
+            kubectl("patch statefulset")
+                .name(&set.metadata.name)
+                .namespace(home(snapshot))
+                .with("--type=json")
+                .patch(&patch),
+        ));
+    }
+    let group = Group::of(snapshot, pod?)?;
+    let node = &pod?.spec.node_name;
+    let command = group.elsewhere(snapshot)?;
+    Some((
+        format!(
+            "node {node} does not keep it, and another node can take it: cordon {node} until it is repaired"
+        ),
+        command,
+    ))
 }
 
 /// What to change in the pod template, and the command for it. The controller replaces a pod that has failed, with the new

@@ -69,6 +69,7 @@ fn into_causes(mut findings: Vec<Finding>, filter: &Filter) -> Vec<Finding> {
         cause.blocks = cause.blocks.take().or(blocks);
         // A command that only shows something leaves open how to continue.
         if cause.remedy.iter().all(only_shows) {
+            cause.instead.retain(|other| !way_out.contains(other));
             cause.remedy.extend(way_out);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::pods::{grouped, wanted};
 use super::prelude::*;
+use super::pulls::{self, Pull};
 use crate::controller;
 use crate::messages::kubelet::{gist, is_passing, is_unauthorized, pull_secrets};
 use crate::snapshot::PodFailure;
@@ -25,15 +26,16 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
         _ => None,
     });
-    let found = groups.iter().filter_map(|((container, image, said), group)| {
+    let found = groups.iter().filter_map(|((container, image, gist), group)| {
         let Some(PodFailure::ImagePull { reason, .. }) = group.first().why() else { return None };
-        let passing = is_passing(said) && group.longest(snapshot).is_some_and(|time| time < PASSED);
-        let secrets = missing_secrets(snapshot, group.first().pod).filter(|_| is_unauthorized(said));
-        let gist = said;
+        let passing = is_passing(gist) && group.longest(snapshot).is_some_and(|time| time < PASSED);
+        let secrets = missing_secrets(snapshot, group.first().pod).filter(|_| is_unauthorized(gist));
+        let missing = secrets.unwrap_or_default();
         let said = if gist.is_empty() { String::new() } else { format!(": {gist}") };
-        let without = secrets.map_or(String::new(), |secrets| {
-            format!("; the kubelet cannot find its image pull Secret {}", words::list(&secrets, 3))
-        });
+        let without = match missing.as_slice() {
+            [] => String::new(),
+            names => format!("; the kubelet cannot find its image pull Secret {}", words::list(names, 3)),
+        };
         let says = format!("cannot pull the image {image}");
         let finding = group
             .finding(&RULE, &[&says, &says])
@@ -44,35 +46,20 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             .only(if passing { Severity::Warning } else { Severity::Error });
         // An earlier template asks for the same Secret, unless this one has just come.
         let settled = controller::current_revision(snapshot) == snapshot.set.status.update_revision;
-        let back = group.other_template(snapshot).filter(|_| without.is_empty() || !settled);
-        let to = change(container, gist, !without.is_empty());
-        let finding = match group.is_outdated(snapshot) {
-            true => finding,
-            false => Finding { because: format!("{}; {to}", finding.because), ..finding },
-        };
-        let forward = || match () {
-            () if !without.is_empty() => Some(kubectl("get secrets").namespace(home(snapshot))),
-            () if is_passing(gist) => None,
-            () => group.edit(snapshot),
-        };
-        Some(finding.remedy(back.or_else(forward).unwrap_or_else(|| group.describe(snapshot))))
+        let back = group.other_template(snapshot).filter(|_| missing.is_empty() || !settled);
+        if group.is_outdated(snapshot) {
+            return Some(finding.remedy(back.unwrap_or_else(|| group.describe(snapshot))));
+        }
+        let pull = Pull { container, image, reason, gist, missing: &missing, passing };
+        let way = pulls::way(snapshot, group, &pull);
+        let finding = Finding { because: format!("{}; {}", finding.because, way.why), ..finding };
+        // The way back where an update brought it; beside it, the way forward.
+        let ways = back.into_iter().chain(way.steps).chain(way.instead);
+        let mut ways = ways.collect::<Vec<_>>().into_iter();
+        let first = ways.next().unwrap_or_else(|| group.describe(snapshot));
+        Some(ways.fold(finding.remedy(first), Finding::instead))
     });
     Ok(found.collect())
-}
-
-/// What to change so that the image can be pulled; as a fragment.
-fn change(container: &str, said: &str, lacks_secret: bool) -> String {
-    match () {
-        () if lacks_secret => "create that Secret (type kubernetes.io/dockerconfigjson), or correct its name in imagePullSecrets \
-                               of the pod template or its ServiceAccount"
-            .to_owned(),
-        () if is_unauthorized(said) => format!(
-            "correct the image of container {container} in the pod template, or add a Secret for its registry to \
-             imagePullSecrets"
-        ),
-        () if is_passing(said) => "the kubelet tries again; the registry must be reachable from the node".to_owned(),
-        () => format!("correct the image of container {container} in the pod template"),
-    }
 }
 
 /// The image pull secrets that the kubelet asks for in vain.

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::log::{last_run, next_start};
 use super::pods::{Group, container, ending, grouped, timing, wanted};
 use super::prelude::*;
+use super::probed::{self, Wrong};
 use crate::controller;
-use crate::messages::kubelet::{is_wrong_question, probe_words, timed_out};
+use crate::messages::kubelet::{Probe as Which, is_wrong_question, probe_words, timed_out};
 use crate::snapshot::{Killer, Kills, PodFailure};
 
 pub const RULE: Rule = Rule {
@@ -48,10 +49,14 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         };
         let restarts = words::count(kills.restarts, "restart");
         let numbers = container(group.first().pod, name).and_then(|it| killer.probe(it)).map(numbers);
+        let wrong = wrong(snapshot, group, name, kills);
+        let why = wrong.as_ref().map_or(String::new(), |wrong| format!("; {}", wrong.why));
+        // What is asked is shown first, where only its user knows what to ask instead.
+        let edit = wrong.filter(|wrong| !wrong.is_named).and_then(|wrong| wrong.change);
         let finding = group
             .finding(&RULE, &says)
             .because(format!(
-                "container {name} {}; {said}{}; {restarts} so far{}",
+                "container {name} {}; {said}{}{why}; {restarts} so far{}",
                 how_often(snapshot, kills),
                 numbers.unwrap_or_default(),
                 next_start(snapshot, group.first().pod, name)
@@ -59,9 +64,20 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             .told_by(last_run(snapshot, group.first().pod, name))
             .only(*severity);
         let remedies = remedies(snapshot, group, name, kills);
-        Some(remedies.into_iter().fold(finding, Finding::remedy))
+        let finding = remedies.into_iter().fold(finding, Finding::remedy);
+        Some(edit.into_iter().fold(finding, Finding::instead))
     });
     Ok(found.collect())
+}
+
+/// What is wrong with the probe, where it asks for something that is not there.
+fn wrong(snapshot: &Snapshot<'_>, group: &Group<'_>, name: &str, kills: &Kills<'_>) -> Option<Wrong> {
+    let which = match kills.killer {
+        Killer::Startup => Which::Startup,
+        Killer::Liveness => Which::Liveness,
+    };
+    let wrong = probed::wrong(snapshot, group, (name, which), kills.said.unwrap_or_default());
+    wrong.filter(|wrong| wrong.is_certain)
 }
 
 /// `was killed 5 times in 2m8s, last 8s ago`; of what events do not tell, what the status does.
@@ -101,6 +117,9 @@ fn remedies(snapshot: &Snapshot<'_>, group: &Group<'_>, name: &str, kills: &Kill
         return vec![other];
     }
     let pod = group.first().pod;
+    if let Some(Wrong { change: Some(change), is_named: true, .. }) = wrong(snapshot, group, name, kills) {
+        return vec![change];
+    }
     if kills.said.is_some_and(is_wrong_question) {
         let (containers, probe) = (stanza(pod, name), kills.killer.word());
         let path = format!("{{.spec.{containers}[?(@.name==\"{name}\")].{probe}Probe}}");

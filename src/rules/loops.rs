@@ -58,12 +58,25 @@ pub(super) fn looping(
             next_start(snapshot, group.first().pod, container)
         ));
         let finding = if *better { finding.only(Severity::Warning) } else { finding };
-        Some(if never_ran {
-            group.remedied(snapshot, finding)
-        } else {
-            let run = last_run(snapshot, group.first().pod, container);
-            finding.remedy(group.logs(snapshot, container)).told_by(run)
-        })
+        let back = group.back(snapshot);
+        if never_ran {
+            let edit = if back.is_some() { None } else { group.edit(snapshot) };
+            let because = match &edit {
+                Some(_) => format!(
+                    "{}; correct command or args of container {container} in the pod template, or its image",
+                    finding.because
+                ),
+                None => finding.because.clone(),
+            };
+            let other = group.other_template(snapshot).or(edit.clone());
+            let first = other.unwrap_or_else(|| group.describe(snapshot));
+            let others = edit.filter(|edit| *edit != first);
+            return Some(others.into_iter().fold(finding.because(because).remedy(first), Finding::instead));
+        }
+        let run = last_run(snapshot, group.first().pod, container);
+        let finding = finding.remedy(group.logs(snapshot, container)).told_by(run);
+        let back = back.filter(|_| finding.severity == Severity::Error);
+        Some(back.into_iter().fold(finding, Finding::instead))
     });
     Ok(found.collect())
 }

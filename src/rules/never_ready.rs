@@ -2,11 +2,13 @@
 
 use jiff::SignedDuration;
 
+use super::gates;
 use super::log::this_run;
-use super::pods::{DEADLINE, Group, grouped, wanted};
+use super::pods::{DEADLINE, Group, container as spec_of, grouped, status, wanted};
 use super::prelude::*;
+use super::probed::{self, Wrong};
 use crate::messages::clipped;
-use crate::messages::kubelet::{gist, lacks_network, owner_progress, probe_words};
+use crate::messages::kubelet::{Probe, gist, lacks_network, owner_progress, probe_words};
 use crate::snapshot::PodFailure;
 
 pub const RULE: Rule = Rule {
@@ -74,21 +76,26 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     }
                 };
                 let said = message.map_or(String::new(), |message| format!("; {}", probe_words(message)));
+                let wrong = wrong(snapshot, group, container, message.unwrap_or_default());
+                let why = wrong.as_ref().map_or(String::new(), |wrong| format!("; {}", wrong.why));
                 let finding = group
                     .finding(&RULE, &not_ready)
-                    .because(format!("container {container} is running, but {unready}{allows}{said}"))
-                    .remedy(logs(snapshot, group, container))
+                    .because(format!("container {container} is running, but {unready}{allows}{said}{why}"))
                     .told_by(this_run(snapshot, group.first().pod, container))
                     .only(*severity);
+                let log = logs(snapshot, group, container);
+                let finding = match wrong {
+                    Some(Wrong { change: Some(change), is_certain: true, .. }) => finding.remedy(change),
+                    Some(Wrong { change: Some(change), .. }) => finding.remedy(log).instead(change),
+                    _ => finding.remedy(log),
+                };
+                let back = group.back(snapshot).filter(|_| *severity == Severity::Error);
+                let finding = back.into_iter().fold(finding, Finding::instead);
                 super::peers::awaited(snapshot, group.first().pod, finding)
             }
             Cause::Standby(container) => standby(snapshot, group, container),
             Cause::Ownership => ownership(snapshot, group),
-            Cause::Gate(gate, severity) => group
-                .finding(&RULE, &not_ready)
-                .because(format!("all containers are ready, but the condition of the readiness gate {gate} is not True; {unready}"))
-                .remedy(group.describe(snapshot))
-                .only(*severity),
+            Cause::Gate(gate, severity) => gates::closed(snapshot, group, gate, group.finding(&RULE, &not_ready)).only(*severity),
             Cause::Sandbox(what) => {
                 let said = match group.first().why() {
                     Some(PodFailure::Sandbox { message }) => gist(message),
@@ -104,13 +111,16 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     .remedy(on_node(group, snapshot));
                 group.elsewhere(snapshot).into_iter().fold(finding, Finding::instead)
             }
-            Cause::Silent(container, _) => group
-                .finding(&RULE, &["does not start", "do not start"])
-                .because(format!(
-                    "container {container} should have started by now; {}; {unready}",
-                    last_words(snapshot, group.first().pod)
-                ))
-                .remedy(group.describe(snapshot)),
+            Cause::Silent(container, _) => {
+                let finding = group
+                    .finding(&RULE, &["does not start", "do not start"])
+                    .because(format!(
+                        "container {container} should have started by now; {}; {unready}",
+                        last_words(snapshot, group.first().pod)
+                    ))
+                    .remedy(group.describe(snapshot));
+                group.elsewhere(snapshot).into_iter().fold(finding, Finding::instead)
+            }
             Cause::Unclaimed(node) => {
                 let finding = group
                     .finding(
@@ -144,6 +154,16 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
     });
     Ok(found.map(|finding| super::services::unpublished(snapshot, finding)).collect())
+}
+
+/// What is wrong with the probe that keeps the container from being ready.
+fn wrong(snapshot: &Snapshot<'_>, group: &Group<'_>, container: &str, said: &str) -> Option<Wrong> {
+    let first = group.first().pod;
+    let starts = status(first, container).is_some_and(|status| status.started == Some(false));
+    // Without a startup probe the container has started as soon as it runs.
+    let starts = starts && spec_of(first, container).is_some_and(|it| it.startup_probe.is_some());
+    let which = if starts { Probe::Startup } else { Probe::Readiness };
+    probed::wrong(snapshot, group, (container, which), said)
 }
 
 /// The command that shows the other pods of its node: those of the network plugin are among them.

@@ -75,10 +75,41 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 ago.unwrap_or_default(),
                 words::count(restarts, "restart")
             ))
-            .remedy(more.unwrap_or_else(|| group.logs(snapshot, name)))
+            .remedy(
+                more.or_else(|| in_place(snapshot, group, name))
+                    .unwrap_or_else(|| group.logs(snapshot, name)),
+            )
             .only(*severity)
     });
     Ok(found.collect())
+}
+
+/// Gives the containers of these pods more memory without another template, which does not reach them: Kubernetes 1.33 and later
+/// resize pods in place (`InPlacePodVerticalScaling`). The quality of service must stay what it is, so that a request
+/// that is as large as the limit grows with it.
+fn in_place(snapshot: &Snapshot<'_>, group: &Group<'_>, name: &str) -> Option<Command> {
+    let (1, 33.., _) = snapshot.server?.numbers()? else { return None };
+    let own = |case: &super::pods::Case<'_>| {
+        let it = case.pod.spec.containers.iter().find(|it| it.name == name)?;
+        let limit = it.resources.limits.get("memory")?;
+        let double = amounts::doubled(limit)?;
+        let is_equal = it
+            .resources
+            .requests
+            .get("memory")
+            .is_none_or(|request| Quantity::parse(request) == Quantity::parse(limit));
+        let resources = if is_equal {
+            serde_json::json!({"limits": {"memory": double}, "requests": {"memory": double}})
+        } else {
+            serde_json::json!({"limits": {"memory": double}})
+        };
+        let patch = serde_json::json!({"spec": {"containers": [{"name": name, "resources": resources}]}});
+        let resize = kubectl("patch pod").name(&case.pod.metadata.name).with("--subresource=resize");
+        Some(resize.patch(&patch).namespace(home(snapshot)))
+    };
+    let mut all = group.iter().filter_map(own);
+    let first = all.next()?;
+    Some(all.fold(first, Command::and))
 }
 
 /// Gives the container more memory, where its limit is at fault, and sees to it that the pods get it.

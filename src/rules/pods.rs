@@ -194,6 +194,13 @@ impl<'a> Group<'a> {
         Some(if rolling { undo } else { undo.and(delete) })
     }
 
+    /// Another template for pods that may fail because of theirs: the one from which they would be created now, or, where an
+    /// update brought it, the one before.
+    pub fn back(&self, snapshot: &Snapshot<'_>) -> Option<Command> {
+        let may_help = self.is_outdated(snapshot) || self.is_since_update(snapshot);
+        self.other_template(snapshot).filter(|_| may_help)
+    }
+
     /// A change of the template, and what it takes for these pods to get it; `None` where they cannot get it.
     pub fn reached_by(&self, snapshot: &Snapshot<'_>, change: Command) -> Option<Command> {
         let set = snapshot.set;
@@ -262,11 +269,6 @@ impl<'a> Group<'a> {
         before.peek().is_some()
             && before.all(|pod| snapshot.is_available(pod))
             && self.iter().all(|case| case.pod.revision() == update)
-    }
-
-    /// Adds that command, or one that shows the pod.
-    pub fn remedied(&self, snapshot: &Snapshot<'_>, finding: Finding) -> Finding {
-        finding.remedy(self.other_template(snapshot).unwrap_or_else(|| self.describe(snapshot)))
     }
 }
 

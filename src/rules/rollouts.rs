@@ -143,10 +143,15 @@ pub(super) fn recreated_by(snapshot: &Snapshot<'_>, operations: &serde_json::Val
 }
 
 fn recreate(snapshot: &Snapshot<'_>, of_type: &'static str, patch: &serde_json::Value) -> Command {
-    let name = &snapshot.set.metadata.name;
+    recreate_set(snapshot.set, of_type, patch)
+}
+
+/// The same for another StatefulSet.
+pub(super) fn recreate_set(set: &StatefulSet, of_type: &'static str, patch: &serde_json::Value) -> Command {
+    let name = &set.metadata.name;
     kubectl("patch statefulset")
         .name(name)
-        .namespace(home(snapshot))
+        .namespace(&set.metadata.namespace)
         .with(of_type)
         .patch(patch)
         .with("--dry-run=client -o yaml")

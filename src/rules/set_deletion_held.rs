@@ -115,8 +115,15 @@ fn let_go(snapshot: &Snapshot<'_>) -> Command {
 /// All that belongs to it is to go first, and does not.
 fn by_dependents(snapshot: &Snapshot<'_>, deleted: &str, idle: &str) -> Option<Finding> {
     let name = &snapshot.set.metadata.name;
-    let holding: Vec<Dependent<'_>> =
-        dependents(snapshot).into_iter().filter(|it| it.blocks && !it.is_stopping(snapshot)).collect();
+    // The controller creates the revision again for as long as there is the StatefulSet
+    // (`stateful_set_control.go:getStatefulSetRevisions`): only one that cannot go holds it.
+    let is_made_again = |it: &Dependent<'_>| it.kind == Kind::ControllerRevision && !it.meta.is_terminating();
+    let all: Vec<Dependent<'_>> =
+        dependents(snapshot).into_iter().filter(|it| it.blocks && !is_made_again(it)).collect();
+    if all.is_empty() {
+        return by_unknown(snapshot, deleted, idle);
+    }
+    let holding: Vec<Dependent<'_>> = all.into_iter().filter(|it| !it.is_stopping(snapshot)).collect();
     let names: Vec<&str> = holding.iter().map(|it| it.meta.name.as_str()).collect();
     if names.is_empty() {
         return None;
@@ -138,11 +145,51 @@ fn by_dependents(snapshot: &Snapshot<'_>, deleted: &str, idle: &str) -> Option<F
             let patch = removal(&it.meta.finalizers, is_foreign);
             let command = kubectl("patch").with(it.word()).name(&it.meta.name).namespace(home(snapshot));
             finding = finding.remedy(command.with("--type=json").patch(&patch));
+        } else if !it.meta.is_terminating() {
+            let delete = kubectl("delete").with(it.word()).name(&it.meta.name).with("--wait=false");
+            finding = finding.remedy(delete.namespace(home(snapshot)));
         } else if let Some(pod) = it.pod.filter(|pod| !pod.spec.node_name.is_empty()) {
             finding = finding.remedy(kubectl("describe node").name(&pod.spec.node_name));
+            let force = kubectl("delete pod").name(&pod.metadata.name).with("--force --grace-period=0");
+            finding = finding.instead(force.namespace(home(snapshot)));
+        } else if let Some(user) =
+            snapshot.namespace.users(&it.meta.name).find(|user| !user.metadata.is_terminating())
+        {
+            finding =
+                finding.remedy(kubectl("delete pod").name(&user.metadata.name).namespace(home(snapshot)));
         }
     }
     Some(finding)
+}
+
+/// Nothing that is read here holds it, and it has had the time to go: an object of another kind does, or the garbage collector
+/// does not run. What holds it is let go, and not deleted: nobody knows what it is.
+fn by_unknown(snapshot: &Snapshot<'_>, deleted: &str, idle: &str) -> Option<Finding> {
+    let meta = &snapshot.set.metadata;
+    // The garbage collector may just be at it, once the last pod has ended.
+    let grace = snapshot.set.spec.template.spec.termination_grace_period_seconds.unwrap_or(30);
+    let long = crate::time::later(meta.deletion_timestamp?, jiff::SignedDuration::from_secs(grace.max(0)));
+    let waits = snapshot.since(Some(long)).is_some_and(|over| over > super::pods::DEADLINE);
+    if !waits || snapshot.unseen().iter().any(|unseen| OWNED.contains(&unseen.kind)) {
+        return None;
+    }
+    let orphan = kubectl("delete statefulset")
+        .name(&meta.name)
+        .with("--cascade=orphan --wait=false")
+        .namespace(home(snapshot));
+    Some(
+        RULE.about(
+            Kind::StatefulSet,
+            &meta.name,
+            format!("{deleted} (--cascade=foreground), but an object of another kind blocks the deletion"),
+        )
+        .because(format!(
+            "no pod, PVC or ControllerRevision has it as its owner any longer, so an object of another kind has it in \
+             ownerReferences with blockOwnerDeletion: true, or kube-controller-manager does not run; {idle}; the command \
+             releases that object from the StatefulSet, and keeps it"
+        ))
+        .remedy(orphan),
+    )
 }
 
 /// An object that names the set as its owner.
@@ -241,7 +288,10 @@ impl Dependent<'_> {
             return match pod.spec.node_name.as_str() {
                 "" => format!("{it} is still there"),
                 node => {
-                    format!("{it} is still there: the kubelet of {node} has not reported that it terminated")
+                    format!(
+                        "{it} is still there: the kubelet of {node} has not reported that it terminated: restart that kubelet, or \
+                         delete the pod by force, only after you have checked on the node that no container of it runs"
+                    )
                 }
             };
         }

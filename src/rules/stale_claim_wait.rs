@@ -1,6 +1,6 @@
 //! A replica waits until a claim that was given up with the pod before is collected.
 
-use super::finalizers::{COLLECTED, Held, held};
+use super::finalizers::{COLLECTED, Held, held, removal};
 use super::prelude::*;
 
 pub const RULE: Rule = Rule {
@@ -48,7 +48,20 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     } else {
                         format!(", but still has the finalizer {holding}")
                     };
-                    (format!("it was deleted {} ago{held}", words::age(ago)), describe(), Severity::Warning)
+                    // No pod on a node uses it, and what it holds is given up already.
+                    let free = kubectl("patch pvc").name(name).namespace(home(snapshot)).with("--type=json");
+                    let free = free.patch(&removal(&meta.finalizers, |_| true));
+                    let (why, remedy) = if meta.finalizers.is_empty() {
+                        ("", describe())
+                    } else {
+                        (
+                            ", which kube-controller-manager removes within seconds, as no pod uses the PVC: if it does not run, the \
+                             first command does that",
+                            std::iter::once(free).chain(go_on(snapshot, name)).collect(),
+                        )
+                    };
+                    let because = format!("it was deleted {} ago{held}{why}", words::age(ago));
+                    (because, remedy, Severity::Warning)
                 }
             },
         };

@@ -78,7 +78,7 @@ fn waiting(snapshot: &Snapshot<'_>, group: &Group<'_>, scheduler: &str) -> Findi
         let back = if group.is_since_update(snapshot) { group.other_template(snapshot) } else { None };
         return back.or(way.step).into_iter().fold(finding, Finding::remedy);
     }
-    group
+    let finding = group
         .finding(
             &RULE,
             &[format!("waits for the scheduler {scheduler}"), format!("wait for the scheduler {scheduler}")],
@@ -92,7 +92,17 @@ fn waiting(snapshot: &Snapshot<'_>, group: &Group<'_>, scheduler: &str) -> Findi
                 ", or use another one (spec.schedulerName of the pod template)"
             }
         ))
-        .remedy(unheard(snapshot, group, scheduler))
+        .remedy(unheard(snapshot, group, scheduler));
+    default_scheduler(snapshot, group, scheduler).into_iter().fold(finding, Finding::instead)
+}
+
+/// Gives the pods to the scheduler that every cluster has, where the template names another one.
+fn default_scheduler(snapshot: &Snapshot<'_>, group: &Group<'_>, scheduler: &str) -> Option<Command> {
+    let is_own =
+        snapshot.set.spec.template.spec.scheduler_name == scheduler && scheduler != "default-scheduler";
+    let change = serde_json::json!({"schedulerName": "default-scheduler"});
+    let change = super::creations::patch_template(snapshot, &change);
+    group.reached_by(snapshot, change).filter(|_| is_own && !group.is_outdated(snapshot))
 }
 
 /// A scheduling gate is a deliberate wait, until the controller that ends it is plainly not there.
