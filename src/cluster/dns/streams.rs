@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::Api;
 use kube::api::{AttachParams, AttachedProcess};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -27,6 +28,8 @@ const REASON: Duration = Duration::from_millis(500);
 const PRINTED: u64 = 64 * 1024;
 /// Longest reason that is kept.
 const LONGEST: usize = 200;
+/// Longest message of a runtime that is kept: it names each layer and the container's id before it says what is wrong.
+const MESSAGE: usize = 2000;
 
 /// The smaller of both limits: `--request-timeout`, and our own.
 fn limit(connection: &Connection, most: Duration) -> Duration {
@@ -145,6 +148,17 @@ pub(super) struct Ran {
 }
 
 impl Ran {
+    fn of(status: Status, printed: String) -> Ran {
+        if status.status.as_deref() == Some("Success") {
+            return Ran { code: 0, printed, said: String::new() };
+        }
+        let said = one_line(&status.message.unwrap_or_default(), MESSAGE);
+        let causes = status.details.and_then(|details| details.causes).unwrap_or_default();
+        let code = causes.iter().find(|cause| cause.reason.as_deref() == Some("ExitCode"));
+        let code = code.and_then(|cause| cause.message.as_deref()?.parse().ok());
+        Ran { code: code.unwrap_or(-1), printed, said }
+    }
+
     /// Whether the container has no such program (`exec.go` of containers' runtimes; a shell's 127).
     pub(super) fn is_missing(&self) -> bool {
         let missing = ["executable file not found", "no such file or directory", "not found in $PATH"];
@@ -195,14 +209,7 @@ pub(super) async fn run(
     let Some(status) = status else {
         return Err(NotRead::Other("the connection was closed".to_owned()));
     };
-    if status.status.as_deref() == Some("Success") {
-        return Ok(Ran { code: 0, printed, said: String::new() });
-    }
-    let said = one_line(&status.message.unwrap_or_default(), LONGEST);
-    let causes = status.details.and_then(|details| details.causes).unwrap_or_default();
-    let code = causes.iter().find(|cause| cause.reason.as_deref() == Some("ExitCode"));
-    let code = code.and_then(|cause| cause.message.as_deref()?.parse().ok());
-    Ok(Ran { code: code.unwrap_or(-1), printed, said })
+    Ok(Ran::of(status, printed))
 }
 
 #[cfg(test)]
@@ -221,6 +228,24 @@ mod tests {
         let ended = read_all(&mut near, &questions(), &mut answers, Duration::from_millis(200)).await;
         drop(held);
         (answers.iter().map(Option::is_some).collect(), ended)
+    }
+
+    #[test]
+    fn a_missing_program_is_told_whatever_stands_before_it() {
+        // As kubelet 1.37.1 with containerd 1.6 and runc 1.1 said it.
+        let message = "Internal error occurred: error executing command in container: failed to exec in container: failed to \
+                       start exec \"ab5351359e7ebef30176b2225a30b13843ca7cf2ad0f2b2a55f9702641a62d8e\": OCI runtime exec \
+                       failed: exec failed: unable to start container process: exec: \"getent\": executable file not found \
+                       in $PATH: unknown";
+        let status = |message: &str| Status {
+            status: Some("Failure".to_owned()),
+            message: Some(message.to_owned()),
+            ..Status::default()
+        };
+        assert!(Ran::of(status(message), String::new()).is_missing());
+        assert!(
+            !Ran::of(status("Internal error occurred: container not running"), String::new()).is_missing()
+        );
     }
 
     #[tokio::test]
