@@ -3,7 +3,7 @@
 //! Standard library only and no test framework, so that an example can include this file too:
 //! `#[path = "../tests/support/controlplane.rs"] mod controlplane;`
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -25,6 +25,8 @@ pub struct ControlPlane {
     pub etcd: Option<String>,
     /// The multi-call binary, if there is one.
     pub binary: Option<PathBuf>,
+    /// What stands before every command, to run it where the API server can be reached.
+    entry: Vec<OsString>,
     child: Option<Child>,
 }
 
@@ -111,6 +113,7 @@ impl ControlPlane {
             kubeconfig,
             etcd: Some(etcd),
             binary: Some(binary.to_owned()),
+            entry: Vec::new(),
             child: Some(child),
         })
     }
@@ -142,7 +145,7 @@ impl ControlPlane {
             ));
         }
         let etcd = variable("TESTCLUSTER_ETCD").and_then(|url| url.into_string().ok());
-        Ok(Self { dir, kubeconfig, kubectl, etcd, binary, child: None })
+        Ok(Self { dir, kubeconfig, kubectl, etcd, binary, entry: Vec::new(), child: None })
     }
 
     /// Whether the cluster was there before us.
@@ -150,9 +153,30 @@ impl ControlPlane {
         self.child.is_none()
     }
 
+    /// One whose API server only listens in other namespaces; `entry` is the command that enters them.
+    pub fn inside(dir: &Path, entry: Vec<OsString>) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            kubeconfig: dir.join("admin.kubeconfig"),
+            kubectl: dir.join("bin/kubectl"),
+            etcd: None,
+            binary: None,
+            entry,
+            child: None,
+        }
+    }
+
+    /// A command that can reach the API server.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let Some((first, rest)) = self.entry.split_first() else { return Command::new(program) };
+        let mut command = Command::new(first);
+        command.args(rest).arg(program);
+        command
+    }
+
     /// A kubectl command with the administrator's kubeconfig and nothing from the environment.
     pub fn kubectl(&self) -> Command {
-        let mut command = Command::new(&self.kubectl);
+        let mut command = self.command(&self.kubectl);
         self.clean(&mut command).arg("--kubeconfig").arg(&self.kubeconfig);
         command
     }
@@ -184,7 +208,7 @@ impl Drop for ControlPlane {
 }
 
 /// The multi-call binary; the inner error is the reason why there is none, when that is no failure.
-fn binary(repository: &Path, say: &dyn Fn(&str)) -> Result<Result<PathBuf, String>, String> {
+pub fn binary(repository: &Path, say: &dyn Fn(&str)) -> Result<Result<PathBuf, String>, String> {
     if let Some(binary) = variable("TESTCLUSTER_BIN") {
         let binary = PathBuf::from(binary);
         return if binary.is_file() {
@@ -193,11 +217,22 @@ fn binary(repository: &Path, say: &dyn Fn(&str)) -> Result<Result<PathBuf, Strin
             Err(format!("TESTCLUSTER_BIN: no file {}", binary.display()))
         };
     }
-    let sources = repository.join("tests/testcluster");
-    let (hash, kubernetes, language) = fingerprint(&sources)?;
-    let cache = target(repository).join("testcluster");
+    built(repository, "tests/testcluster", "the test cluster", say)
+}
+
+/// The program of a Go module here, built once for each state of its sources; the inner error as above. It has the name of its
+/// module, and `what` names it for people.
+pub fn built(
+    repository: &Path,
+    module: &str,
+    what: &str,
+    say: &dyn Fn(&str),
+) -> Result<Result<PathBuf, String>, String> {
+    let sources = repository.join(module);
+    let Sources { name, hash, kubernetes, language } = fingerprint(&sources)?;
+    let cache = target(repository).join(&name);
     let folder = cache.join(&hash);
-    let binary = folder.join("testcluster");
+    let binary = folder.join(&name);
     if binary.is_file() {
         return Ok(Ok(binary));
     }
@@ -213,16 +248,16 @@ fn binary(repository: &Path, say: &dyn Fn(&str)) -> Result<Result<PathBuf, Strin
     if binary.is_file() {
         return Ok(Ok(binary)); // another process built it while we waited for the lock
     }
-    say(
-        "building the test cluster (Kubernetes from source: seconds with a warm Go cache, about 20 CPU minutes with a cold one)",
-    );
+    say(&format!(
+        "building {what} (Kubernetes from source: seconds with a warm Go cache, about 20 CPU minutes with a cold one)"
+    ));
     build(&sources, &binary, &kubernetes)?;
     remove_old(&cache, &folder);
     Ok(Ok(binary))
 }
 
 /// The target folder itself, not that of a profile: nothing here depends on ours.
-fn target(repository: &Path) -> PathBuf {
+pub fn target(repository: &Path) -> PathBuf {
     variable("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), PathBuf::from)
 }
 
@@ -275,8 +310,15 @@ fn remove_old(cache: &Path, keep: &Path) {
     }
 }
 
-/// A hash of all sources, the version of Kubernetes and the Go language version that go.mod names.
-fn fingerprint(sources: &Path) -> Result<(String, String, (u32, u32)), String> {
+/// A Go module: a hash of all its sources, and what its go.mod names.
+struct Sources {
+    name: String,
+    hash: String,
+    kubernetes: String,
+    language: (u32, u32),
+}
+
+fn fingerprint(sources: &Path) -> Result<Sources, String> {
     let mut files: Vec<PathBuf> = fs::read_dir(sources)
         .map_err(in_words(sources))?
         .flatten()
@@ -294,7 +336,7 @@ fn fingerprint(sources: &Path) -> Result<(String, String, (u32, u32)), String> {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     };
-    let (mut kubernetes, mut language) = (String::new(), (0, 0));
+    let (mut name, mut kubernetes, mut language) = (String::new(), String::new(), (0, 0));
     for file in files {
         let content = fs::read(&file).map_err(in_words(&file))?;
         take(file.file_name().unwrap_or_default().as_encoded_bytes());
@@ -303,6 +345,7 @@ fn fingerprint(sources: &Path) -> Result<(String, String, (u32, u32)), String> {
             for line in String::from_utf8_lossy(&content).lines() {
                 let mut words = line.split_whitespace();
                 match (words.next(), words.next()) {
+                    (Some("module"), Some(module)) => module.clone_into(&mut name),
                     (Some("k8s.io/kubernetes"), Some(version)) => version.clone_into(&mut kubernetes),
                     (Some("go"), Some(version)) => language = minor_version(version).unwrap_or_default(),
                     _ => {}
@@ -311,7 +354,7 @@ fn fingerprint(sources: &Path) -> Result<(String, String, (u32, u32)), String> {
         }
     }
     take(std::env::consts::ARCH.as_bytes());
-    Ok((format!("{hash:016x}"), kubernetes, language))
+    Ok(Sources { name, hash: format!("{hash:016x}"), kubernetes, language })
 }
 
 fn go_version() -> Option<(u32, u32)> {

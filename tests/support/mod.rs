@@ -193,7 +193,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    fn new(plane: ControlPlane) -> Result<Self, String> {
+    /// Around a control plane that is usable.
+    pub fn new(plane: ControlPlane) -> Result<Self, String> {
         let plugin = plane.dir.join("bin/kubectl-sts");
         controlplane::link(Path::new(env!("CARGO_BIN_EXE_kubectl-sts")), &plugin)?;
         Ok(Self { plane, count: AtomicU32::new(0), default_class: Mutex::new(()) })
@@ -375,7 +376,7 @@ impl Namespace {
     #[track_caller]
     pub fn shell(&self, line: &str) -> Run {
         let plane = &self.cluster.plane;
-        let mut command = Command::new("sh");
+        let mut command = plane.command("sh");
         plane.clean(&mut command);
         let sts = Path::new(env!("CARGO_BIN_EXE_kubectl-sts")).parent().unwrap_or(Path::new("."));
         let kubectl = plane.kubectl.parent().unwrap_or(Path::new("."));
@@ -494,7 +495,7 @@ impl Namespace {
 
     /// Our own program with another user's kubeconfig, see [`Namespace::user`].
     pub fn sts_command_as(&self, kubeconfig: &Path, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-sts"));
+        let mut command = self.cluster.plane.command(env!("CARGO_BIN_EXE_kubectl-sts"));
         self.cluster.plane.clean(&mut command);
         command.env("KUBECONFIG", kubeconfig).args(["--namespace", &self.name]).args(args);
         command
