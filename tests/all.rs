@@ -45,6 +45,7 @@ mod pipeline;
 mod playground;
 mod probes;
 mod prune;
+mod realnode;
 mod reconcile;
 mod record;
 mod recover;
