@@ -11,6 +11,8 @@ use super::machine::{Machine, machine, undisturbed};
 use crate::support::controlplane::loud;
 use crate::support::{Namespace, Run};
 
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// For how long a fault is looked at after it was found.
 const SAMPLED: Duration = Duration::from_secs(180);
 
@@ -71,6 +73,10 @@ fn faults() -> Vec<Fault> {
         of("flapping", "STS402", 180, &["code 3"], shell("sleep 12; exit 3")),
         of("post-start", "STS402", 80, &["postStart"], json!({"lifecycle": {"postStart": {"exec": {"command": ["sh", "-c", "exit 1"]}}}})),
         of("message", "STS402", 80, &["code 9"], shell("echo 'cannot open /data/x: stale lock' > /dev/termination-log; exit 9")),
+        with("full-disk", "STS402", 80, &["code 1"], (
+            json!({"command": ["sh", "-c", "dd if=/dev/zero of=/e/x bs=1M count=60 || exit 1; sleep 1000"], "volumeMounts": [{"name": "e", "mountPath": "/e"}]}),
+            json!({"volumes": [{"name": "e", "emptyDir": {"medium": "Memory", "sizeLimit": "20Mi"}}]}),
+        )),
         with("sidecar", "STS402", 80, &["code 4"], (json!({}), json!({"initContainers": [{"name": "side", "image": "localhost/busybox:1", "restartPolicy": "Always", "command": ["sh", "-c", "sleep 1; exit 4"]}]}))),
         with("init", "STS403", 80, &["code 5"], (json!({}), json!({"initContainers": [{"name": "first", "image": "localhost/busybox:1", "command": ["sh", "-c", "echo no primary; exit 5"]}]}))),
         of("never-pull", "STS401", 40, &["Never"], json!({"image": "localhost/postgres:16", "imagePullPolicy": "Never"})),
@@ -83,9 +89,9 @@ fn faults() -> Vec<Fault> {
 }
 
 impl Fault {
-    /// One without a fault.
-    pub fn none() -> Fault {
-        faults().remove(0)
+    /// The one with this name, such as `healthy`.
+    pub fn named(name: &str) -> Fault {
+        faults().into_iter().find(|fault| fault.name == name).expect("a fault of this name")
     }
 
     pub fn manifest(&self) -> String {
@@ -206,4 +212,27 @@ fn every_fault_is_found_in_time_and_stays_with_its_cause() {
     }
     let is_right = |seen: &Seen| seen.first.is_some() && seen.wrong.is_empty();
     assert!(seen.iter().all(is_right), "{table}");
+}
+
+#[test]
+fn what_only_the_log_says_is_shown() {
+    let Some(machine) = machine() else { return };
+    let _held = undisturbed();
+    let ns = machine.cluster.namespace("log");
+    ns.apply(&Fault::named("full-disk").manifest());
+    let found = ns.wait("a finding with what the log says", PATIENCE, || {
+        let run = ns.sts(&["doctor", "-o", "json"]);
+        let report: Value = serde_json::from_str(&run.stdout).map_err(|error| error.to_string())?;
+        let found = report["findings"][0].clone();
+        let hint = found["log"]["hint"].to_string();
+        if hint.contains("file system is full") { Ok(found) } else { Err(run.stdout) }
+    });
+    assert_eq!(found["code"], "STS402");
+    assert!(found["log"]["lines"].to_string().contains("No space left on device"), "{found}");
+    let command = found["try"][0].as_str().unwrap();
+    // Between the two, a container may start, which has written nothing yet.
+    ns.wait("the log", PATIENCE, || {
+        let run = ns.shell(command);
+        if run.stdout.contains("No space left on device") { Ok(()) } else { Err(run.to_string()) }
+    });
 }

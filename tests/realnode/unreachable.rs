@@ -15,7 +15,7 @@ fn a_lost_node_is_found_and_its_return_too() {
     let Some(machine) = machine() else { return };
     let _held = disturbed();
     let ns = machine.cluster.namespace("lost");
-    ns.apply(&Fault::none().manifest());
+    ns.apply(&Fault::named("healthy").manifest());
     ns.wait_ready("db", 2);
     let lost = machine.lose_node();
     let found = finding(&ns, "STS409", "db-0", &["NodeStatusUnknown"]);
