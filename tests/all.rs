@@ -67,4 +67,5 @@ mod truth_rollout;
 mod truth_storage;
 mod undo;
 mod watch;
+mod wire;
 mod words;

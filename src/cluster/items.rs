@@ -17,10 +17,11 @@ use serde::de::{
 use serde_json::Value;
 
 use super::connect::LONGEST_OBJECT;
+use crate::kinds::wire::{Malformed, decode};
 use crate::kinds::{Object, VolumeSnapshot, Workload};
 
 /// Most objects of one list. The largest clusters have 150,000 pods.
-const MOST: usize = 1_000_000;
+pub(super) const MOST: usize = 1_000_000;
 
 /// What tells one object from another.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -32,13 +33,27 @@ pub(super) struct Identity {
 
 /// What can be listed.
 pub(super) trait Listed: DeserializeOwned + Send + 'static {
+    /// Whether it is asked for as protobuf.
+    const IN_PROTOBUF: bool = false;
+
     fn identity(&self) -> Identity;
+
+    /// Reads one object; never called for what is not asked for so.
+    fn of_protobuf(_: &[u8]) -> Result<Self, Malformed> {
+        Err(Malformed)
+    }
 }
 
 impl<T: Object> Listed for T {
+    const IN_PROTOBUF: bool = true;
+
     fn identity(&self) -> Identity {
         let meta = self.meta();
         Identity { namespace: meta.namespace.clone(), name: meta.name.clone(), uid: meta.uid.clone() }
+    }
+
+    fn of_protobuf(bytes: &[u8]) -> Result<T, Malformed> {
+        decode(bytes)
     }
 }
 

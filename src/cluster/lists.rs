@@ -16,6 +16,8 @@ use tokio::task::spawn_blocking;
 use super::connect::{Connection, Reply, RequestError};
 use super::items::{Asked, Gauge, Identity, Listed, Page, PageOf, is_too_long};
 use super::place::Place;
+use super::protobuf::{self, Fault};
+use crate::text::one_line;
 
 /// Pieces that may wait for the decoder; then the server waits.
 const PENDING: usize = 16;
@@ -185,8 +187,7 @@ async fn page<T: Listed>(
     path: &str,
     asked: Asked<'_>,
 ) -> Result<Page<T>, RequestError> {
-    let mut reply = connection.get(path, "application/json").await?;
-    is_json(&mut reply)?;
+    let (mut reply, form) = either(connection, path, T::IN_PROTOBUF).await?;
     let (pieces, arriving) = mpsc::channel(PENDING);
     let namespace = asked.namespace.map(str::to_owned);
     let Asked { kind, api_version, .. } = asked;
@@ -195,11 +196,18 @@ async fn page<T: Listed>(
         let arriving =
             Arriving { pieces: arriving, piece: None, at: 0, gauge: Rc::clone(&gauge), all: Cell::new(0) };
         let reader = BufReader::with_capacity(WINDOW, arriving);
-        let mut text = serde_json::Deserializer::from_reader(reader);
         let asked = Asked { kind, api_version, namespace: namespace.as_deref() };
-        let page = PageOf::<T> { asked, gauge, of: PhantomData }.deserialize(&mut text)?;
-        text.end()?;
-        Ok::<_, serde_json::Error>(page)
+        if form == Form::Protobuf {
+            return protobuf::page::<T>(reader, asked, &gauge).map_err(|fault| {
+                RequestError::Nonsense(match fault {
+                    Fault::Read(error) => one_line(&error.to_string(), 200),
+                    Fault::Nonsense(why) => why,
+                })
+            });
+        }
+        let mut text = serde_json::Deserializer::from_reader(reader);
+        let page = PageOf::<T> { asked, gauge, of: PhantomData }.deserialize(&mut text);
+        page.and_then(|page| text.end().map(|()| page)).map_err(|error| RequestError::garbled(&error))
     });
     while let Some(piece) = reply.chunk().await? {
         if pieces.send(piece).await.is_err() {
@@ -209,7 +217,7 @@ async fn page<T: Listed>(
     }
     drop(pieces);
     let decoded = decoding.await.map_err(|_| RequestError::Nonsense("it cannot be decoded".to_owned()))?;
-    let page = decoded.map_err(|error| RequestError::garbled(&error))?;
+    let page = decoded?;
     let of_list = page.kind.as_deref().and_then(|kind| kind.strip_suffix("List"));
     let of_list =
         of_list.or(page.kind.as_deref().map(|kind| if kind == asked.kind { "one object" } else { kind }));
@@ -222,10 +230,39 @@ async fn page<T: Listed>(
     Ok(page)
 }
 
+/// The form of an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Protobuf,
+}
+
+/// Starts to read a list, as protobuf where there is a choice: it is shorter, and what is not wanted is skipped by its length. A
+/// server, or a gateway before it, that refuses to choose is not asked again.
+async fn either(
+    connection: &Connection,
+    path: &str,
+    in_protobuf: bool,
+) -> Result<(Reply, Form), RequestError> {
+    if in_protobuf && connection.takes_protobuf() {
+        match connection.get(path, &format!("{}, application/json", protobuf::FORM)).await {
+            Err(RequestError::Api { code: 406 | 415, .. }) => connection.refuses_protobuf(),
+            Err(error) => return Err(error),
+            Ok(reply) if form(&reply) == protobuf::FORM => return Ok((reply, Form::Protobuf)),
+            Ok(mut reply) => return is_json(&mut reply).map(|()| (reply, Form::Json)),
+        }
+    }
+    let mut reply = connection.get(path, "application/json").await?;
+    is_json(&mut reply).map(|()| (reply, Form::Json))
+}
+
+fn form(reply: &Reply) -> String {
+    reply.content_type().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 /// An answer in another form is none to this question. Some servers name no form.
 pub(super) fn is_json(reply: &mut Reply) -> Result<(), RequestError> {
-    let form = reply.content_type().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match form.as_str() {
+    match form(reply).as_str() {
         "" | "application/json" => Ok(()),
         _ => Err(RequestError::Nonsense("its Content-Type is not application/json".to_owned())),
     }

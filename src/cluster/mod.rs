@@ -14,6 +14,7 @@ pub(crate) mod live;
 pub(crate) mod logs;
 mod perform;
 mod place;
+mod protobuf;
 pub(crate) mod raw;
 pub mod recorded;
 pub(crate) mod returns;

@@ -13,91 +13,98 @@ pub const RETAIN: &str = "Retain";
 partial! {
     /// v1 PersistentVolumeClaim.
     struct PersistentVolumeClaim {
-        metadata: Meta,
-        spec: ClaimSpec,
-        status: ClaimStatus,
+        metadata: Meta => 1,
+        spec: ClaimSpec => 2,
+        status: ClaimStatus => 3,
     }
 
     /// v1 PersistentVolumeClaimSpec.
     struct ClaimSpec {
-        storage_class_name: Option<String>,
-        volume_name: String,
-        volume_mode: String,
-        access_modes: Vec<String>,
-        resources: ClaimResources,
-        selector: Option<LabelSelector>,
-        data_source: Option<Reference>,
-        data_source_ref: Option<Reference>,
+        storage_class_name: Option<String> => 5,
+        volume_name: String => 3,
+        volume_mode: String => 6,
+        access_modes: Vec<String> => 1,
+        resources: ClaimResources => 2,
+        selector: Option<LabelSelector> => 4,
+        data_source: Option<TypedReference> => 7,
+        data_source_ref: Option<TypedReference> => 8,
+    }
+
+    /// v1 TypedLocalObjectReference and TypedObjectReference.
+    struct TypedReference {
+        kind: String => 2,
+        name: String => 3,
+        namespace: String => 4,
     }
 
     /// v1 VolumeResourceRequirements; quantities as written.
     struct ClaimResources {
-        requests: Map,
+        requests: Map => 2 via quantities,
     }
 
     /// v1 PersistentVolumeClaimStatus.
     struct ClaimStatus {
-        phase: String,
-        capacity: Map,
-        conditions: Vec<Condition>,
-        allocated_resource_statuses: Map,
+        phase: String => 1,
+        capacity: Map => 3 via quantities,
+        conditions: Vec<Condition> => 4,
+        allocated_resource_statuses: Map => 7,
     }
 
     /// v1 PersistentVolume.
     struct PersistentVolume {
-        metadata: Meta,
-        spec: VolumeSpec,
-        status: VolumeStatus,
+        metadata: Meta => 1,
+        spec: VolumeSpec => 2,
+        status: VolumeStatus => 3,
     }
 
     /// v1 PersistentVolumeSpec, without its source, which can hold names of secrets and hosts; of a folder of the node
     /// it is known that it is one, and of a CSI volume the driver.
     struct VolumeSpec {
-        capacity: Map,
-        access_modes: Vec<String>,
-        claim_ref: Option<Reference>,
-        persistent_volume_reclaim_policy: String,
-        storage_class_name: String,
-        volume_mode: String,
-        node_affinity: Option<VolumeAffinity>,
-        host_path: Option<Empty>,
-        csi: Option<CsiSource>,
+        capacity: Map => 1 via quantities,
+        access_modes: Vec<String> => 3,
+        claim_ref: Option<Reference> => 4,
+        persistent_volume_reclaim_policy: String => 5,
+        storage_class_name: String => 6,
+        volume_mode: String => 8,
+        node_affinity: Option<VolumeAffinity> => 9,
+        host_path: Option<Empty> => 2 / 3,
+        csi: Option<CsiSource> => 2 / 22,
     }
 
     /// v1 VolumeNodeAffinity.
     struct VolumeAffinity {
-        required: Option<NodeSelector>,
+        required: Option<NodeSelector> => 1,
     }
 
     /// v1 CSIPersistentVolumeSource, without its attributes and references to Secrets.
     struct CsiSource {
-        driver: String,
+        driver: String => 1,
     }
 
     /// v1 NodeSelector: terms are alternatives.
     struct NodeSelector {
-        node_selector_terms: Vec<NodeTerm>,
+        node_selector_terms: Vec<NodeTerm> => 1,
     }
 
     /// v1 NodeSelectorTerm: expressions hold together.
     struct NodeTerm {
-        match_expressions: Vec<super::Requirement>,
+        match_expressions: Vec<super::Requirement> => 1,
     }
 
     /// v1 PersistentVolumeStatus.
     struct VolumeStatus {
-        phase: String,
-        reason: String,
-        message: Said,
+        phase: String => 1,
+        reason: String => 3,
+        message: Said => 2,
     }
 
     /// storage.k8s.io/v1 StorageClass, without its parameters.
     struct StorageClass {
-        metadata: Meta,
-        provisioner: String,
-        volume_binding_mode: String,
-        reclaim_policy: String,
-        allow_volume_expansion: bool,
+        metadata: Meta => 1,
+        provisioner: String => 2,
+        volume_binding_mode: String => 7,
+        reclaim_policy: String => 4,
+        allow_volume_expansion: bool => 6,
     }
 }
 

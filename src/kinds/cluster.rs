@@ -5,176 +5,176 @@ use super::{Condition, IntOrString, LabelSelector, Map, Meta, condition, partial
 partial! {
     /// v1 Node.
     struct Node {
-        metadata: Meta,
-        spec: NodeSpec,
-        status: NodeStatus,
+        metadata: Meta => 1,
+        spec: NodeSpec => 2,
+        status: NodeStatus => 3,
     }
 
     /// v1 NodeSpec.
     struct NodeSpec {
-        unschedulable: bool,
-        taints: Vec<Taint>,
+        unschedulable: bool => 4,
+        taints: Vec<Taint> => 5,
     }
 
     /// v1 Taint.
     struct Taint {
-        key: String,
-        value: String,
-        effect: String,
+        key: String => 1,
+        value: String => 2,
+        effect: String => 3,
     }
 
     /// v1 NodeStatus.
     struct NodeStatus {
-        conditions: Vec<Condition>,
-        allocatable: Map,
-        node_info: NodeInfo,
+        conditions: Vec<Condition> => 4,
+        allocatable: Map => 2 via quantities,
+        node_info: NodeInfo => 7,
     }
 
     /// v1 NodeSystemInfo, of which only this decides anything.
     struct NodeInfo {
-        architecture: String,
+        architecture: String => 10,
     }
 
     /// policy/v1 PodDisruptionBudget.
     struct PodDisruptionBudget {
-        metadata: Meta,
-        spec: BudgetSpec,
-        status: BudgetStatus,
+        metadata: Meta => 1,
+        spec: BudgetSpec => 2,
+        status: BudgetStatus => 3,
     }
 
     /// policy/v1 PodDisruptionBudgetSpec.
     struct BudgetSpec {
-        min_available: Option<IntOrString>,
-        max_unavailable: Option<IntOrString>,
-        selector: Option<LabelSelector>,
-        unhealthy_pod_eviction_policy: String,
+        min_available: Option<IntOrString> => 1,
+        max_unavailable: Option<IntOrString> => 3,
+        selector: Option<LabelSelector> => 2,
+        unhealthy_pod_eviction_policy: String => 4,
     }
 
     /// policy/v1 PodDisruptionBudgetStatus.
     struct BudgetStatus {
-        observed_generation: i64,
-        disruptions_allowed: i32,
-        current_healthy: i32,
-        desired_healthy: i32,
-        expected_pods: i32,
+        observed_generation: i64 => 1,
+        disruptions_allowed: i32 => 3,
+        current_healthy: i32 => 4,
+        desired_healthy: i32 => 5,
+        expected_pods: i32 => 6,
     }
 
     /// v1 ResourceQuota; quantities as written.
     struct ResourceQuota {
-        metadata: Meta,
-        status: QuotaStatus,
+        metadata: Meta => 1,
+        status: QuotaStatus => 3,
     }
 
     /// v1 ResourceQuotaStatus.
     struct QuotaStatus {
-        hard: Map,
-        used: Map,
+        hard: Map => 1 via quantities,
+        used: Map => 2 via quantities,
     }
 
     /// v1 LimitRange.
     struct LimitRange {
-        metadata: Meta,
-        spec: LimitRangeSpec,
+        metadata: Meta => 1,
+        spec: LimitRangeSpec => 2,
     }
 
     /// v1 LimitRangeSpec.
     struct LimitRangeSpec {
-        limits: Vec<LimitRangeItem>,
+        limits: Vec<LimitRangeItem> => 1,
     }
 
     /// v1 LimitRangeItem; quantities as written.
     struct LimitRangeItem {
-        r#type: String,
-        min: Map,
-        max: Map,
-        max_limit_request_ratio: Map,
+        r#type: String => 1,
+        min: Map => 3 via quantities,
+        max: Map => 2 via quantities,
+        max_limit_request_ratio: Map => 6 via quantities,
     }
 
     /// admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration.
     struct ValidatingWebhookConfiguration {
-        metadata: Meta,
-        webhooks: Vec<Webhook>,
+        metadata: Meta => 1,
+        webhooks: Vec<Webhook> => 2,
     }
 
     /// admissionregistration.k8s.io/v1 MutatingWebhookConfiguration.
     struct MutatingWebhookConfiguration {
-        metadata: Meta,
-        webhooks: Vec<Webhook>,
+        metadata: Meta => 1,
+        webhooks: Vec<Webhook> => 2,
     }
 
     /// admissionregistration.k8s.io/v1 ValidatingWebhook or MutatingWebhook, without its address and certificate.
     struct Webhook {
-        name: String,
-        failure_policy: String,
-        namespace_selector: Option<LabelSelector>,
+        name: String => 1,
+        failure_policy: String => 4,
+        namespace_selector: Option<LabelSelector> => 5,
     }
 
     /// admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding.
     struct ValidatingAdmissionPolicyBinding {
-        metadata: Meta,
-        spec: PolicyBindingSpec,
+        metadata: Meta => 1,
+        spec: PolicyBindingSpec => 2,
     }
 
     /// admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBindingSpec.
     struct PolicyBindingSpec {
-        policy_name: String,
-        match_resources: Option<MatchResources>,
-        validation_actions: Vec<String>,
+        policy_name: String => 1,
+        match_resources: Option<MatchResources> => 3,
+        validation_actions: Vec<String> => 4,
     }
 
     /// admissionregistration.k8s.io/v1 MatchResources, of which only this is changed.
     struct MatchResources {
-        namespace_selector: Option<LabelSelector>,
+        namespace_selector: Option<LabelSelector> => 1,
     }
 
     /// storage.k8s.io/v1 CSINode.
     struct CSINode {
-        metadata: Meta,
-        spec: CSINodeSpec,
+        metadata: Meta => 1,
+        spec: CSINodeSpec => 2,
     }
 
     /// storage.k8s.io/v1 CSINodeSpec.
     struct CSINodeSpec {
-        drivers: Vec<CSINodeDriver>,
+        drivers: Vec<CSINodeDriver> => 1,
     }
 
     /// storage.k8s.io/v1 CSINodeDriver.
     struct CSINodeDriver {
-        name: String,
-        allocatable: VolumeNodeResources,
+        name: String => 1,
+        allocatable: VolumeNodeResources => 4,
     }
 
     /// storage.k8s.io/v1 VolumeNodeResources; absent means no limit.
     struct VolumeNodeResources {
-        count: Option<i32>,
+        count: Option<i32> => 1,
     }
 
     /// storage.k8s.io/v1 CSIStorageCapacity; quantities as written.
     struct CSIStorageCapacity {
-        metadata: Meta,
-        storage_class_name: String,
-        node_topology: Option<LabelSelector>,
-        capacity: String,
-        maximum_volume_size: String,
+        metadata: Meta => 1,
+        storage_class_name: String => 3,
+        node_topology: Option<LabelSelector> => 2,
+        capacity: String => 4 via quantity,
+        maximum_volume_size: String => 5 via quantity,
     }
 
     /// autoscaling/v2 HorizontalPodAutoscaler.
     struct HorizontalPodAutoscaler {
-        metadata: Meta,
-        spec: AutoscalerSpec,
+        metadata: Meta => 1,
+        spec: AutoscalerSpec => 2,
     }
 
     /// autoscaling/v2 HorizontalPodAutoscalerSpec.
     struct AutoscalerSpec {
-        scale_target_ref: ScaleTarget,
-        min_replicas: Option<i32>,
-        max_replicas: i32,
+        scale_target_ref: ScaleTarget => 1,
+        min_replicas: Option<i32> => 2,
+        max_replicas: i32 => 3,
     }
 
     /// autoscaling/v2 CrossVersionObjectReference.
     struct ScaleTarget {
-        kind: String,
-        name: String,
+        kind: String => 1,
+        name: String => 2,
     }
 }
 

@@ -1,11 +1,14 @@
 //! Metadata, label selectors and conditions, which all kinds share.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Deref;
 
 use jiff::Timestamp;
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::wire::{self, Field, Malformed, Wire};
 use super::{Said, partial};
 use crate::secrets::without_credentials;
 
@@ -50,18 +53,37 @@ impl Deref for Annotations {
     }
 }
 
+impl Annotations {
+    /// Takes an annotation in, if it is one of those that mean something.
+    fn take(&mut self, key: &str, value: &str) {
+        if key == LAST_APPLIED {
+            if let Some(replicas) = applied_replicas(value) {
+                self.0.insert(APPLIED_REPLICAS.to_owned(), replicas.to_string());
+            }
+        } else if ANNOTATIONS.contains(&key) {
+            // `kubectl annotate` and scripts write whole command lines here.
+            let is_line = key == "kubernetes.io/change-cause";
+            let value = if is_line { without_credentials(value) } else { value.to_owned() };
+            self.0.insert(key.to_owned(), value);
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Annotations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Annotations, D::Error> {
-        let mut all = Map::deserialize(deserializer)?;
-        if let Some(replicas) = all.get(LAST_APPLIED).and_then(|applied| applied_replicas(applied)) {
-            all.insert(APPLIED_REPLICAS.to_owned(), replicas.to_string());
+        let mut known = Annotations::default();
+        for (key, value) in Map::deserialize(deserializer)? {
+            known.take(&key, &value);
         }
-        all.retain(|key, _| ANNOTATIONS.contains(&key.as_str()));
-        if let Some(cause) = all.get_mut("kubernetes.io/change-cause") {
-            // `kubectl annotate` and scripts write whole command lines here.
-            *cause = without_credentials(cause);
-        }
-        Ok(Annotations(all))
+        Ok(known)
+    }
+}
+
+impl Wire for Annotations {
+    fn merge(&mut self, value: Field<'_>) -> Result<(), Malformed> {
+        let (key, value) = wire::entry(value)?;
+        self.take(&key.text()?, &value.text()?);
+        Ok(())
     }
 }
 
@@ -86,92 +108,180 @@ impl Deref for Appliers {
 }
 
 /// A metav1.ManagedFieldsEntry, or what a recording has of one.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Entry {
-    Name(String),
-    Managed {
-        #[serde(default)]
-        manager: String,
-        #[serde(default)]
-        operation: String,
-        #[serde(default, rename = "fieldsV1")]
-        fields: serde_json::Value,
-    },
+struct Entry(Option<String>);
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entry, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Entry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an object")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Entry, E> {
+                Ok(Entry(Some(name.to_owned())))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
+                let (mut manager, mut operation, mut sets) = (String::new(), String::new(), false);
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "manager" => manager = map.next_value()?,
+                        "operation" => operation = map.next_value()?,
+                        "fieldsV1" => Managed(sets) = map.next_value()?,
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(Entry((operation == "Apply" && sets).then_some(manager)))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// Whether `spec.replicas` is among the fields of an entry. They are many, and nothing else of them is kept.
+struct Managed(bool);
+
+impl<'de> Deserialize<'de> for Managed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Managed, D::Error> {
+        deserializer.deserialize_any(Within(&["f:spec", "f:replicas"])).map(Managed)
+    }
+}
+
+/// Whether a value has a member of this path.
+struct Within(&'static [&'static str]);
+
+impl<'de> Visitor<'de> for Within {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_unit<E>(self) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let mut is_there = false;
+        while let Some(key) = map.next_key::<String>()? {
+            match self.0 {
+                [wanted] if key == *wanted => {
+                    is_there = true;
+                    map.next_value::<IgnoredAny>()?;
+                }
+                [wanted, rest @ ..] if key == *wanted => is_there |= map.next_value_seed(Within(rest))?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(is_there)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Within {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(self)
+    }
 }
 
 impl<'de> Deserialize<'de> for Appliers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Appliers, D::Error> {
-        let all = Vec::<Entry>::deserialize(deserializer)?.into_iter();
-        let names = all.filter_map(|entry| match entry {
-            Entry::Name(name) => Some(name),
-            Entry::Managed { manager, operation, fields } => {
-                let sets = fields.get("f:spec").is_some_and(|spec| spec.get("f:replicas").is_some());
-                (operation == "Apply" && sets).then_some(manager)
+        let all = Vec::<Entry>::deserialize(deserializer)?;
+        Ok(Appliers(all.into_iter().filter_map(|entry| entry.0).collect()))
+    }
+}
+
+impl Wire for Appliers {
+    /// One metav1.ManagedFieldsEntry. Its fields are JSON in protobuf too.
+    fn merge(&mut self, value: Field<'_>) -> Result<(), Malformed> {
+        let (mut manager, mut operation, mut fields) = (String::new(), Field::Bytes(&[]), Field::Bytes(&[]));
+        for field in value.fields()? {
+            match field? {
+                (1, value) => manager.merge(value)?,
+                (2, value) => operation = value,
+                (7, value) => fields = value,
+                _ => {}
             }
-        });
-        Ok(Appliers(names.collect()))
+        }
+        if operation.bytes()? != b"Apply" {
+            return Ok(());
+        }
+        for field in fields.fields()? {
+            if let (1, value) = field? {
+                let Managed(sets) = serde_json::from_slice(value.bytes()?).map_err(|_| Malformed)?;
+                self.0.extend(sets.then(|| manager.clone()));
+            }
+        }
+        Ok(())
     }
 }
 
 partial! {
     /// metav1.ObjectMeta, with known annotations only, and of managedFields only who applies `spec.replicas`.
     struct Meta {
-        name: String,
-        namespace: String,
-        uid: String,
-        resource_version: String,
-        generation: i64,
-        creation_timestamp: Option<Timestamp>,
-        deletion_timestamp: Option<Timestamp>,
-        deletion_grace_period_seconds: Option<i64>,
-        labels: Map,
-        annotations: Annotations,
-        owner_references: Vec<OwnerReference>,
-        finalizers: Vec<String>,
+        name: String => 1,
+        namespace: String => 3,
+        uid: String => 5,
+        resource_version: String => 6,
+        generation: i64 => 7,
+        creation_timestamp: Option<Timestamp> => 8,
+        deletion_timestamp: Option<Timestamp> => 9,
+        deletion_grace_period_seconds: Option<i64> => 10,
+        labels: Map => 11,
+        annotations: Annotations => 12,
+        owner_references: Vec<OwnerReference> => 13,
+        finalizers: Vec<String> => 14,
         #[serde(alias = "managedFields")]
-        replicas_appliers: Appliers,
+        replicas_appliers: Appliers => 17,
     }
 
     /// metav1.OwnerReference.
     struct OwnerReference {
-        api_version: String,
-        kind: String,
-        name: String,
-        uid: String,
-        controller: bool,
-        block_owner_deletion: bool,
+        api_version: String => 5,
+        kind: String => 1,
+        name: String => 3,
+        uid: String => 4,
+        controller: bool => 6,
+        block_owner_deletion: bool => 7,
     }
 
     /// metav1.LabelSelector.
     struct LabelSelector {
-        match_labels: Map,
-        match_expressions: Vec<Requirement>,
+        match_labels: Map => 1,
+        match_expressions: Vec<Requirement> => 2,
     }
 
     /// metav1.LabelSelectorRequirement.
     struct Requirement {
-        key: String,
-        operator: String,
-        values: Vec<String>,
+        key: String => 1,
+        operator: String => 2,
+        values: Vec<String> => 3,
     }
 
     /// The conditions of pods, claims, nodes and sets, which have these fields in common.
     struct Condition {
-        r#type: String,
-        status: String,
-        reason: String,
-        message: Said,
-        last_transition_time: Option<Timestamp>,
+        r#type: String => 1,
+        status: String => 2,
+        reason: String => 5,
+        message: Said => 6,
+        last_transition_time: Option<Timestamp> => 4,
     }
 
     /// v1.ObjectReference.
     struct Reference {
-        kind: String,
-        namespace: String,
-        name: String,
-        uid: String,
-        field_path: String,
+        kind: String => 1,
+        namespace: String => 2,
+        name: String => 3,
+        uid: String => 4,
+        field_path: String => 7,
     }
 }
 

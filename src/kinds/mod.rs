@@ -14,6 +14,7 @@ mod pod;
 mod quantity;
 mod said;
 mod set;
+pub(crate) mod wire;
 mod workload;
 
 pub use claim::*;
@@ -40,8 +41,22 @@ pub(crate) fn or_null<'de, D: serde::Deserializer<'de>, T: Default + serde::Dese
     <Option<T> as serde::Deserialize>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Declares partial types: every field may be missing or null, and is left out again when it holds its default.
+/// Declares partial types: every field may be missing or null, and is left out again when it holds its default. The numbers are
+/// those of the fields in protobuf, see `wire`.
 macro_rules! partial {
+    ($($(#[$meta:meta])* struct $name:ident {
+        $($(#[$field_meta:meta])* $field:ident: $type:ty => $outer:literal $(/ $inner:literal)? $(via $with:ident)?),* $(,)?
+    })*) => { $(
+        crate::kinds::partial_json! {
+            $(#[$meta])* struct $name { $($(#[$field_meta])* $field: $type),* }
+        }
+        crate::kinds::wire::wire! { $name { $($field => $outer $(/ $inner)? $(via $with)?),* } }
+    )* };
+}
+pub(crate) use partial;
+
+/// The same for what is read as JSON only.
+macro_rules! partial_json {
     ($($(#[$meta:meta])* struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty),* $(,)? })*) => { $(
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
@@ -67,7 +82,7 @@ macro_rules! partial {
         }
     )* };
 }
-pub(crate) use partial;
+pub(crate) use partial_json;
 
 /// Calls a macro with the table of all kinds that are read, in the order they are recorded: the kind and its type, the field
 /// that holds them, the resource as RBAC and kubectl name it, `apiVersion`, whether they live in a namespace, and what they
@@ -196,7 +211,7 @@ impl Kind {
 }
 
 /// An object of one of the kinds.
-pub trait Object: serde::de::DeserializeOwned + serde::Serialize + Send + 'static {
+pub trait Object: wire::Wire + Default + serde::de::DeserializeOwned + serde::Serialize + Send + 'static {
     /// Which kind.
     const KIND: Kind;
     /// Its metadata.

@@ -9,179 +9,185 @@ use super::{Condition, Map, Meta, Reference, Said, condition, partial};
 partial! {
     /// v1 Pod.
     struct Pod {
-        metadata: Meta,
-        spec: PodSpec,
-        status: PodStatus,
+        metadata: Meta => 1,
+        spec: PodSpec => 2,
+        status: PodStatus => 3,
     }
 
     /// v1 PodTemplateSpec.
     struct PodTemplate {
-        metadata: Meta,
-        spec: PodSpec,
+        metadata: Meta => 1,
+        spec: PodSpec => 2,
     }
 
     /// v1 PodSpec.
     struct PodSpec {
-        node_name: String,
-        hostname: String,
-        subdomain: String,
-        host_network: bool,
-        scheduler_name: String,
-        node_selector: Map,
-        termination_grace_period_seconds: Option<i64>,
-        scheduling_gates: Vec<Named>,
-        readiness_gates: Vec<ReadinessGate>,
-        init_containers: Vec<Container>,
-        containers: Vec<Container>,
-        volumes: Vec<PodVolume>,
-        tolerations: Vec<Toleration>,
-        affinity: Affinity,
-        topology_spread_constraints: Vec<SpreadConstraint>,
-        resources: Resources,
-        security_context: PodSecurity,
-        resource_claims: Vec<PodResourceClaim>,
-        image_pull_secrets: Vec<Named>,
-        service_account_name: String,
+        node_name: String => 10,
+        hostname: String => 16,
+        subdomain: String => 17,
+        host_network: bool => 11,
+        scheduler_name: String => 19,
+        node_selector: Map => 7,
+        termination_grace_period_seconds: Option<i64> => 4,
+        scheduling_gates: Vec<Named> => 38,
+        readiness_gates: Vec<ReadinessGate> => 28,
+        init_containers: Vec<Container> => 20,
+        containers: Vec<Container> => 2,
+        volumes: Vec<PodVolume> => 1,
+        tolerations: Vec<Toleration> => 22,
+        affinity: Affinity => 18,
+        topology_spread_constraints: Vec<SpreadConstraint> => 33,
+        resources: Resources => 40,
+        security_context: PodSecurity => 14,
+        resource_claims: Vec<PodResourceClaim> => 39,
+        image_pull_secrets: Vec<Named> => 15,
+        service_account_name: String => 8,
     }
 
     /// v1 PodResourceClaim.
     struct PodResourceClaim {
-        name: String,
-        resource_claim_name: String,
-        resource_claim_template_name: String,
+        name: String => 1,
+        resource_claim_name: String => 3,
+        resource_claim_template_name: String => 4,
     }
 
     /// v1 Affinity; of preferences, which keep no pod from a node, only how many there are.
     struct Affinity {
-        node_affinity: NodeAffinity,
-        pod_affinity: PodAffinity,
-        pod_anti_affinity: PodAntiAffinity,
+        node_affinity: NodeAffinity => 1,
+        pod_affinity: PodAffinity => 2,
+        pod_anti_affinity: PodAntiAffinity => 3,
     }
 
     /// v1 PodAffinity.
     struct PodAffinity {
-        required_during_scheduling_ignored_during_execution: Vec<AffinityTerm>,
-        preferred_during_scheduling_ignored_during_execution: Vec<Empty>,
+        required_during_scheduling_ignored_during_execution: Vec<AffinityTerm> => 1,
+        preferred_during_scheduling_ignored_during_execution: Vec<Empty> => 2,
     }
 
     /// v1 NodeAffinity.
     struct NodeAffinity {
-        required_during_scheduling_ignored_during_execution: Option<super::NodeSelector>,
+        required_during_scheduling_ignored_during_execution: Option<super::NodeSelector> => 1,
     }
 
     /// v1 PodAntiAffinity.
     struct PodAntiAffinity {
-        required_during_scheduling_ignored_during_execution: Vec<AffinityTerm>,
-        preferred_during_scheduling_ignored_during_execution: Vec<Empty>,
+        required_during_scheduling_ignored_during_execution: Vec<AffinityTerm> => 1,
+        preferred_during_scheduling_ignored_during_execution: Vec<Empty> => 2,
     }
 
     /// v1 PodAffinityTerm, within the pod's own namespace.
     struct AffinityTerm {
-        label_selector: Option<super::LabelSelector>,
-        topology_key: String,
+        label_selector: Option<super::LabelSelector> => 1,
+        topology_key: String => 3,
     }
 
     /// v1 TopologySpreadConstraint.
     struct SpreadConstraint {
-        topology_key: String,
-        when_unsatisfiable: String,
+        topology_key: String => 2,
+        when_unsatisfiable: String => 3,
     }
 
     /// v1 PodSecurityContext.
     struct PodSecurity {
-        fs_group_change_policy: String,
+        fs_group_change_policy: String => 9,
     }
 
     /// Anything of which only the name matters.
     struct Named {
-        name: String,
+        name: String => 1,
     }
 
     /// v1 PodReadinessGate.
     struct ReadinessGate {
-        condition_type: String,
+        condition_type: String => 1,
     }
 
     /// v1 Container, without commands, arguments and the values of environment variables.
     struct Container {
-        name: String,
-        image: Said,
-        restart_policy: String,
-        ports: Vec<ContainerPort>,
-        volume_mounts: Vec<Named>,
-        env: Vec<EnvVar>,
-        env_from: Vec<EnvFrom>,
-        resources: Resources,
-        startup_probe: Option<Probe>,
-        readiness_probe: Option<Probe>,
-        liveness_probe: Option<Probe>,
+        name: String => 1,
+        image: Said => 2,
+        restart_policy: String => 24,
+        ports: Vec<ContainerPort> => 6,
+        volume_mounts: Vec<Named> => 9,
+        env: Vec<EnvVar> => 7,
+        env_from: Vec<EnvFrom> => 19,
+        resources: Resources => 8,
+        startup_probe: Option<Probe> => 22,
+        readiness_probe: Option<Probe> => 11,
+        liveness_probe: Option<Probe> => 10,
     }
 
     /// v1 ContainerPort.
     struct ContainerPort {
-        name: String,
-        container_port: i32,
-        host_port: i32,
-        protocol: String,
+        name: String => 1,
+        container_port: i32 => 3,
+        host_port: i32 => 2,
+        protocol: String => 4,
     }
 
     /// v1 EnvVar, without its value.
     struct EnvVar {
-        name: String,
-        value_from: Option<EnvSource>,
+        name: String => 1,
+        value_from: Option<EnvSource> => 3,
     }
 
     /// v1 EnvVarSource.
     struct EnvSource {
-        config_map_key_ref: Option<KeyRef>,
-        secret_key_ref: Option<KeyRef>,
+        config_map_key_ref: Option<KeyRef> => 3,
+        secret_key_ref: Option<KeyRef> => 4,
     }
 
     /// v1 EnvFromSource.
     struct EnvFrom {
-        config_map_ref: Option<KeyRef>,
-        secret_ref: Option<KeyRef>,
+        config_map_ref: Option<SourceRef> => 2,
+        secret_ref: Option<SourceRef> => 3,
     }
 
     /// A reference to a ConfigMap or Secret, or to a key of it.
     struct KeyRef {
-        name: String,
-        key: String,
-        optional: bool,
+        name: String => 1 / 1,
+        key: String => 2,
+        optional: bool => 3,
+    }
+
+    /// v1 ConfigMapEnvSource and SecretEnvSource.
+    struct SourceRef {
+        name: String => 1 / 1,
+        optional: bool => 2,
     }
 
     /// v1 ResourceRequirements; quantities as written.
     struct Resources {
-        requests: Map,
-        limits: Map,
+        requests: Map => 2 via quantities,
+        limits: Map => 1 via quantities,
     }
 
     /// v1 Probe, times in seconds.
     struct Probe {
-        initial_delay_seconds: i32,
-        period_seconds: Option<i32>,
-        failure_threshold: Option<i32>,
-        success_threshold: Option<i32>,
-        timeout_seconds: Option<i32>,
-        http_get: Option<HttpGet>,
-        tcp_socket: Option<TcpSocket>,
-        grpc: Option<Grpc>,
-        exec: Option<Empty>,
+        initial_delay_seconds: i32 => 2,
+        period_seconds: Option<i32> => 4 via unless_zero,
+        failure_threshold: Option<i32> => 6 via unless_zero,
+        success_threshold: Option<i32> => 5 via unless_zero,
+        timeout_seconds: Option<i32> => 3 via unless_zero,
+        http_get: Option<HttpGet> => 1 / 2,
+        tcp_socket: Option<TcpSocket> => 1 / 3,
+        grpc: Option<Grpc> => 1 / 4,
+        exec: Option<Empty> => 1 / 1,
     }
 
     /// v1 HTTPGetAction, without its path and headers, which can hold tokens.
     struct HttpGet {
-        port: Option<super::IntOrString>,
+        port: Option<super::IntOrString> => 2,
     }
 
     /// v1 TCPSocketAction.
     struct TcpSocket {
-        port: Option<super::IntOrString>,
+        port: Option<super::IntOrString> => 1,
     }
 
     /// v1 GRPCAction.
     struct Grpc {
-        port: i32,
+        port: i32 => 1,
     }
 
     /// A stanza of which only the presence matters.
@@ -189,116 +195,122 @@ partial! {
 
     /// v1 Volume.
     struct PodVolume {
-        name: String,
-        persistent_volume_claim: Option<ClaimSource>,
-        ephemeral: Option<Empty>,
-        config_map: Option<KeyRef>,
-        secret: Option<SecretSource>,
+        name: String => 1,
+        persistent_volume_claim: Option<ClaimSource> => 2 / 10,
+        ephemeral: Option<Empty> => 2 / 29,
+        config_map: Option<ConfigMapSource> => 2 / 19,
+        secret: Option<SecretSource> => 2 / 6,
     }
 
     /// v1 PersistentVolumeClaimVolumeSource.
     struct ClaimSource {
-        claim_name: String,
+        claim_name: String => 1,
+    }
+
+    /// v1 ConfigMapVolumeSource, without items.
+    struct ConfigMapSource {
+        name: String => 1 / 1,
+        optional: bool => 4,
     }
 
     /// v1 SecretVolumeSource, without items.
     struct SecretSource {
-        secret_name: String,
-        optional: bool,
+        secret_name: String => 1,
+        optional: bool => 4,
     }
 
     /// v1 Toleration.
     struct Toleration {
-        key: String,
-        operator: String,
-        value: String,
-        effect: String,
+        key: String => 1,
+        operator: String => 2,
+        value: String => 3,
+        effect: String => 4,
     }
 
     /// v1 PodStatus.
     struct PodStatus {
-        phase: String,
-        reason: String,
-        message: Said,
-        nominated_node_name: String,
+        phase: String => 1,
+        reason: String => 4,
+        message: Said => 3,
+        nominated_node_name: String => 11,
         #[serde(rename = "podIP")]
-        pod_ip: String,
+        pod_ip: String => 6,
         #[serde(rename = "podIPs")]
-        pod_ips: Vec<PodIp>,
-        start_time: Option<Timestamp>,
-        conditions: Vec<Condition>,
-        init_container_statuses: Vec<ContainerStatus>,
-        container_statuses: Vec<ContainerStatus>,
-        resource_claim_statuses: Vec<ResourceClaimStatus>,
+        pod_ips: Vec<PodIp> => 12,
+        start_time: Option<Timestamp> => 7,
+        conditions: Vec<Condition> => 2,
+        init_container_statuses: Vec<ContainerStatus> => 10,
+        container_statuses: Vec<ContainerStatus> => 8,
+        resource_claim_statuses: Vec<ResourceClaimStatus> => 15,
     }
 
     /// v1 PodResourceClaimStatus: the ResourceClaim that was made from a template.
     struct ResourceClaimStatus {
-        name: String,
-        resource_claim_name: String,
+        name: String => 1,
+        resource_claim_name: String => 2,
     }
 
     /// v1 PodIP.
     struct PodIp {
-        ip: String,
+        ip: String => 1,
     }
 
     /// v1 ContainerStatus.
     struct ContainerStatus {
-        name: String,
-        image: Said,
-        ready: bool,
-        started: Option<bool>,
-        restart_count: i32,
-        state: ContainerState,
-        last_state: ContainerState,
+        name: String => 1,
+        image: Said => 6,
+        ready: bool => 4,
+        started: Option<bool> => 9,
+        restart_count: i32 => 5,
+        state: ContainerState => 2,
+        last_state: ContainerState => 3,
     }
 
     /// v1 ContainerState.
     struct ContainerState {
-        waiting: Option<Waiting>,
-        running: Option<Running>,
-        terminated: Option<Terminated>,
+        waiting: Option<Waiting> => 1,
+        running: Option<Running> => 2,
+        terminated: Option<Terminated> => 3,
     }
 
     /// v1 ContainerStateWaiting.
     struct Waiting {
-        reason: String,
-        message: Said,
+        reason: String => 1,
+        message: Said => 2,
     }
 
     /// v1 ContainerStateRunning.
     struct Running {
-        started_at: Option<Timestamp>,
+        started_at: Option<Timestamp> => 1,
     }
 
     /// v1 ContainerStateTerminated, without its message, which is the application's own text.
     struct Terminated {
-        exit_code: i32,
-        signal: i32,
-        reason: String,
-        started_at: Option<Timestamp>,
-        finished_at: Option<Timestamp>,
+        exit_code: i32 => 1,
+        signal: i32 => 2,
+        reason: String => 3,
+        started_at: Option<Timestamp> => 5,
+        finished_at: Option<Timestamp> => 6,
     }
 
     /// v1 Event.
     struct Event {
-        metadata: Meta,
-        involved_object: Reference,
-        r#type: String,
-        reason: String,
-        message: Said,
-        count: i32,
-        first_timestamp: Option<Timestamp>,
-        last_timestamp: Option<Timestamp>,
-        event_time: Option<Timestamp>,
-        series: Option<EventSeries>,
+        metadata: Meta => 1,
+        involved_object: Reference => 2,
+        r#type: String => 9,
+        reason: String => 3,
+        message: Said => 4,
+        count: i32 => 8,
+        first_timestamp: Option<Timestamp> => 6,
+        last_timestamp: Option<Timestamp> => 7,
+        event_time: Option<Timestamp> => 10,
+        series: Option<EventSeries> => 11,
     }
 
     /// v1 EventSeries.
     struct EventSeries {
-        count: i32,
-        last_observed_time: Option<Timestamp>,
+        count: i32 => 1,
+        last_observed_time: Option<Timestamp> => 2,
     }
 }
 

@@ -7,66 +7,66 @@ use super::{Condition, LabelSelector, Meta, PersistentVolumeClaim, PodTemplate, 
 partial! {
     /// apps/v1 StatefulSet.
     struct StatefulSet {
-        metadata: Meta,
-        spec: StatefulSetSpec,
-        status: StatefulSetStatus,
+        metadata: Meta => 1,
+        spec: StatefulSetSpec => 2,
+        status: StatefulSetStatus => 3,
     }
 
     /// apps/v1 StatefulSetSpec.
     struct StatefulSetSpec {
-        replicas: Option<i32>,
-        service_name: String,
-        selector: LabelSelector,
-        pod_management_policy: String,
-        update_strategy: UpdateStrategy,
-        ordinals: Option<Ordinals>,
-        min_ready_seconds: i32,
-        revision_history_limit: Option<i32>,
-        persistent_volume_claim_retention_policy: RetentionPolicy,
-        template: PodTemplate,
-        volume_claim_templates: Vec<PersistentVolumeClaim>,
+        replicas: Option<i32> => 1,
+        service_name: String => 5,
+        selector: LabelSelector => 2,
+        pod_management_policy: String => 6,
+        update_strategy: UpdateStrategy => 7,
+        ordinals: Option<Ordinals> => 11,
+        min_ready_seconds: i32 => 9,
+        revision_history_limit: Option<i32> => 8,
+        persistent_volume_claim_retention_policy: RetentionPolicy => 10,
+        template: PodTemplate => 3,
+        volume_claim_templates: Vec<PersistentVolumeClaim> => 4,
     }
 
     /// apps/v1 StatefulSetUpdateStrategy.
     struct UpdateStrategy {
-        r#type: String,
-        rolling_update: Option<RollingUpdate>,
+        r#type: String => 1,
+        rolling_update: Option<RollingUpdate> => 2,
     }
 
     /// apps/v1 RollingUpdateStatefulSetStrategy.
     struct RollingUpdate {
-        partition: i32,
-        max_unavailable: Option<IntOrString>,
+        partition: i32 => 1,
+        max_unavailable: Option<IntOrString> => 2,
     }
 
     /// apps/v1 StatefulSetOrdinals.
     struct Ordinals {
-        start: i32,
+        start: i32 => 1,
     }
 
     /// apps/v1 StatefulSetPersistentVolumeClaimRetentionPolicy.
     struct RetentionPolicy {
-        when_deleted: String,
-        when_scaled: String,
+        when_deleted: String => 1,
+        when_scaled: String => 2,
     }
 
     /// apps/v1 StatefulSetStatus.
     struct StatefulSetStatus {
-        observed_generation: i64,
-        replicas: i32,
-        ready_replicas: i32,
-        available_replicas: i32,
-        current_replicas: i32,
-        updated_replicas: i32,
-        current_revision: String,
-        update_revision: String,
-        conditions: Vec<Condition>,
+        observed_generation: i64 => 1,
+        replicas: i32 => 2,
+        ready_replicas: i32 => 3,
+        available_replicas: i32 => 11,
+        current_replicas: i32 => 4,
+        updated_replicas: i32 => 5,
+        current_revision: String => 6,
+        update_revision: String => 7,
+        conditions: Vec<Condition> => 10 via set_conditions,
     }
 
     /// apps/v1 ControllerRevision, without its data.
     struct ControllerRevision {
-        metadata: Meta,
-        revision: i64,
+        metadata: Meta => 1,
+        revision: i64 => 3,
     }
 }
 
@@ -78,6 +78,12 @@ pub enum IntOrString {
     Int(i32),
     /// A percentage such as `25%`.
     Text(String),
+}
+
+impl Default for IntOrString {
+    fn default() -> IntOrString {
+        IntOrString::Int(0)
+    }
 }
 
 impl std::fmt::Display for IntOrString {

@@ -1,8 +1,8 @@
 //! What can hold a claim without a pod of its own: pod templates of other workloads, attachments, snapshots.
 
-use super::{Meta, PersistentVolumeClaim, PodTemplate, Said, partial};
+use super::{Meta, PersistentVolumeClaim, PodTemplate, Said, partial, partial_json};
 
-partial! {
+partial_json! {
     /// A Deployment, ReplicaSet, DaemonSet, Job, CronJob or ReplicationController: the claims its pods would mount.
     struct Workload {
         kind: String,
@@ -26,36 +26,42 @@ partial! {
         template: PodTemplate,
     }
 
+}
+
+partial! {
     /// storage.k8s.io/v1 VolumeAttachment.
     struct VolumeAttachment {
-        metadata: Meta,
-        spec: AttachmentSpec,
-        status: AttachmentStatus,
+        metadata: Meta => 1,
+        spec: AttachmentSpec => 2,
+        status: AttachmentStatus => 3,
     }
 
     /// storage.k8s.io/v1 VolumeAttachmentStatus, without the driver's metadata.
     struct AttachmentStatus {
-        attached: bool,
-        detach_error: Option<VolumeError>,
+        attached: bool => 1,
+        detach_error: Option<VolumeError> => 4,
     }
 
     /// storage.k8s.io/v1 VolumeError.
     struct VolumeError {
-        message: Said,
+        message: Said => 2,
     }
 
     /// storage.k8s.io/v1 VolumeAttachmentSpec.
     struct AttachmentSpec {
-        attacher: String,
-        node_name: String,
-        source: AttachmentSource,
+        attacher: String => 1,
+        node_name: String => 3,
+        source: AttachmentSource => 2,
     }
 
     /// storage.k8s.io/v1 VolumeAttachmentSource.
     struct AttachmentSource {
-        persistent_volume_name: String,
+        persistent_volume_name: String => 1,
     }
 
+}
+
+partial_json! {
     /// snapshot.storage.k8s.io/v1 VolumeSnapshot.
     struct VolumeSnapshot {
         metadata: Meta,

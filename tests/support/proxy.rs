@@ -118,9 +118,22 @@ struct Shared {
     logs: Mutex<Option<LogAnswer>>,
     /// What is answered to a GET of a path, instead of the server.
     own: Mutex<Vec<(String, Vec<u8>)>>,
+    json_only: AtomicBool,
+    in_protobuf: AtomicUsize,
 }
 
 impl Shared {
+    /// Counts the requests for protobuf, or makes one for JSON of it.
+    fn accept(&self, request: Vec<u8>) -> Vec<u8> {
+        const BOTH: &[u8] = b"application/vnd.kubernetes.protobuf, application/json";
+        let Some(at) = request.windows(BOTH.len()).position(|part| part == BOTH) else { return request };
+        if !self.json_only.load(Ordering::SeqCst) {
+            self.in_protobuf.fetch_add(1, Ordering::SeqCst);
+            return request;
+        }
+        [&request[..at], b"application/json", &request[at + BOTH.len()..]].concat()
+    }
+
     fn write(&self, asked: &Asked) -> Then {
         let Asked { method, resource, name, query, .. } = asked;
         let before = {
@@ -207,6 +220,8 @@ impl Proxy {
             bent,
             logs: Mutex::default(),
             own: Mutex::default(),
+            json_only: AtomicBool::new(false),
+            in_protobuf: AtomicUsize::new(0),
         });
         let all = Arc::clone(&shared);
         thread::spawn(move || {
@@ -267,6 +282,16 @@ impl Proxy {
         let mut own = self.shared.own.lock().unwrap();
         own.retain(|(known, _)| known != path);
         own.push((path.to_owned(), bytes));
+    }
+
+    /// Lets the server know of no client that understands protobuf.
+    pub fn strip_protobuf(&self, strip: bool) {
+        self.shared.json_only.store(strip, Ordering::SeqCst);
+    }
+
+    /// How many requests for protobuf went through.
+    pub fn lists_in_protobuf(&self) -> usize {
+        self.shared.in_protobuf.load(Ordering::SeqCst)
     }
 
     /// Whether a write was lost, muted or only pretended.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::ops::Deref;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
@@ -238,6 +239,16 @@ impl Connection {
                 _ => return Err(self.refusal(status, reply).await),
             }
         }
+    }
+
+    /// Whether an answer may be in protobuf.
+    pub(in crate::cluster) fn takes_protobuf(&self) -> bool {
+        !self.session.json_only.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the server, or what is before it, does not even choose JSON where both are accepted.
+    pub(in crate::cluster) fn refuses_protobuf(&self) {
+        self.session.json_only.store(true, Ordering::Relaxed);
     }
 
     /// Reads all of `path_and_query`, one object.

@@ -1,5 +1,6 @@
 //! The one state behind all requests of a connection: the client, what proves who we are, the server's clock.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(super) struct Session {
     pub clock: ServerClock,
     pub redactor: Redactor,
     warnings: Warnings,
+    /// Whether an answer in protobuf was refused.
+    pub json_only: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -78,6 +81,7 @@ impl Session {
             clock,
             redactor,
             warnings,
+            json_only: AtomicBool::new(false),
         })
     }
 

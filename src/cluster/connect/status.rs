@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::kinds::wire::{Field, Fields};
 use crate::secrets::without_credentials;
 use crate::text::one_line;
 
@@ -62,46 +63,15 @@ pub(super) fn decode(code: StatusCode, body: &[u8]) -> Refusal {
     Refusal::new(&status.reason, &status.message, code.as_u16())
 }
 
+/// The last text with this number in a message; nothing where it is no message.
 fn text(message: &[u8], number: u64) -> String {
     field(message, number).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
 }
 
-/// The last length-delimited field `number` of a protobuf message.
-fn field(mut message: &[u8], number: u64) -> Option<&[u8]> {
-    let mut found = None;
-    while !message.is_empty() {
-        let key = varint(&mut message)?;
-        match key & 7 {
-            0 => {
-                varint(&mut message)?;
-            }
-            1 => message = message.get(8..)?,
-            5 => message = message.get(4..)?,
-            2 => {
-                let length = usize::try_from(varint(&mut message)?).ok()?;
-                let (value, rest) = message.split_at_checked(length)?;
-                if key >> 3 == number {
-                    found = Some(value);
-                }
-                message = rest;
-            }
-            _ => return None,
-        }
-    }
-    found
-}
-
-fn varint(message: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (first, rest) = message.split_first()?;
-        *message = rest;
-        value |= u64::from(first & 0x7f) << shift;
-        if first & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
+fn field(message: &[u8], number: u64) -> Option<&[u8]> {
+    let fields: Vec<(u64, Field<'_>)> = Fields(message).collect::<Result<_, _>>().ok()?;
+    let (_, value) = fields.into_iter().rfind(|(at, _)| *at == number)?;
+    value.bytes().ok()
 }
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ fn requests(
             request.extend(piece.bytes);
             Ok(())
         })?;
+        let request = shared.accept(request);
         shared.gate.pass(&request);
         let asked = Asked::of(head.method(), head.target());
         let log = shared.logs.lock().unwrap().clone().filter(|_| asked.subresource == "log");
