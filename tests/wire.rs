@@ -22,7 +22,8 @@ fn protobuf_and_json_tell_the_same_of_every_field() {
     let ns = cluster.namespace("wire");
     // What stands in the way of pods comes after these.
     rollout(&ns);
-    let yaml = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/manifests/every-field.yaml"));
+    let yaml =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/manifests/every-field.yaml"));
     let yaml = yaml.unwrap().replace("NAME", &ns.name);
     ns.kubectl_in(&["apply", "--server-side", "-f", "-"], &yaml).ok();
     let _end = End(&ns);
@@ -71,7 +72,10 @@ fn rollout(ns: &Namespace) {
          {matchLabels: {app: postgres}}}}",
     );
     ns.wait_ready("postgres", 3);
-    ns.patch("statefulset/postgres", &json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 2}}}}));
+    ns.patch(
+        "statefulset/postgres",
+        &json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 2}}}}),
+    );
     ns.kubectl(&["set", "image", "statefulset/postgres", "postgres=postgres:16.5"]).ok();
     ns.wait("one pod of the new revision", support::PATIENCE, || {
         let set = ns.kubectl_json(&["get", "statefulset/postgres"]);

@@ -38,6 +38,9 @@ pub(super) trait Listed: DeserializeOwned + Send + 'static {
 
     fn identity(&self) -> Identity;
 
+    /// Drops what nobody reads.
+    fn settle(&mut self) {}
+
     /// Reads one object; never called for what is not asked for so.
     fn of_protobuf(_: &[u8]) -> Result<Self, Malformed> {
         Err(Malformed)
@@ -50,6 +53,10 @@ impl<T: Object> Listed for T {
     fn identity(&self) -> Identity {
         let meta = self.meta();
         Identity { namespace: meta.namespace.clone(), name: meta.name.clone(), uid: meta.uid.clone() }
+    }
+
+    fn settle(&mut self) {
+        Object::settle(self);
     }
 
     fn of_protobuf(bytes: &[u8]) -> Result<T, Malformed> {
@@ -231,7 +238,7 @@ impl<'de, T: Listed> Visitor<'de> for ItemsOf<'_, T> {
         let mut items: Vec<T> = Vec::new();
         loop {
             self.gauge.set(0);
-            let Some(Item { object, kind, api_version }) = seq.next_element::<Item<T>>()? else { break };
+            let Some(Item { mut object, kind, api_version }) = seq.next_element::<Item<T>>()? else { break };
             if (kind.is_some() || api_version.is_some())
                 && let Some(why) = self.asked.differs(kind.as_deref(), api_version.as_deref())
             {
@@ -240,6 +247,7 @@ impl<'de, T: Listed> Visitor<'de> for ItemsOf<'_, T> {
             if let Some(why) = self.asked.refuses(&object.identity()) {
                 return Err(A::Error::custom(why));
             }
+            object.settle();
             items.push(object);
             if items.len() > MOST {
                 return Err(A::Error::custom(format!("it has more than {MOST} objects")));

@@ -44,7 +44,11 @@ fn nonsense(why: &str) -> Fault {
 ///
 /// # Errors
 /// When it breaks off, is not in this form, or has an object that was not asked for.
-pub(super) fn page<T: Listed>(reader: impl BufRead, asked: Asked<'_>, gauge: &Gauge) -> Result<Page<T>, Fault> {
+pub(super) fn page<T: Listed>(
+    reader: impl BufRead,
+    asked: Asked<'_>,
+    gauge: &Gauge,
+) -> Result<Page<T>, Fault> {
     let mut body = Body { reader, left: u64::MAX, scratch: Vec::new() };
     let mut magic = [0; MAGIC.len()];
     body.reader.read_exact(&mut magic)?;
@@ -102,10 +106,11 @@ fn items<T: Listed>(
             }
             (2, Part::Of(length)) => {
                 // The gauge ends what is too long.
-                let item = T::of_protobuf(body.take(length, u64::MAX)?)?;
+                let mut item = T::of_protobuf(body.take(length, u64::MAX)?)?;
                 if let Some(why) = asked.refuses(&item.identity()) {
                     return Err(nonsense(why));
                 }
+                item.settle();
                 items.push(item);
                 if items.len() > MOST {
                     return Err(Fault::Nonsense(format!("it has more than {MOST} objects")));
@@ -244,9 +249,10 @@ mod tests {
 
     #[test]
     fn a_list_is_read_with_its_head() {
-        let page = read(&answer(&[pod("web-0", "shop"), pod(&"a".repeat(200), "shop")])).unwrap_or_else(|why| {
-            panic!("{why}");
-        });
+        let page =
+            read(&answer(&[pod("web-0", "shop"), pod(&"a".repeat(200), "shop")])).unwrap_or_else(|why| {
+                panic!("{why}");
+            });
         assert_eq!(page.kind.as_deref(), Some("PodList"));
         assert_eq!(page.api_version.as_deref(), Some("v1"));
         assert_eq!(page.metadata.resource_version, "41");
@@ -269,8 +275,14 @@ mod tests {
 
     #[test]
     fn what_was_not_asked_for_is_refused() {
-        assert_eq!(read(&answer(&[pod("web-0", "other")])).err().unwrap_or_default(), "an object is in another namespace");
-        assert_eq!(read(&answer(&[pod("..", "shop")])).err().unwrap_or_default(), "an object has no valid name");
+        assert_eq!(
+            read(&answer(&[pod("web-0", "other")])).err().unwrap_or_default(),
+            "an object is in another namespace"
+        );
+        assert_eq!(
+            read(&answer(&[pod("..", "shop")])).err().unwrap_or_default(),
+            "an object has no valid name"
+        );
         let twice = [answer(&[]), field(2, b"")].concat();
         assert_eq!(read(&twice).err().unwrap_or_default(), "it has two lists");
         let json = br#"{"kind":"PodList"}"#;

@@ -6,6 +6,7 @@
 
 mod claim;
 mod cluster;
+mod event;
 mod meta;
 mod names;
 mod network;
@@ -19,6 +20,7 @@ mod workload;
 
 pub use claim::*;
 pub use cluster::*;
+pub use event::*;
 pub use meta::*;
 pub use names::*;
 pub use network::*;
@@ -168,6 +170,9 @@ macro_rules! declare_kinds {
                 fn meta_mut(&mut self) -> &mut Meta {
                     &mut self.metadata
                 }
+                fn settle(&mut self) {
+                    self.drop_unread();
+                }
             }
         )*
     };
@@ -211,11 +216,22 @@ impl Kind {
 }
 
 /// An object of one of the kinds.
-pub trait Object: wire::Wire + Default + serde::de::DeserializeOwned + serde::Serialize + Send + 'static {
+pub trait Object:
+    wire::Wire + Default + serde::de::DeserializeOwned + serde::Serialize + Send + 'static
+{
     /// Which kind.
     const KIND: Kind;
     /// Its metadata.
     fn meta(&self) -> &Meta;
     /// The same, to change it.
     fn meta_mut(&mut self) -> &mut Meta;
+    /// Drops what nobody reads of this object, of which a large cluster has many.
+    fn settle(&mut self);
 }
+
+/// Of most kinds all is kept: a type that drops something has a method of this name.
+trait KeepAll {
+    fn drop_unread(&mut self) {}
+}
+
+impl<T: Object> KeepAll for T {}

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Condition, Map, Meta, Reference, Said, condition, partial};
+use super::{Condition, Map, Meta, Said, condition, partial};
 
 partial! {
     /// v1 Pod.
@@ -292,32 +292,37 @@ partial! {
         started_at: Option<Timestamp> => 5,
         finished_at: Option<Timestamp> => 6,
     }
-
-    /// v1 Event.
-    struct Event {
-        metadata: Meta => 1,
-        involved_object: Reference => 2,
-        r#type: String => 9,
-        reason: String => 3,
-        message: Said => 4,
-        count: i32 => 8,
-        first_timestamp: Option<Timestamp> => 6,
-        last_timestamp: Option<Timestamp> => 7,
-        event_time: Option<Timestamp> => 10,
-        series: Option<EventSeries> => 11,
-    }
-
-    /// v1 EventSeries.
-    struct EventSeries {
-        count: i32 => 1,
-        last_observed_time: Option<Timestamp> => 2,
-    }
 }
 
 /// The label that says which revision a pod was made from.
 pub const REVISION_LABEL: &str = "controller-revision-hash";
 
+/// Kinds whose pods are looked at only for what they take: a name, a PVC, a port, a quota, a node.
+const OTHER_WORKLOADS: [&str; 5] = ["ReplicaSet", "DaemonSet", "Job", "ReplicationController", "Node"];
+
 impl Pod {
+    /// Of pods of other workloads, which most clusters have more of: no probes, no environment, no container statuses.
+    pub(super) fn drop_unread(&mut self) {
+        let owner = self.metadata.controller().map(|owner| owner.kind.as_str());
+        if !owner.is_some_and(|owner| OTHER_WORKLOADS.contains(&owner)) {
+            return;
+        }
+        let spec = &mut self.spec;
+        for container in spec.init_containers.iter_mut().chain(&mut spec.containers) {
+            let kept = Container {
+                name: std::mem::take(&mut container.name),
+                restart_policy: std::mem::take(&mut container.restart_policy),
+                ports: std::mem::take(&mut container.ports),
+                resources: std::mem::take(&mut container.resources),
+                ..Container::default()
+            };
+            *container = kept;
+        }
+        spec.tolerations = Vec::new();
+        self.status.container_statuses = Vec::new();
+        self.status.init_container_statuses = Vec::new();
+    }
+
     /// The revision this pod was made from (`stateful_set_utils.go:getPodRevision`).
     pub fn revision(&self) -> &str {
         self.metadata.labels.get(REVISION_LABEL).map_or("", String::as_str)
@@ -470,20 +475,40 @@ impl Probe {
     }
 }
 
-impl Event {
-    /// The message, without what client-go puts before it once many of a kind differ (`EventAggregatorByReasonMessageFunc`).
-    pub fn text(&self) -> &str {
-        self.message.strip_prefix("(combined from similar events): ").unwrap_or(&self.message)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::{Object as _, OwnerReference};
 
-    /// When it was seen last.
-    pub fn last_seen(&self) -> Option<Timestamp> {
-        let series = self.series.as_ref().and_then(|series| series.last_observed_time);
-        series.or(self.last_timestamp).or(self.event_time).or(self.metadata.creation_timestamp)
-    }
-
-    /// How often it was seen.
-    pub fn times(&self) -> i32 {
-        self.series.as_ref().map_or(self.count, |series| series.count).max(1)
+    #[test]
+    fn of_pods_of_other_workloads_only_what_they_take_is_kept() {
+        let container = Container {
+            name: "main".to_owned(),
+            ports: vec![ContainerPort { host_port: 80, ..ContainerPort::default() }],
+            env: vec![EnvVar::default()],
+            readiness_probe: Some(Probe::default()),
+            ..Container::default()
+        };
+        let pod = |owner: &str| {
+            let mut pod = Pod::default();
+            let owner =
+                OwnerReference { kind: owner.to_owned(), controller: true, ..OwnerReference::default() };
+            pod.metadata.owner_references = vec![owner];
+            pod.spec.containers = vec![container.clone()];
+            pod.spec.volumes = vec![PodVolume::default()];
+            pod.status.container_statuses = vec![ContainerStatus::default()];
+            pod
+        };
+        for owner in ["StatefulSet", "Cluster", ""] {
+            let mut settled = pod(owner);
+            settled.settle();
+            assert_eq!(settled, pod(owner), "{owner}");
+        }
+        let mut settled = pod("ReplicaSet");
+        settled.settle();
+        let kept = Container { env: Vec::new(), readiness_probe: None, ..container.clone() };
+        assert_eq!(settled.spec.containers, [kept]);
+        assert_eq!(settled.spec.volumes.len(), 1);
+        assert!(settled.status.container_statuses.is_empty());
     }
 }
