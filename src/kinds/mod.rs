@@ -88,7 +88,7 @@ pub(crate) use partial_json;
 
 /// Calls a macro with the table of all kinds that are read, in the order they are recorded: the kind and its type, the field
 /// that holds them, the resource as RBAC and kubectl name it, `apiVersion`, whether they live in a namespace, and what they
-/// are. To read another kind, give it a line here and a type of that name. The StatefulSets come first: there is always a
+/// are. To read another kind, give it a line here and a type of that name, with the numbers of its fields in protobuf. The StatefulSets come first: there is always a
 /// list of them.
 macro_rules! for_each_kind {
     ($each:ident) => {
