@@ -186,7 +186,7 @@ fn types() -> BTreeMap<String, BTreeMap<String, String>> {
         let (mut name, mut renamed) = (String::new(), None);
         for line in text.lines().map(str::trim) {
             if let Some(begun) = line.strip_prefix("struct ") {
-                name = begun.split([' ', '(']).next().unwrap().to_owned();
+                begun.split([' ', '(']).next().unwrap().clone_into(&mut name);
             } else if let Some(rename) = line.strip_prefix("#[serde(rename = \"") {
                 renamed = rename.split('"').next().map(str::to_owned);
             } else if let (Some((field, of)), true) = (line.split_once(": "), line.contains(" => ")) {
