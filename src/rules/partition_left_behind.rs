@@ -53,7 +53,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                     words::age(age)
                 ))
                 .remedy(full)
-                .remedy(sts("abort").name(name).namespace(at));
+                .instead(sts("abort").name(name).namespace(at));
             Ok(vec![if marked { finding.only(Severity::Note) } else { finding }])
         }
         Idle::Done if !marked && age >= IDLE && set.status.current_revision == *update => Ok(vec![
