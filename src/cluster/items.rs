@@ -21,7 +21,7 @@ use crate::kinds::wire::{Malformed, decode};
 use crate::kinds::{Object, VolumeSnapshot, Workload};
 
 /// Most objects of one list. The largest clusters have 150,000 pods.
-pub(super) const MOST: usize = 1_000_000;
+const MOST: usize = 1_000_000;
 
 /// What tells one object from another.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -110,6 +110,22 @@ impl Asked<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Takes an object into a list, as the last: if it can be one of those asked for, without what nobody reads of it.
+    ///
+    /// # Errors
+    /// Why the list is none.
+    pub fn admit<T: Listed>(&self, mut object: T, items: &mut Vec<T>) -> Result<(), String> {
+        if let Some(why) = self.refuses(&object.identity()) {
+            return Err(why.to_owned());
+        }
+        object.settle();
+        items.push(object);
+        if items.len() > MOST {
+            return Err(format!("it has more than {MOST} objects"));
+        }
+        Ok(())
     }
 
     /// Why these are not the kind and the version asked for.
@@ -238,20 +254,13 @@ impl<'de, T: Listed> Visitor<'de> for ItemsOf<'_, T> {
         let mut items: Vec<T> = Vec::new();
         loop {
             self.gauge.set(0);
-            let Some(Item { mut object, kind, api_version }) = seq.next_element::<Item<T>>()? else { break };
+            let Some(Item { object, kind, api_version }) = seq.next_element::<Item<T>>()? else { break };
             if (kind.is_some() || api_version.is_some())
                 && let Some(why) = self.asked.differs(kind.as_deref(), api_version.as_deref())
             {
                 return Err(A::Error::custom(format!("of one of its objects, {why}")));
             }
-            if let Some(why) = self.asked.refuses(&object.identity()) {
-                return Err(A::Error::custom(why));
-            }
-            object.settle();
-            items.push(object);
-            if items.len() > MOST {
-                return Err(A::Error::custom(format!("it has more than {MOST} objects")));
-            }
+            self.asked.admit(object, &mut items).map_err(A::Error::custom)?;
         }
         self.gauge.set(0);
         Ok(items)

@@ -5,7 +5,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::items::{Asked, Gauge, ListMeta, Listed, MOST, Page};
+use super::items::{Asked, Gauge, ListMeta, Listed, Page};
 use crate::kinds::wire::{Field, Malformed};
 
 /// What a body in this form begins with.
@@ -106,15 +106,8 @@ fn items<T: Listed>(
             }
             (2, Part::Of(length)) => {
                 // The gauge ends what is too long.
-                let mut item = T::of_protobuf(body.take(length, u64::MAX)?)?;
-                if let Some(why) = asked.refuses(&item.identity()) {
-                    return Err(nonsense(why));
-                }
-                item.settle();
-                items.push(item);
-                if items.len() > MOST {
-                    return Err(Fault::Nonsense(format!("it has more than {MOST} objects")));
-                }
+                let item = T::of_protobuf(body.take(length, u64::MAX)?)?;
+                asked.admit(item, &mut items).map_err(Fault::Nonsense)?;
             }
             (_, part) => body.skip(part)?,
         }

@@ -109,7 +109,7 @@ impl<'b> Iterator for Fields<'b> {
 }
 
 /// Reads a number in pieces of seven bits, the lowest first.
-pub(crate) fn varint(bytes: &mut &[u8]) -> Option<u64> {
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (first, rest) = bytes.split_first()?;
@@ -167,11 +167,6 @@ macro_rules! wire {
                 )?)*
                 Ok(())
             }
-
-            /// The fields that are read from protobuf, as they are called here.
-            #[cfg(test)]
-            #[allow(dead_code, reason = "asked of the kinds")]
-            pub(crate) const NUMBERED: &[&str] = &[$(stringify!($field)),*];
         }
     };
 }

@@ -69,9 +69,14 @@ fn text(message: &[u8], number: u64) -> String {
 }
 
 fn field(message: &[u8], number: u64) -> Option<&[u8]> {
-    let fields: Vec<(u64, Field<'_>)> = Fields(message).collect::<Result<_, _>>().ok()?;
-    let (_, value) = fields.into_iter().rfind(|(at, _)| *at == number)?;
-    value.bytes().ok()
+    let mut found = None;
+    for field in Fields(message) {
+        match field.ok()? {
+            (at, Field::Bytes(bytes)) if at == number => found = Some(bytes),
+            _ => {}
+        }
+    }
+    found
 }
 
 #[cfg(test)]
