@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::doctor::{finds, found};
 use crate::recover::{set, uids};
+use crate::support::findings::pasted;
 use crate::support::verdict::agree;
 use crate::support::{self, Binding, Namespace};
 
@@ -19,15 +20,14 @@ fn finding(ns: &Namespace, code: &str, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("no {code} about {name}: {run}")).clone()
 }
 
-/// Runs what the finding says to try, in a shell, as printed; commands of our own would ask first.
+/// Runs what the finding says to try, in a shell, as printed.
 fn try_it(ns: &Namespace, code: &str, name: &str) -> Vec<String> {
     let found = finding(ns, code, name);
     let commands: Vec<String> =
         found["try"].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect();
     assert!(!commands.is_empty(), "{found}");
     for command in &commands {
-        let agree = if command.starts_with("kubectl sts ") { " --yes" } else { "" };
-        ns.shell(&format!("{command}{agree}")).ok();
+        pasted(ns, command).ok();
     }
     commands
 }

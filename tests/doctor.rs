@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::findings::pasted;
 use crate::support::{self, Binding, Namespace};
 
 const POSTGRES: &str = include_str!("manifests/postgres.yaml");
@@ -356,10 +357,7 @@ fn run_remedy_if_found(ns: &Namespace, code: &str, must: bool) -> bool {
     let mut findings = report["findings"].as_array().unwrap().iter();
     let Some(finding) = findings.find(|finding| finding["code"] == code) else { return false };
     for (number, command) in finding["try"].as_array().unwrap().iter().enumerate() {
-        // Our own commands ask first, and here nobody answers.
-        let command = command.as_str().unwrap();
-        let agree = if command.starts_with("kubectl sts ") { " --yes" } else { "" };
-        let run = ns.shell(&format!("{command}{agree}"));
+        let run = pasted(ns, command.as_str().unwrap());
         // What a later one is to take away may have gone by the one before it.
         if must && number == 0 || !run.stderr.contains("(NotFound)") {
             run.ok();

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use kubectl_sts::rules::RULES;
 use serde_json::Value;
 
+use crate::support::findings::pasted;
 use crate::support::playground::{self, Case};
 use crate::support::{self, Cluster, Namespace};
 
@@ -163,7 +164,6 @@ fn found(cluster: &'static Cluster, case: &Case) -> Result<(), String> {
 
 /// Runs what the finding says to try, as printed, and waits until it is gone.
 fn solved(ns: &Namespace, rule: &str) -> Result<(), String> {
-    const ACTING: [&str; 5] = ["recover", "undo", "promote", "abort", "prune-pvcs"];
     if NOT_SOLVED.iter().any(|(name, _)| *name == rule) {
         return Ok(());
     }
@@ -180,12 +180,9 @@ fn solved(ns: &Namespace, rule: &str) -> Result<(), String> {
         return Err(format!("there is nothing to try: {found:#}"));
     }
     for command in commands {
-        let agreed = ACTING.iter().fold(command.to_owned(), |line, verb| {
-            line.replace(&format!("kubectl sts {verb} "), &format!("kubectl sts {verb} --yes "))
-        });
         // Shown if the test fails.
-        println!("{rule}: {agreed}");
-        let run = ns.shell(&agreed);
+        println!("{rule}: {command}");
+        let run = pasted(ns, command);
         if run.code != 0 {
             return Err(format!("what is printed fails:\n{run}"));
         }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Namespace, PATIENCE};
+use super::{Namespace, PATIENCE, Run};
 
 /// The finding with this code about this object, once it is there and says all this.
 pub fn finding(ns: &Namespace, code: &str, name: &str, parts: &[&str]) -> Value {
@@ -24,7 +24,15 @@ pub fn paste(ns: &Namespace, commands: &Value) {
     let commands: Vec<&str> = commands.as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert!(!commands.is_empty(), "nothing to paste");
     for command in commands {
-        let agree = if command.starts_with("kubectl sts ") { " --yes" } else { "" };
-        ns.shell(&format!("{command}{agree}")).ok();
+        pasted(ns, command).ok();
     }
+}
+
+/// Runs one command as printed, in a shell. Commands of our own would ask first, and here nobody answers.
+pub fn pasted(ns: &Namespace, command: &str) -> Run {
+    const ACTING: [&str; 7] = ["recover", "undo", "canary", "promote", "abort", "prune-pvcs", "restore-pvc"];
+    let agreed = ACTING.iter().fold(command.to_owned(), |line, verb| {
+        line.replace(&format!("kubectl sts {verb} "), &format!("kubectl sts {verb} --yes "))
+    });
+    ns.shell(&agreed)
 }
