@@ -1,7 +1,7 @@
 //! Every command that a rule prints, with hostile text in every place that a tenant or a file can write to, run in a
 //! sandbox: nothing but the intended programs run, and each gets the intended words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kubectl_sts::paste::Command;
 use kubectl_sts::rules::{Filter, diagnose};
@@ -84,32 +84,39 @@ fn what_is_pasted_does_what_it_looks_like_and_nothing_else() {
         if honest.is_empty() {
             continue;
         }
-        for command in honest {
-            let line = command.line();
-            lines.insert(line.unwrap_or_else(|| panic!("{}: {command}", world.name)), command);
-        }
         let texts = world.texts();
+        let usual: BTreeSet<Option<String>> = honest.iter().map(Command::line).collect();
+        // Whether it reached a command: then there is another line than usual, or none.
         let mut look = |other: &BTreeMap<&str, &str>| {
+            let mut reached = false;
             for command in commands(&world.with(other)) {
-                match command.line() {
+                let line = command.line();
+                reached |= !usual.contains(&line);
+                match line {
                     Some(line) => drop(lines.insert(line, command)),
                     None => refused += 1,
                 }
             }
+            reached
         };
         // Where there is much, the same words come again and again.
         for text in texts.iter().filter(|_| world.objects.len() < 20) {
             // The first is always among them; the others take turns.
             turn += 1;
             let other = &corpus[1 + turn % (corpus.len() - 1)];
-            look(&BTreeMap::from([(text.as_str(), corpus[0].as_str())]));
-            look(&BTreeMap::from([(text.as_str(), other.as_str())]));
-            look(&BTreeMap::from([(text.as_str(), format!("{text}{other}").as_str())]));
+            let longer = look(&BTreeMap::from([(text.as_str(), format!("{text}{other}").as_str())]));
+            if look(&BTreeMap::from([(text.as_str(), corpus[0].as_str())])) || longer {
+                look(&BTreeMap::from([(text.as_str(), other.as_str())]));
+            }
         }
         // All of what is no word of Kubernetes at once.
         let names = texts.iter().filter(|text| !text.starts_with(|c: char| c.is_ascii_uppercase()));
         for hostile in &corpus {
             look(&names.clone().map(|text| (text.as_str(), hostile.as_str())).collect());
+        }
+        for command in honest {
+            let line = command.line();
+            lines.insert(line.unwrap_or_else(|| panic!("{}: {command}", world.name)), command);
         }
     }
     // To start programs is mostly waiting.

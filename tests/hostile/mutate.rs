@@ -178,6 +178,9 @@ fn collect(value: &Value, key: &str, texts: &mut BTreeSet<String>) {
 fn replaced(value: &Value, key: &str, pairs: &[(&str, &str)]) -> Value {
     // One pass: what was put in is not looked at again.
     let change = |text: &str| {
+        if !pairs.iter().any(|(from, _)| text.contains(from)) {
+            return text.to_owned();
+        }
         let mut out = String::new();
         let mut rest = text;
         'outer: while let Some(first) = rest.chars().next() {
