@@ -70,11 +70,12 @@ fn finish(answer: Result<Answer>, output: Output, look: Style) -> Exit {
             tell(account.trim_end());
         }
         // Programs read an empty list, or nothing.
-        if let Some(nothing) = answer
-            .view
-            .nothing()
-            .filter(|_| !matches!(output, Output::Json | Output::Yaml | Output::Sarif | Output::Junit))
-        {
+        if let Some(nothing) = answer.view.nothing().filter(|_| {
+            !matches!(
+                output,
+                Output::Json | Output::Yaml | Output::Sarif | Output::Junit | Output::Prometheus
+            )
+        }) {
             tell(&kubectl_sts::text::clean(&nothing));
         }
         return interrupted(answer.exit);

@@ -22,7 +22,7 @@ pub(super) fn kinds_around() -> impl Iterator<Item = (&'static str, &'static str
 }
 
 /// Kinds with a pod template: kind, group and version, plural.
-const WORKLOADS: [(&str, &str, &str); 6] = [
+pub(super) const WORKLOADS: [(&str, &str, &str); 6] = [
     ("Deployment", "apis/apps/v1", "deployments"),
     ("ReplicaSet", "apis/apps/v1", "replicasets"),
     ("DaemonSet", "apis/apps/v1", "daemonsets"),
@@ -121,4 +121,10 @@ pub async fn denied(connection: &Connection, wanted: &[Permission]) -> Vec<Permi
         }
     }
     denied
+}
+
+/// Whether we have each of these permissions, all asked at once; `None` where the server does not say.
+pub async fn allowed(connection: &Connection, wanted: &[Permission]) -> Vec<Option<bool>> {
+    let ask = |permission| perform::may(connection, &connection.namespace, permission);
+    join_all(wanted.iter().map(|permission| Box::pin(ask(permission)))).await
 }

@@ -32,7 +32,7 @@ pub enum Want {
 }
 
 /// Kinds of [`Want::Claims`].
-const CLAIMS: [Kind; 5] = [
+pub(super) const CLAIMS: [Kind; 5] = [
     Kind::StatefulSet,
     Kind::Pod,
     Kind::PersistentVolumeClaim,

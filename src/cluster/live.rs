@@ -27,6 +27,10 @@ use crate::time::after;
 const REFRESH: Duration = Duration::from_secs(30);
 /// How long the controller may take to look at a new spec before a plan is made all the same.
 const CATCH_UP: Duration = Duration::from_secs(10);
+/// Kinds that are watched.
+pub(super) const WATCHED: [Kind; 4] =
+    [Kind::StatefulSet, Kind::Pod, Kind::PersistentVolumeClaim, Kind::Event];
+
 /// One set, followed.
 pub struct Live {
     connection: Connection,

@@ -12,6 +12,7 @@ mod items;
 mod lists;
 pub(crate) mod live;
 pub(crate) mod logs;
+pub mod needs;
 mod perform;
 mod place;
 mod protobuf;

@@ -153,7 +153,7 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
     });
     let report = Report {
         dns,
-        taken_at: sight.observed.taken_at.to_string(),
+        taken_at: sight.observed.taken_at,
         clock: sight.observed.clock,
         looked_at: LookedAt::of(&sight.observed, &sets),
         several: namespaces.len() > 1,
@@ -209,7 +209,7 @@ impl LookedAt {
 }
 
 struct Report {
-    taken_at: String,
+    taken_at: Timestamp,
     clock: Clock,
     looked_at: LookedAt,
     several: bool,
@@ -319,6 +319,7 @@ impl View for Report {
             skipped: &self.skipped,
             files: &self.files,
             summary: self.summary() + &comparison,
+            read_at: self.taken_at,
         })
     }
 
@@ -330,7 +331,7 @@ impl View for Report {
         let mut value = json!({
             "apiVersion": "kubectl-sts/v1",
             "kind": "Diagnosis",
-            "takenAt": self.taken_at,
+            "takenAt": self.taken_at.to_string(),
             "clock": {
                 "source": self.clock.source.word(),
                 "aheadSeconds": self.clock.ahead.map(|ahead| ahead.as_secs()),

@@ -62,6 +62,7 @@ fn common_output() -> impl TypedValueParser<Value = Output> {
 fn is_pointless(command: &str, arg: &Arg) -> bool {
     let of_cluster = arg.get_help_heading() == Some(CONNECTION) || arg.get_id() == "namespace";
     match command {
+        "auth" => arg.get_id() == "from",
         "version" => ["namespace", "from"].contains(&arg.get_id().as_str()),
         _ => WITHOUT_CLUSTER.contains(&command) && (of_cluster || arg.get_id() == "from"),
     }
@@ -164,6 +165,7 @@ impl Command {
         !matches!(
             self,
             Command::Explain(_)
+                | Command::Auth(_)
                 | Command::Completion(_)
                 | Command::Version(_)
                 | Command::Options(_)

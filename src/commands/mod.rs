@@ -2,6 +2,7 @@
 
 mod abort;
 mod act;
+mod auth;
 mod canary;
 mod complete;
 mod completion;
@@ -88,6 +89,7 @@ pub enum Command {
     RestorePvc(restore_pvc::Args),
     Record(record::Args),
     Explain(explain::Args),
+    Auth(auth::Args),
     Completion(completion::Args),
     Version(version::Args),
     Options(options::Args),
@@ -115,6 +117,7 @@ impl Cli {
             Command::PrunePvcs(args) => Box::pin(prune_pvcs::run(&self.global, args, streams)).await,
             Command::RestorePvc(args) => Box::pin(restore_pvc::run(&self.global, args, streams)).await,
             Command::Explain(args) => explain::run(args),
+            Command::Auth(args) => Box::pin(auth::run(&self.global, args, streams)).await,
             Command::Record(args) => Box::pin(record::run(&self.global, args, warn)).await,
             Command::Completion(args) => completion::run(args),
             Command::Version(args) => version::run(&self.global, args, streams).await,

@@ -6,6 +6,7 @@ mod agreement;
 mod canary;
 mod course;
 mod merge;
+mod permission;
 pub mod prune;
 mod recover;
 pub mod restore;
@@ -22,9 +23,10 @@ use crate::words;
 pub use agreement::{Agreement, plan_in_full};
 pub use canary::{Abort, Canary, Change, Stamp, edited, is_canary, is_rolled_back, stable};
 pub use course::forecast;
+pub use permission::{Permission, SNAPSHOT_GROUP};
 pub use recover::Recover;
 pub use rollout::Rollout;
-pub use step::{PatchKind, Permission, Pvc, SNAPSHOT_GROUP, SetPatch, Step, VolumeChange, VolumePatch};
+pub use step::{PatchKind, Pvc, SetPatch, Step, VolumeChange, VolumePatch};
 pub use undo::{LastWritten, Undo, UndoTarget, aim};
 
 /// What a goal is about.

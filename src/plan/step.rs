@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::Permission;
 use crate::kinds::{CLAIM_UID, EARLIER_POLICY, RETAIN};
 use crate::words;
 
@@ -166,41 +167,6 @@ impl VolumePatch {
     }
 }
 
-/// What a write needs to be allowed, as `kubectl auth can-i` takes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Permission {
-    /// The verb.
-    pub verb: &'static str,
-    /// The API group.
-    pub group: &'static str,
-    /// The resource, in the plural.
-    pub resource: &'static str,
-    /// The subresource, or nothing.
-    pub subresource: &'static str,
-    /// The namespace; `None` where it is that of the set, empty where it is in none.
-    pub namespace: Option<String>,
-}
-
-impl Permission {
-    /// In the namespace of the set.
-    fn of_set(verb: &'static str, group: &'static str, resource: &'static str) -> Permission {
-        Permission { verb, group, resource, subresource: "", namespace: None }
-    }
-
-    /// In a namespace, or for what lies in none.
-    pub fn within(
-        namespace: &str,
-        verb: &'static str,
-        group: &'static str,
-        resource: &'static str,
-    ) -> Permission {
-        Permission { namespace: Some(namespace.to_owned()), ..Permission::of_set(verb, group, resource) }
-    }
-}
-
-/// The API group of VolumeSnapshots.
-pub const SNAPSHOT_GROUP: &str = "snapshot.storage.k8s.io";
-
 /// All that is known of a kind of step, in one place.
 struct About<'s> {
     /// What is done, in one word.
@@ -248,7 +214,7 @@ impl<'s> About<'s> {
     }
 
     fn write_pvc(verb: &'static str, pvc: &'s Pvc, note: &str) -> About<'s> {
-        let permission = Permission::within(&pvc.namespace, verb, "", "persistentvolumeclaims");
+        let permission = Permission::write_pvc(&pvc.namespace, verb);
         let words = format!("PVC {} in {}", pvc.name, pvc.namespace);
         let write = About::write(verb, ("PersistentVolumeClaim", &pvc.name), permission, note);
         About { words, pvc: Some(pvc), ..write }
@@ -273,27 +239,22 @@ impl Step {
     fn about(&self) -> About<'_> {
         match self {
             Step::Patch(SetPatch { set, note, .. }) => {
-                let permission = Permission::of_set("patch", "apps", "statefulsets");
-                About::write("patch", ("StatefulSet", set), permission, note)
+                About::write("patch", ("StatefulSet", set), Permission::PATCH_SET, note)
             }
             Step::DeletePod { pod, evict: true, note, .. } => {
-                let create = Permission::of_set("create", "", "pods");
-                let permission = Permission { subresource: "eviction", ..create };
-                About::write("evict", ("Pod", pod), permission, note)
+                About::write("evict", ("Pod", pod), Permission::EVICT_POD, note)
             }
             Step::DeletePod { pod, evict: false, note, .. } => {
-                let permission = Permission::of_set("delete", "", "pods");
-                About::write("delete", ("Pod", pod), permission, note)
+                About::write("delete", ("Pod", pod), Permission::DELETE_POD, note)
             }
             Step::CreateSnapshot { pvc, name, class } => {
-                let permission =
-                    Permission::within(&pvc.namespace, "create", SNAPSHOT_GROUP, "volumesnapshots");
+                let permission = Permission::create_snapshot(&pvc.namespace);
                 let note = format!("of PVC {}, VolumeSnapshotClass {class}", pvc.name);
                 let write = About::write("create", ("VolumeSnapshot", name), permission, &note);
                 About { pvc: Some(pvc), is_checkable: false, ..write }
             }
             Step::PatchVolume(patch) => {
-                let permission = Permission::within("", "patch", "", "persistentvolumes");
+                let permission = Permission::patch_volume();
                 let object = ("PersistentVolume", patch.volume.as_str());
                 let write = About::write("patch", object, permission, &patch.note());
                 // It follows from where the steps before have led to. A volume is guarded again whenever its data is in

@@ -15,6 +15,7 @@ mod page;
 mod pipeline;
 mod plan;
 pub(crate) mod progress;
+mod prometheus;
 pub(crate) mod spinner;
 mod table;
 pub mod terminal;
@@ -83,6 +84,8 @@ pub enum Output {
     Junit,
     /// Annotations of a GitHub workflow.
     Github,
+    /// Metrics in the text format of Prometheus.
+    Prometheus,
 }
 
 impl Output {
@@ -134,11 +137,12 @@ pub fn render(view: &dyn View, output: Output, look: Style) -> Result<String> {
         Output::Yaml if view.is_streamed() => format!("---\n{}", yaml(&placed(view.json()))?),
         Output::Yaml => yaml(&placed(view.json()))?,
         Output::Name => view.names().into_iter().map(|name| crate::text::clean(&name) + "\n").collect(),
-        Output::Sarif | Output::Junit | Output::Github => {
+        Output::Sarif | Output::Junit | Output::Github | Output::Prometheus => {
             let report = view.report().ok_or_else(|| Error::usage("only doctor writes this format"))?;
             match output {
                 Output::Sarif => json(&report.sarif())?,
                 Output::Junit => report.junit()?,
+                Output::Prometheus => prometheus::metrics(&report),
                 _ => report.github(),
             }
         }
@@ -151,6 +155,12 @@ pub fn refusal(error: &Error, output: Output) -> Option<String> {
     match output {
         Output::Json => Some(json_line(&value) + "\n"),
         Output::Yaml => yaml(&value).ok().map(|text| format!("---\n{text}")),
-        Output::Text | Output::Wide | Output::Name | Output::Sarif | Output::Junit | Output::Github => None,
+        Output::Text
+        | Output::Wide
+        | Output::Name
+        | Output::Sarif
+        | Output::Junit
+        | Output::Github
+        | Output::Prometheus => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 use serde_json::{Value, json};
@@ -23,6 +24,8 @@ pub struct Report<'a> {
     pub files: &'a BTreeMap<(String, String), String>,
     /// How much was checked and found, in one line.
     pub summary: String,
+    /// When the cluster was read.
+    pub read_at: Timestamp,
 }
 
 /// A finding about a StatefulSet.

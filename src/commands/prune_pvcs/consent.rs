@@ -6,7 +6,7 @@ use crate::cluster::connect::Connection;
 use crate::commands::act::{declined, permissions, stopped};
 use crate::error::{Error, Result};
 use crate::plan::prune::{Claims, Found, LeftOver, Unfinished};
-use crate::plan::{Goal as _, Permission, SNAPSHOT_GROUP};
+use crate::plan::{Goal as _, Permission};
 use crate::reached;
 use crate::render::ask;
 use crate::snapshot::Observed;
@@ -37,14 +37,13 @@ pub(super) async fn missing(
     namespaces.dedup();
     let mut wanted = Vec::new();
     for namespace in &namespaces {
-        wanted.push(Permission::within(namespace, "get", "", "persistentvolumeclaims"));
-        wanted.push(Permission::within(namespace, "get", "apps", "statefulsets"));
+        wanted.extend(Permission::read_before_deletion(namespace));
         if args.snapshot.is_some() {
-            wanted.push(Permission::within(namespace, "get", SNAPSHOT_GROUP, "volumesnapshots"));
+            wanted.push(Permission::read_snapshot(namespace));
         }
     }
     if !items.is_empty() {
-        wanted.push(Permission::within("", "get", "", "persistentvolumes"));
+        wanted.push(Permission::read_volume());
     }
     let plan = args.goal(false).plan(&Claims::shown(items, observed.taken_at)).map_err(stopped)?;
     wanted.splice(0..0, permissions(&plan.steps));
