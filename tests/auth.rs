@@ -49,10 +49,7 @@ fn yaml(rules: &[Rule]) -> String {
 fn file(role: Role) -> String {
     let name = role.name();
     let commands: Vec<&str> = needs::commands_of(role).collect();
-    let mut about = String::new();
-    for line in [format!("For {}.", commands.join(", "))] {
-        let _ = writeln!(about, "# {line}");
-    }
+    let about = format!("# For {}.\n", commands.join(", "));
     format!(
         "{about}# The binding is an example: put your own subject there. docs/permissions.md says how to do so in one namespace.\n\
          apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: kubectl-sts-{name}\nrules:\n{}---\n\
@@ -73,6 +70,26 @@ fn the_roles_have_what_the_commands_need() {
         let is = fs::read_to_string(&path).unwrap_or_default();
         assert_eq!(is, file(role), "BLESS=1 corrects {}", path.display());
     }
+}
+
+/// The page says the same as the file.
+#[test]
+fn the_page_has_the_role_of_the_file() {
+    let page = include_str!("../docs/permissions.md");
+    let role = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let role: Value = serde_saphyr::from_str(role).unwrap();
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let mut said = Vec::new();
+    for rule in role["rules"].as_array().unwrap() {
+        for (group, verb) in texts(&rule["apiGroups"]).iter().zip(texts(&rule["verbs"])) {
+            said.extend(texts(&rule["resources"]).into_iter().map(|it| (verb.clone(), group.clone(), it)));
+        }
+    }
+    said.sort();
+    let own = |(verb, group, resource): Rule| (verb.to_owned(), group.to_owned(), resource);
+    assert_eq!(said, rules(Role::Reader).into_iter().map(own).collect::<Vec<_>>());
 }
 
 /// Without a permission that is not required a command must not be refused, and the roles must differ.
@@ -96,9 +113,13 @@ fn grant(name: &str, kind: &str, rules: &str) -> String {
     )
 }
 
+/// `yes`, `partly` or `no`, and the rules that are missing.
+type Said = (String, Vec<(String, String, String)>);
+
 /// What `auth` says to this user: for each command, whether it is allowed, and the rules that are missing.
-fn asked(ns: &Namespace, user: &str) -> BTreeMap<String, (String, Vec<(String, String, String)>)> {
+fn asked(ns: &Namespace, user: &str) -> BTreeMap<String, Said> {
     let run = ns.sts(&["auth", "-A", "--as", user, "-o", "json"]);
+    crate::schema::holds(&run.stdout);
     let value: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"));
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let commands = value["commands"].as_array().unwrap().iter().map(|command| {
@@ -210,6 +231,7 @@ fn each_role_runs_its_commands() {
     ns.sts(&["auth", "--as", &user(Role::Reader), "status"]).code(0);
     ns.sts(&["auth", "--as", &user(Role::Reader), "status", "undo"]).code(1);
 
+    println!("{}", ns.sts(&["auth", "-A", "--as", &user(Role::Reader)]).stdout);
     // auth is right: what it allows runs, with nothing left out, and what it does not allow is refused.
     let as_role = |role: Role, args: &[&str]| ns.sts(&[args, &["--as", &user(role)]].concat());
     for role in Role::ALL {

@@ -153,7 +153,8 @@ fn commands(root: &Path) -> BTreeSet<String> {
 }
 
 /// Kinds that only a cluster brings: the tests that act hold them against their schemas, with `schema::holds`.
-const ONLY_LIVE: [&str; 5] = ["Event", "PruneResult", "RestoreResult", "Result", "RevisionDiff"];
+const ONLY_LIVE: [&str; 6] =
+    ["Event", "Permissions", "PruneResult", "RestoreResult", "Result", "RevisionDiff"];
 
 /// Kinds of answers without a schema, and those that `tests/schema.rs` does not ask for.
 fn kinds(root: &Path) -> Vec<String> {

@@ -133,6 +133,86 @@ fn one_list_a_kind_however_many_sets_there_are() {
     assert_eq!(requests.len(), 21 + 9, "{requests:?}");
 }
 
+/// Verb, group, resource and whether it is in a namespace, of a request line; `None` for what every user may read.
+fn access(request: &str) -> Option<(&'static str, String, String)> {
+    // Every user may ask what is allowed.
+    if request == "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews" {
+        return None;
+    }
+    let target = request.strip_prefix("GET ").unwrap_or_else(|| panic!("{request}"));
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (group, rest) = match path.strip_prefix("/api/v1/") {
+        Some(rest) => ("", rest),
+        None => {
+            let (group, rest) = path.strip_prefix("/apis/")?.split_once('/')?;
+            (group, rest.split_once('/')?.1)
+        }
+    };
+    let parts: Vec<&str> = rest.split('/').collect();
+    let parts = if parts.len() > 2 && parts[0] == "namespaces" { &parts[2..] } else { &parts[..] };
+    let resource = parts.get(2).map_or(parts[0].to_owned(), |sub| format!("{}/{sub}", parts[0]));
+    let verb = match parts.len() {
+        1 if query.contains("watch=") => "watch",
+        1 => "list",
+        _ => "get",
+    };
+    Some((verb, group.to_owned(), resource))
+}
+
+/// What `auth` and the roles know of a command is what it asks for.
+#[test]
+fn each_request_is_among_the_needs_of_its_command() {
+    use kubectl_sts::cluster::needs;
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("needs");
+    cluster.apply(include_str!("manifests/classes.yaml"));
+    ns.apply(include_str!("manifests/postgres.yaml"));
+    ns.wait_ready("postgres", 3);
+    ns.kubectl(&["scale", "statefulset/postgres", "--replicas=2"]).ok();
+    ns.wait_rolled_out("postgres", 2);
+    let counter = Counter::start(&ns);
+    let image = "postgres=registry.example.com/postgres:17";
+    let canary = ["canary", "postgres", "--partition", "1", "--image", image, "--dry-run=client"];
+    let commands: [&[&str]; 10] = [
+        &["status"],
+        &["status", "postgres"],
+        &["doctor"],
+        &["record", "--logs"],
+        &["history", "postgres"],
+        &canary,
+        &["undo", "postgres", "--dry-run=client"],
+        &["recover", "postgres", "--dry-run=client"],
+        &["prune-pvcs", "--dry-run=client"],
+        &["watch", "postgres", "--stuck-after", "2s", "--timeout", "20s"],
+    ];
+    for args in commands {
+        let of = |need: needs::Need| {
+            let it = need.permission;
+            let slash = if it.subresource.is_empty() { "" } else { "/" };
+            (it.verb, it.group.to_owned(), format!("{}{slash}{}", it.resource, it.subresource))
+        };
+        if args[0] == "watch" {
+            // A rollout that is complete is not followed.
+            let broken = "postgres=registry.does.not.exist/postgres:1";
+            ns.kubectl(&["set", "image", "statefulset/postgres", broken]).ok();
+        }
+        let needed: Vec<_> = needs::of(args[0]).into_iter().map(of).collect();
+        let (run, requests) = counter.of(&ns, args);
+        let asked: Vec<_> = requests.iter().filter_map(|request| access(request)).collect();
+        assert!(asked.len() > 3, "{args:?} asks for little: {requests:?} {run}");
+        for access in &asked {
+            assert!(needed.contains(access), "{args:?} asks for {access:?}, which needs.rs does not have");
+        }
+        // The other way round where a command reads all that it ever reads.
+        if ["record", "watch", "prune-pvcs"].contains(&args[0]) {
+            let verb = if args[0] == "watch" { "watch" } else { "list" };
+            for need in needed.iter().filter(|need| need.0 == verb) {
+                assert!(asked.contains(need), "{args:?} never asks for {need:?}");
+            }
+        }
+    }
+}
+
 /// One request for each finding that wants a log, and none where none is shown.
 #[test]
 fn a_log_is_asked_for_once_a_finding_and_only_where_it_is_shown() {

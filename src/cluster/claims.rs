@@ -123,8 +123,13 @@ pub async fn denied(connection: &Connection, wanted: &[Permission]) -> Vec<Permi
     denied
 }
 
-/// Whether we have each of these permissions, all asked at once; `None` where the server does not say.
-pub async fn allowed(connection: &Connection, wanted: &[Permission]) -> Vec<Option<bool>> {
-    let ask = |permission| perform::may(connection, &connection.namespace, permission);
-    join_all(wanted.iter().map(|permission| Box::pin(ask(permission)))).await
+/// Whether we have each of these permissions, all asked at once.
+///
+/// # Errors
+/// When the server does not say.
+pub async fn allowed(connection: &Connection, wanted: &[Permission]) -> Result<Vec<bool>> {
+    let ask = |permission| perform::is_allowed(connection, &connection.namespace, permission);
+    let answers = join_all(wanted.iter().map(|permission| Box::pin(ask(permission)))).await;
+    let explain = |error| connection.explain(&error, "ask for your permissions");
+    answers.into_iter().map(|answer| answer.map_err(explain)).collect()
 }

@@ -194,8 +194,17 @@ pub(super) async fn check_pod(
     connection.write(request.method.clone(), &request.target(true), request.content, body).await.map(|_| ())
 }
 
-/// Asks whether we may; `None` when the server does not say. It has no effect, although it is sent like a write.
+/// Asks whether we may; `None` when the server does not say.
 pub(super) async fn may(connection: &Connection, namespace: &str, what: &Permission) -> Option<bool> {
+    is_allowed(connection, namespace, what).await.ok()
+}
+
+/// Asks whether we may. It has no effect, although it is sent like a write.
+pub(super) async fn is_allowed(
+    connection: &Connection,
+    namespace: &str,
+    what: &Permission,
+) -> Result<bool, RequestError> {
     let Permission { verb, group, resource, subresource, namespace: own } = what;
     let body = json!({
         "apiVersion": "authorization.k8s.io/v1",
@@ -206,8 +215,10 @@ pub(super) async fn may(connection: &Connection, namespace: &str, what: &Permiss
         }},
     });
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-    let answer = connection.write(Method::POST, path, JSON, body.to_string().into_bytes()).await.ok()?;
-    serde_json::from_slice::<Value>(&answer).ok()?["status"]["allowed"].as_bool()
+    let answer = connection.write(Method::POST, path, JSON, body.to_string().into_bytes()).await?;
+    let review: Value = serde_json::from_slice(&answer).map_err(|error| RequestError::garbled(&error))?;
+    let allowed = review["status"]["allowed"].as_bool();
+    allowed.ok_or_else(|| RequestError::Nonsense("it has no status.allowed".to_owned()))
 }
 
 /// The one mapping of HTTP answers to results.

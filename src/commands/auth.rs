@@ -1,5 +1,6 @@
 //! `auth`: which commands the user may run.
 
+use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 
 use super::notes;
@@ -7,7 +8,7 @@ use crate::cli::{Answer, Global, Ui, heading};
 use crate::cluster::claims::allowed;
 use crate::cluster::connect::connect;
 use crate::cluster::needs::{self, COMMANDS, Need, RESTORE, Weight};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Exit, Result};
 use crate::plan::Permission;
 use crate::render::{Cell, Column, Glyph, Page, Table, View};
 use crate::words;
@@ -30,7 +31,7 @@ use crate::words;
 ))]
 pub struct Args {
     /// Commands to check; without names, all
-    #[arg(value_name = "COMMAND", value_parser = name)]
+    #[arg(value_name = "COMMAND", value_parser = PossibleValuesParser::new(names()))]
     commands: Vec<String>,
     /// Use all namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace", help_heading = heading::WHICH)]
@@ -39,14 +40,6 @@ pub struct Args {
 
 fn names() -> impl Iterator<Item = &'static str> {
     COMMANDS.into_iter().map(|(name, _)| name).chain([RESTORE])
-}
-
-fn name(text: &str) -> std::result::Result<String, String> {
-    if names().any(|known| known == text) {
-        return Ok(text.to_owned());
-    }
-    let all: Vec<&str> = names().collect();
-    Err(format!("name one of {}", all.join(", ")))
 }
 
 pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
@@ -64,14 +57,10 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
         commands.iter().flat_map(|(_, needs)| needs).map(|need| need.permission.clone()).collect();
     asked.sort();
     asked.dedup();
-    let answers = allowed(&connection, &asked).await;
-    if answers.iter().any(Option::is_none) {
-        return Err(Error::cluster("could not ask the API server for your permissions")
-            .because("it did not answer a SelfSubjectAccessReview"));
-    }
+    let answers = allowed(&connection, &asked).await?;
     let is_denied = |need: &Need| {
         let index = asked.binary_search(&need.permission).ok();
-        index.and_then(|index| answers.get(index)) == Some(&Some(false))
+        index.and_then(|index| answers.get(index)) == Some(&false)
     };
     let commands: Vec<Checked> = commands
         .into_iter()
