@@ -215,7 +215,14 @@ impl Cluster {
     /// Applies a manifest of cluster-scoped objects.
     #[track_caller]
     pub fn apply(&self, yaml: &str) {
-        Run::of(self.plane.kubectl().args(["apply", "-f", "-"]), yaml).ok();
+        let apply = || Run::of(self.plane.kubectl().args(["apply", "-f", "-"]), yaml);
+        let run = apply();
+        // Another test may create the same StorageClass in the same moment.
+        if run.stderr.contains("AlreadyExists") {
+            apply().ok()
+        } else {
+            run.ok()
+        };
     }
 
     /// A fresh namespace, deleted with the value.
