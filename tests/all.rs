@@ -41,6 +41,7 @@ mod hostile;
 mod live_matrix;
 mod lives;
 mod logs;
+mod peers;
 mod permissions;
 mod phases;
 mod pipeline;

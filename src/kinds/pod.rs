@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Condition, Map, Meta, Probe, Said, condition, partial};
+use super::{Condition, Map, Meta, Peers, Probe, Said, condition, partial};
 
 partial! {
     /// v1 Pod.
@@ -102,10 +102,13 @@ partial! {
         condition_type: String => 1,
     }
 
-    /// v1 Container, without commands, arguments and the values of environment variables.
+    /// v1 Container, without the values of environment variables. Of the commands of init containers only the replicas are
+    /// kept that they wait for.
     struct Container {
         name: String => 1,
         image: Said => 2,
+        command: Peers => 3,
+        args: Peers => 4,
         restart_policy: String => 24,
         ports: Vec<ContainerPort> => 6,
         volume_mounts: Vec<Named> => 9,
@@ -266,6 +269,37 @@ partial! {
     }
 }
 
+impl PodSpec {
+    /// Of commands keeps only what waits in an init container for pods whose names begin like this.
+    pub(super) fn keep_peers(&mut self, stem: Option<&str>) {
+        for container in &mut self.containers {
+            (container.command, container.args) = (Peers::default(), Peers::default());
+        }
+        for container in &mut self.init_containers {
+            if let Some(stem) = stem {
+                container.command.keep(stem);
+                container.args.keep(stem);
+            }
+            let is_waiting = container.peers().next().is_some();
+            if stem.is_none() || !is_waiting {
+                (container.command, container.args) = (Peers::default(), Peers::default());
+            }
+        }
+    }
+}
+
+impl Container {
+    /// The pods that its command waits for by name: their ordinals, and the rest of the names.
+    pub fn peers(&self) -> impl Iterator<Item = (i32, &str)> {
+        let both = [&self.command, &self.args];
+        let waits = both.iter().any(|words| words.waits());
+        both.into_iter()
+            .flat_map(Peers::hosts)
+            .filter(move |_| waits)
+            .map(|(_, ordinal, rest)| (ordinal, rest))
+    }
+}
+
 /// The label that says which revision a pod was made from.
 pub const REVISION_LABEL: &str = "controller-revision-hash";
 
@@ -275,6 +309,8 @@ const OTHER_WORKLOADS: [&str; 5] = ["ReplicaSet", "DaemonSet", "Job", "Replicati
 impl Pod {
     /// Of pods of other workloads, which most clusters have more of: no probes, no environment, no container statuses.
     pub(super) fn drop_unread(&mut self) {
+        let stem = self.metadata.name.rsplit_once('-').map(|(stem, _)| stem.to_owned());
+        self.spec.keep_peers(stem.as_deref());
         let owner = self.metadata.controller().map(|owner| owner.kind.as_str());
         if !owner.is_some_and(|owner| OTHER_WORKLOADS.contains(&owner)) {
             return;

@@ -122,6 +122,11 @@ pub enum Strategy {
 }
 
 impl StatefulSet {
+    /// What its pods wait for is read of the pods.
+    pub(super) fn drop_unread(&mut self) {
+        self.spec.template.spec.keep_peers(None);
+    }
+
     /// How many replicas are wanted; the API server's default is 1.
     pub fn replicas(&self) -> i32 {
         self.spec.replicas.unwrap_or(1).max(0)

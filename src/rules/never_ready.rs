@@ -30,6 +30,8 @@ enum Cause<'a> {
     Gate(&'a str, Severity),
     /// The sandbox cannot be made.
     Sandbox(&'static str),
+    /// An init container waits for peers that come only after it.
+    Peers(super::peers::Held<'a>),
     /// An init container is still at work.
     Init(&'a str),
     /// The kubelet is changing the owner of the files in its volumes.
@@ -41,6 +43,7 @@ enum Cause<'a> {
 }
 
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
+    let held = super::peers::held(snapshot)?;
     let groups = grouped(wanted(snapshot)?, |case| {
         let late = case.unready(snapshot).is_some_and(|time| time > DEADLINE);
         let severity = if late { Severity::Error } else { Severity::Warning };
@@ -56,6 +59,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             }
             (PodFailure::Silent, None) => Some(Cause::Unclaimed(&case.pod.spec.node_name)),
             (PodFailure::Starting, _) if snapshot.changes_owner(case.pod).is_some() => Some(Cause::Ownership),
+            (PodFailure::Starting, _) if held.contains_key(&case.ordinal) => {
+                held.get(&case.ordinal).cloned().map(Cause::Peers)
+            }
             (PodFailure::Starting, _) => Some(Cause::Init(long_init(snapshot, case.pod)?)),
             _ => None,
         }
@@ -94,6 +100,7 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 super::peers::awaited(snapshot, group.first().pod, finding)
             }
             Cause::Standby(container) => standby(snapshot, group, container),
+            Cause::Peers(held) => super::peers::deadlocked(snapshot, &RULE, group, held),
             Cause::Ownership => ownership(snapshot, group),
             Cause::Gate(gate, severity) => gates::closed(snapshot, group, gate, group.finding(&RULE, &not_ready)).only(*severity),
             Cause::Sandbox(what) => {
