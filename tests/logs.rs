@@ -152,6 +152,52 @@ fn a_sentence_above_the_lines_that_are_shown_is_quoted() {
     assert_eq!((log.lines.len(), log.not_read.is_none()), (2, true));
 }
 
+/// With a termination message, in a file as `kubectl get -o json` writes it, which has no logs.
+fn with_message(message: &str, log: Option<&[&str]>) -> String {
+    let mut file: Value = serde_json::from_str(&crashing(log.unwrap_or_default())).unwrap();
+    file["objects"][0]["status"]["containerStatuses"][0]["lastState"]["terminated"]["message"] =
+        message.into();
+    if log.is_none() {
+        file.as_object_mut().unwrap().remove("logs");
+    }
+    file.to_string()
+}
+
+#[test]
+fn a_termination_message_is_shown_as_a_log_is() {
+    let message =
+        "first\n\u{1b}[31msecond\u{1b}[0m\nconnecting to postgres://app:hunter2@db failed\n\nparting words\r\n";
+    let read = |file: &str, args: &[&str]| sts(&[args, &["--from", "-"]].concat(), file);
+    let file = with_message(message, None);
+    for command in [&["doctor"][..], &["status", "db"]] {
+        let text = read(&file, command).stdout;
+        let lines = "  message  | second\n           | connecting to postgres://";
+        assert!(text.contains(lines) && text.contains("           | parting words\n"), "{text}");
+        assert!(!text.contains("| first") && !text.contains("hunter2") && !text.contains('\u{1b}'), "{text}");
+        assert!(!text.contains("  log  "), "{text}");
+        let text = read(&file, &[command, &["--no-logs"]].concat()).stdout;
+        assert!(!text.contains("| parting words"), "{text}");
+    }
+    // The end of the log itself is not said twice, and another message beside it is.
+    let text = read(&with_message("b\nc", Some(&["a", "b", "c"])), &["doctor"]).stdout;
+    assert!(text.contains("| c\n") && !text.contains("message  |"), "{text}");
+    let text = read(&with_message("out of disk quota", Some(&["a", "b", "c"])), &["doctor"]).stdout;
+    assert!(text.contains("| c\n") && text.contains("  message  | out of disk quota\n"), "{text}");
+    // A known sentence in it is a hint.
+    let json = read(&with_message("exec /web: exec format error", None), &["doctor", "-o", "json"]).stdout;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let hint = &json["findings"][0]["log"]["hint"];
+    assert_eq!(
+        (&hint["in"], &hint["line"]),
+        (&json!("terminationMessage"), &json!("exec /web: exec format error"))
+    );
+    // It is recorded as a log is: only where that is asked for.
+    assert!(!read(&file, &["record"]).ok().contains("parting words"));
+    let again = read(&file, &["record", "--logs"]).ok();
+    assert!(read(&again, &["doctor"]).stdout.contains("| parting words\n"), "{again}");
+    assert!(!again.contains("hunter2"), "{again}");
+}
+
 /// Logs that are written as JSON, as that of CloudNativePG.
 #[test]
 fn quotes_within_json_hide_no_sentence() {
@@ -405,6 +451,22 @@ fn what_may_not_be_read_is_named(ns: &Namespace) {
     assert!(run.stdout.contains("log of crash-0 (forbidden to user"), "{run}");
     let run = ns.sts_as(&user, &["doctor", "--no-logs"]).code(1);
     assert!(!run.stdout.contains("not checked"), "{run}");
+
+    // The status of the pod has what its container left, and may be read.
+    let message = json!({"fake.test/mode": "crashloop", "fake.test/down": "1h", "fake.test/restarts": "3"});
+    ns.apply(&faulty("left", &message, "containers: [{name: main, image: 'a:1'}]"));
+    ns.wait_pod_status("left-0", "CrashLoopBackOff");
+    let mut statuses = ns.kubectl_json(&["get", "pod", "left-0"])["status"]["containerStatuses"].clone();
+    statuses[0]["lastState"]["terminated"]["message"] = "config: unknown key\nthe end of it\n".into();
+    ns.patch_status("pod/left-0", &json!({"status": {"containerStatuses": statuses}}));
+    let run = ns.sts_as(&user, &["doctor", "left"]).code(1);
+    assert!(run.stdout.contains("  message  | config: unknown key\n           | the end of it\n"), "{run}");
+    assert!(run.stdout.contains("log of left-0 (forbidden to user"), "{run}");
+    let run = ns.sts_as(&user, &["watch", "left", "--stuck-after", "0s", "--timeout", "2m"]).code(1);
+    assert!(run.stdout.contains("| the end of it"), "{run}");
+    assert!(!ns.sts(&["record", "left"]).ok().contains("the end of it"));
+    assert!(ns.sts(&["record", "left", "--logs"]).ok().contains("the end of it"));
+    ns.delete(&["statefulset/left", "--wait=true"]);
 }
 
 fn no_answer_is_an_error(ns: &Namespace) {

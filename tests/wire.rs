@@ -8,12 +8,14 @@ use crate::support::proxy::Proxy;
 use crate::support::{self, Namespace};
 
 /// Fields that no object of the test has, and why.
-const ABSENT: [&str; 3] = [
+const ABSENT: [&str; 4] = [
     // The API server drops it without the feature gate CrossNamespaceVolumeDataSource.
     "TypedReference.namespace",
     // Only of a volume that could not be recycled or deleted, which is deleted again and again.
     "VolumeStatus.reason",
     "VolumeStatus.message",
+    // It is recorded with the logs only; see the tests of logs for protobuf and JSON.
+    "Terminated.message",
 ];
 
 #[test]

@@ -31,7 +31,7 @@ pub async fn read(connection: &Connection, runs: &[LogOf], lines: usize) -> Vec<
 }
 
 fn not_read(of: &LogOf, why: NotRead) -> Log {
-    Log { of: of.clone(), lines: Err(why), is_cut: false }
+    Log { of: of.clone(), lines: Err(why), is_cut: false, message: Vec::new() }
 }
 
 async fn one(connection: &Connection, of: &LogOf, lines: usize) -> Log {
@@ -60,7 +60,7 @@ async fn one(connection: &Connection, of: &LogOf, lines: usize) -> Log {
         written.pop();
     }
     let first = written.len().saturating_sub(lines);
-    Log { of: of.clone(), lines: Ok(written.split_off(first)), is_cut }
+    Log { of: of.clone(), lines: Ok(written.split_off(first)), is_cut, message: Vec::new() }
 }
 
 /// The body, but at most as much as was asked for: a proxy may answer with more.

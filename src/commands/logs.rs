@@ -7,11 +7,11 @@ use tokio::time::timeout;
 use crate::cli::{Observation, PATIENCE, heading};
 use crate::cluster::connect::Connection;
 use crate::cluster::logs;
-use crate::kinds::StatefulSet;
+use crate::kinds::{Said, StatefulSet};
 use crate::render::Output;
 use crate::render::spinner::Spinner;
 use crate::rules::Finding;
-use crate::snapshot::{Log, LogOf, Observed, Snapshot};
+use crate::snapshot::{Log, LogOf, NotRead, Observed, Snapshot, termination_message};
 
 /// How many lines are shown at most.
 const MOST: u16 = 200;
@@ -63,10 +63,28 @@ pub(super) async fn read(connection: &Connection, runs: &[LogOf], lines: usize) 
 
 /// The logs of these runs: those of the recording, where there is no cluster to ask.
 pub(super) async fn of(sight: &Observation, runs: &[LogOf], lines: usize) -> Vec<Log> {
-    match &sight.connection {
+    let mut logs = match &sight.connection {
         Some(connection) => read(connection, runs, lines).await,
         None => sight.observed.logs.clone(),
+    };
+    for run in runs {
+        let message = message(&sight.observed, run);
+        match logs.iter_mut().find(|log| log.of == *run) {
+            Some(log) if log.message.is_empty() => log.message = message,
+            None if !message.is_empty() => {
+                let lines = Err(NotRead::Other("it is not in the file".to_owned()));
+                logs.push(Log { of: run.clone(), lines, is_cut: false, message });
+            }
+            Some(_) | None => {}
+        }
     }
+    logs
+}
+
+fn message(observed: &Observed, run: &LogOf) -> Vec<Said> {
+    let mut pods = observed.pods.as_deref().unwrap_or_default().iter();
+    let pod = pods.find(|pod| pod.metadata.name == run.pod && pod.metadata.namespace == run.namespace);
+    pod.map(|pod| termination_message(pod, run)).unwrap_or_default()
 }
 
 /// Adds to findings what their logs say.

@@ -259,11 +259,14 @@ partial! {
         started_at: Option<Timestamp> => 1,
     }
 
-    /// v1 ContainerStateTerminated, without its message, which is the application's own text.
+    /// v1 ContainerStateTerminated.
     struct Terminated {
         exit_code: i32 => 1,
         signal: i32 => 2,
         reason: String => 3,
+        /// Text of the application, as its log is, or the end of that: in a recording it stands with the logs.
+        #[serde(skip_serializing)]
+        message: Said => 4,
         started_at: Option<Timestamp> => 5,
         finished_at: Option<Timestamp> => 6,
     }

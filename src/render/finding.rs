@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Glyph, Page};
-use crate::kinds::StatefulSet;
+use crate::kinds::{Said, StatefulSet};
 use crate::paste::{Command, sts};
 use crate::rules::{Finding, LogTail, Severity, Skipped, Subject};
 use crate::snapshot::{NotRead, Unseen};
@@ -63,26 +63,53 @@ pub fn finding_json(set: &StatefulSet, finding: &Finding) -> Value {
 
 /// What the log says, where it was read.
 fn log(page: &mut Page, finding: &Finding) {
-    let Some(log) = finding.log.as_ref().filter(|log| log.not_read.is_none()) else { return };
-    let mut label = "  log";
-    if !finding.also.is_empty() {
+    let Some(log) = finding.log.as_ref() else { return };
+    if log.not_read.is_none() {
+        let ends = log.is_cut.then_some("… (the log is too long to be read to its end)");
+        match log.lines.is_empty() {
+            true => text(page, "  log", finding, &["empty: the container wrote nothing"], Page::field),
+            false => quoted(page, "  log", (finding, log, &log.lines, false), ends),
+        }
+    }
+    if !log.message.is_empty() {
+        quoted(page, "  message", (finding, log, &log.message, true), None);
+    }
+    if let Some(hint) = &log.hint {
+        let source = if hint.is_of_message { "termination message" } else { "log" };
+        page.field("  hint", 11, &format!("the {source} says that {}; {}", hint.cause, hint.remedy));
+    }
+}
+
+/// The last lines of a log or a termination message.
+fn quoted(
+    page: &mut Page,
+    label: &str,
+    (finding, log, lines, is_message): (&Finding, &LogTail, &[Said], bool),
+    ends: Option<&str>,
+) {
+    // What the hint is about may stand further up.
+    let told = log.hint.as_ref().filter(|hint| hint.is_of_message == is_message).map(|hint| &hint.line);
+    let told = told.filter(|line| !lines.contains(line)).into_iter().flat_map(|line| [line.as_str(), "…"]);
+    let all: Vec<&str> = told.chain(lines.iter().map(|line| line.as_str())).chain(ends).collect();
+    text(page, label, finding, &all, Page::quoted);
+}
+
+/// Lines of a container, which is named where the finding has more than one.
+fn text(
+    page: &mut Page,
+    label: &str,
+    finding: &Finding,
+    lines: &[&str],
+    write: fn(&mut Page, &str, usize, &str),
+) {
+    let mut label = label;
+    if let Some(log) = finding.log.as_ref().filter(|_| !finding.also.is_empty()) {
         page.field(label, 11, &format!("of {}:", log.of.pod));
         label = "";
     }
-    if log.lines.is_empty() {
-        page.field(label, 11, "empty: the container wrote nothing");
-        return;
-    }
-    // What the hint is about may stand further up.
-    let told = log.hint.as_ref().map(|hint| &hint.line).filter(|line| !log.lines.contains(line));
-    let ends = log.is_cut.then_some("… (the log is too long to be read to its end)");
-    let lines = told.into_iter().flat_map(|line| [line.as_str(), "…"]);
-    for line in lines.chain(log.lines.iter().map(|line| line.as_str())).chain(ends) {
-        page.quoted(label, 11, line);
+    for line in lines {
+        write(page, label, 11, line);
         label = "";
-    }
-    if let Some(hint) = &log.hint {
-        page.field("  hint", 11, &format!("the log says that {}; {}", hint.cause, hint.remedy));
     }
 }
 
@@ -94,8 +121,10 @@ fn log_json(log: &LogTail) -> Value {
         "lines": log.lines,
         "cut": log.is_cut,
         "notRead": log.not_read.as_ref().map(ToString::to_string),
+        "terminationMessage": log.message,
         "hint": log.hint.as_ref().map(|hint| {
-            json!({"name": hint.name, "line": hint.line, "cause": hint.cause, "do": hint.remedy})
+            let source = if hint.is_of_message { "terminationMessage" } else { "log" };
+            json!({"name": hint.name, "line": hint.line, "in": source, "cause": hint.cause, "do": hint.remedy})
         }),
     })
 }

@@ -9,7 +9,7 @@ use super::hints::{self, Hint};
 use super::pods::status;
 use super::prelude::*;
 use crate::messages::kubelet::{back_off, is_no_log};
-use crate::snapshot::{Log, LogOf, NotRead};
+use crate::snapshot::{Log, LogOf, NotRead, termination_message};
 use crate::time::later;
 
 /// What the log of a finding's container says.
@@ -23,6 +23,8 @@ pub struct LogTail {
     pub is_cut: bool,
     /// Why they were not read.
     pub not_read: Option<NotRead>,
+    /// The last lines of the termination message, where the log does not have them.
+    pub message: Vec<Said>,
     /// What a known sentence in the log means.
     pub hint: Option<LogHint>,
 }
@@ -35,6 +37,8 @@ pub struct LogHint {
     pub name: String,
     /// The line that has the sentence.
     pub line: Said,
+    /// Whether it is one of the termination message, and not of the log.
+    pub is_of_message: bool,
     /// The cause that the line tells of, as what follows "the log says that".
     pub cause: String,
     /// What to do about it, in the imperative.
@@ -58,12 +62,25 @@ impl Finding {
             Ok(all) => (all.as_slice(), None),
             Err(why) => (&[][..], Some(why.clone())),
         };
-        let found = hints::of(all).map(|(hint, line)| told(snapshot, &log.of, hint, line));
+        let pods = snapshot.pods().unwrap_or_default();
+        let pod = pods.iter().find(|pod| pod.metadata.name == log.of.pod);
+        let message = match log.message.as_slice() {
+            [] => pod.map(|pod| termination_message(pod, &log.of)).unwrap_or_default(),
+            message => message.to_vec(),
+        };
+        // With FallbackToLogsOnError it is the end of the log.
+        let message = if message.iter().all(|line| all.contains(line)) { Vec::new() } else { message };
+        let found = hints::of(all).map(|it| (it, false)).or_else(|| hints::of(&message).map(|it| (it, true)));
+        let found = found.map(|((hint, line), is_of_message)| LogHint {
+            is_of_message,
+            ..told(snapshot, &log.of, hint, line)
+        });
         self.log = Some(LogTail {
             of: log.of.clone(),
             lines: all[all.len().saturating_sub(lines)..].to_vec(),
             is_cut: log.is_cut,
             not_read,
+            message: message[message.len().saturating_sub(lines)..].to_vec(),
             hint: found,
         });
     }
@@ -122,7 +139,13 @@ fn told(snapshot: &Snapshot<'_>, of: &LogOf, hint: &Hint, line: &Said) -> LogHin
         _ => None,
     };
     let cause = added.map_or(hint.cause.clone(), |added| format!("{} ({added})", hint.cause));
-    LogHint { name: hint.name.clone(), line: line.clone(), cause, remedy: hint.remedy.clone() }
+    LogHint {
+        name: hint.name.clone(),
+        line: line.clone(),
+        is_of_message: false,
+        cause,
+        remedy: hint.remedy.clone(),
+    }
 }
 
 /// On what the pod runs, and on what others of the StatefulSet do that are ready.

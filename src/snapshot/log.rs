@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::NotRead;
-use crate::kinds::Said;
+use crate::kinds::{Pod, Said};
+use crate::text::clean;
 
 /// A run of a container, whose log may be read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,4 +30,24 @@ pub struct Log {
     pub lines: Result<Vec<Said>, NotRead>,
     /// Whether they are too long to be read as a whole, so that the very last ones are not among them.
     pub is_cut: bool,
+    /// What the container left as its termination message.
+    pub message: Vec<Said>,
+}
+
+/// The last lines of a termination message that are kept. The kubelet keeps 80 lines or 2048 bytes of a log there, and 4096 bytes
+/// of what the container writes itself (`kuberuntime_container.go`).
+const MESSAGE: usize = 80;
+
+/// The termination message of a run: what the container wrote to its `terminationMessagePath`, or the end of its log with the
+/// policy `FallbackToLogsOnError`. Without escapes, credentials and empty lines.
+pub fn termination_message(pod: &Pod, of: &LogOf) -> Vec<Said> {
+    let mut all = pod.status.container_statuses.iter().chain(&pod.status.init_container_statuses);
+    let status = all.find(|status| status.name == of.container);
+    let state = status.map(|status| if of.previous { &status.last_state } else { &status.state });
+    // That of a container that never ran is the runtime's.
+    let end = state.and_then(|state| state.terminated.as_ref()).filter(|end| !end.never_ran());
+    let text = end.map_or("", |end| end.message.as_str());
+    let lines = text.lines().map(|line| clean(line).trim_end().to_owned());
+    let mut lines: Vec<Said> = lines.filter(|line| !line.is_empty()).map(Said::from).collect();
+    lines.split_off(lines.len().saturating_sub(MESSAGE))
 }

@@ -19,6 +19,9 @@ pub(super) struct Written {
     not_read: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     cut: bool,
+    /// The termination message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    message: Vec<String>,
 }
 
 impl Written {
@@ -28,17 +31,19 @@ impl Written {
             lines: log.lines.iter().flatten().map(ToString::to_string).collect(),
             not_read: log.lines.as_ref().err().map(ToString::to_string),
             cut: log.is_cut,
+            message: log.message.iter().map(ToString::to_string).collect(),
         }
     }
 
     pub(super) fn log(self) -> Log {
-        let Written { of, lines, not_read, cut } = self;
+        let Written { of, lines, not_read, cut, message } = self;
         // A file may have been written by hand.
         let cleaned = lines.iter().map(|line| Said::from(clean(line)));
+        let message = message.iter().map(|line| Said::from(clean(line))).collect();
         let lines = match not_read {
             Some(why) => Err(NotRead::parse(&why)),
             None => Ok(cleaned.collect()),
         };
-        Log { of, lines, is_cut: cut }
+        Log { of, lines, is_cut: cut, message }
     }
 }
