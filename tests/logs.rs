@@ -165,8 +165,7 @@ fn with_message(message: &str, log: Option<&[&str]>) -> String {
 
 #[test]
 fn a_termination_message_is_shown_as_a_log_is() {
-    let message =
-        "first\n\u{1b}[31msecond\u{1b}[0m\nconnecting to postgres://app:hunter2@db failed\n\nparting words\r\n";
+    let message = "first\n\u{1b}[31msecond\u{1b}[0m\nconnecting to postgres://app:hunter2@db failed\n\nparting words\r\n";
     let read = |file: &str, args: &[&str]| sts(&[args, &["--from", "-"]].concat(), file);
     let file = with_message(message, None);
     for command in [&["doctor"][..], &["status", "db"]] {

@@ -96,6 +96,39 @@ fn every_command_says_so(ns: &support::Namespace, kubeconfig: &std::path::Path, 
     }
 }
 
+/// Healthy as they are: without their pods nobody can say so.
+#[test]
+fn a_user_who_may_not_list_pods_is_not_told_that_all_is_well() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("no-pods");
+    cluster.apply(include_str!("manifests/classes.yaml"));
+    ns.apply(include_str!("manifests/postgres.yaml"));
+    ns.wait_ready("postgres", 3);
+    let all: Vec<String> = rules(0).into_iter().map(str::to_owned).collect();
+    let user = |name: &str, rules: &[String]| {
+        let user = ns.user(name, &rules[..1].join("\n"));
+        ns.grant_cluster(name, &rules.join("\n"));
+        user
+    };
+    let reader = user("sees", &all);
+    let fewer: Vec<String> = all.iter().map(|line| line.replace("pods, ", "")).collect();
+    let blind = user("blind", &fewer);
+    let code = |user: &std::path::Path, args: &[&str], code: i32| {
+        ns.wait(&format!("exit code {code} of {args:?}"), PATIENCE, || {
+            let run = ns.sts_as(user, args);
+            if run.code == code { Ok(run) } else { Err(run.to_string()) }
+        })
+    };
+    for args in
+        [&["doctor"][..], &["status"], &["status", "postgres"], &["watch", "postgres", "--timeout", "1m"]]
+    {
+        code(&reader, args, 0);
+        let run = code(&blind, args, 3);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(said.contains("forbidden") && !said.contains("no problems found:"), "{run}");
+    }
+}
+
 #[test]
 fn the_roles_are_enough_for_a_canary_and_one_is_not() {
     let Some(cluster) = support::cluster() else { return };

@@ -399,7 +399,7 @@ impl FileReader {
                 // such as pods and classes, they cannot tell.
                 None if !empty || absent == Absent::Empty || listed.contains(&kind) => Ok(()),
                 None if kind == Kind::Service && !live => Ok(()),
-                None => unseen("not in the files given"),
+                None => Err(Unseen { kind, why: NotRead::absent() }),
             }
         };
         let mut observed = Observed::nothing(taken_at, scope, "");

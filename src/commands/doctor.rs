@@ -21,7 +21,9 @@ use crate::paste::sts;
 use crate::render::{
     Case, Page, Report as PipelineReport, View, finding, finding_json, skipped, skipped_json, unread_logs,
 };
-use crate::rules::{Diagnosis, Filter, Finding, Rule, Severity, Skipped, diagnose, pods_to_try};
+use crate::rules::{
+    Diagnosis, Filter, Finding, RULES, Rule, Severity, Skipped, Verdict, diagnose, pods_to_try,
+};
 use crate::snapshot::{Clock, DnsProbe, Snapshot, Trial};
 use crate::words;
 use baseline::{Baseline, Compared};
@@ -151,6 +153,11 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
         let value = probe::json(probe, &snapshots);
         (probe.clone(), value)
     });
+    let exit = match () {
+        () if bad => Exit::Bad,
+        () if skipped.iter().any(Skipped::is_failure) => Exit::Cluster,
+        () => Exit::Good,
+    };
     let report = Report {
         dns,
         taken_at: sight.observed.taken_at,
@@ -166,7 +173,7 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
         files: sight.observed.files.clone(),
         untried: untried(&sight.observed.trials),
     };
-    Ok(Answer { view: Box::new(report), exit: if bad { Exit::Bad } else { Exit::Good } })
+    Ok(Answer { view: Box::new(report), exit })
 }
 
 struct LookedAt {
@@ -242,24 +249,62 @@ impl Report {
             _ => format!(", {}", count(Severity::Note)),
         };
         let seen = self.looked_at.words();
-        match (self.findings.is_empty(), self.compared) {
-            (true, None) => format!("no problems found: {seen} checked"),
+        let skipped = match Skipped::count(&self.skipped) {
+            0 => None,
+            count => Some(format!("{count} of {} rules skipped", RULES.len())),
+        };
+        let text = match (self.findings.is_empty(), self.compared) {
+            (true, None) if skipped.is_some() => {
+                format!("no problems found by the rules that could run: {seen} checked")
+            }
+            (true, Some(_)) if skipped.is_some() => {
+                format!("no new problems found by the rules that could run: {seen} checked")
+            }
+            (true, None) => match self.wrong_answers() {
+                0 => format!("no problems found: {seen} checked"),
+                wrong => {
+                    let answers = words::count(wrong, "DNS answer");
+                    let are = if wrong == 1 { "is" } else { "are" };
+                    format!("no problems found, but {answers} {are} not right: {seen} checked")
+                }
+            },
             (true, Some(_)) => format!("no new problems found: {seen} checked"),
             (false, None) => format!("{seen} checked: {errors}, {warnings}{notes}"),
             (false, Some(_)) => format!("{seen} checked; new: {errors}, {warnings}{notes}"),
-        }
+        };
+        skipped.map_or(text.clone(), |skipped| format!("{text}; {skipped}"))
     }
 
-    /// How many names resolve, where DNS was asked.
+    /// The answers of DNS, by what they are worth.
+    fn answers(&self) -> Vec<&str> {
+        let names = self.dns.iter().flat_map(|(_, value)| value["names"].as_array().into_iter().flatten());
+        names.filter_map(|name| name["verdict"].as_str()).collect()
+    }
+
+    fn wrong_answers(&self) -> usize {
+        self.answers().iter().filter(|verdict| **verdict != Verdict::Right.word()).count()
+    }
+
+    /// How many names resolve, where DNS was asked, and why others do not.
     fn asked(&self) -> Option<String> {
         let (probe, value) = self.dns.as_ref()?;
-        let all = value["names"].as_array().map_or(0, Vec::len);
+        let all = self.answers();
         let who = words::count(probe.servers.len(), "DNS server");
+        let wrong: Vec<String> = Verdict::WRONG
+            .iter()
+            .map(|verdict| (all.iter().filter(|word| **word == verdict.word()).count(), verdict))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, verdict)| format!("{count} {}", verdict.words()))
+            .collect();
+        let wrong = match wrong.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", words::list(&wrong, usize::MAX)),
+        };
         (!probe.servers.is_empty()).then(|| {
             format!(
-                "DNS: {} of {} right, {who} asked, cluster domain {}",
+                "DNS: {} of {} right{wrong}, {who} asked, cluster domain {}",
                 value["right"],
-                words::count(all, "answer"),
+                words::count(all.len(), "answer"),
                 probe.domain
             )
         })
@@ -349,6 +394,8 @@ impl View for Report {
                 "errors": self.count(Severity::Error),
                 "warnings": self.count(Severity::Warning),
                 "notes": self.count(Severity::Note),
+                "skippedRules": Skipped::count(&self.skipped),
+                "wrongDnsAnswers": self.dns.as_ref().map(|_| self.wrong_answers()),
             },
         });
         if let Some(Compared { known, gone }) = self.compared {

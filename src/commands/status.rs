@@ -14,7 +14,7 @@ use crate::cluster::inventory::Want;
 use crate::error::{Error, Exit, Result};
 use crate::reconcile::Limits;
 use crate::render::Output;
-use crate::rules::{Filter, of_set};
+use crate::rules::{Filter, Skipped, of_set};
 use crate::snapshot::Snapshot;
 
 /// Show StatefulSets, or the details of one
@@ -79,6 +79,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
             screens.push(one::Screen::of(&snapshot, findings, &unseen));
         }
     }
+    let is_unread = screens.iter().any(|screen| screen.skipped.iter().any(Skipped::is_failure));
     let view: Box<dyn crate::render::View> = match screens.pop() {
         Some(screen) if is_one => Box::new(screen),
         last => {
@@ -87,5 +88,5 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
             Box::new(many::List::new(screens, sight.place.clone(), namespaces))
         }
     };
-    Ok(Answer { view, exit: Exit::Good })
+    Ok(Answer { view, exit: if is_unread { Exit::Cluster } else { Exit::Good } })
 }

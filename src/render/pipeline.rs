@@ -125,7 +125,8 @@ impl Report<'_> {
         let notifications = self.skipped.iter().map(|skipped| {
             let rules: Vec<&str> = skipped.rules.iter().map(|rule| rule.code).collect();
             let rules = if rules.is_empty() { String::new() } else { format!("; skipped: {}", rules.join(", ")) };
-            json!({"level": "warning", "message": {"text": format!("not checked: {}{rules}", clean(&skipped.unseen.to_string()))}})
+            let level = if skipped.is_failure() { "error" } else { "warning" };
+            json!({"level": level, "message": {"text": format!("not checked: {}{rules}", clean(&skipped.unseen.to_string()))}})
         });
         json!({
             "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -137,7 +138,7 @@ impl Report<'_> {
                     "rules": rules.iter().map(|rule| descriptor(rule)).collect::<Vec<_>>(),
                 }},
                 "invocations": [{
-                    "executionSuccessful": true,
+                    "executionSuccessful": !self.skipped.iter().any(Skipped::is_failure),
                     "toolExecutionNotifications": notifications.collect::<Vec<_>>(),
                 }],
                 "results": results.collect::<Vec<_>>(),
@@ -146,7 +147,7 @@ impl Report<'_> {
     }
 
     /// JUnit XML: a suite a StatefulSet, a case a finding. Only what makes the command fail is a failure; a rule that was
-    /// not asked is a skipped case.
+    /// not asked is a skipped case, and an error where the command fails because of that.
     ///
     /// # Errors
     /// Never in practice: it is written to memory.
@@ -169,11 +170,12 @@ impl Report<'_> {
         };
         let passed = self.checked.iter().filter(|set| of(set).next().is_none()).count();
         let failures = self.cases.iter().filter(|case| case.fails).count();
+        let errors = skipped.iter().filter(|(_, skipped)| skipped.is_failure()).count();
         let counts = [
             ("tests", self.cases.len() + passed + skipped.len()),
             ("failures", failures),
-            ("errors", 0),
-            ("skipped", skipped.len()),
+            ("errors", errors),
+            ("skipped", skipped.len() - errors),
         ]
         .map(|(name, count)| (name, count.to_string()));
         let mut root = writer.create_element("testsuites").with_attribute(("name", "kubectl sts doctor"));
@@ -188,10 +190,14 @@ impl Report<'_> {
             if skipped.is_empty() {
                 return Ok(());
             }
-            let count = skipped.len().to_string();
+            let [tests, errors, skips] =
+                [skipped.len(), errors, skipped.len() - errors].map(|count| count.to_string());
             let suite = writer.create_element("testsuite").with_attribute(("name", "not checked"));
-            let suite =
-                suite.with_attribute(("tests", count.as_str())).with_attribute(("skipped", count.as_str()));
+            let suite = suite
+                .with_attribute(("tests", tests.as_str()))
+                .with_attribute(("failures", "0"))
+                .with_attribute(("errors", errors.as_str()))
+                .with_attribute(("skipped", skips.as_str()));
             suite.write_inner_content(|writer| {
                 for (rule, skipped) in &skipped {
                     let name = format!("{} {}", rule.code, rule.name);
@@ -199,7 +205,7 @@ impl Report<'_> {
                     case.with_attribute(("name", name.as_str())).write_inner_content(|writer| {
                         let why = in_xml(&skipped.unseen.to_string());
                         writer
-                            .create_element("skipped")
+                            .create_element(if skipped.is_failure() { "error" } else { "skipped" })
                             .with_attribute(("message", why.as_str()))
                             .write_empty()?;
                         Ok(())
@@ -230,7 +236,8 @@ impl Report<'_> {
         for skipped in self.skipped.iter().filter(|skipped| !skipped.rules.is_empty()) {
             let rules: Vec<&str> = skipped.rules.iter().map(|rule| rule.code).collect();
             let line = format!("not checked: {}; skipped: {}", skipped.unseen, rules.join(", "));
-            text += &format!("::notice title=not checked::{}\n", data(&clean(&line)));
+            let level = if skipped.is_failure() { "error" } else { "notice" };
+            text += &format!("::{level} title=not checked::{}\n", data(&clean(&line)));
         }
         text + &clean(&self.summary) + "\n"
     }

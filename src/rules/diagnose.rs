@@ -31,6 +31,28 @@ pub struct Skipped {
     pub rules: Vec<&'static Rule>,
 }
 
+impl Skipped {
+    /// Whether it leaves open how the StatefulSets are, although the cluster was asked: it did not give a kind of their
+    /// namespace that rules need. Kinds in no namespace are no part of this, as a Role in a namespace cannot grant them; what
+    /// files do not have is none either, as they are what was asked about.
+    pub fn is_failure(&self) -> bool {
+        let Unseen { kind, why } = &self.unseen;
+        !self.rules.is_empty() && kind.is_namespaced() && !why.is_absent()
+    }
+
+    /// Of how many rules it is known that they should have run: those that were skipped, each once, where any is skipped because
+    /// of the cluster.
+    pub fn count(all: &[Skipped]) -> usize {
+        if all.iter().all(|it| it.rules.is_empty() || it.unseen.why.is_absent()) {
+            return 0;
+        }
+        let mut codes: Vec<&str> = all.iter().flat_map(|it| &it.rules).map(|rule| rule.code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        codes.len()
+    }
+}
+
 /// Every kind that was not seen, with the rules that were skipped for it.
 pub fn skipped(unseen: Vec<Unseen>, rules: &[(&'static Rule, Unseen)]) -> Vec<Skipped> {
     let mut all: BTreeMap<Kind, Skipped> = BTreeMap::new();

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::prelude::*;
 use crate::paste::tool;
-use crate::snapshot::{DnsAnswer, DnsProbe, DnsServer, Replica};
+use crate::snapshot::{DnsAnswer, DnsCode, DnsProbe, DnsServer, Replica};
 
 /// How long EndpointSlices and DNS may take to follow a pod.
 const FOLLOW: SignedDuration = SignedDuration::from_secs(30);
@@ -37,6 +37,22 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// What is not right.
+    pub const WRONG: [Verdict; 5] =
+        [Verdict::Stale, Verdict::Unknown, Verdict::NotReady, Verdict::NoName, Verdict::Failed];
+
+    /// In a sentence, after a number.
+    pub fn words(self) -> &'static str {
+        match self {
+            Verdict::Right => "right",
+            Verdict::Stale => "stale",
+            Verdict::Unknown => "without the address of the pod",
+            Verdict::NotReady => "not published, as the pod is not ready",
+            Verdict::NoName => "not published, as there is no pod or no Service for it",
+            Verdict::Failed => "failed",
+        }
+    }
+
     /// As programs read it.
     pub fn word(self) -> &'static str {
         match self {
@@ -161,8 +177,10 @@ fn of_replica(
         (true, _, Publication::Published(_) | Publication::Nameless) => Verdict::Unknown,
         (true, _, Publication::Unready) => Verdict::NotReady,
         (true, _, Publication::No) => Verdict::NoName,
-        // Whatever it is that keeps the pod from an answer.
-        (false, true, Publication::Published(_)) if server.is_inside() => Verdict::Unknown,
+        // Whatever it is that keeps the pod from an answer, or the server from this one alone.
+        (false, true, Publication::Published(_)) if server.is_inside() || answers_others(server) => {
+            Verdict::Unknown
+        }
         (false, true, _) => Verdict::Failed,
         _ if is_own => Verdict::Right,
         (_, _, Publication::Published(_)) => Verdict::Stale,
@@ -172,6 +190,11 @@ fn of_replica(
     };
     let since = if let Publication::Published(since) = state { *since } else { None };
     (verdict, since)
+}
+
+/// Whether a server answers some question at all: if not, that is what is wrong with it.
+fn answers_others(server: &DnsServer) -> bool {
+    server.answers.values().any(|answer| answer.code != DnsCode::Failed)
 }
 
 fn of_service(

@@ -54,6 +54,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
             names.fold(finding, |finding, name| {
                 finding.remedy(kubectl("delete pod").name(name).namespace(home(snapshot)))
             })
+        } else if first.answer.code == DnsCode::Failed && !group.pods().is_empty() {
+            let because = format!("{is_so}; other questions are answered");
+            recreate(finding.only(Severity::Warning).because(because), &group.pods())
         } else if group.pods().is_empty() {
             inside(snapshot, probe, group, finding, &is_so)
         } else {

@@ -32,6 +32,9 @@ pub enum NotRead {
     Other(String),
 }
 
+/// What is said of a kind that files do not have.
+const ABSENT: &str = "not in the files given";
+
 /// How the text of [`NotRead::Forbidden`] begins, also in recordings.
 const FORBIDDEN: &str = "forbidden";
 
@@ -42,6 +45,16 @@ impl NotRead {
             Some(rest) => NotRead::Forbidden(rest.strip_prefix(" to user ").map(str::to_owned)),
             None => NotRead::Other(text.to_owned()),
         }
+    }
+
+    /// That files were given which do not have it.
+    pub fn absent() -> NotRead {
+        NotRead::Other(ABSENT.to_owned())
+    }
+
+    /// Whether nobody tried to read it: files were given, and they do not have it.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, NotRead::Other(text) if text == ABSENT)
     }
 
     /// Whether a permission is missing, which the next try does not change.

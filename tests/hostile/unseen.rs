@@ -59,3 +59,43 @@ fn nothing_is_missed_where_all_was_seen() {
         assert!(!ran.all().contains("not checked"), "{}", ran.all());
     }
 }
+
+/// What could not be read is not counted as healthy: in no output, and not by the exit code.
+#[test]
+fn what_was_not_read_is_no_good_news() {
+    let (_, text) = recordings().into_iter().find(|(name, _)| name == "postgres.yaml").unwrap();
+    let (_folder, path) = file(&text);
+    assert_eq!((sts(&["doctor"], &path).code, sts(&["status"], &path).code), (0, 0));
+    let mut failed = Vec::new();
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::StatefulSet) {
+        let (_folder, path) = file(&without(&text, kind));
+        let run = sts(&["doctor", "-o", "json"], &path);
+        let diagnosis: Value = serde_json::from_str(&run.out).unwrap();
+        assert_eq!(diagnosis["findings"], Value::Array(Vec::new()), "{kind:?}: {}", run.all());
+        let missed = diagnosis["notLookedAt"].as_array().unwrap().iter().find(|it| it["kind"] == kind.name());
+        let rules: Vec<&str> =
+            missed.unwrap()["rules"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert_eq!(diagnosis["summary"]["skippedRules"], rules.len(), "{kind:?}");
+        let is_failure = !rules.is_empty() && kind.is_namespaced();
+        let code = if is_failure { 3 } else { 0 };
+        let outputs = ["text", "json", "wide", "name", "sarif", "junit", "github"];
+        let ran = outputs.map(|output| sts(&["doctor", "--fail-on", "never", "-o", output], &path));
+        assert!(ran.iter().all(|ran| ran.code == code), "{kind:?}");
+        let [text, _, _, _, sarif, junit, github] = ran.map(|ran| ran.out);
+        assert_eq!(text.contains("no problems found:"), rules.is_empty(), "{kind:?}: {text}");
+        assert!(sarif.contains(&format!("\"executionSuccessful\": {}", !is_failure)), "{kind:?}: {sarif}");
+        assert_eq!(junit.contains("<error message="), is_failure, "{kind:?}: {junit}");
+        assert_eq!(github.contains("::error title=not checked::"), is_failure, "{kind:?}: {github}");
+        assert_eq!(sts(&["status", "postgres"], &path).code, code, "{kind:?}");
+        let list = sts(&["status"], &path);
+        assert_eq!((list.code, list.out.contains("unknown")), (code, is_failure), "{kind:?}: {}", list.out);
+        if is_failure {
+            failed.push(kind);
+            let limited = sts(&["doctor", "--skip", &rules.join(",")], &path);
+            assert_eq!(limited.code, 0, "{kind:?}: {}", limited.all());
+        }
+    }
+    for kind in [Kind::Pod, Kind::PersistentVolumeClaim, Kind::Service] {
+        assert!(failed.contains(&kind), "{failed:?}");
+    }
+}
