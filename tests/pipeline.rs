@@ -1,6 +1,8 @@
 //! What a pipeline gets of `doctor`: SARIF, JUnit, annotations of a GitHub workflow, comparisons with a saved diagnosis, and
 //! manifests as input.
 
+#[path = "pipeline/junit.rs"]
+mod junit;
 #[path = "pipeline/sarif.rs"]
 mod sarif;
 

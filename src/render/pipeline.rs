@@ -175,7 +175,6 @@ impl Report<'_> {
             ("tests", self.cases.len() + passed + skipped.len()),
             ("failures", failures),
             ("errors", errors),
-            ("skipped", skipped.len() - errors),
         ]
         .map(|(name, count)| (name, count.to_string()));
         let mut root = writer.create_element("testsuites").with_attribute(("name", "kubectl sts doctor"));
@@ -253,16 +252,17 @@ fn suite(
     let tests = cases.len().max(1).to_string();
     let failures = cases.iter().filter(|case| case.fails).count().to_string();
     let name = in_xml(name);
-    let suite = writer.create_element("testsuite").with_attribute(("name", name.as_str()));
-    let suite =
-        suite.with_attribute(("tests", tests.as_str())).with_attribute(("failures", failures.as_str()));
+    let counts = [("tests", tests.as_str()), ("failures", &failures), ("errors", "0"), ("skipped", "0")];
+    let file = file.map(in_xml);
+    let suite = writer
+        .create_element("testsuite")
+        .with_attribute(("name", name.as_str()))
+        .with_attributes(counts)
+        .with_attributes(file.as_deref().map(|file| ("file", file)));
     suite.write_inner_content(|writer| {
         let begin = |case: &str| {
             let element = quick_xml::events::BytesStart::new("testcase");
-            let file = file.map(in_xml);
-            element
-                .with_attributes([("classname", name.as_str()), ("name", case)])
-                .with_attributes(file.as_deref().map(|file| ("file", file)))
+            element.with_attributes([("classname", name.as_str()), ("name", case)])
         };
         if cases.is_empty() {
             writer.write_event(Event::Empty(begin("no problems found")))?;
