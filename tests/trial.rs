@@ -72,6 +72,23 @@ fn a_refusal_without_an_event_is_found_by_a_dry_run() {
     let text = ns.sts_as(&reader, &["doctor"]);
     let line = "not checked:  whether web-1 can be created (dry run: forbidden to user";
     assert!(text.stdout.contains(line), "{text}");
+    // The screen of one StatefulSet says the same, and a list asks nothing.
+    let screen = |user: &std::path::Path, args: &[&str]| {
+        report(&ns.sts_as(user, &[&["status", "-o", "json"], args].concat()))
+    };
+    let one = screen(&creator, &["web"]);
+    crate::schema::holds(&one.to_string());
+    assert_eq!(refused(&one)[0]["what"], of_creator["what"], "{one}");
+    assert!(
+        refused(&one)[0]["because"].as_str().unwrap().contains("refuses a dry run of its creation"),
+        "{one}"
+    );
+    assert_eq!(one["notTried"], json!([]));
+    let one = screen(&reader, &["web"]);
+    assert_eq!((refused(&one), &one["notTried"][0]["pod"]), (Vec::new(), &json!("web-1")), "{one}");
+    assert!(ns.sts_as(&reader, &["status", "web"]).stdout.contains(line));
+    let list = screen(&creator, &[])["items"][0].clone();
+    assert_eq!((refused(&list), &list["notTried"]), (Vec::new(), &json!([])), "{list}");
     // Where an event says it, nothing is asked.
     let admin = report(&ns.sts(&["doctor", "-o", "json"]));
     assert!(refused(&admin)[0]["because"].as_str().unwrap().starts_with("the API server said"), "{admin}");

@@ -11,20 +11,19 @@ use serde_json::{Value, json};
 
 use super::logs::{self, LogArgs};
 use super::probe::{self, ProbeArgs};
+use super::trials::{self, Untried};
 use super::{explain, notes};
 use crate::cli::{Answer, Global, SetFilter, heading};
 use crate::cluster::inventory::Want;
-use crate::cluster::{recorded, trial};
+use crate::cluster::recorded;
 use crate::error::{Exit, Result};
 use crate::kinds::StatefulSet;
 use crate::paste::sts;
 use crate::render::{
     Case, Page, Report as PipelineReport, View, finding, finding_json, skipped, skipped_json, unread_logs,
 };
-use crate::rules::{
-    Diagnosis, Filter, Finding, RULES, Rule, Severity, Skipped, Verdict, diagnose, pods_to_try,
-};
-use crate::snapshot::{Clock, DnsProbe, Snapshot, Trial};
+use crate::rules::{Diagnosis, Filter, Finding, RULES, Rule, Severity, Skipped, Verdict, diagnose};
+use crate::snapshot::{Clock, DnsProbe, Snapshot};
 use crate::words;
 use baseline::{Baseline, Compared};
 
@@ -127,10 +126,7 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
         global.of_files(recorded::read_manifests(&files, Timestamp::now())?, list)
     };
     let chosen = sight.choose(&args.names, &args.choice)?;
-    if let Some(connection) = &sight.connection {
-        let wanted = pods_to_try(&sight.observed, &chosen);
-        sight.observed.trials = trial::ask(connection, wanted).await;
-    }
+    trials::ask(&mut sight, &chosen).await;
     args.probe.ask(&mut sight, &chosen).await?;
     let Diagnosis { mut findings, skipped } = diagnose(&sight.observed, &chosen, &filter);
     let compared = baseline.map(|baseline| baseline.keep_new(&mut findings));
@@ -171,7 +167,7 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
         fail_on,
         sets: sets.into_iter().cloned().collect(),
         files: sight.observed.files.clone(),
-        untried: untried(&sight.observed.trials),
+        untried: Untried::of(&sight.observed.trials),
     };
     Ok(Answer { view: Box::new(report), exit })
 }
@@ -227,16 +223,9 @@ struct Report {
     fail_on: FailOn,
     sets: Vec<StatefulSet>,
     files: BTreeMap<(String, String), String>,
-    /// The pods that were not tried, with the reason.
-    untried: Vec<(String, String)>,
+    untried: Untried,
     /// What DNS answered, and the same for programs.
     dns: Option<(DnsProbe, Value)>,
-}
-
-/// The pods of which it is not known whether they could be created, with the reason.
-fn untried(trials: &[Trial]) -> Vec<(String, String)> {
-    let why = |trial: &Trial| Some((trial.pod.pod.clone(), trial.refusal.as_ref().err()?.to_string()));
-    trials.iter().filter_map(why).collect()
 }
 
 impl Report {
@@ -343,9 +332,7 @@ impl View for Report {
             page.prose(&asked, 2);
         }
         skipped(page, &self.skipped);
-        for (pod, why) in &self.untried {
-            page.field("not checked:", 14, &format!("whether {pod} can be created (dry run: {why})"));
-        }
+        self.untried.text(page);
         unread_logs(page, self.findings.iter().map(|(_, finding)| finding));
         probe::not_asked(page, self.dns.as_ref().map(|(probe, _)| probe));
         if let Some(trouble) = self.clock.trouble() {
@@ -384,7 +371,7 @@ impl View for Report {
             },
             "findings": self.findings.iter().map(|(set, finding)| finding_json(set, finding)).collect::<Vec<_>>(),
             "notLookedAt": skipped_json(&self.skipped),
-            "notTried": self.untried.iter().map(|(pod, why)| json!({"pod": pod, "why": why})).collect::<Vec<_>>(),
+            "notTried": self.untried.json(),
             "lookedAt": {
                 "statefulSets": self.looked_at.sets,
                 "pods": self.looked_at.pods,

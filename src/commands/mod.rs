@@ -21,6 +21,7 @@ mod record;
 mod recover;
 mod restore_pvc;
 mod status;
+mod trials;
 mod undo;
 mod version;
 mod watch;

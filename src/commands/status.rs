@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::logs::{self, LogArgs};
 use super::probe::ProbeArgs;
-use super::{notes, watch};
+use super::{notes, trials, watch};
 use crate::cli::{Answer, Global, SetFilter, Ui, heading};
 use crate::cluster::inventory::Want;
 use crate::error::{Error, Exit, Result};
@@ -31,7 +31,7 @@ use crate::snapshot::Snapshot;
     ""
     "Reads StatefulSets, pods, PVCs, PVs, StorageClasses, Services, EndpointSlices, ControllerRevisions and Warning \
      events, and nodes, quotas and autoscalers where they matter; for one StatefulSet also the last lines of the logs of failing \
-     containers. With --probe-dns it also connects to the DNS pods of the cluster. Changes nothing. Names what it may not read."
+     containers. Where no event says why a pod of it is missing, it asks the API server for a dry run of the pod. With --probe-dns it also connects to the DNS pods of the cluster. Changes nothing. Names what it may not read."
 ))]
 pub struct Args {
     /// StatefulSets to show; without names, all
@@ -62,8 +62,11 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
     let mut sight = global.observe(args.choice.all_namespaces, want, streams.warn).await?;
     let chosen = sight.choose(&args.names, &args.choice)?;
     args.probe.ask(&mut sight, &chosen).await?;
-    let namespaces = sight.observed.namespaces();
     let is_one = args.names.len() == 1 && sight.observed.sets.iter().filter(|set| chosen(set)).count() == 1;
+    if is_one {
+        trials::ask(&mut sight, &chosen).await;
+    }
+    let namespaces = sight.observed.namespaces();
     let mut screens = Vec::new();
     for namespace in namespaces.values() {
         for set in namespace.sets.iter().copied().filter(|set| chosen(set)) {
@@ -76,7 +79,8 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
                     logs::tell(&snapshot, finding, &logs, lines);
                 }
             }
-            screens.push(one::Screen::of(&snapshot, findings, &unseen));
+            let untried = trials::Untried::of(&sight.observed.trials);
+            screens.push(one::Screen::of(&snapshot, findings, &unseen, untried));
         }
     }
     let is_unread = screens.iter().any(|screen| screen.skipped.iter().any(Skipped::is_failure));

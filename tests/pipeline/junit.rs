@@ -36,7 +36,16 @@ const SCHEMA: &[Allowed] = &[
         name: "testsuite",
         required: &["name", "tests", "failures", "errors"],
         optional: &[
-            "group", "time", "skipped", "timestamp", "hostname", "id", "package", "file", "log", "url",
+            "group",
+            "time",
+            "skipped",
+            "timestamp",
+            "hostname",
+            "id",
+            "package",
+            "file",
+            "log",
+            "url",
         ],
         inner: &["testsuite", "properties", "testcase", "system-out", "system-err"],
         text: false,
@@ -81,16 +90,18 @@ fn begun<'s>(start: &BytesStart<'_>, within: Option<&Allowed>, wrong: &mut Vec<S
     let name = start.name().as_ref().to_owned();
     let Some(allowed) = SCHEMA.iter().find(|it| it.name == name) else { panic!("no element {name}") };
     match within {
-        Some(outer) if !outer.inner.contains(&allowed.name) => wrong.push(format!("{name} in {}", outer.name)),
+        Some(outer) if !outer.inner.contains(&allowed.name) => {
+            wrong.push(format!("{name} in {}", outer.name))
+        }
         None if name != "testsuites" && name != "testsuite" => wrong.push(format!("the root is {name}")),
         _ => {}
     }
     let has: Vec<String> = start.attributes().map(|it| it.unwrap().key.as_ref().to_owned()).collect();
     let lacks = allowed.required.iter().filter(|key| !has.iter().any(|it| it == *key));
     wrong.extend(lacks.map(|key| format!("{name} without {key}")));
-    let strange = has.iter().filter(|key| {
-        !allowed.required.contains(&key.as_str()) && !allowed.optional.contains(&key.as_str())
-    });
+    let strange = has
+        .iter()
+        .filter(|key| !allowed.required.contains(&key.as_str()) && !allowed.optional.contains(&key.as_str()));
     wrong.extend(strange.map(|key| format!("{name} with {key}")));
     allowed
 }
@@ -123,7 +134,8 @@ fn test_reports_are_as_the_schema_of_jenkins_says() {
         doctor_in(here, HOSTILE, &["-f", "-", "-o", "junit"]).code(1),
         doctor_in(
             here,
-            &HOSTILE.replace("counts: {}", "counts: {}\nnotSeen: {Pod: forbidden to user bob, Node: forbidden}"),
+            &HOSTILE
+                .replace("counts: {}", "counts: {}\nnotSeen: {Pod: forbidden to user bob, Node: forbidden}"),
             &["-f", "-", "-o", "junit", "--fail-on", "never"],
         )
         .code(3),
@@ -131,18 +143,29 @@ fn test_reports_are_as_the_schema_of_jenkins_says() {
     for report in &reports {
         assert_eq!(wrong(&report.stdout), Vec::<String>::new(), "{report}");
     }
-    assert!(reports[4].stdout.contains("<skipped ") && reports[6].stdout.contains("<error "), "{}", reports[6]);
+    assert!(
+        reports[4].stdout.contains("<skipped ") && reports[6].stdout.contains("<error "),
+        "{}",
+        reports[6]
+    );
     asked(&reports[0].stdout);
     asked(&reports[6].stdout);
 }
 
 #[test]
 fn what_the_schema_does_not_allow_is_found() {
-    let suite = |inner: &str| format!("<testsuites><testsuite name=\"a\" tests=\"1\" failures=\"0\" errors=\"0\">{inner}</testsuite></testsuites>");
+    let suite = |inner: &str| {
+        format!(
+            "<testsuites><testsuite name=\"a\" tests=\"1\" failures=\"0\" errors=\"0\">{inner}</testsuite></testsuites>"
+        )
+    };
     assert_eq!(wrong(&suite("<testcase name=\"b\"/>")), Vec::<String>::new());
     for (xml, said) in [
         ("<testsuites skipped=\"1\"/>".to_owned(), "testsuites with skipped"),
-        ("<testsuites><testsuite name=\"a\" tests=\"1\" failures=\"0\"/></testsuites>".to_owned(), "testsuite without errors"),
+        (
+            "<testsuites><testsuite name=\"a\" tests=\"1\" failures=\"0\"/></testsuites>".to_owned(),
+            "testsuite without errors",
+        ),
         (suite("<testcase name=\"b\" file=\"c\"/>"), "testcase with file"),
         (suite("<testcase/>"), "testcase without name"),
         (suite("<failure/>"), "failure in testsuite"),

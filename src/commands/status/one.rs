@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::super::probe;
+use super::super::trials::Untried;
 use super::row::{Row, Volume, left_over, mixed, summary};
 use crate::controller::{self, Idle, Next};
 use crate::kinds::{Pod, StatefulSet, Strategy};
@@ -43,6 +44,7 @@ pub(super) struct Screen {
     unlisted: usize,
     left_over: Vec<Volume>,
     pub(super) skipped: Vec<Skipped>,
+    untried: Untried,
 }
 
 impl Screen {
@@ -50,6 +52,7 @@ impl Screen {
         snapshot: &Snapshot<'_>,
         findings: Vec<Finding>,
         unseen: &[(&'static Rule, Unseen)],
+        untried: Untried,
     ) -> Screen {
         let set = snapshot.set;
         let mut findings = findings;
@@ -105,6 +108,7 @@ impl Screen {
             unlisted: snapshot.unlisted(),
             left_over: left_over(snapshot),
             skipped: crate::rules::skipped(snapshot.unseen(), unseen),
+            untried,
         }
     }
 
@@ -237,7 +241,12 @@ impl View for Screen {
             page.gap();
         }
         if self.findings.is_empty() {
-            page.field("findings", label, "none");
+            let is_unread = self.skipped.iter().any(Skipped::is_failure);
+            page.field(
+                "findings",
+                label,
+                if is_unread { "none by the rules that could run" } else { "none" },
+            );
         } else {
             let count =
                 |severity| self.findings.iter().filter(|finding| finding.severity == severity).count();
@@ -253,10 +262,12 @@ impl View for Screen {
             }
         }
         let probe = self.dns.as_ref().map(|(_, probe, _)| probe);
-        if !self.skipped.is_empty() || probe.is_some_and(|probe| !probe.not_asked.is_empty()) {
+        let is_all = self.skipped.is_empty() && self.untried.is_empty();
+        if !is_all || probe.is_some_and(|probe| !probe.not_asked.is_empty()) {
             page.gap();
         }
         skipped(page, &self.skipped);
+        self.untried.text(page);
         unread_logs(page, &self.findings);
         probe::not_asked(page, probe);
     }
@@ -288,6 +299,7 @@ impl View for Screen {
             "claimsWithoutReplica": self.left_over.iter().map(Volume::json).collect::<Vec<_>>(),
             "findings": self.findings.iter().map(|finding| finding_json(set, finding)).collect::<Vec<_>>(),
             "notLookedAt": self.skipped.iter().map(not_looked_at).collect::<Vec<_>>(),
+            "notTried": self.untried.json(),
         });
         if let Some((.., dns)) = &self.dns {
             value["dns"] = dns.clone();
