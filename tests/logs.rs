@@ -205,6 +205,8 @@ fn quotes_within_json_hide_no_sentence() {
             r#"{"logger":"postgres","record":{"error_severity":"FATAL","message":"role \"app\" does not exist"}}"#,
             "postgres-role-missing",
         ),
+        // The log of the server says which it is, and a client is not told.
+        (r#"DETAIL:  Role "app" does not exist."#, "postgres-role-missing"),
         (r#"{"level":"fatal","msg":"lock file \"postmaster.pid\" already exists"}"#, "postgres-lock-file"),
     ] {
         let (text, log) = told(&[line], None);

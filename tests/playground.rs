@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kubectl_sts::rules::RULES;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::findings::pasted;
 use crate::support::playground::{self, Case};
@@ -33,7 +33,6 @@ pub const EXCEPTIONS: &[(&str, &str)] = &[
 /// Rules whose fault of the playground no printed command ends, and why. The modules named carry out the advice of other faults
 /// of the same rule.
 const NOT_SOLVED: &[(&str, &str)] = &[
-    ("claim-class-missing", "what is printed depends on the classes that other cases have: truth, storage"),
     ("claim-lost", "its volume is gone, and only a backup has the data: storage"),
     (
         "claim-name-collision",
@@ -44,8 +43,6 @@ const NOT_SOLVED: &[(&str, &str)] = &[
     ("claim-provisioning-failed", "the message of this provisioner says nothing that is known: remedies"),
     ("claim-resize-failed", "there is no driver that would resize: truth_growth"),
     ("claim-waiting-for-consumer", "it goes with its cause, which is another finding"),
-    ("claim-zone-mismatch", "a node in that zone has to be added"),
-    ("config-missing", "only its author knows what belongs into it: realnode"),
     ("crash-loop", "the log has the cause: logs, article"),
     ("evicted-repeatedly", "the test itself evicts: causes"),
     ("image-pull", "only the registry knows which tags there are: causes, article"),
@@ -53,7 +50,6 @@ const NOT_SOLVED: &[(&str, &str)] = &[
     ("liveness-killed", "the log has the cause: probes"),
     ("never-ready", "the log has the cause: causes, advice"),
     ("node-lost", "the node does not come back: truth_rollout"),
-    ("out-of-memory", "the fake node ends it whatever the limit is: causes, realnode"),
     ("parallel-not-ordered", "a note: it is no fault"),
     ("service-name-empty", "a note: it cannot be changed in place"),
     ("volume-mount-failed", "the message of this driver says nothing that is known: remedies"),
@@ -162,6 +158,40 @@ fn found(cluster: &'static Cluster, case: &Case) -> Result<(), String> {
     }
 }
 
+/// What a change that is named in words, and that no command does, has made.
+enum Done {
+    Node(#[expect(dead_code, reason = "it is there as long as the value lives")] support::Node),
+    Class,
+}
+
+/// Does what the words of a finding say, with the object, field and value that they name; `None` where a command does it.
+fn named(ns: &Namespace, rule: &str, because: &str) -> Result<Option<Done>, String> {
+    let between = |start: &str, end: &[char]| {
+        let (_, rest) = because.split_once(start).ok_or(format!("{start:?} is not in {because:?}"))?;
+        Ok::<&str, String>(rest.split(end).next().unwrap_or_default())
+    };
+    match rule {
+        // Where a class can be copied, a command does that.
+        "claim-class-missing" if because.contains("create a StorageClass named ") => {
+            let name = between("create a StorageClass named ", &[',', ';'])?;
+            let class = include_str!("manifests/classes.yaml").split("---").next().unwrap();
+            ns.cluster.apply(&class.replace("name: ssd", &format!("name: {name}")));
+            Ok(Some(Done::Class))
+        }
+        "claim-zone-mismatch" => {
+            let label = between("can be used only on nodes with ", &[';'])?;
+            between("add a node with that label", &[])?;
+            let zone = label.strip_prefix("topology.kubernetes.io/zone=").ok_or(label.to_owned())?;
+            // Pods of other tests must not come to it.
+            let kept = json!({"spec": {"tolerations": [{"key": "test.dev/zone", "operator": "Exists"}]}});
+            ns.patch("pod/web-0", &kept);
+            let node = ns.cluster.node("zone", &["--zone", zone, "--taints", "test.dev/zone=c:NoSchedule"]);
+            Ok(node.map(Done::Node))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// Runs what the finding says to try, as printed, and waits until it is gone.
 fn solved(ns: &Namespace, rule: &str) -> Result<(), String> {
     if NOT_SOLVED.iter().any(|(name, _)| *name == rule) {
@@ -179,7 +209,8 @@ fn solved(ns: &Namespace, rule: &str) -> Result<(), String> {
     if commands.is_empty() {
         return Err(format!("there is nothing to try: {found:#}"));
     }
-    for command in commands {
+    let done = named(ns, rule, found["because"].as_str().unwrap_or_default())?;
+    for command in commands.into_iter().filter(|_| done.is_none()) {
         // Shown if the test fails.
         println!("{rule}: {command}");
         let run = pasted(ns, command);

@@ -5,6 +5,12 @@ pub fn is_multi_attach(message: &str) -> bool {
     message.contains("Multi-Attach error")
 }
 
+/// Whether the controller could not attach a volume, in contrast to the kubelet that could not mount one
+/// (`operationexecutor/operation_generator.go:GenerateAttachVolumeFunc`).
+pub fn is_attachment(message: &str) -> bool {
+    message.contains("AttachVolume")
+}
+
 /// The name of the volume a message is about.
 pub fn volume(message: &str) -> Option<&str> {
     let (_, rest) = message.split_once("volume \"")?;

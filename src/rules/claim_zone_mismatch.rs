@@ -47,9 +47,14 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
         if admitted.is_empty() {
             let (wanted, others) = (wanted(required), others(nodes, required));
+            // A disk within a node is not on another one that gets its label.
+            let add = match keys(required).into_iter().eq([HOSTNAME]) {
+                true => "start the node of that name again, as the disk is in it",
+                false => "add a node with that label",
+            };
             let because = format!(
-                "PV {name} can be used only on nodes with {wanted}; {others}: add a node with that label, or, if there will be none, \
-                 restore the data from a snapshot or backup in a new PVC"
+                "PV {name} can be used only on nodes with {wanted}; {others}: {add}, or, if there will be none, restore the data from a \
+                 snapshot or backup in a new PVC"
             );
             lasting.push(Case { used, because, remedy: look(required) });
         } else if usable.is_empty() {
@@ -138,6 +143,7 @@ impl<'a> Closed<'a> {
 
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
+const HOSTNAME: &str = "kubernetes.io/hostname";
 const CORDONED: &str = "node.kubernetes.io/unschedulable";
 
 /// `node-3, which has been unreachable for 20m`; of several, what is wrong with each.

@@ -51,21 +51,31 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 let finding = group
                     .finding(&RULE, &[format!("needs {what}"), format!("need {what}")])
                     .because(with(&format!(
-                        "create it in namespace {at}{}, or correct its name in the pod template: one of a similar name may exist",
+                        "correct its name in the pod template, as one of a similar name may exist, or create it in namespace {at}{}",
                         needed(group.first().pod, *object, name)
                     )));
+                let keys = keys(group.first().pod, *object, name);
                 let look = kubectl("get").with(object.plural()).namespace(at);
+                let create = created(group.first().pod, *object, name, &keys);
+                let forward = create.map_or(look, |create| create.namespace(at));
                 let edit = group.edit(snapshot).filter(|_| !group.is_outdated(snapshot));
-                edit.into_iter().fold(way(snapshot, group, finding, look), Finding::instead)
+                edit.into_iter().fold(way(snapshot, group, finding, forward), Finding::instead)
             }
             Cause::Missing(Missing { object, name, key: Some(key) }) => {
                 let what = format!("key {key} of {} {name}, which has no such key", object.kind());
+                let add = with_key(*object, name, key).map(|new| {
+                    let patch = kubectl("patch").with(object.singular()).name(name).namespace(at);
+                    new.with("--dry-run=client -o yaml").piped_into(patch.with("--type=merge --patch-file=/dev/stdin"))
+                });
                 let show = kubectl("describe").with(object.singular()).name(name).namespace(at);
                 let finding = group
                     .finding(&RULE, &[format!("needs {what}"), format!("need {what}")])
-                    .because(with("add the key to it, or correct the key in the pod template"));
+                    .because(with(&format!(
+                        "add the key to it, or correct the key in the pod template{}",
+                        if add.is_some() { TYPED } else { "" }
+                    )));
                 let edit = group.edit(snapshot).filter(|_| !group.is_outdated(snapshot));
-                edit.into_iter().fold(way(snapshot, group, finding, show), Finding::instead)
+                edit.into_iter().fold(way(snapshot, group, finding, add.unwrap_or(show)), Finding::instead)
             }
             Cause::Refused(container, reason, said) => {
                 let said = if said.is_empty() { String::new() } else { format!(": {said}") };
@@ -83,8 +93,60 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     Ok(found.collect())
 }
 
+/// What is to be done with a command that reads what only its user knows.
+const TYPED: &str = "; the command reads the value from the terminal, up to Ctrl-D";
+
+/// Creates an object with these keys, whose values are typed: no shell keeps them. `None` where it is for a volume, of which
+/// only the user knows the files.
+fn created(pod: &Pod, object: Object, name: &str, keys: &[&str]) -> Option<Command> {
+    match keys {
+        [one] if !is_environment(pod, object, name) => with_key(object, name, one),
+        [] if !is_environment(pod, object, name) => None,
+        _ => Some(new(object, name).with("--from-env-file=/dev/stdin")),
+    }
+}
+
+/// Whether all that is in an object becomes environment variables of the pod (`envFrom`).
+fn is_environment(pod: &Pod, object: Object, name: &str) -> bool {
+    let all = pod.spec.containers.iter().chain(&pod.spec.init_containers);
+    all.flat_map(|container| &container.env_from).any(|source| {
+        let reference = match object {
+            Object::ConfigMap => source.config_map_ref.as_ref(),
+            Object::Secret => source.secret_ref.as_ref(),
+        };
+        reference.is_some_and(|reference| reference.name == name && !reference.optional)
+    })
+}
+
+/// Creates an object with one key.
+fn with_key(object: Object, name: &str, key: &str) -> Option<Command> {
+    // `apimachinery/pkg/util/validation:IsConfigMapKey`.
+    let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    is_key.then(|| new(object, name).joined("--from-file=", format!("{key}=/dev/stdin")))
+}
+
+fn new(object: Object, name: &str) -> Command {
+    let create = kubectl("create").with(object.singular());
+    match object {
+        Object::ConfigMap => create.name(name),
+        Object::Secret => create.with("generic").name(name),
+    }
+}
+
 /// The keys that the pod takes from an object, where it names them: ` with the keys password and user`.
 fn needed(pod: &Pod, object: Object, name: &str) -> String {
+    let keys = keys(pod, object, name);
+    let lines = "; the command reads lines of KEY=VALUE from the terminal, up to Ctrl-D";
+    match (keys.as_slice(), is_environment(pod, object, name)) {
+        ([], true) => format!(" with the environment variables of the pod{lines}"),
+        ([], false) => String::new(),
+        ([one], false) => format!(" with the key {one}{TYPED}"),
+        (several, _) => format!(" with the keys {}{lines}", words::list(several, 6)),
+    }
+}
+
+/// The keys that the pod takes from an object, sorted.
+fn keys<'a>(pod: &'a Pod, object: Object, name: &str) -> Vec<&'a str> {
     let all = pod.spec.containers.iter().chain(&pod.spec.init_containers);
     let keys: BTreeSet<&str> = all
         .flat_map(|container| &container.env)
@@ -98,12 +160,7 @@ fn needed(pod: &Pod, object: Object, name: &str) -> String {
         .filter(|reference| reference.name == name && !reference.optional)
         .map(|reference| reference.key.as_str())
         .collect();
-    let keys: Vec<&str> = keys.into_iter().collect();
-    match keys.as_slice() {
-        [] => String::new(),
-        [one] => format!(" with the key {one}"),
-        several => format!(" with the keys {}", words::list(several, 6)),
-    }
+    keys.into_iter().collect()
 }
 
 /// The way back where an update brought it, and the way forward beside it.

@@ -5,6 +5,7 @@ mod claims;
 mod creations;
 mod diagnose;
 mod dns;
+mod drivers;
 mod finalizers;
 mod fold;
 mod gates;

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::claims;
 use super::creations::patch_template;
+use super::drivers;
 use super::placement::admits;
 use super::pods::Group;
 use super::prelude::*;
@@ -48,6 +49,9 @@ pub(super) fn way(snapshot: &Snapshot<'_>, group: &Group<'_>, message: &str) -> 
     let case = Mount { snapshot, group, message, node: &group.first().pod.spec.node_name };
     let node = case.node;
     let Some(fault) = Fault::parse(message) else {
+        if let Some(way) = case.of_driver() {
+            return way;
+        }
         return Way::because(format!(
             "the kubelet tries again at least every 2 minutes; what it says does not name the cause: check the log of the kubelet \
              and of the storage driver's pod on {node}"
@@ -121,6 +125,26 @@ impl<'a> Mount<'_, 'a> {
     fn volume(&self) -> Option<&'a PersistentVolume> {
         let name = attach::volume(self.message)?;
         self.snapshot.volumes().ok()?.iter().find(|volume| volume.metadata.name == name)
+    }
+
+    /// Words of a driver that say nothing that is known: its own log says more.
+    fn of_driver(&self) -> Option<Way> {
+        let driver = self.volume()?.spec.csi.as_ref()?.driver.as_str();
+        let node = self.node;
+        let again = "the kubelet tries again at least every 2 minutes, so the command that failed is near the end of the log";
+        if attach::is_attachment(self.message) {
+            let why = format!(
+                "what the driver {driver} says names no known cause: the command shows its pods that attach volumes (HOLDER of the \
+                 lease of external-attacher); look in the log of that pod, in the containers csi-attacher and that of the driver, for \
+                 ControllerPublishVolume and the error of the storage behind it"
+            );
+            return Some(Way::because(why).shown_by(drivers::leases(driver)?));
+        }
+        let why = format!(
+            "what the driver {driver} says names no known cause: the command shows its pod on {node}; look in the log of its container \
+             that is not a sidecar for NodeStageVolume and NodePublishVolume, and the error before their end; {again}"
+        );
+        Some(Way::because(why).shown_by(drivers::node_plugin(driver, node)?))
     }
 
     /// A way that has only words, and the PV they are about.

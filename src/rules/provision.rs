@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::claims::{self, Used};
+use super::drivers;
 use super::prelude::*;
 use super::rollouts::recreated_by;
 use crate::messages::provisioner::Fault;
@@ -18,7 +19,16 @@ pub(super) fn way(snapshot: &Snapshot<'_>, used: &Used<'_>, said: &str) -> (Stri
         name => vec![kubectl("get storageclass").name(name).with("-o yaml")],
     };
     let Some(fault) = Fault::parse(said) else {
-        return ("the provisioner tries again by itself once that is repaired".to_owned(), show());
+        let leases = class.and_then(|class| Some((&class.provisioner, drivers::leases(&class.provisioner)?)));
+        let Some((provisioner, leases)) = leases else {
+            return ("the provisioner tries again by itself once that is repaired".to_owned(), show());
+        };
+        let why = format!(
+            "what it says names no known cause: the command shows the pod of {provisioner} that says it (HOLDER of the lease), and \
+             its log has more: look there for the request that failed (CreateVolume) and the error of the storage behind it, in the \
+             container csi-provisioner or in that of the driver; it tries again by itself once that is repaired"
+        );
+        return (why, vec![leases]);
     };
     match fault {
         Fault::NoSecret { name: secret, namespace } => (

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 )
 
@@ -58,8 +59,9 @@ type behaviour struct {
 	eventBurst int
 	log        string
 	message    string
-	wordless   bool  // message is there, and empty: a probe that prints nothing
-	needs      int32 // seconds that a probe has to allow, so that it kills nothing
+	wordless   bool               // message is there, and empty: a probe that prints nothing
+	needs      int32              // seconds that a probe has to allow, so that it kills nothing
+	memory     *resource.Quantity // what a container needs in mode oom: with a limit as large, it runs
 	reason     string
 	linger     time.Duration
 	exec       *string // fixed output of every exec, instead of a command that runs
@@ -158,6 +160,12 @@ func behaviourOf(pod *corev1.Pod) behaviour {
 			b.message, b.wordless = value, value == ""
 		case "needs":
 			b.needs = number(name, value)
+		case "needs-memory":
+			quantity, err := resource.ParseQuantity(value)
+			if err != nil {
+				complain(name, value, err)
+			}
+			b.memory = &quantity
 		case "reason":
 			b.reason = value
 		case "exec":
@@ -191,7 +199,18 @@ func behaviourOf(pod *corev1.Pod) behaviour {
 	if (b.mode == modeLiveness || b.mode == modeStartup) && b.needs > 0 && allowed(pod, b.mode) >= b.needs {
 		b.mode = modeReady
 	}
+	if b.mode == modeOOM && b.memory != nil && enough(pod, b.container, *b.memory) {
+		b.mode = modeReady
+	}
 	return b
+}
+
+// enough tells whether each container that the mode is about may use this much memory.
+func enough(pod *corev1.Pod, container string, memory resource.Quantity) bool {
+	return !slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool {
+		limit, limited := c.Resources.Limits[corev1.ResourceMemory]
+		return (container == "" || container == c.Name) && limited && limit.Cmp(memory) < 0
+	})
 }
 
 // allowed is the longest time that a probe of this pod gives its container before it is killed.
