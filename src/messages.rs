@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod attach;
+pub mod container;
 pub mod coredns;
 pub mod eviction;
 pub mod kubelet;

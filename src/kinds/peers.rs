@@ -60,7 +60,9 @@ fn parse(word: &str) -> Option<(&str, i32, &str)> {
 impl From<Vec<String>> for Peers {
     fn from(texts: Vec<String>) -> Peers {
         let mut peers = Peers::default();
-        texts.iter().for_each(|text| peers.add(text));
+        for text in &texts {
+            peers.add(text);
+        }
         peers
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::pods::{Group, grouped, wanted};
 use super::prelude::*;
+use crate::messages::container::Refusal;
 use crate::messages::kubelet::{Missing, Object, missing, start_failure, without_pod};
 use crate::snapshot::PodFailure;
 
@@ -81,8 +82,12 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
                 let said = if said.is_empty() { String::new() } else { format!(": {said}") };
                 let says =
                     ["has a container that cannot be created", "have a container that cannot be created"];
+                let change = match group.is_outdated(snapshot) {
+                    true => String::new(),
+                    false => Refusal::parse(&said).map_or(String::new(), |it| correction(it, container)),
+                };
                 let finding = group.finding(&RULE, &says).because(format!(
-                    "container {container} is in {reason}, {}{said}",
+                    "container {container} is in {reason}, {}{said}{change}",
                     group.unready(snapshot)
                 ));
                 let edit = group.edit(snapshot).unwrap_or_else(|| group.describe(snapshot));
@@ -91,6 +96,25 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         }
     });
     Ok(found.collect())
+}
+
+/// What to change in the template of a container that may not be created.
+fn correction(refusal: Refusal<'_>, container: &str) -> String {
+    let user = format!("securityContext.runAsUser of container {container}");
+    match refusal {
+        Refusal::ImageIsRoot => format!(
+            "; set {user} to the number of a user that the image can run as, not 0, or use an image that does not run as root"
+        ),
+        Refusal::UserIsName(name) => format!(
+            "; set {user} to the number of the user {name} of the image (id -u {name} in a container of it)"
+        ),
+        Refusal::UserIsRoot => {
+            format!("; set {user} to another number than 0, or remove runAsNonRoot if it has to run as root")
+        }
+        Refusal::NoCommand => {
+            format!("; set command of container {container}, or use an image with an ENTRYPOINT or CMD")
+        }
+    }
 }
 
 /// What is to be done with a command that reads what only its user knows.

@@ -93,6 +93,9 @@ fn missing<'s>(snapshot: &'s Snapshot<'_>, pod: &Pod) -> Result<Vec<&'s str>, Un
 /// How long an init container may take to find its peers. Scripts that give up after a while have done so by then.
 const SEARCH: SignedDuration = SignedDuration::from_mins(1);
 
+/// An init container, and the replicas that it names: which, and whether under the governing Service.
+type Search<'a> = (&'a str, Vec<(i32, bool)>);
+
 /// What an init container waits for that does not come before it has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Held<'a> {
@@ -110,7 +113,7 @@ pub(super) struct Held<'a> {
 pub(super) fn held<'a>(snapshot: &Snapshot<'a>) -> Result<HashMap<i32, Held<'a>>, Unseen> {
     let set = snapshot.set;
     let replicas = snapshot.replicas()?;
-    let mut waiting: HashMap<i32, (&'a str, Vec<(i32, bool)>)> = HashMap::new();
+    let mut waiting: HashMap<i32, Search<'a>> = HashMap::new();
     for replica in replicas {
         let Some(pod) = replica.pod.filter(|pod| !pod.metadata.is_terminating()) else { continue };
         if let Some(found) = searching(snapshot, pod) {
@@ -142,7 +145,7 @@ pub(super) fn held<'a>(snapshot: &Snapshot<'a>) -> Result<HashMap<i32, Held<'a>>
         if ends.is_empty() {
             break;
         }
-        ends.iter().for_each(|own| drop(waiting.remove(own)));
+        waiting.retain(|own, _| !ends.contains(own));
     }
     let each = waiting.iter().map(|(own, (container, peers))| {
         let of = |is_it: &dyn Fn(i32, bool) -> bool| {
@@ -163,7 +166,7 @@ pub(super) fn held<'a>(snapshot: &Snapshot<'a>) -> Result<HashMap<i32, Held<'a>>
 
 /// The init container of a pod that runs and names replicas in a command that waits: which, and whether under the name of the
 /// governing Service.
-fn searching<'a>(snapshot: &Snapshot<'_>, pod: &'a Pod) -> Option<(&'a str, Vec<(i32, bool)>)> {
+fn searching<'a>(snapshot: &Snapshot<'_>, pod: &'a Pod) -> Option<Search<'a>> {
     let runs = pod.status.init_container_statuses.iter().find(|status| {
         let started = status.state.running.as_ref().and_then(|running| running.started_at);
         !pod.is_sidecar(&status.name) && snapshot.since(started).is_some_and(|time| time > SEARCH)

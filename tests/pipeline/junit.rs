@@ -91,7 +91,7 @@ fn begun<'s>(start: &BytesStart<'_>, within: Option<&Allowed>, wrong: &mut Vec<S
     let Some(allowed) = SCHEMA.iter().find(|it| it.name == name) else { panic!("no element {name}") };
     match within {
         Some(outer) if !outer.inner.contains(&allowed.name) => {
-            wrong.push(format!("{name} in {}", outer.name))
+            wrong.push(format!("{name} in {}", outer.name));
         }
         None if name != "testsuites" && name != "testsuite" => wrong.push(format!("the root is {name}")),
         _ => {}
