@@ -2,7 +2,7 @@
 //!
 //! | place | what is kept of it |
 //! |---|---|
-//! | `command` and `args` of containers, of probes and of lifecycle hooks | only that there are some, and that they differ |
+//! | `command` and `args` of containers, of probes and of lifecycle hooks | only that there are some, and that they differ; of init containers also which replicas of their own StatefulSet they wait for |
 //! | `value` of environment variables and of HTTP headers | the name |
 //! | annotations whose key is [telling](is_telling_annotation), such as `vault/token` or `last-applied-configuration` | the key |
 //! | `volumeAttributes` of CSI and `options` of flexVolume volumes | the keys |

@@ -471,15 +471,15 @@ fn who_may_not_see_everything_gets_a_partial_answer_that_says_so() {
         "alice",
         "- {apiGroups: [apps], resources: [statefulsets], verbs: [get, list]}\n- {apiGroups: [''], resources: [pods], verbs: [get, list]}",
     );
-    let run = ns.sts_as(&alice, &["doctor"]).code(0);
+    let run = ns.sts_as(&alice, &["doctor"]).code(3);
     assert!(run.stdout.contains("1 StatefulSet and 3 pods checked"), "{run}");
     for kind in ["services (forbidden to user", "persistentvolumeclaims (forbidden to user"] {
         assert!(run.stdout.contains(kind), "{run}");
     }
     assert!(run.stdout.contains(" rules need ") && run.stdout.contains("see -o wide"), "{run}");
-    let run = ns.sts_as(&alice, &["doctor", "-o", "wide"]).code(0);
+    let run = ns.sts_as(&alice, &["doctor", "-o", "wide"]).code(3);
     assert!(run.stdout.contains("service-missing") && run.stdout.contains("orphaned-claims"), "{run}");
-    let screen = ns.sts_as(&alice, &["status", "postgres"]).ok();
+    let screen = ns.sts_as(&alice, &["status", "postgres"]).code(3).stdout;
     assert!(screen.contains("postgres-2") && screen.contains("not checked:"), "{screen}");
     let nobody = ns.user("nobody", "- {apiGroups: [''], resources: [pods], verbs: [get]}");
     let run = ns.sts_as(&nobody, &["doctor"]).code(3);

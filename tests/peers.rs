@@ -22,6 +22,39 @@ fn with(name: &str, replicas: i32, spec: &str, command: &str) -> String {
         )
 }
 
+/// The rest of a command can hold secrets: not even in a recording of a file that has it.
+#[test]
+fn of_a_command_only_the_own_replicas_are_recorded() {
+    let set = with(
+        "web",
+        2,
+        "",
+        "[sh, -c, 'PGPASSWORD=hunter2 until psql -h web-1.web; do sleep 1; done; echo other-1.key']",
+    );
+    let pod = r"
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-0, namespace: shop}
+spec:
+  initContainers: [{name: peers, command: [until, hunter2, web-1.web, s3cret-1.web], args: [--password=hunter2]}]
+  containers: [{name: web, command: [until, web-1.web, hunter2]}]
+";
+    let set = set.replace("metadata: {name: web}", "metadata: {name: web, namespace: shop}");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kubectl-sts"));
+    command.args(["record", "-o", "json", "--from", "-"]).env_clear();
+    let run = support::Run::of(&mut command, &(set + pod)).code(0);
+    for secret in ["hunter2", "s3cret", "other-1", "PGPASSWORD", "psql"] {
+        assert!(!run.stdout.contains(secret), "{secret}: {run}");
+    }
+    let recording: Value = serde_json::from_str(&run.stdout).unwrap();
+    let objects = recording["objects"].as_array().unwrap();
+    let pod = objects.iter().find(|it| it["kind"] == "Pod").unwrap();
+    assert_eq!(pod["spec"]["initContainers"][0]["command"], serde_json::json!(["until", "web-1.web"]));
+    assert!(pod["spec"]["containers"][0]["command"].is_null(), "{pod:#}");
+    assert_eq!(run.stdout.matches("web-1.web").count(), 1, "{run}");
+}
+
 fn bad(ns: &Namespace) -> Vec<String> {
     found(ns, &[]).into_iter().filter(|it| !it.contains(" note ")).collect()
 }

@@ -200,13 +200,16 @@ struct Head {
 
 /// The object of an event; of a watch each says its kind.
 fn object<T: Object>(text: &str, asked: Asked<'_>) -> std::result::Result<T, RequestError> {
-    let item: Item<T> = serde_json::from_str(text).map_err(|error| RequestError::garbled(&error))?;
+    let mut item: Item<T> = serde_json::from_str(text).map_err(|error| RequestError::garbled(&error))?;
     if let Some(why) = asked.differs(item.kind.as_deref(), item.api_version.as_deref()) {
         return Err(RequestError::Nonsense(format!("of an object of a watch, {why}")));
     }
     match asked.refuses(&item.object.identity()) {
         Some(why) => Err(RequestError::Nonsense(why.to_owned())),
-        None => Ok(item.object),
+        None => {
+            item.object.settle();
+            Ok(item.object)
+        }
     }
 }
 

@@ -360,7 +360,11 @@ impl FileReader {
         macro_rules! push {
             ($([$type:ident $field:ident $($more:tt)*])*) => {
                 match kind {
-                    $(Kind::$type => objects.$field.push(decode::object(value).map_err(failed)?),)*
+                    $(Kind::$type => {
+                        let mut object: $type = decode::object(value).map_err(failed)?;
+                        object.settle();
+                        objects.$field.push(object);
+                    })*
                 }
             };
         }

@@ -292,14 +292,11 @@ impl PodSpec {
 }
 
 impl Container {
-    /// The pods that its command waits for by name: their ordinals, and the rest of the names.
-    pub fn peers(&self) -> impl Iterator<Item = (i32, &str)> {
+    /// The pods that its command waits for by name: which, their ordinals, and what follows that in the name.
+    pub fn peers(&self) -> impl Iterator<Item = (&str, i32, &str)> {
         let both = [&self.command, &self.args];
         let waits = both.iter().any(|words| words.waits());
-        both.into_iter()
-            .flat_map(Peers::hosts)
-            .filter(move |_| waits)
-            .map(|(_, ordinal, rest)| (ordinal, rest))
+        both.into_iter().flat_map(Peers::hosts).filter(move |_| waits)
     }
 }
 

@@ -173,7 +173,8 @@ fn searching<'a>(snapshot: &Snapshot<'_>, pod: &'a Pod) -> Option<Search<'a>> {
     })?;
     let container = pod.spec.init_containers.iter().find(|init| init.name == runs.name)?;
     let governed = |rest: &str| rest.split('.').next() == Some(pod.spec.subdomain.as_str());
-    let peers: Vec<(i32, bool)> = container.peers().map(|(peer, rest)| (peer, governed(rest))).collect();
+    let own = container.peers().filter(|(peer, ordinal, _)| *peer == snapshot.set.pod_name(*ordinal));
+    let peers: Vec<(i32, bool)> = own.map(|(_, ordinal, rest)| (ordinal, governed(rest))).collect();
     (!peers.is_empty()).then_some((container.name.as_str(), peers))
 }
 
