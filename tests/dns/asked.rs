@@ -104,3 +104,46 @@ pub fn a_pod_has_getent_alone(ns: &Namespace, dns: &Dns) {
         "{unknown:#}"
     );
 }
+
+/// Answers that are not right stand in the summary, also where no rule has anything to say of them.
+#[test]
+fn a_summary_does_not_hide_what_dns_answers() {
+    let answer = |code: &str| serde_json::json!({"code": code});
+    let file = serde_json::json!({
+        "apiVersion": "kubectl-sts/v1", "kind": "Recording", "takenAt": "2026-11-20T12:00:00Z",
+        "counts": {"StatefulSet": 1, "Service": 1},
+        "dns": {"domain": "cluster.local", "servers": [{
+            "namespace": "kube-system", "pod": "coredns-a", "ready": true,
+            "answers": {
+                "db.shop.svc.cluster.local": answer("NXDOMAIN"),
+                "db-0.db.shop.svc.cluster.local": answer("NXDOMAIN"),
+            },
+        }]},
+        // The pod is about to be created.
+        "objects": [
+            {"apiVersion": "apps/v1", "kind": "StatefulSet",
+                "metadata": {"name": "db", "namespace": "shop", "creationTimestamp": "2026-11-20T11:59:58Z"},
+                "spec": {"serviceName": "db", "replicas": 1, "selector": {"matchLabels": {"app": "db"}},
+                    "template": {"metadata": {"labels": {"app": "db"}}}}},
+            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db", "namespace": "shop"},
+                "spec": {"clusterIP": "None", "selector": {"app": "db"}}},
+        ],
+    });
+    let doctor = |args: &[&str]| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_kubectl-sts"));
+        program.arg("doctor").args(args).args(["--from", "-"]).env_clear();
+        crate::support::Run::of(&mut program, &file.to_string()).code(0)
+    };
+    let text = doctor(&[]).stdout;
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("no problems found, but 2 DNS answers are not right: 1 StatefulSet"), "{text}");
+    let why = "DNS: 0 of 2 answers right (2 not published, as there is no pod or no Service for it), 1 DNS server asked";
+    assert!(words.contains(why), "{text}");
+    let json = doctor(&["-o", "json"]).stdout;
+    crate::schema::holds(&json);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json["findings"], &json["summary"]["wrongDnsAnswers"]),
+        (&serde_json::json!([]), &serde_json::json!(2))
+    );
+}
