@@ -41,6 +41,7 @@ mod hostile;
 mod live_matrix;
 mod lives;
 mod logs;
+mod packages;
 mod peers;
 mod permissions;
 mod phases;

@@ -137,12 +137,16 @@ fn unwritable(name: &Path, error: &io::Error) -> Error {
         .hint("choose a directory of PATH that you can write to: kubectl sts completion --install --dir DIR")
 }
 
-/// Whether the name is this program already: a link, be it a package manager's, or a copy as it is now.
+/// What packages install under that name, as archives for krew cannot have links.
+const PACKAGED: &[u8] = include_bytes!("../../completions/kubectl_complete-sts");
+
+/// Whether the name is this program already: a link, a package's script, or a copy as it is now.
 fn is_current(name: &Path, plugin: &Path) -> bool {
+    let is_packaged = || fs::read(name).is_ok_and(|text| text == PACKAGED);
     let same_file = || Some(fs::canonicalize(name).ok()? == fs::canonicalize(plugin).ok()?);
     let same_size = || Some(fs::metadata(name).ok()?.len() == fs::metadata(plugin).ok()?.len());
     let same_content = || Some(fs::read(name).ok()? == fs::read(plugin).ok()?);
-    same_file() == Some(true) || same_size() == Some(true) && same_content() == Some(true)
+    same_file() == Some(true) || is_packaged() || same_size() == Some(true) && same_content() == Some(true)
 }
 
 /// Makes a link, or where there are none a copy.
