@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep};
 
 use super::connect::{Connection, LONGEST_OBJECT, RequestError};
-use super::items::{Asked, Item, ListMeta, Listed as _};
+use super::items::{Asked, Item, ListMeta};
 use super::lists::{List, is_json, list};
 use super::place::{Place, encode};
 use crate::kinds::*;
@@ -200,17 +200,11 @@ struct Head {
 
 /// The object of an event; of a watch each says its kind.
 fn object<T: Object>(text: &str, asked: Asked<'_>) -> std::result::Result<T, RequestError> {
-    let mut item: Item<T> = serde_json::from_str(text).map_err(|error| RequestError::garbled(&error))?;
+    let item: Item<T> = serde_json::from_str(text).map_err(|error| RequestError::garbled(&error))?;
     if let Some(why) = asked.differs(item.kind.as_deref(), item.api_version.as_deref()) {
         return Err(RequestError::Nonsense(format!("of an object of a watch, {why}")));
     }
-    match asked.refuses(&item.object.identity()) {
-        Some(why) => Err(RequestError::Nonsense(why.to_owned())),
-        None => {
-            item.object.settle();
-            Ok(item.object)
-        }
-    }
+    asked.settled(item.object).map_err(|why| RequestError::Nonsense(why.to_owned()))
 }
 
 /// From where the watch would go on; from nowhere it would begin again without a word.

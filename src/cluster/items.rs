@@ -112,16 +112,24 @@ impl Asked<'_> {
         }
     }
 
+    /// The object without what nobody reads of it, if it can be one of those asked for.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn settled<T: Listed>(&self, mut object: T) -> Result<T, &'static str> {
+        if let Some(why) = self.refuses(&object.identity()) {
+            return Err(why);
+        }
+        object.settle();
+        Ok(object)
+    }
+
     /// Takes an object into a list, as the last: if it can be one of those asked for, without what nobody reads of it.
     ///
     /// # Errors
     /// Why the list is none.
-    pub fn admit<T: Listed>(&self, mut object: T, items: &mut Vec<T>) -> Result<(), String> {
-        if let Some(why) = self.refuses(&object.identity()) {
-            return Err(why.to_owned());
-        }
-        object.settle();
-        items.push(object);
+    pub fn admit<T: Listed>(&self, object: T, items: &mut Vec<T>) -> Result<(), String> {
+        items.push(self.settled(object)?);
         if items.len() > MOST {
             return Err(format!("it has more than {MOST} objects"));
         }
