@@ -56,7 +56,7 @@ impl Role {
 }
 
 /// Commands that ask the API server, with the role that may run them.
-pub const COMMANDS: [(&str, Role); 11] = [
+pub const COMMANDS: [(&str, Role); 12] = [
     ("status", Role::Reader),
     ("doctor", Role::Reader),
     ("watch", Role::Reader),
@@ -68,15 +68,13 @@ pub const COMMANDS: [(&str, Role); 11] = [
     ("promote", Role::Operator),
     ("abort", Role::Operator),
     ("prune-pvcs", Role::Pruner),
+    ("restore-pvc", Role::Pruner),
 ];
-/// It reads manifests of PVCs from files, and no list at all.
-pub const RESTORE: &str = "restore-pvc";
 
 /// All commands of a role; each role may also look.
 pub fn commands_of(role: Role) -> impl Iterator<Item = &'static str> {
-    let restores = (role == Role::Pruner).then_some(RESTORE);
     let own = move |of: Role| of == role || of == Role::Reader;
-    COMMANDS.into_iter().filter(move |(_, of)| own(*of)).map(|(name, _)| name).chain(restores)
+    COMMANDS.into_iter().filter(move |(_, of)| own(*of)).map(|(name, _)| name)
 }
 
 /// What this command needs; nothing, if it asks no API server.
@@ -86,11 +84,12 @@ pub fn of(command: &str) -> Vec<Need> {
         "watch" => following(false),
         "recover" | "undo" | "canary" | "promote" | "abort" => following(true),
         "prune-pvcs" => pruning(),
-        RESTORE => vec![
-            required(Permission::within("", "get", "", "persistentvolumes")),
+        // It reads manifests of PVCs from files, and no list at all.
+        "restore-pvc" => vec![
+            required(Permission::read_volume()),
             required(Permission::patch_volume()),
-            required(Permission::of_set("get", "", "persistentvolumeclaims")),
-            required(Permission::of_set("create", "", "persistentvolumeclaims")),
+            required(Permission::READ_PVC),
+            required(Permission::write_pvc("create")),
         ],
         _ => Vec::new(),
     };
@@ -188,12 +187,11 @@ fn pruning() -> Vec<Need> {
         })
         .chain(around(Weight::Required))
         .collect();
-    let place = |permission: Permission| Permission { namespace: None, ..permission };
-    needs.extend(Permission::read_before_deletion("").map(|permission| required(place(permission))));
-    needs.push(required(place(Permission::write_pvc("", "delete"))));
+    needs.extend(Permission::READ_BEFORE_DELETION.map(required));
+    needs.push(required(Permission::write_pvc("delete")));
     needs.push(required(Permission::read_volume()));
     needs.push(optional(Permission::patch_volume(), "to keep PVs until the end"));
-    needs.push(optional(place(Permission::create_snapshot("")), "--snapshot"));
-    needs.push(optional(place(Permission::read_snapshot("")), "--snapshot"));
+    needs.push(optional(Permission::CREATE_SNAPSHOT, "--snapshot"));
+    needs.push(optional(Permission::READ_SNAPSHOT, "--snapshot"));
     needs
 }

@@ -7,7 +7,7 @@ use super::notes;
 use crate::cli::{Answer, Global, Ui, heading};
 use crate::cluster::claims::allowed;
 use crate::cluster::connect::connect;
-use crate::cluster::needs::{self, COMMANDS, Need, RESTORE, Weight};
+use crate::cluster::needs::{self, COMMANDS, Need, Weight};
 use crate::error::{Exit, Result};
 use crate::plan::Permission;
 use crate::render::{Cell, Column, Glyph, Page, Table, View};
@@ -39,7 +39,7 @@ pub struct Args {
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
-    COMMANDS.into_iter().map(|(name, _)| name).chain([RESTORE])
+    COMMANDS.into_iter().map(|(name, _)| name)
 }
 
 pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {

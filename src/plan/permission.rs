@@ -48,32 +48,24 @@ impl Permission {
     pub const EVICT_POD: Permission =
         Permission { verb: "create", group: "", resource: "pods", subresource: "eviction", namespace: None };
 
+    /// To read a PVC again.
+    pub const READ_PVC: Permission = Permission::of_set("get", "", "persistentvolumeclaims");
+    /// To read again what is about to be deleted: the PVC, and the StatefulSet that may need it.
+    pub const READ_BEFORE_DELETION: [Permission; 2] =
+        [Permission::READ_PVC, Permission::of_set("get", "apps", "statefulsets")];
+    /// To create a VolumeSnapshot.
+    pub const CREATE_SNAPSHOT: Permission = Permission::of_set("create", SNAPSHOT_GROUP, "volumesnapshots");
+    /// To wait for a VolumeSnapshot.
+    pub const READ_SNAPSHOT: Permission = Permission::of_set("get", SNAPSHOT_GROUP, "volumesnapshots");
+
     /// To write a PVC.
-    pub fn write_pvc(namespace: &str, verb: &'static str) -> Permission {
-        Permission::within(namespace, verb, "", "persistentvolumeclaims")
+    pub const fn write_pvc(verb: &'static str) -> Permission {
+        Permission::of_set(verb, "", "persistentvolumeclaims")
     }
 
     /// To change a PV.
     pub fn patch_volume() -> Permission {
         Permission::within("", "patch", "", "persistentvolumes")
-    }
-
-    /// To create a VolumeSnapshot.
-    pub fn create_snapshot(namespace: &str) -> Permission {
-        Permission::within(namespace, "create", SNAPSHOT_GROUP, "volumesnapshots")
-    }
-
-    /// To read again what is about to be deleted: the PVC, and the StatefulSet that may need it.
-    pub fn read_before_deletion(namespace: &str) -> [Permission; 2] {
-        [
-            Permission::within(namespace, "get", "", "persistentvolumeclaims"),
-            Permission::within(namespace, "get", "apps", "statefulsets"),
-        ]
-    }
-
-    /// To wait for a VolumeSnapshot.
-    pub fn read_snapshot(namespace: &str) -> Permission {
-        Permission::within(namespace, "get", SNAPSHOT_GROUP, "volumesnapshots")
     }
 
     /// To read a PV again.

@@ -214,7 +214,7 @@ impl<'s> About<'s> {
     }
 
     fn write_pvc(verb: &'static str, pvc: &'s Pvc, note: &str) -> About<'s> {
-        let permission = Permission::write_pvc(&pvc.namespace, verb);
+        let permission = Permission::write_pvc(verb).placed(&pvc.namespace);
         let words = format!("PVC {} in {}", pvc.name, pvc.namespace);
         let write = About::write(verb, ("PersistentVolumeClaim", &pvc.name), permission, note);
         About { words, pvc: Some(pvc), ..write }
@@ -248,7 +248,7 @@ impl Step {
                 About::write("delete", ("Pod", pod), Permission::DELETE_POD, note)
             }
             Step::CreateSnapshot { pvc, name, class } => {
-                let permission = Permission::create_snapshot(&pvc.namespace);
+                let permission = Permission::CREATE_SNAPSHOT.placed(&pvc.namespace);
                 let note = format!("of PVC {}, VolumeSnapshotClass {class}", pvc.name);
                 let write = About::write("create", ("VolumeSnapshot", name), permission, &note);
                 About { pvc: Some(pvc), is_checkable: false, ..write }

@@ -37,9 +37,9 @@ pub(super) async fn missing(
     namespaces.dedup();
     let mut wanted = Vec::new();
     for namespace in &namespaces {
-        wanted.extend(Permission::read_before_deletion(namespace));
+        wanted.extend(Permission::READ_BEFORE_DELETION.map(|read| read.placed(namespace)));
         if args.snapshot.is_some() {
-            wanted.push(Permission::read_snapshot(namespace));
+            wanted.push(Permission::READ_SNAPSHOT.placed(namespace));
         }
     }
     if !items.is_empty() {
