@@ -151,7 +151,7 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
     });
     let exit = match () {
         () if bad => Exit::Bad,
-        () if skipped.iter().any(Skipped::is_failure) => Exit::Cluster,
+        () if Skipped::any_failure(&skipped) => Exit::Cluster,
         () => Exit::Good,
     };
     let report = Report {
@@ -238,15 +238,12 @@ impl Report {
             _ => format!(", {}", count(Severity::Note)),
         };
         let seen = self.looked_at.words();
-        let skipped = match Skipped::count(&self.skipped) {
-            0 => None,
-            count => Some(format!("{count} of {} rules skipped", RULES.len())),
-        };
+        let skipped = Skipped::count(&self.skipped);
         let text = match (self.findings.is_empty(), self.compared) {
-            (true, None) if skipped.is_some() => {
+            (true, None) if skipped > 0 => {
                 format!("no problems found by the rules that could run: {seen} checked")
             }
-            (true, Some(_)) if skipped.is_some() => {
+            (true, Some(_)) if skipped > 0 => {
                 format!("no new problems found by the rules that could run: {seen} checked")
             }
             (true, None) => match self.wrong_answers() {
@@ -261,7 +258,10 @@ impl Report {
             (false, None) => format!("{seen} checked: {errors}, {warnings}{notes}"),
             (false, Some(_)) => format!("{seen} checked; new: {errors}, {warnings}{notes}"),
         };
-        skipped.map_or(text.clone(), |skipped| format!("{text}; {skipped}"))
+        match skipped {
+            0 => text,
+            count => format!("{text}; {count} of {} rules skipped", RULES.len()),
+        }
     }
 
     /// The answers of DNS, by what they are worth.

@@ -83,7 +83,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
             screens.push(one::Screen::of(&snapshot, findings, &unseen, untried));
         }
     }
-    let is_unread = screens.iter().any(|screen| screen.skipped.iter().any(Skipped::is_failure));
+    let is_unread = screens.iter().any(|screen| Skipped::any_failure(&screen.skipped));
     let view: Box<dyn crate::render::View> = match screens.pop() {
         Some(screen) if is_one => Box::new(screen),
         last => {

@@ -138,7 +138,7 @@ impl Report<'_> {
                     "rules": rules.iter().map(|rule| descriptor(rule)).collect::<Vec<_>>(),
                 }},
                 "invocations": [{
-                    "executionSuccessful": !self.skipped.iter().any(Skipped::is_failure),
+                    "executionSuccessful": !Skipped::any_failure(self.skipped),
                     "toolExecutionNotifications": notifications.collect::<Vec<_>>(),
                 }],
                 "results": results.collect::<Vec<_>>(),

@@ -40,6 +40,11 @@ impl Skipped {
         !self.rules.is_empty() && kind.is_namespaced() && !why.is_absent()
     }
 
+    /// Whether the command fails because of any of these.
+    pub fn any_failure(all: &[Skipped]) -> bool {
+        all.iter().any(Skipped::is_failure)
+    }
+
     /// Of how many rules it is known that they should have run: those that were skipped, each once, where any is skipped because
     /// of the cluster.
     pub fn count(all: &[Skipped]) -> usize {

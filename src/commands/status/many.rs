@@ -132,7 +132,7 @@ fn or_none(text: &str) -> String {
 /// The worst ones, and how many more: `1 error +2`.
 fn findings(screen: &Screen) -> String {
     let Some(worst) = screen.worst() else {
-        let is_unread = screen.skipped.iter().any(Skipped::is_failure);
+        let is_unread = Skipped::any_failure(&screen.skipped);
         return if is_unread { "unknown".to_owned() } else { none() };
     };
     let count = screen.findings.iter().filter(|finding| finding.severity == worst).count();

@@ -241,7 +241,7 @@ impl View for Screen {
             page.gap();
         }
         if self.findings.is_empty() {
-            let is_unread = self.skipped.iter().any(Skipped::is_failure);
+            let is_unread = Skipped::any_failure(&self.skipped);
             page.field(
                 "findings",
                 label,
