@@ -103,16 +103,6 @@ fn looking_needs_no_writes() {
     }
 }
 
-/// A user or group that may do this, and no more.
-fn grant(name: &str, kind: &str, rules: &str) -> String {
-    format!(
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: '{name}'}}\nrules:\n{rules}---\n\
-         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: '{name}'}}\n\
-         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: '{name}'}}\n\
-         subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: '{name}'}}]\n---\n"
-    )
-}
-
 /// `yes`, `partly` or `no`, and the rules that are missing.
 type Said = (String, Vec<(String, String, String)>);
 
@@ -150,7 +140,8 @@ fn each_rule_that_is_taken_away_is_named() {
     for index in 0..all.len() {
         let mut fewer = all.clone();
         fewer.remove(index);
-        text += &grant(&user(index), "User", &yaml(&fewer));
+        let subject = format!("apiGroup: rbac.authorization.k8s.io, kind: User, name: '{}'", user(index));
+        text += &support::cluster_role(&user(index), &subject, &yaml(&fewer));
     }
     cluster.apply(&text);
     for (index, (verb, group, resource)) in all.iter().enumerate() {
@@ -191,10 +182,7 @@ fn each_rule_that_is_taken_away_is_named() {
 #[test]
 fn each_role_runs_its_commands() {
     let Some(cluster) = support::cluster() else { return };
-    let ns = cluster.namespace("auth-roles");
-    cluster.apply(include_str!("manifests/classes.yaml"));
-    ns.apply(include_str!("manifests/postgres.yaml"));
-    ns.wait_ready("postgres", 3);
+    let ns = cluster.postgres("auth-roles");
     let mut matrix = BTreeMap::new();
     let user = |role: Role| format!("{}-{}", ns.name, role.name());
     let nobody = format!("{}-nobody", ns.name);

@@ -25,10 +25,7 @@ fn lines(text: &str) -> Vec<String> {
 #[test]
 fn the_examples_run() {
     let Some(cluster) = support::cluster() else { return };
-    let ns = cluster.namespace("examples");
-    cluster.apply(include_str!("manifests/classes.yaml"));
-    ns.apply(include_str!("manifests/postgres.yaml"));
-    ns.wait_ready("postgres", 3);
+    let ns = cluster.postgres("examples");
     let here = tempfile::tempdir().unwrap();
     fs::create_dir(here.path().join("manifests")).unwrap();
     fs::write(here.path().join("manifests/postgres.yaml"), include_str!("manifests/postgres.yaml")).unwrap();

@@ -15,10 +15,7 @@ fn rules(role: usize) -> Vec<&'static str> {
 #[test]
 fn the_role_is_enough_and_not_too_much() {
     let Some(cluster) = support::cluster() else { return };
-    let ns = cluster.namespace("permissions");
-    cluster.apply(include_str!("manifests/classes.yaml"));
-    ns.apply(include_str!("manifests/postgres.yaml"));
-    ns.wait_ready("postgres", 3);
+    let ns = cluster.postgres("permissions");
     let nothing = "- {apiGroups: [apps], resources: [statefulsets], verbs: [list]}";
     let all = ns.user("all", nothing);
     ns.grant_cluster("all", &rules(0).join("\n"));
@@ -100,10 +97,7 @@ fn every_command_says_so(ns: &support::Namespace, kubeconfig: &std::path::Path, 
 #[test]
 fn a_user_who_may_not_list_pods_is_not_told_that_all_is_well() {
     let Some(cluster) = support::cluster() else { return };
-    let ns = cluster.namespace("no-pods");
-    cluster.apply(include_str!("manifests/classes.yaml"));
-    ns.apply(include_str!("manifests/postgres.yaml"));
-    ns.wait_ready("postgres", 3);
+    let ns = cluster.postgres("no-pods");
     let all: Vec<String> = rules(0).into_iter().map(str::to_owned).collect();
     let user = |name: &str, rules: &[String]| {
         let user = ns.user(name, &rules[..1].join("\n"));
@@ -132,10 +126,7 @@ fn a_user_who_may_not_list_pods_is_not_told_that_all_is_well() {
 #[test]
 fn the_roles_are_enough_for_a_canary_and_one_is_not() {
     let Some(cluster) = support::cluster() else { return };
-    let ns = cluster.namespace("permissions-act");
-    cluster.apply(include_str!("manifests/classes.yaml"));
-    ns.apply(include_str!("manifests/postgres.yaml"));
-    ns.wait_ready("postgres", 3);
+    let ns = cluster.postgres("permissions-act");
     let reader = ns.user("reader", &rules(0)[..1].join("\n"));
     ns.grant_cluster("reader", &rules(0).join("\n"));
     let actor = ns.user("actor", &rules(1).join("\n"));

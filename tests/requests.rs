@@ -81,10 +81,7 @@ fn note(mut client: TcpStream, mut server: TcpStream, lines: &Mutex<Vec<String>>
 #[test]
 fn one_list_a_kind_however_many_sets_there_are() {
     let Some(cluster) = support::cluster() else { return };
-    let ns = cluster.namespace("requests");
-    cluster.apply(include_str!("manifests/classes.yaml"));
-    ns.apply(include_str!("manifests/postgres.yaml"));
-    ns.wait_ready("postgres", 3);
+    let ns = cluster.postgres("requests");
     let counter = Counter::start(&ns);
     let core = |kind: &str| format!("GET /api/v1/namespaces/{}/{kind}", ns.name);
     let apis = |group: &str, kind: &str| format!("GET /apis/{group}/namespaces/{}/{kind}", ns.name);
@@ -165,10 +162,7 @@ fn access(request: &str) -> Option<(&'static str, String, String)> {
 fn each_request_is_among_the_needs_of_its_command() {
     use kubectl_sts::cluster::needs;
     let Some(cluster) = support::cluster() else { return };
-    let ns = cluster.namespace("needs");
-    cluster.apply(include_str!("manifests/classes.yaml"));
-    ns.apply(include_str!("manifests/postgres.yaml"));
-    ns.wait_ready("postgres", 3);
+    let ns = cluster.postgres("needs");
     ns.kubectl(&["scale", "statefulset/postgres", "--replicas=2"]).ok();
     ns.wait_rolled_out("postgres", 2);
     let counter = Counter::start(&ns);

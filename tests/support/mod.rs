@@ -192,6 +192,26 @@ pub struct Cluster {
     default_class: Mutex<()>,
 }
 
+/// A ClusterRole with these rules, and its binding to a subject.
+pub fn cluster_role(name: &str, subject: &str, rules: &str) -> String {
+    let rules = rules.trim();
+    format!(
+        "apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {{name: '{name}'}}
+rules:
+{rules}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {{name: '{name}'}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: '{name}'}}
+subjects: [{{{subject}}}]
+---
+"
+    )
+}
+
 impl Cluster {
     /// Around a control plane that is usable.
     pub fn new(plane: ControlPlane) -> Result<Self, String> {
@@ -223,6 +243,16 @@ impl Cluster {
         } else {
             run.ok()
         };
+    }
+
+    /// A fresh namespace with the StatefulSet `postgres`, whose 3 pods are ready.
+    #[track_caller]
+    pub fn postgres(&'static self, hint: &str) -> Namespace {
+        let ns = self.namespace(hint);
+        self.apply(include_str!("../manifests/classes.yaml"));
+        ns.apply(include_str!("../manifests/postgres.yaml"));
+        ns.wait_ready("postgres", 3);
+        ns
     }
 
     /// A fresh namespace, deleted with the value.
@@ -566,22 +596,9 @@ subjects: [{{kind: ServiceAccount, name: {name}, namespace: {ns}}}]
     /// Gives a user of [`Namespace::user`] rules for the whole cluster too, such as to read nodes and storage classes.
     #[track_caller]
     pub fn grant_cluster(&self, user: &str, rules: &str) {
-        let (ns, rules) = (&self.name, rules.trim());
-        self.cluster.apply(&format!(
-            r"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {{name: {ns}-{user}}}
-rules:
-{rules}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {{name: {ns}-{user}}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {ns}-{user}}}
-subjects: [{{kind: ServiceAccount, name: {user}, namespace: {ns}}}]
-"
-        ));
+        let ns = &self.name;
+        let subject = format!("kind: ServiceAccount, name: {user}, namespace: {ns}");
+        self.cluster.apply(&cluster_role(&format!("{ns}-{user}"), &subject, rules));
     }
 
     /// Makes everything in this namespace older, as in `age("9d")`. Gives false where etcd cannot be had.
