@@ -76,6 +76,14 @@ fn the_six_problems_of_the_article_are_found_and_solved() {
     // All at once: to make them takes most of the time.
     ns.apply(&set("first", 1, &none, &claims(&local)));
     ns.apply(&set("second", 2, &refused, ""));
+    // In the article an init container copies the data.
+    let copies = refused.to_string().replace("crashloop", "init-fail").replace("second", "copied");
+    let copies = set("copied", 2, &serde_json::from_str(&copies).unwrap(), "").replace(
+        "containers: [",
+        "initContainers: [{name: init-postgres, image: 'postgres:15'}], containers: [",
+    );
+    ns.apply(&copies);
+    ns.apply(&copies.replace("copied", "migrated").replace("init-fail", "ready"));
     ns.apply(&set("third", 5, &none, &format!("podManagementPolicy: Parallel, {}", claims(&ssd))));
     ns.apply(&set("fourth", 3, &slow(), "podManagementPolicy: Parallel,"));
     ns.apply(&set("fifth", 3, &none, ""));
@@ -91,11 +99,19 @@ fn the_six_problems_of_the_article_are_found_and_solved() {
         "spec": {"containers": [{"name": "postgres", "image": "postgres:16"}]},
     }}});
     ns.kubectl(&["patch", "statefulset", "fifth", "-p", &bad.to_string()]).ok();
+    ns.wait_ready("migrated", 2);
+    let fails = json!({"spec": {"template": {
+        "metadata": {"annotations": {"fake.test/mode-1": "init-fail"}},
+        "spec": {"initContainers": [{"name": "init-postgres", "image": "postgres:16"}]},
+    }}});
+    ns.kubectl(&["patch", "statefulset", "migrated", "-p", &fails.to_string()]).ok();
     ns.wait_ready("third", 5);
     ns.kubectl(&["scale", "statefulset", "third", "--replicas=3"]).ok();
 
     an_unbound_pvc(&ns, &small);
     a_replica_that_is_refused(&ns);
+    a_copy_that_is_refused(&ns);
+    an_init_container_that_an_update_broke(&ns);
     pvcs_that_are_left(&ns);
     replicas_without_an_order(&ns);
     another_major_version(&ns);
@@ -128,6 +144,36 @@ fn a_replica_that_is_refused(ns: &Namespace) {
     ns.kubectl(&["annotate", "pod", "second-1", "--overwrite", "fake.test/mode-1=ready"]).ok();
     ns.wait_ready("second", 2);
     is_gone(ns, "STS402", "second");
+}
+
+/// The same, in the init container that copies the data.
+fn a_copy_that_is_refused(ns: &Namespace) {
+    let failing = finding(ns, "STS403", "copied-1", &["container init-postgres exited with code 1"]);
+    let remedy = hint(&failing, "postgres-role-missing");
+    assert!(remedy.contains("CREATE ROLE"), "{remedy}");
+    paste(ns, &failing["try"]);
+    // The role is created.
+    ns.kubectl(&["annotate", "pod", "copied-1", "--overwrite", "fake.test/mode-1=ready"]).ok();
+    ns.wait_ready("copied", 2);
+    is_gone(ns, "STS403", "copied");
+}
+
+/// The way back, where an update has brought the init container that fails.
+fn an_init_container_that_an_update_broke(ns: &Namespace) {
+    let failing = finding(ns, "STS403", "migrated-1", &["container init-postgres exited with code 1"]);
+    undo(ns, &failing, "migrated");
+    ns.wait_rolled_out("migrated", 2);
+    is_gone(ns, "STS403", "migrated");
+    let template = ns.kubectl_json(&["get", "statefulset", "migrated"])["spec"]["template"].clone();
+    assert_eq!(template["spec"]["initContainers"][0]["image"], "postgres:15");
+}
+
+/// Runs the way back that a finding prints beside the way forward.
+fn undo(ns: &Namespace, finding: &Value, set: &str) {
+    let ways = ["try", "or"].map(|field| finding[field].as_array().unwrap().clone()).concat();
+    let start = format!("kubectl sts undo {set} ");
+    let back = ways.iter().find(|line| line.as_str().is_some_and(|line| line.starts_with(&start)));
+    paste(ns, &json!([back.unwrap_or_else(|| panic!("{finding:#}"))]));
 }
 
 /// Problem 3: PVCs of replicas that no longer exist.
@@ -171,10 +217,7 @@ fn another_major_version(ns: &Namespace) {
     let crash = finding(ns, "STS402", "fifth-2", &["exited with code 1"]);
     let remedy = hint(&crash, "postgres-other-major-version");
     assert!(remedy.contains("put the image of that major version back"), "{remedy}");
-    let way = ["try", "or"].map(|field| crash[field].as_array().unwrap().clone()).concat();
-    let back =
-        way.iter().find(|line| line.as_str().is_some_and(|line| line.starts_with("kubectl sts undo fifth ")));
-    paste(ns, &json!([back.unwrap_or_else(|| panic!("{crash:#}"))]));
+    undo(ns, &crash, "fifth");
     ns.wait_rolled_out("fifth", 3);
     is_gone(ns, "STS402", "fifth");
     let images = ns

@@ -46,10 +46,9 @@ const NOT_SOLVED: &[(&str, &str)] = &[
     ("crash-loop", "the log has the cause: logs, article"),
     ("evicted-repeatedly", "the test itself evicts: causes"),
     ("image-pull", "only the registry knows which tags there are: causes"),
-    ("init-failing", "the log has the cause: realnode"),
+    ("init-failing", "the log has the cause: article, and for real in realnode"),
     ("liveness-killed", "the log has the cause: probes"),
     ("never-ready", "the log has the cause: causes, advice"),
-    ("node-lost", "the node does not come back: truth_rollout"),
     ("parallel-not-ordered", "a note: it is no fault"),
     ("service-name-empty", "a note: it cannot be changed in place"),
     ("volume-mount-failed", "the message of this driver says nothing that is known: remedies"),
@@ -59,6 +58,9 @@ const NOT_SOLVED: &[(&str, &str)] = &[
         "the PV stays so until its PVC is deleted, and then keeps the data: truth_storage",
     ),
 ];
+
+/// Rules of which the other way is taken: what the first says to look at, a node that is off, stands in the case.
+const OTHER_WAY: &[&str] = &["node-lost"];
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -205,7 +207,9 @@ fn solved(ns: &Namespace, rule: &str) -> Result<(), String> {
     };
     // Some end by themselves meanwhile.
     let Some(found) = finding()? else { return Ok(()) };
-    let commands: Vec<&str> = found["try"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let of = |field: &str| found[field].as_array().unwrap().iter().filter_map(Value::as_str);
+    let other = OTHER_WAY.contains(&rule).then(|| of("or")).into_iter().flatten();
+    let commands: Vec<&str> = of("try").chain(other).collect();
     if commands.is_empty() {
         return Err(format!("there is nothing to try: {found:#}"));
     }
