@@ -10,6 +10,7 @@
 //! | `--only ROW` | one row, as in `--only link`; nothing is written |
 //! | `--busy` | measure although the machine is busy |
 //! | `--sizes` | only print the sizes of the data set |
+//! | `--serve` | only serve it, for a profiler: prints a kubeconfig, and waits for the end of its input |
 //!
 //! `STS_BIN` is another program to measure, and `KUBECTL` another kubectl.
 #![allow(
@@ -62,6 +63,9 @@ fn main() {
     if has("--sizes") {
         return sizes(pods);
     }
+    if has("--serve") {
+        return serve(pods);
+    }
     let only = value("--only");
     let mut gate = run::Gate::new(has("--busy"));
     let programs = run::Programs::find();
@@ -72,6 +76,13 @@ fn main() {
     if whole {
         page::write(if is_large { "fleet-large" } else { "fleet" }, &text);
     }
+}
+
+fn serve(pods: usize) {
+    let server = fleet::Server::start(&DataSet::generate(Scale::of_pods(pods)), fleet::Options::default());
+    let programs = run::Programs::find();
+    println!("{}", programs.kubeconfig(&server.address, false).display());
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
 }
 
 /// The data set as section 2 of the facts has it: how many objects of each kind, and how large they are.

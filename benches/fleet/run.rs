@@ -121,7 +121,8 @@ impl Programs {
         Took { wall: wall / 1e3, cpu: cpu / 1e3, memory: memory * 1024.0 / 1e6, requests: server.requests() }
     }
 
-    fn kubeconfig(&self, address: &str, compressed: bool) -> PathBuf {
+    /// A kubeconfig for the server at this address.
+    pub fn kubeconfig(&self, address: &str, compressed: bool) -> PathBuf {
         let file = self.home.path().join(if compressed { "compressed.yaml" } else { "config.yaml" });
         // Where it could send credentials, kubectl asks for some.
         let (authority, user) = match address.starts_with("https") {
