@@ -196,7 +196,9 @@ fn types() -> BTreeMap<String, BTreeMap<String, String>> {
                 if !number.starts_with(|c: char| c.is_ascii_digit()) || !line.ends_with(',') {
                     continue;
                 }
-                let inner = of.trim_start_matches("Option<").trim_start_matches("Vec<").trim_end_matches('>');
+                let inner =
+                    ["Option<", "Box<", "Vec<"].iter().fold(of, |of, around| of.trim_start_matches(around));
+                let inner = inner.trim_end_matches('>');
                 let inner = inner.rsplit("::").next().unwrap().to_owned();
                 let field = renamed.take().unwrap_or_else(|| camel(field.trim_start_matches("r#")));
                 let fields: &mut BTreeMap<String, String> = types.entry(name.clone()).or_default();

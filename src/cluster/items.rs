@@ -17,18 +17,18 @@ use serde::de::{
 use serde_json::Value;
 
 use super::connect::LONGEST_OBJECT;
-use crate::kinds::wire::{Malformed, decode};
+use crate::kinds::wire::{Malformed, push};
 use crate::kinds::{Object, VolumeSnapshot, Workload};
 
 /// Most objects of one list. The largest clusters have 150,000 pods.
 const MOST: usize = 1_000_000;
 
 /// What tells one object from another.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Identity {
-    pub namespace: String,
-    pub name: String,
-    pub uid: String,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity<'a> {
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub uid: &'a str,
 }
 
 /// What can be listed.
@@ -36,7 +36,7 @@ pub(super) trait Listed: DeserializeOwned + Send + 'static {
     /// Whether it is asked for as protobuf.
     const IN_PROTOBUF: bool = false;
 
-    fn identity(&self) -> Identity;
+    fn identity(&self) -> Identity<'_>;
 
     /// Drops what nobody reads.
     fn settle(&mut self) {}
@@ -50,9 +50,9 @@ pub(super) trait Listed: DeserializeOwned + Send + 'static {
 impl<T: Object> Listed for T {
     const IN_PROTOBUF: bool = true;
 
-    fn identity(&self) -> Identity {
+    fn identity(&self) -> Identity<'_> {
         let meta = self.meta();
-        Identity { namespace: meta.namespace.clone(), name: meta.name.clone(), uid: meta.uid.clone() }
+        Identity { namespace: &meta.namespace, name: &meta.name, uid: &meta.uid }
     }
 
     fn settle(&mut self) {
@@ -60,16 +60,16 @@ impl<T: Object> Listed for T {
     }
 
     fn of_protobuf(bytes: &[u8]) -> Result<T, Malformed> {
-        decode(bytes)
+        T::of_list(bytes)
     }
 }
 
 macro_rules! listed {
     ($($name:ident),*) => { $(
         impl Listed for $name {
-            fn identity(&self) -> Identity {
+            fn identity(&self) -> Identity<'_> {
                 let meta = &self.metadata;
-                Identity { namespace: meta.namespace.clone(), name: meta.name.clone(), uid: meta.uid.clone() }
+                Identity { namespace: &meta.namespace, name: &meta.name, uid: &meta.uid }
             }
         }
     )* };
@@ -77,8 +77,8 @@ macro_rules! listed {
 listed!(Workload, VolumeSnapshot);
 
 impl Listed for Value {
-    fn identity(&self) -> Identity {
-        let text = |key: &str| self["metadata"][key].as_str().unwrap_or_default().to_owned();
+    fn identity(&self) -> Identity<'_> {
+        let text = |key: &str| self["metadata"][key].as_str().unwrap_or_default();
         Identity { namespace: text("namespace"), name: text("name"), uid: text("uid") }
     }
 }
@@ -94,7 +94,7 @@ pub(super) struct Asked<'a> {
 
 impl Asked<'_> {
     /// Why an object cannot be one of those asked for; without its values, which may come from anybody.
-    pub fn refuses(&self, identity: &Identity) -> Option<&'static str> {
+    pub fn refuses(&self, identity: Identity<'_>) -> Option<&'static str> {
         let Identity { namespace, name, uid } = identity;
         if !is_segment(name) {
             return Some("an object has no valid name");
@@ -117,7 +117,7 @@ impl Asked<'_> {
     /// # Errors
     /// Why it cannot.
     pub fn settled<T: Listed>(&self, mut object: T) -> Result<T, &'static str> {
-        if let Some(why) = self.refuses(&object.identity()) {
+        if let Some(why) = self.refuses(object.identity()) {
             return Err(why);
         }
         object.settle();
@@ -129,7 +129,7 @@ impl Asked<'_> {
     /// # Errors
     /// Why the list is none.
     pub fn admit<T: Listed>(&self, object: T, items: &mut Vec<T>) -> Result<(), String> {
-        items.push(self.settled(object)?);
+        push(items, self.settled(object)?);
         if items.len() > MOST {
             return Err(format!("it has more than {MOST} objects"));
         }

@@ -58,10 +58,10 @@ async fn read(connection: &Connection, path: &str) -> std::result::Result<Value,
         return Err(RequestError::Nonsense(why));
     }
     let identity = object.identity();
-    if let Some(why) = place.asked.refuses(&identity) {
+    if let Some(why) = place.asked.refuses(identity) {
         return Err(nonsense(why));
     }
-    if Some(identity.name.as_str()) != place.name {
+    if Some(identity.name) != place.name {
         return Err(nonsense("it has another name"));
     }
     Ok(object)

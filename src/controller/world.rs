@@ -1,7 +1,7 @@
 //! A set and its pods in memory, as far as the controller's next writes depend on them.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 
@@ -353,7 +353,7 @@ impl World {
 
 /// `stateful_set_utils.go:newVersionedStatefulSetPod`, as far as the controller looks at it later.
 fn new_pod(set: &StatefulSet, ordinal: i32, revision: &str) -> Pod {
-    let mut labels: BTreeMap<String, String> = set.spec.selector.match_labels.clone();
+    let mut labels: crate::kinds::Map = set.spec.selector.match_labels.clone();
     labels.insert(REVISION_LABEL.to_owned(), revision.to_owned());
     let owner = OwnerReference {
         api_version: "apps/v1".to_owned(),

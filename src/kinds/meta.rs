@@ -1,19 +1,84 @@
 //! Metadata, label selectors and conditions, which all kinds share.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 
 use jiff::Timestamp;
+use litemap::LiteMap;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::wire::{self, Field, Malformed, Wire};
 use super::{Said, partial};
 use crate::secrets::without_credentials;
 
-/// Label and annotation maps.
-pub type Map = BTreeMap<String, String>;
+/// Label and annotation maps, sorted by their keys: one block of memory for the few entries that an object has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Map(LiteMap<String, String>);
+
+impl Deref for Map {
+    type Target = LiteMap<String, String>;
+
+    fn deref(&self) -> &LiteMap<String, String> {
+        &self.0
+    }
+}
+
+impl DerefMut for Map {
+    fn deref_mut(&mut self) -> &mut LiteMap<String, String> {
+        &mut self.0
+    }
+}
+
+impl FromIterator<(String, String)> for Map {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(entries: I) -> Map {
+        Map(entries.into_iter().collect())
+    }
+}
+
+impl<const N: usize> From<[(String, String); N]> for Map {
+    fn from(entries: [(String, String); N]) -> Map {
+        entries.into_iter().collect()
+    }
+}
+
+impl<'a> IntoIterator for &'a Map {
+    type Item = (&'a String, &'a String);
+    type IntoIter = <&'a LiteMap<String, String> as IntoIterator>::IntoIter;
+
+    fn into_iter(self) -> Self::IntoIter {
+        (&self.0).into_iter()
+    }
+}
+
+// An empty LiteMap is written as a list, and one is read from a list.
+impl Serialize for Map {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Map {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Map, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Map;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Map, A::Error> {
+                let mut map = Map::default();
+                while let Some((key, value)) = entries.next_entry()? {
+                    map.insert(key, value);
+                }
+                Ok(map)
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
 
 /// Where `kubectl apply` keeps the manifest it applied last, as a whole.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -72,8 +137,8 @@ impl Annotations {
 impl<'de> Deserialize<'de> for Annotations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Annotations, D::Error> {
         let mut known = Annotations::default();
-        for (key, value) in Map::deserialize(deserializer)? {
-            known.take(&key, &value);
+        for (key, value) in &Map::deserialize(deserializer)? {
+            known.take(key, value);
         }
         Ok(known)
     }

@@ -11,6 +11,7 @@ mod meta;
 mod names;
 mod network;
 mod object;
+mod others;
 mod peers;
 mod pod;
 mod probe;
@@ -174,6 +175,9 @@ macro_rules! declare_kinds {
                 fn meta_mut(&mut self) -> &mut Meta {
                     &mut self.metadata
                 }
+                fn of_list(bytes: &[u8]) -> Result<$name, wire::Malformed> {
+                    $name::decode(bytes)
+                }
                 fn settle(&mut self) {
                     self.drop_unread();
                 }
@@ -229,12 +233,20 @@ pub trait Object:
     fn meta(&self) -> &Meta;
     /// The same, to change it.
     fn meta_mut(&mut self) -> &mut Meta;
+    /// Reads it from the protobuf of a list.
+    ///
+    /// # Errors
+    /// When it is no protobuf of this type.
+    fn of_list(bytes: &[u8]) -> Result<Self, wire::Malformed>;
     /// Drops what nobody reads of this object, of which a large cluster has many.
     fn settle(&mut self);
 }
 
 /// Of most kinds all is kept: a type that drops something has a method of this name.
-trait KeepAll {
+trait KeepAll: wire::Wire + Default {
+    fn decode(bytes: &[u8]) -> Result<Self, wire::Malformed> {
+        wire::decode(bytes)
+    }
     fn drop_unread(&mut self) {}
 }
 

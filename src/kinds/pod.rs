@@ -115,9 +115,9 @@ partial! {
         env: Vec<EnvVar> => 7,
         env_from: Vec<EnvFrom> => 19,
         resources: Resources => 8,
-        startup_probe: Option<Probe> => 22,
-        readiness_probe: Option<Probe> => 11,
-        liveness_probe: Option<Probe> => 10,
+        startup_probe: Option<Box<Probe>> => 22,
+        readiness_probe: Option<Box<Probe>> => 11,
+        liveness_probe: Option<Box<Probe>> => 10,
     }
 
     /// v1 ContainerPort.
@@ -245,7 +245,7 @@ partial! {
     struct ContainerState {
         waiting: Option<Waiting> => 1,
         running: Option<Running> => 2,
-        terminated: Option<Terminated> => 3,
+        terminated: Option<Box<Terminated>> => 3,
     }
 
     /// v1 ContainerStateWaiting.
@@ -303,34 +303,7 @@ impl Container {
 /// The label that says which revision a pod was made from.
 pub const REVISION_LABEL: &str = "controller-revision-hash";
 
-/// Kinds whose pods are looked at only for what they take: a name, a PVC, a port, a quota, a node.
-const OTHER_WORKLOADS: [&str; 5] = ["ReplicaSet", "DaemonSet", "Job", "ReplicationController", "Node"];
-
 impl Pod {
-    /// Of pods of other workloads, which most clusters have more of: no probes, no environment, no container statuses.
-    pub(super) fn drop_unread(&mut self) {
-        let stem = self.metadata.name.rsplit_once('-').map(|(stem, _)| stem.to_owned());
-        self.spec.keep_peers(stem.as_deref());
-        let owner = self.metadata.controller().map(|owner| owner.kind.as_str());
-        if !owner.is_some_and(|owner| OTHER_WORKLOADS.contains(&owner)) {
-            return;
-        }
-        let spec = &mut self.spec;
-        for container in spec.init_containers.iter_mut().chain(&mut spec.containers) {
-            let kept = Container {
-                name: std::mem::take(&mut container.name),
-                restart_policy: std::mem::take(&mut container.restart_policy),
-                ports: std::mem::take(&mut container.ports),
-                resources: std::mem::take(&mut container.resources),
-                ..Container::default()
-            };
-            *container = kept;
-        }
-        spec.tolerations = Vec::new();
-        self.status.container_statuses = Vec::new();
-        self.status.init_container_statuses = Vec::new();
-    }
-
     /// The revision this pod was made from (`stateful_set_utils.go:getPodRevision`).
     pub fn revision(&self) -> &str {
         self.metadata.labels.get(REVISION_LABEL).map_or("", String::as_str)
@@ -417,7 +390,7 @@ impl Pod {
 impl ContainerStatus {
     /// How it ended last, if it ever did.
     pub fn last_end(&self) -> Option<&Terminated> {
-        self.state.terminated.as_ref().or(self.last_state.terminated.as_ref())
+        self.state.terminated.as_deref().or(self.last_state.terminated.as_deref())
     }
 }
 
@@ -445,43 +418,5 @@ impl Terminated {
     /// Whether the runtime could not start it at all, so that it has no log.
     pub fn never_ran(&self) -> bool {
         matches!(self.reason.as_str(), "StartError" | "ContainerCannotRun")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kinds::{Object as _, OwnerReference};
-
-    #[test]
-    fn of_pods_of_other_workloads_only_what_they_take_is_kept() {
-        let container = Container {
-            name: "main".to_owned(),
-            ports: vec![ContainerPort { host_port: 80, ..ContainerPort::default() }],
-            env: vec![EnvVar::default()],
-            readiness_probe: Some(Probe::default()),
-            ..Container::default()
-        };
-        let pod = |owner: &str| {
-            let mut pod = Pod::default();
-            let owner =
-                OwnerReference { kind: owner.to_owned(), controller: true, ..OwnerReference::default() };
-            pod.metadata.owner_references = vec![owner];
-            pod.spec.containers = vec![container.clone()];
-            pod.spec.volumes = vec![PodVolume::default()];
-            pod.status.container_statuses = vec![ContainerStatus::default()];
-            pod
-        };
-        for owner in ["StatefulSet", "Cluster", ""] {
-            let mut settled = pod(owner);
-            settled.settle();
-            assert_eq!(settled, pod(owner), "{owner}");
-        }
-        let mut settled = pod("ReplicaSet");
-        settled.settle();
-        let kept = Container { env: Vec::new(), readiness_probe: None, ..container.clone() };
-        assert_eq!(settled.spec.containers, [kept]);
-        assert_eq!(settled.spec.volumes.len(), 1);
-        assert!(settled.status.container_statuses.is_empty());
     }
 }

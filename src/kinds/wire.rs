@@ -59,7 +59,9 @@ impl<'b> Field<'b> {
 
     /// What JSON would have: Go replaces there what is no UTF-8.
     pub(crate) fn text(self) -> Result<String, Malformed> {
-        Ok(String::from_utf8_lossy(self.bytes()?).into_owned())
+        let bytes = self.bytes()?;
+        // Almost all is UTF-8, and is found to be so much faster than it is replaced.
+        Ok(str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes).into_owned(), str::to_owned))
     }
 
     /// The fields of the message that it is.
@@ -89,7 +91,8 @@ impl<'b> Fields<'b> {
             // Groups, which Kubernetes has not.
             _ => return None,
         };
-        Some((key >> 3, field))
+        let number = key >> 3;
+        Some((if number < WITHIN { number } else { NONE }, field))
     }
 }
 
@@ -124,6 +127,8 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 
 /// The fields of a message within another get numbers above all numbers there are.
 pub(crate) const WITHIN: u64 = 1000;
+/// What no field has, for those that would have such a number.
+const NONE: u64 = 0;
 
 /// Declares how a type of `partial!` is read.
 macro_rules! wire {
@@ -132,9 +137,7 @@ macro_rules! wire {
             fn merge(&mut self, value: crate::kinds::wire::Field<'_>) -> Result<(), crate::kinds::wire::Malformed> {
                 for field in value.fields()? {
                     let (number, value) = field?;
-                    if number < crate::kinds::wire::WITHIN {
-                        self.take(number, value)?;
-                    }
+                    self.take(number, value)?;
                 }
                 Ok(())
             }
@@ -142,7 +145,7 @@ macro_rules! wire {
 
         impl $name {
             #[allow(unused_variables, clippy::unnecessary_wraps, reason = "a type may have no field at all")]
-            fn take(
+            pub(in crate::kinds) fn take(
                 &mut self,
                 number: u64,
                 value: crate::kinds::wire::Field<'_>,
@@ -158,9 +161,7 @@ macro_rules! wire {
                         let _ = $inner;
                         for field in value.fields()? {
                             let (inner, value) = field?;
-                            if inner < crate::kinds::wire::WITHIN {
-                                self.take(number * crate::kinds::wire::WITHIN + inner, value)?;
-                            }
+                            self.take(number * crate::kinds::wire::WITHIN + inner, value)?;
                         }
                         return Ok(());
                     }
@@ -258,11 +259,29 @@ impl<T: Wire + Default> Wire for Option<T> {
     }
 }
 
+impl<T: Wire> Wire for Box<T> {
+    fn merge(&mut self, value: Field<'_>) -> Result<(), Malformed> {
+        (**self).merge(value)
+    }
+
+    fn is_there(value: Field<'_>) -> bool {
+        T::is_there(value)
+    }
+}
+
+/// Adds an item to a list of which a cluster has very many, most of them short: `Vec` itself begins with room for four.
+pub(crate) fn push<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact((list.len() / 2).max(1));
+    }
+    list.push(item);
+}
+
 impl<T: Wire + Default> Wire for Vec<T> {
     fn merge(&mut self, value: Field<'_>) -> Result<(), Malformed> {
         let mut item = T::default();
         item.merge(value)?;
-        self.push(item);
+        push(self, item);
         Ok(())
     }
 }
@@ -344,7 +363,7 @@ pub(crate) fn set_conditions(place: &mut Vec<super::Condition>, value: Field<'_>
             _ => {}
         }
     }
-    place.push(condition);
+    push(place, condition);
     Ok(())
 }
 

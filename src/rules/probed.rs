@@ -34,9 +34,9 @@ pub(super) fn field(which: Which) -> &'static str {
 
 fn probe(container: &Container, which: Which) -> Option<&Probe> {
     match which {
-        Which::Startup => container.startup_probe.as_ref(),
-        Which::Readiness => container.readiness_probe.as_ref(),
-        Which::Liveness => container.liveness_probe.as_ref(),
+        Which::Startup => container.startup_probe.as_deref(),
+        Which::Readiness => container.readiness_probe.as_deref(),
+        Which::Liveness => container.liveness_probe.as_deref(),
     }
 }
 

@@ -53,11 +53,11 @@ mod tests {
                 ..ContainerState::default()
             },
             last_state: ContainerState {
-                terminated: Some(Terminated {
+                terminated: Some(Box::new(Terminated {
                     started_at: at(-ran - 1),
                     finished_at: at(-1),
                     ..Terminated::default()
-                }),
+                })),
                 ..ContainerState::default()
             },
             ..ContainerStatus::default()

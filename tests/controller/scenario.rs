@@ -1,7 +1,6 @@
 //! Scenario files: states of a set, each with what the controller writes next. Found once on the real controller, and
 //! replayed without it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
@@ -226,10 +225,8 @@ fn pod(text: &str, now: Timestamp) -> Pod {
     }
     let health = HEALTHS.iter().find(|(_, word)| *word == words[2]);
     let (health, _) = health.unwrap_or_else(|| panic!("no health: {text:?}"));
-    pod.metadata.labels = BTreeMap::from([
-        ("app".to_owned(), "web".to_owned()),
-        (REVISION_LABEL.to_owned(), words[1].to_owned()),
-    ]);
+    pod.metadata.labels =
+        Map::from([("app".to_owned(), "web".to_owned()), (REVISION_LABEL.to_owned(), words[1].to_owned())]);
     pod.metadata.owner_references = vec![OwnerReference {
         kind: "StatefulSet".to_owned(),
         name: "web".to_owned(),

@@ -41,8 +41,8 @@ impl Killer {
     /// That probe of a container.
     pub fn probe(self, container: &Container) -> Option<&Probe> {
         match self {
-            Killer::Liveness => container.liveness_probe.as_ref(),
-            Killer::Startup => container.startup_probe.as_ref(),
+            Killer::Liveness => container.liveness_probe.as_deref(),
+            Killer::Startup => container.startup_probe.as_deref(),
         }
     }
 

@@ -38,11 +38,11 @@ pub(super) fn gate_slack(pod: &Pod) -> SignedDuration {
 }
 
 fn startup(container: &Container) -> i64 {
-    container.startup_probe.as_ref().map_or(0, Probe::allowance)
+    container.startup_probe.as_deref().map_or(0, Probe::allowance)
 }
 
 fn readiness(container: &Container) -> i64 {
-    container.readiness_probe.as_ref().map_or(0, Probe::allowance)
+    container.readiness_probe.as_deref().map_or(0, Probe::allowance)
 }
 
 /// The seconds that both probes allow, one after the other.
@@ -54,7 +54,7 @@ fn probes(container: &Container) -> i64 {
 /// begin late says that the start may take so long.
 fn start(container: &Container) -> i64 {
     let startup = startup(container);
-    let late = container.liveness_probe.as_ref().filter(|_| startup == 0);
+    let late = container.liveness_probe.as_deref().filter(|_| startup == 0);
     startup
         .saturating_add(readiness(container))
         .max(late.map_or(0, |probe| i64::from(probe.initial_delay_seconds)))

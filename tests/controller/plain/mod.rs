@@ -3,8 +3,6 @@
 
 mod next;
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use kubectl_sts::controller::{
     Action, Assume, Change, End, Forecast, Idle, Move, Next, Purpose, current_revision, may_get, would_get,
@@ -207,7 +205,7 @@ impl Plain {
 
 /// `stateful_set_utils.go:newVersionedStatefulSetPod`, as far as the controller looks at it later.
 fn new_pod(set: &StatefulSet, ordinal: i32, revision: &str) -> Pod {
-    let mut labels: BTreeMap<String, String> = set.spec.selector.match_labels.clone();
+    let mut labels: kubectl_sts::kinds::Map = set.spec.selector.match_labels.clone();
     labels.insert(REVISION_LABEL.to_owned(), revision.to_owned());
     let owner = OwnerReference {
         api_version: "apps/v1".to_owned(),
