@@ -3,7 +3,8 @@
 mod baseline;
 mod manifests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::mem::ManuallyDrop;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
@@ -17,13 +18,13 @@ use crate::cli::{Answer, Global, SetFilter, heading};
 use crate::cluster::inventory::Want;
 use crate::cluster::recorded;
 use crate::error::{Exit, Result};
-use crate::kinds::StatefulSet;
+use crate::kinds::{PersistentVolumeClaim, StatefulSet};
 use crate::paste::sts;
 use crate::render::{
     Case, Page, Report as PipelineReport, View, finding, finding_json, skipped, skipped_json, unread_logs,
 };
 use crate::rules::{Diagnosis, Filter, Finding, RULES, Rule, Severity, Skipped, Verdict, diagnose};
-use crate::snapshot::{Clock, DnsProbe, Snapshot};
+use crate::snapshot::{Clock, DnsProbe, Observed, Snapshot, parse_pod_name};
 use crate::words;
 use baseline::{Baseline, Compared};
 
@@ -118,13 +119,14 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
     };
     let filter = Filter { only: codes(&args.only)?, skip: codes(&args.skip)? };
     let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
-    let mut sight = if args.filename.is_empty() {
+    // A large cluster takes longer to be let go of than the process takes to end.
+    let mut sight = ManuallyDrop::new(if args.filename.is_empty() {
         global.observe(args.choice.all_namespaces, Want::Diagnosis, warn).await?
     } else {
         let files = manifests::read(&args.filename, args.recursive)?;
         let list = args.filename.iter().fold(sts("doctor"), |list, path| list.with("-f").path(path));
         global.of_files(recorded::read_manifests(&files, Timestamp::now())?, list)
-    };
+    });
     let chosen = sight.choose(&args.names, &args.choice)?;
     trials::ask(&mut sight, &chosen).await;
     args.probe.ask(&mut sight, &chosen).await?;
@@ -179,24 +181,22 @@ struct LookedAt {
 }
 
 impl LookedAt {
-    fn of(observed: &crate::snapshot::Observed, sets: &[&StatefulSet]) -> LookedAt {
-        let in_sets = |namespace: &str, belongs: &dyn Fn(&StatefulSet) -> bool| {
-            sets.iter().any(|set| set.metadata.namespace == namespace && belongs(set))
-        };
+    fn of(observed: &Observed, sets: &[&StatefulSet]) -> LookedAt {
+        let key = |set: &StatefulSet| (set.metadata.namespace.clone(), set.metadata.name.clone());
+        let chosen: HashSet<(String, String)> = sets.iter().map(|set| key(set)).collect();
+        let namespaces = observed.namespaces();
         let pods = observed.pods.as_ref().ok().map(|pods| {
-            let of_set = |pod: &&crate::kinds::Pod| {
-                in_sets(&pod.metadata.namespace, &|set| {
-                    crate::snapshot::parse_pod_name(&pod.metadata.name)
-                        .is_some_and(|(parent, _)| parent == set.metadata.name)
-                })
-            };
-            pods.iter().filter(of_set).count()
+            let parents = pods.iter().filter_map(|pod| {
+                let (parent, _) = parse_pod_name(&pod.metadata.name)?;
+                Some((pod.metadata.namespace.clone(), parent.to_owned()))
+            });
+            parents.filter(|parent| chosen.contains(parent)).count()
         });
         let claims = observed.claims.as_ref().ok().map(|claims| {
-            let of_set = |claim: &&crate::kinds::PersistentVolumeClaim| {
-                in_sets(&claim.metadata.namespace, &|set| {
-                    crate::snapshot::ClaimName::parse(set, &claim.metadata.name).is_some()
-                })
+            let of_set = |claim: &&PersistentVolumeClaim| {
+                let namespace = namespaces.get(claim.metadata.namespace.as_str());
+                let makers = namespace.map(|namespace| namespace.makers(&claim.metadata.name));
+                makers.into_iter().flatten().any(|(set, _)| chosen.contains(&key(set)))
             };
             claims.iter().filter(of_set).count()
         });

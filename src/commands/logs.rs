@@ -91,8 +91,11 @@ fn message(observed: &Observed, run: &LogOf) -> Vec<Said> {
 pub(super) async fn add(sight: &Observation, findings: &mut [(&StatefulSet, Finding)], lines: Option<usize>) {
     let Some(lines) = lines else { return };
     let logs = of(sight, &runs(findings.iter().map(|(_, finding)| finding)), lines).await;
+    let namespaces = sight.observed.namespaces();
     for (set, finding) in findings.iter_mut().filter(|(_, finding)| finding.run.is_some()) {
-        with_snapshot(&sight.observed, set, |snapshot| tell(snapshot, finding, &logs, lines));
+        if let Some(namespace) = namespaces.get(set.metadata.namespace.as_str()) {
+            tell(&Snapshot::of(&sight.observed, namespace, set), finding, &logs, lines);
+        }
     }
 }
 
@@ -100,11 +103,4 @@ pub(super) async fn add(sight: &Observation, findings: &mut [(&StatefulSet, Find
 pub(super) fn tell(snapshot: &Snapshot<'_>, finding: &mut Finding, logs: &[Log], lines: usize) {
     let Some(log) = logs.iter().find(|log| Some(&log.of) == finding.run.as_ref()) else { return };
     finding.add_log(snapshot, log, lines);
-}
-
-fn with_snapshot(observed: &Observed, set: &StatefulSet, look: impl FnOnce(&Snapshot<'_>)) {
-    let namespaces = observed.namespaces();
-    if let Some(namespace) = namespaces.get(set.metadata.namespace.as_str()) {
-        look(&Snapshot::of(observed, namespace, set));
-    }
 }

@@ -1,7 +1,6 @@
 //! Claims of replicas the set no longer has: they cost, and a later scale-up starts on their old data.
 
 use super::prelude::*;
-use crate::snapshot::ClaimName;
 use crate::snapshot::attribution::{ClaimAudit, DataOnDelete, Overrides, unused_for};
 
 pub const RULE: Rule = Rule {
@@ -16,13 +15,8 @@ pub const RULE: Rule = Rule {
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let set = snapshot.set;
     snapshot.pods()?;
-    let claims = snapshot.claims()?;
-    let is_gone = |name: ClaimName<'_>| !set.in_range(name.ordinal);
-    let suspects = claims.iter().copied().filter_map(|claim| {
-        let name = ClaimName::parse(set, &claim.metadata.name).filter(|name| is_gone(*name))?;
-        Some((name.ordinal, claim))
-    });
-    let mut suspects: Vec<_> = suspects.collect();
+    let named = snapshot.named_claims()?.into_iter().map(|(name, claim)| (name.ordinal, claim));
+    let mut suspects: Vec<_> = named.filter(|(ordinal, _)| !set.in_range(*ordinal)).collect();
     if suspects.is_empty() {
         return Ok(Vec::new());
     }

@@ -1,7 +1,6 @@
 //! The retention policy says that claims go with their replicas, but claims orphaned before it said so stay.
 
 use super::prelude::*;
-use crate::snapshot::ClaimName;
 use crate::snapshot::attribution::Overrides;
 
 pub const RULE: Rule = Rule {
@@ -19,16 +18,11 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         return Ok(Vec::new());
     }
     snapshot.pods()?;
-    let mut suspects: Vec<(i32, &PersistentVolumeClaim)> = Vec::new();
-    for claim in snapshot.claims()?.iter().copied() {
-        // The garbage collector sees to those that have an owner.
-        if let Some(name) = ClaimName::parse(set, &claim.metadata.name)
-            && !set.in_range(name.ordinal)
-            && claim.metadata.owner_references.is_empty()
-        {
-            suspects.push((name.ordinal, claim));
-        }
-    }
+    let named = snapshot.named_claims()?.into_iter().map(|(name, claim)| (name.ordinal, claim));
+    // The garbage collector sees to those that have an owner.
+    let is_left = |claim: &PersistentVolumeClaim| claim.metadata.owner_references.is_empty();
+    let mut suspects: Vec<(i32, &PersistentVolumeClaim)> =
+        named.filter(|(ordinal, claim)| !set.in_range(*ordinal) && is_left(claim)).collect();
     if suspects.is_empty() {
         return Ok(Vec::new());
     }

@@ -19,8 +19,8 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     snapshot.claims()?;
     let at = home(snapshot);
     let mut kept: BTreeMap<(i32, &str), &PersistentVolume> = BTreeMap::new();
-    for volume in snapshot.volumes()? {
-        let Some(of) = volume.spec.claim_ref.as_ref().filter(|of| of.namespace == at) else { continue };
+    for volume in snapshot.volumes_of_named_claims()? {
+        let Some(of) = &volume.spec.claim_ref else { continue };
         let is_kept = volume.status.phase == "Released"
             && volume.spec.persistent_volume_reclaim_policy == RETAIN
             && !volume.metadata.is_terminating();

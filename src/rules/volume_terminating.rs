@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::finalizers::BOUND;
 use super::prelude::*;
-use crate::snapshot::ClaimName;
 
 pub const RULE: Rule = Rule {
     code: "STS216",
@@ -51,17 +50,18 @@ fn doomed<'a>(
     let all = snapshot.replicas()?.iter().chain(snapshot.condemned()?);
     let mounted: Vec<String> = all.filter_map(|replica| replica.pod).flat_map(Pod::claim_names).collect();
     let mut found = Vec::new();
-    for claim in snapshot.claims()?.iter().copied().filter(|claim| claim.is_bound()) {
-        let name = &claim.metadata.name;
+    let named = snapshot.named_claims()?.into_iter().map(|(_, claim)| claim);
+    let others = mounted.iter().filter_map(|name| snapshot.claim(name).ok().flatten());
+    for claim in named.chain(others).filter(|claim| claim.is_bound()) {
         // Where the PVC itself was deleted, claim-terminating tells of it.
-        let is_ours = ClaimName::parse(snapshot.set, name).is_some() || mounted.contains(name);
-        if !is_ours || claim.metadata.is_terminating() {
+        if claim.metadata.is_terminating() {
             continue;
         }
         let volume = snapshot.volume_of(claim)?.filter(|volume| volume.metadata.is_terminating());
         found.extend(volume.filter(|volume| volume.is_of(claim)).map(|volume| (claim, volume)));
     }
     found.sort_by_key(|(claim, _)| &claim.metadata.name);
+    found.dedup_by_key(|(claim, _)| &claim.metadata.name);
     Ok(found)
 }
 

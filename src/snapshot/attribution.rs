@@ -168,9 +168,8 @@ impl<'a> ClaimAudit<'a> {
 
     /// Judges one claim of the namespace.
     pub fn judge(&self, claim: &'a PersistentVolumeClaim, waivers: &Overrides) -> Verdict<'a> {
-        let sets = self.namespace.sets.iter().copied();
         let mut owners: Vec<(&'a StatefulSet, ClaimName<'a>)> =
-            sets.filter_map(|set| Some((set, ClaimName::parse(set, &claim.metadata.name)?))).collect();
+            self.namespace.makers(&claim.metadata.name).collect();
         let mut warnings = Vec::new();
         let (owner, class) = match owners.len() {
             0 => (None, Class::NotOurs(no_set(claim))),

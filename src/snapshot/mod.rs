@@ -21,7 +21,8 @@ mod trial;
 mod trouble;
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -154,6 +155,36 @@ impl<'a> Snapshot<'a> {
     /// How many wanted replicas are not among [`replicas`](Snapshot::replicas).
     pub fn unlisted(&self) -> usize {
         usize::try_from(self.set.replicas()).unwrap_or(0).saturating_sub(self.replicas.len())
+    }
+
+    /// The claims that have the name of one that the set makes, also for replicas it no longer has.
+    ///
+    /// # Errors
+    /// [`Unseen`] when claims could not be read.
+    pub fn named_claims(&self) -> Result<Vec<(ClaimName<'a>, &'a PersistentVolumeClaim)>, Unseen> {
+        self.claims()?;
+        Ok(self.namespace.claims_named_by(self.set).collect())
+    }
+
+    /// The volumes that such claims have, or had before they were deleted.
+    ///
+    /// # Errors
+    /// [`Unseen`] when volumes could not be read.
+    pub fn volumes_of_named_claims(&self) -> Result<impl Iterator<Item = &'a PersistentVolume>, Unseen> {
+        let Meta { namespace, .. } = &self.set.metadata;
+        Ok(self.namespace.names.wide.volumes_of(self.volumes()?, namespace, self.set))
+    }
+
+    /// How much of a resource the pods that were read request on each node, as `of` says of each.
+    ///
+    /// # Errors
+    /// [`Unseen`] when pods could not be read.
+    pub fn requested(
+        &self,
+        resource: &str,
+        of: impl Fn(&Pod) -> Option<Quantity>,
+    ) -> Result<Rc<HashMap<String, Quantity>>, Unseen> {
+        Ok(self.namespace.names.wide.requested(resource, self.pods_everywhere()?, of))
     }
 
     /// Pods of the set outside the wanted range, which a scale-down will delete; lowest ordinal first.
@@ -413,12 +444,10 @@ pub const UNMADE: usize = 1000;
 
 /// The wanted ordinals in order: those of which something is there, and the lowest [`UNMADE`] of the others.
 fn wanted<'n>(set: &'n StatefulSet, namespace: &Namespace<'n>) -> impl Iterator<Item = i32> + use<'n> {
-    let pods = namespace.pods.iter().filter_map(|pod| {
-        parse_pod_name(&pod.metadata.name).filter(|(parent, _)| *parent == set.metadata.name)
-    });
-    let claims = namespace.claims.iter().filter_map(|claim| ClaimName::parse(set, &claim.metadata.name));
-    let made: BTreeSet<i32> = (pods.map(|(_, ordinal)| ordinal))
-        .chain(claims.map(|claim| claim.ordinal))
+    let pods = namespace.members(&set.metadata.name);
+    let claims = namespace.claims_named_by(set);
+    let made: BTreeSet<i32> = (pods.map(|(ordinal, _)| ordinal))
+        .chain(claims.map(|(claim, _)| claim.ordinal))
         .filter(|ordinal| set.in_range(*ordinal))
         .collect();
     let ordinals = (0..set.replicas()).map_while(|index| set.start().checked_add(index));

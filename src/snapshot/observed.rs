@@ -220,12 +220,16 @@ macro_rules! declare_namespace {
             fn sort(all: &mut BTreeMap<&'a str, Namespace<'a>>, observed: &'a Observed) {
                 fn sort<'a, T: Object>(
                     all: &mut BTreeMap<&'a str, Namespace<'a>>,
-                    seen: impl IntoIterator<Item = &'a T>,
+                    seen: &'a [T],
                     part: impl for<'n> Fn(&'n mut Namespace<'a>) -> &'n mut Vec<&'a T>,
                 ) {
-                    for object in seen {
-                        if let Some(namespace) = all.get_mut(object.meta().namespace.as_str()) {
-                            part(namespace).push(object);
+                    fn place<T: Object>(object: &T) -> &str {
+                        &object.meta().namespace
+                    }
+                    // A server lists them by their namespaces.
+                    for run in seen.chunk_by(|a, b| place(a) == place(b)) {
+                        if let Some(namespace) = run.first().and_then(|first| all.get_mut(place(first))) {
+                            part(namespace).extend(run);
                         }
                     }
                 }

@@ -31,6 +31,12 @@ impl<'a> ClaimName<'a> {
     }
 }
 
+/// What the names of all claims have in common that are made from one template of a set, whatever their ordinals.
+pub(super) fn stem(name: &str) -> Option<&str> {
+    let (stem, digits) = name.rsplit_once('-')?;
+    ordinal(digits).map(|_| stem)
+}
+
 fn ordinal(digits: &str) -> Option<i32> {
     let canonical = digits == "0" || !digits.starts_with('0');
     (canonical && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::kinds::{PersistentVolumeClaim, Pod, Quantity};
-use crate::snapshot::{ClaimName, Replica, Snapshot, lost, pod_restarts, pod_state};
+use crate::snapshot::{Replica, Snapshot, lost, pod_restarts, pod_state};
 use crate::words;
 
 /// One replica.
@@ -179,10 +179,10 @@ impl Volume {
 pub(super) fn left_over(snapshot: &Snapshot<'_>) -> Vec<Volume> {
     let set = snapshot.set;
     let mut claims: Vec<_> = snapshot
-        .claims()
+        .named_claims()
         .unwrap_or_default()
-        .iter()
-        .filter_map(|claim| Some((ClaimName::parse(set, &claim.metadata.name)?.ordinal, *claim)))
+        .into_iter()
+        .map(|(name, claim)| (name.ordinal, claim))
         .filter(|(ordinal, _)| !set.in_range(*ordinal) && snapshot.replica(*ordinal).ok().flatten().is_none())
         .collect();
     claims.sort_by_key(|(ordinal, claim)| (std::cmp::Reverse(*ordinal), &claim.metadata.name));

@@ -1,7 +1,5 @@
 //! The room on the nodes that a pod may run on, against what it requests.
 
-use std::collections::HashMap;
-
 use serde_json::json;
 
 use super::super::amounts;
@@ -12,14 +10,11 @@ impl Scheduling<'_, '_> {
     /// Too little of a resource is free: the node with most of it decides how much may be requested.
     pub(super) fn room(&self, resource: &str) -> Option<Way> {
         let asked = amounts::requested(self.pod, resource)?;
-        let mut taken: HashMap<&str, Vec<Quantity>> = HashMap::new();
-        for pod in self.snapshot.pods_everywhere().ok()?.iter().filter(|pod| !pod.is_finished()) {
-            taken.entry(&pod.spec.node_name).or_default().extend(amounts::requested(pod, resource));
-        }
+        let taken = self.snapshot.requested(resource, |pod| amounts::requested(pod, resource)).ok()?;
         let open = self.places.iter().filter(|place| place.obstacles.is_empty());
         let rooms = open.filter_map(|place| {
             let has = Quantity::parse(place.node.status.allocatable.get(resource)?)?;
-            let used: Quantity = taken.get(place.name()).into_iter().flatten().copied().sum();
+            let used = taken.get(place.name()).copied().unwrap_or_default();
             Some((has.less(used), has, place.name()))
         });
         let (free, has, node) = rooms.max_by_key(|(free, ..)| *free)?;
