@@ -11,6 +11,10 @@ use kubectl_sts::reconcile::interrupt::unattended;
 use kubectl_sts::render::{Output, Style, error_text, out, refusal, render, terminal};
 use kubectl_sts::{paste, signals, stop};
 
+/// The allocator of musl, which the packages would have, is slow with several threads, and that of glibc keeps more than it needs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if let Some(words) = commands::asked(std::env::args_os()) {
         return complete(words);
