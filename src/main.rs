@@ -12,6 +12,7 @@ use kubectl_sts::render::{Output, Style, error_text, out, refusal, render, termi
 use kubectl_sts::{paste, signals, stop};
 
 /// The allocator of musl, which the packages would have, is slow with several threads, and that of glibc keeps more than it needs.
+#[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
