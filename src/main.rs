@@ -78,7 +78,12 @@ fn finish(answer: Result<Answer>, output: Output, look: Style) -> Exit {
         if let Some(nothing) = answer.view.nothing().filter(|_| {
             !matches!(
                 output,
-                Output::Json | Output::Yaml | Output::Sarif | Output::Junit | Output::Prometheus
+                Output::Json
+                    | Output::Yaml
+                    | Output::Sarif
+                    | Output::Junit
+                    | Output::Prometheus
+                    | Output::Template(_)
             )
         }) {
             tell(&kubectl_sts::text::clean(&nothing));

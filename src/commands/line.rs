@@ -1,8 +1,8 @@
 //! The command line as it is read and shown: clap's definition, with what the help of all commands has in common.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
-use clap::builder::{PossibleValue, PossibleValuesParser, StyledStr, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, StyledStr, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command as Definition, CommandFactory as _, FromArgMatches as _, ValueEnum};
 
@@ -32,7 +32,8 @@ const WITHOUT_CLUSTER: [&str; 4] = ["explain", "completion", "options", "help"];
 pub(super) fn accepted() -> Definition {
     let root = Cli::command();
     let every_output = root.get_arguments().find(|arg| arg.get_id() == OUTPUT).cloned();
-    let root = root.mut_arg(OUTPUT, |arg| arg.value_parser(common_output()));
+    let root = root.mut_arg(OUTPUT, |arg| arg.value_parser(Formats(&Output::COMMON)));
+    let every_output = every_output.map(|arg| arg.value_parser(Formats(Output::value_variants())));
     let root = root.mut_subcommand("doctor", |doctor| doctor.args(every_output));
     let shared: Vec<Arg> = root.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
     root.mut_subcommands(|command| {
@@ -52,10 +53,42 @@ pub fn definition() -> Definition {
     with_help(root, "kubectl sts COMMAND [flags]".to_owned())
 }
 
-/// The formats that every command writes.
-fn common_output() -> impl TypedValueParser<Value = Output> {
-    let values = Output::COMMON.iter().filter_map(ValueEnum::to_possible_value);
-    PossibleValuesParser::new(values).map(|name| Output::from_str(&name, false).unwrap_or_default())
+/// Reads a format: one of these, or one that is made of a template.
+#[derive(Clone)]
+struct Formats(&'static [Output]);
+
+impl Formats {
+    fn all(&self) -> impl Iterator<Item = PossibleValue> + use<> {
+        let named = self.0.iter().filter_map(ValueEnum::to_possible_value);
+        named.chain(Output::TEMPLATES.map(PossibleValue::new))
+    }
+}
+
+impl TypedValueParser for Formats {
+    type Value = Output;
+
+    fn parse_ref(
+        &self,
+        command: &Definition,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Output, clap::Error> {
+        let template = StringValueParser::new().try_map(|text| Output::of_template(&text));
+        if let Some(output) = template.parse_ref(command, arg, value)? {
+            return Ok(output);
+        }
+        let named = PossibleValuesParser::new(self.all());
+        named.map(|name| Output::from_str(&name, false).unwrap_or_default()).parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        // Nobody completes a template.
+        let is_template = |value: &PossibleValue| Output::TEMPLATES.contains(&value.get_name());
+        Some(Box::new(self.all().map(move |value| {
+            let hidden = is_template(&value);
+            value.hide(hidden)
+        })))
+    }
 }
 
 /// Whether a flag of every command means nothing to this one.
@@ -129,8 +162,11 @@ fn described(arg: Arg) -> Arg {
     }
     let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let values = arg.get_possible_values();
-    let names: Vec<&str> =
+    let mut names: Vec<&str> =
         values.iter().filter(|value| !value.is_hide_set()).map(PossibleValue::get_name).collect();
+    if arg.get_id() == OUTPUT {
+        names.extend(["jsonpath=TEMPLATE", "custom-columns=COLUMNS"]);
+    }
     let is_switch = names == ["true", "false"];
     if let ([head @ .., last], false) = (&names[..], is_switch) {
         help += &format!(": {} or {last}", head.join(", "));

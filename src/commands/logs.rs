@@ -31,7 +31,8 @@ pub(super) struct LogArgs {
 impl LogArgs {
     /// How many lines; `None` where no log is to be read. Names alone do not show any, and what pipelines show others may read.
     pub(super) fn lines(self, output: Output) -> Option<usize> {
-        let is_shown = output.is_text() || matches!(output, Output::Json | Output::Yaml);
+        let is_shown =
+            output.is_text() || matches!(output, Output::Json | Output::Yaml | Output::Template(_));
         let is_wanted = !self.no_logs && self.logs > 0 && is_shown;
         is_wanted.then(|| usize::from(self.logs))
     }

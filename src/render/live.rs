@@ -46,7 +46,7 @@ impl Stream {
         let how = match (output, look.width) {
             (Output::Json, _) => How::Json,
             (Output::Yaml, _) => How::Yaml,
-            (Output::Name, _) => How::Beside,
+            (Output::Name | Output::Template(_), _) => How::Beside,
             (_, Some(_)) if !look.ascii || std::env::var_os("TERM").is_none_or(|term| term != "dumb") => {
                 let hidden = terminal::Screen::begin();
                 How::Screen(Screen {

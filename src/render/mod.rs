@@ -18,6 +18,7 @@ pub(crate) mod progress;
 mod prometheus;
 pub(crate) mod spinner;
 mod table;
+mod template;
 pub mod terminal;
 
 use serde_json::Value;
@@ -34,6 +35,7 @@ pub use pipeline::{Case, Report};
 pub use plan::{plan, plan_json, step_json};
 pub use progress::revision_word;
 pub use table::{Cell, Column, Table};
+pub use template::Template;
 
 use crate::error::{Error, Result};
 use crate::reached;
@@ -86,11 +88,41 @@ pub enum Output {
     Github,
     /// Metrics in the text format of Prometheus.
     Prometheus,
+    /// What a template makes of the JSON. It lives as long as the process, which has one.
+    #[value(skip)]
+    Template(&'static Template),
 }
 
 impl Output {
     /// What every command writes.
     pub const COMMON: [Output; 5] = [Output::Text, Output::Wide, Output::Json, Output::Yaml, Output::Name];
+
+    /// The formats that are made of a template, as they begin.
+    pub const TEMPLATES: [&str; 4] =
+        ["jsonpath=", "jsonpath-file=", "custom-columns=", "custom-columns-file="];
+
+    /// A format that is made of a template; `None` where the text does not begin as one does.
+    ///
+    /// # Errors
+    /// What is wrong with the template, or why its file cannot be read.
+    pub fn of_template(text: &str) -> std::result::Result<Option<Output>, String> {
+        let Some((name, rest)) = text.split_once('=') else { return Ok(None) };
+        let file = || {
+            let bytes = std::fs::read(rest).map_err(|error| format!("could not read {rest}: {error}"))?;
+            String::from_utf8(bytes).map_err(|_| format!("{rest} is not text in UTF-8"))
+        };
+        let template = match name {
+            "jsonpath" => Template::text(rest)?,
+            "jsonpath-file" => Template::text(&file()?)?,
+            "custom-columns" => Template::columns(rest)?,
+            "custom-columns-file" => Template::columns_of_lines(&file()?)?,
+            "go-template" | "go-template-file" | "template" | "templatefile" => {
+                return Err("templates of Go are not supported; use jsonpath=TEMPLATE".to_owned());
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Output::Template(Box::leak(Box::new(template)))))
+    }
 
     /// Whether people read it, and not programs.
     pub fn is_text(self) -> bool {
@@ -136,6 +168,8 @@ pub fn render(view: &dyn View, output: Output, look: Style) -> Result<String> {
         Output::Json => json(&placed(view.json()))?,
         Output::Yaml if view.is_streamed() => format!("---\n{}", yaml(&placed(view.json()))?),
         Output::Yaml => yaml(&placed(view.json()))?,
+        Output::Template(template) if view.is_streamed() => template.render(&placed(view.json())) + "\n",
+        Output::Template(template) => template.render(&placed(view.json())),
         Output::Name => view.names().into_iter().map(|name| crate::text::clean(&name) + "\n").collect(),
         Output::Sarif | Output::Junit | Output::Github | Output::Prometheus => {
             let report = view.report().ok_or_else(|| Error::usage("only doctor writes this format"))?;
@@ -161,6 +195,7 @@ pub fn refusal(error: &Error, output: Output) -> Option<String> {
         | Output::Sarif
         | Output::Junit
         | Output::Github
-        | Output::Prometheus => None,
+        | Output::Prometheus
+        | Output::Template(_) => None,
     }
 }
