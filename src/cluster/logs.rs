@@ -8,7 +8,8 @@ use tokio::time::timeout;
 use super::connect::{Connection, RequestError};
 use super::inventory::why;
 use super::place::encode;
-use crate::kinds::Said;
+use super::raw;
+use crate::kinds::{Kind, Said};
 use crate::snapshot::{Log, LogOf, NotRead};
 use crate::text::clean;
 
@@ -35,15 +36,7 @@ fn not_read(of: &LogOf, why: NotRead) -> Log {
 }
 
 async fn one(connection: &Connection, of: &LogOf, lines: usize) -> Log {
-    let LogOf { namespace, pod, container, previous } = of;
-    let previous = if *previous { "&previous=true" } else { "" };
-    let path = format!(
-        "/api/v1/namespaces/{}/pods/{}/log?container={}&tailLines={lines}&limitBytes={BYTES}{previous}",
-        encode(namespace),
-        encode(pod),
-        encode(container)
-    );
-    let bytes = match timeout(PATIENCE, bytes(connection, &path)).await {
+    let bytes = match timeout(PATIENCE, of_run(connection, of, lines)).await {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(error)) => return not_read(of, reason(error)),
         Err(_) => {
@@ -61,6 +54,31 @@ async fn one(connection: &Connection, of: &LogOf, lines: usize) -> Log {
     }
     let first = written.len().saturating_sub(lines);
     Log { of: of.clone(), lines: Ok(written.split_off(first)), is_cut, message: Vec::new() }
+}
+
+/// The log of the run. Between the look at the pod and this one the container may have ended once more: then the run before is
+/// removed, and what was the current one is the last that ended.
+async fn of_run(connection: &Connection, of: &LogOf, lines: usize) -> Result<Vec<u8>, RequestError> {
+    let LogOf { namespace, pod, container, previous } = of;
+    let pod = format!("{}/{}", Kind::Pod.path(Some(&encode(namespace))), encode(pod));
+    let path = format!("{pod}/log?container={}&tailLines={lines}&limitBytes={BYTES}", encode(container));
+    if !previous {
+        return bytes(connection, &path).await;
+    }
+    match bytes(connection, &format!("{path}&previous=true")).await {
+        Err(error @ RequestError::Api { .. }) if has_ended(connection, &pod, container).await => {
+            bytes(connection, &path).await.map_err(|_| error)
+        }
+        read => read,
+    }
+}
+
+/// Whether a container has ended and was not started again.
+async fn has_ended(connection: &Connection, pod: &str, container: &str) -> bool {
+    let Ok(Some(pod)) = raw::get(connection, pod).await else { return false };
+    let all = ["containerStatuses", "initContainerStatuses"].map(|field| pod["status"][field].as_array());
+    let mut statuses = all.into_iter().flatten().flatten();
+    statuses.any(|status| status["name"] == container && status["state"]["terminated"].is_object())
 }
 
 /// The body, but at most as much as was asked for: a proxy may answer with more.
