@@ -6,6 +6,7 @@
 
 mod article;
 mod faults;
+mod fixtures;
 mod machine;
 mod problems;
 mod remains;

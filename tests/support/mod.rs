@@ -13,6 +13,7 @@ pub mod large;
 pub mod pasted;
 pub mod playground;
 pub mod proxy;
+pub mod recorder;
 #[cfg(unix)]
 pub mod terminal;
 pub mod verdict;

@@ -1,0 +1,62 @@
+//! What the real kubelet writes, kept in files: the fake node of the ordinary tests is held against them. `BLESS=1` writes them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::machine::{machine, undisturbed};
+use crate::support::controlplane::loud;
+use crate::support::recorder::{Record, WINDOW, Watch, compare, states};
+
+/// Between two pods, so that none waits for the processor while another starts.
+const APART: Duration = Duration::from_millis(1500);
+
+/// A step that lasts less than this many seconds may be missed: a kubelet writes a status only now and then.
+const LASTING: u64 = 4;
+
+/// Writes the record of a state, or tells what is not as in the file.
+pub fn hold(name: &str, now: &Record) -> String {
+    let file = Record::file(name);
+    if std::env::var_os("BLESS").is_some() {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, now.to_json()).unwrap();
+    }
+    let fixture = Record::fixture(name);
+    let mut wrong = String::new();
+    // Each has what lasts in the other.
+    let is_lasting = |record: &Record, text: &str| record.lasting(LASTING).steps.iter().any(|step| step.text == text);
+    for row in compare(&fixture, now) {
+        let counts = row.is_event || is_lasting(&fixture, &row.text) || is_lasting(now, &row.text);
+        if let Some(difference) = row.difference().filter(|_| counts) {
+            let _ = writeln!(wrong, "{name}: {difference}");
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_kubelet_writes_what_the_fixtures_say() {
+    let Some(machine) = machine() else { return };
+    let _held = undisturbed();
+    let ns = machine.cluster.namespace("fixtures");
+    let states = states();
+    let all = APART * u32::try_from(states.len()).unwrap() + WINDOW + Duration::from_secs(15);
+    let watch = Watch::of(&ns, all);
+    let began = Instant::now();
+    let mut deleted = Vec::new();
+    for state in &states {
+        ns.apply(&state.manifest().to_string());
+        deleted.extend(state.deleted.map(|after| (Instant::now() + after, state.name)));
+        thread::sleep(APART);
+    }
+    deleted.sort();
+    for (when, name) in deleted {
+        thread::sleep(when.saturating_duration_since(Instant::now()));
+        ns.delete(&["pod", name, "--wait=false"]);
+    }
+    thread::sleep(all.saturating_sub(began.elapsed() + Duration::from_secs(3)));
+    let wrong: String = states.iter().map(|state| hold(state.name, &watch.record(&ns, state.name))).collect();
+    loud(&format!("{} states of the real kubelet\n{wrong}", states.len()));
+    assert!(wrong.is_empty(), "BLESS=1 writes them\n{wrong}");
+}
