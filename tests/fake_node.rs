@@ -1,6 +1,8 @@
 //! The fake node shows what a real kubelet shows between two states, see `tests/testcluster/README.md`. Every change of a
 //! pod is looked at, so that none can be missed.
 
+mod recorded;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::Stdio;
@@ -59,6 +61,7 @@ fn phases(pods: &[Value], container: &str) -> Vec<String> {
         let short = match state.as_str() {
             "CrashLoopBackOff" => "backoff",
             "RunContainerError" => "error",
+            "PostStartHookError" => "hook",
             other => other,
         };
         format!("{short}{restarts}{}", if ready { "+" } else { "" })
@@ -122,25 +125,37 @@ const COURSES: &[(&str, &str, &str, &str)] = &[
         "live",
         "mode=liveness moment=1s down=1s",
         LIVENESS,
-        "running0+ terminated0 running1+ terminated1 backoff1 running2+ terminated2 backoff2 running3+ terminated3",
+        "running0+ running1+ backoff1 running2+ backoff2 running3+ backoff3",
     ),
     (
         "live-long",
         "mode=liveness up=2s moment=1s",
         LIVENESS,
-        "running0+ terminated0 running1+ terminated1 running2+ terminated2 backoff2",
+        "running0+ running1+ running2+ backoff2",
     ),
     (
         "startup",
         "mode=startup moment=1s down=1s",
         STARTUP,
-        "running0 terminated0 running1 terminated1 backoff1 running2 terminated2 backoff2 running3 terminated3",
+        "running0 running1 backoff1 running2 backoff2 running3 backoff3",
     ),
     (
         "no-command",
         "mode=starterror moment=1s down=1s",
         "command: [postgers]",
         "error0 error1 backoff1 error2 backoff2 error3 backoff3",
+    ),
+    (
+        "no-hook",
+        "mode=poststart moment=1s down=1s",
+        "lifecycle: {postStart: {exec: {command: ['false']}}}",
+        "hook0 hook1 backoff1 hook2 backoff2 hook3 backoff3",
+    ),
+    (
+        "lingers",
+        "mode=crashloop up=1s moment=back-off down=3s",
+        "",
+        "running0+ terminated0 running1+ terminated1 backoff1 running2+ terminated2 backoff2 running3+ terminated3",
     ),
     (
         "pull",

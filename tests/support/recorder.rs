@@ -45,7 +45,8 @@ impl State {
         let mut pod = json!({"terminationGracePeriodSeconds": 3, "containers": [container]});
         merge(&mut pod, &self.pod);
         let pair = |text: &&str| text.split_once('=').map(|(key, value)| (format!("fake.test/{key}"), json!(value)));
-        let annotations: serde_json::Map<String, Value> = self.fake.iter().filter_map(pair).collect();
+        let all = ["delay=1s"].iter().chain(self.fake);
+        let annotations: serde_json::Map<String, Value> = all.filter_map(pair).collect();
         let metadata = json!({"name": self.name, "annotations": annotations});
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod})
     }
@@ -63,7 +64,7 @@ pub fn states() -> Vec<State> {
     let sh = |script: &str| json!({"command": ["sh", "-c", script]});
     let probe = |kind: &str, script: &str| {
         let exec = json!({"command": ["sh", "-c", script]});
-        json!({ kind: {"exec": exec, "periodSeconds": 2, "failureThreshold": 3} })
+        json!({ kind: {"exec": exec, "periodSeconds": 1, "failureThreshold": 2} })
     };
     let image = |image: &str, policy: &str| json!({"image": image, "imagePullPolicy": policy});
     let volume = |source: Value| {
@@ -85,28 +86,28 @@ pub fn states() -> Vec<State> {
     let hook = |kind: &str, script: &str| json!({"lifecycle": {kind: {"exec": {"command": ["sh", "-c", script]}}}});
     let mut all = vec![
         of("healthy", json!({}), &[]),
-        of("liveness", probe("livenessProbe", "echo not alive; exit 1"), &["mode=liveness", "up=6s", "message=not alive"]),
-        of("startup", probe("startupProbe", "echo not up; exit 1"), &["mode=startup", "up=6s", "message=not up"]),
+        of("liveness", probe("livenessProbe", "echo not alive; exit 1"), &["mode=liveness", "up=2s", "message=not alive"]),
+        of("startup", probe("startupProbe", "echo not up; exit 1"), &["mode=startup", "up=2s", "message=not up"]),
         of("readiness", probe("readinessProbe", "echo no peers; exit 1"), &["mode=unready", "message=no peers"]),
-        of("crash-later", sh("sleep 4; exit 3"), &["mode=crashloop", "up=4s", "exit-code=3"]),
-        of("crash-at-once", sh("exit 1"), &["mode=crashloop"]),
-        of("oom", oom, &["mode=oom", "up=3s"]),
-        of("start-error", json!({"command": ["nosuch-program"]}), &["mode=starterror"]),
+        of("crash-later", sh("sleep 4; exit 3"), &["mode=crashloop", "up=4s", "moment=back-off", "exit-code=3"]),
+        of("crash-at-once", sh("exit 1"), &["mode=crashloop", "up=1s", "moment=back-off"]),
+        of("oom", oom, &["mode=oom", "up=3s", "moment=back-off"]),
+        of("start-error", json!({"command": ["nosuch-program"]}), &["mode=starterror", "moment=back-off"]),
         of("config-missing", secret, &[]),
-        of("not-found", image("localhost:5000/busybox:nope", "IfNotPresent"), &[]),
+        of("not-found", image("localhost:5000/busybox:nope", "IfNotPresent"), &["mode=imagepull", "moment=13s", "down=13s"]),
         of("never-pull", image("localhost/busybox:nope", "Never"), &[]),
         of("bad-name", image("localhost/Busybox:1", "IfNotPresent"), &[]),
-        of("post-start", hook("postStart", "echo no hook; exit 1"), &["mode=poststart", "message=no hook"]),
+        of("post-start", hook("postStart", "echo no hook; exit 1"), &["mode=poststart", "moment=1s", "message=no hook"]),
     ];
     let long = json!({"terminationGracePeriodSeconds": 30});
     let no_secret = volume(json!({"secret": {"secretName": "nosuch"}}));
     let small = volume(json!({"emptyDir": {"sizeLimit": "1Mi"}}));
     for (name, container, pod, fake, deleted) in [
         ("mount-failed", json!({ "volumeMounts": mounts }), no_secret, &[][..], None),
-        ("init", json!({}), init("", "sleep 1; exit 5"), &["mode=init-fail", "up=1s", "exit-code=5"], None),
-        ("sidecar", json!({}), init("Always", "sleep 1; exit 4"), &["container=first", "mode=crashloop", "up=1s", "exit-code=4"], None),
+        ("init", json!({}), init("", "sleep 1; exit 5"), &["mode=init-fail", "up=1s", "moment=back-off", "exit-code=5"], None),
+        ("sidecar", json!({}), init("Always", "sleep 1; exit 4"), &["container=first", "mode=crashloop", "up=1s", "moment=back-off", "exit-code=4"], None),
         ("pre-stop", hook("preStop", "sleep 15"), long, &["linger=16s"], Some(Duration::from_secs(8))),
-        ("evicted", full, small, &["then=failed", "then-after=12s", "message=Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". "], None),
+        ("evicted", full, small, &["then=failed", "then-after=27s", "message=Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". "], None),
     ] {
         all.push(State { name, container, pod, fake, deleted });
     }
@@ -129,6 +130,8 @@ pub struct Event {
     pub at: u64,
     /// How often it happened.
     pub count: u64,
+    /// Greater than that of the events before.
+    order: u64,
     /// Type, reason, component, field path and message.
     pub text: String,
 }
@@ -226,35 +229,45 @@ pub fn shown(pod: &Value) -> String {
     normal(&all, &names(pod))
 }
 
-/// All that a watch of the pods of a namespace gives, by pod, with the time of each.
+/// All that a watch gives, by name, with the time of each.
+type Seen = Arc<Mutex<BTreeMap<String, Vec<(Instant, Value)>>>>;
+
+/// All that a watch of the pods and events of a namespace gives.
 pub struct Watch {
-    seen: Arc<Mutex<BTreeMap<String, Vec<(Instant, Value)>>>>,
+    pods: Seen,
+    events: Seen,
+}
+
+/// Watches a kind in a namespace for some time.
+fn watch(ns: &Namespace, kind: &str, time: Duration) -> Seen {
+    let mut command = ns.cluster.plane.kubectl();
+    // It has to end by itself: killed through nsenter, it would live on in the box.
+    let timeout = format!("--request-timeout={}s", time.as_secs());
+    command.args(["-n", &ns.name, "get", kind, "--watch", "-o", "json", &timeout]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let seen = Seen::default();
+    let (sink, out) = (Arc::clone(&seen), BufReader::new(child.stdout.take().unwrap()));
+    thread::spawn(move || {
+        for own in serde_json::Deserializer::from_reader(out).into_iter::<Value>().map_while(Result::ok) {
+            let name = text(&own["metadata"]["name"]).to_owned();
+            sink.lock().unwrap().entry(name).or_default().push((Instant::now(), own));
+        }
+        child.wait()
+    });
+    seen
 }
 
 impl Watch {
     /// Watches a namespace for some time.
     pub fn of(ns: &Namespace, time: Duration) -> Self {
-        let mut command = ns.cluster.plane.kubectl();
-        // It has to end by itself: killed through nsenter, it would live on in the box.
-        let timeout = format!("--request-timeout={}s", time.as_secs());
-        command.args(["-n", &ns.name, "get", "pods", "--watch", "-o", "json", &timeout]);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let seen = Arc::new(Mutex::new(BTreeMap::<String, Vec<(Instant, Value)>>::new()));
-        let (sink, out) = (Arc::clone(&seen), BufReader::new(child.stdout.take().unwrap()));
-        thread::spawn(move || {
-            for pod in serde_json::Deserializer::from_reader(out).into_iter::<Value>().map_while(Result::ok) {
-                let name = text(&pod["metadata"]["name"]).to_owned();
-                sink.lock().unwrap().entry(name).or_default().push((Instant::now(), pod));
-            }
-            child.wait()
-        });
+        let (pods, events) = (watch(ns, "pods", time), watch(ns, "events", time));
         thread::sleep(Duration::from_secs(1));
-        Self { seen }
+        Self { pods, events }
     }
 
     /// What was written about a pod in [`WINDOW`].
-    pub fn record(&self, ns: &Namespace, name: &str) -> Record {
-        let seen = self.seen.lock().unwrap().get(name).cloned().unwrap_or_default();
+    pub fn record(&self, name: &str) -> Record {
+        let seen = self.pods.lock().unwrap().get(name).cloned().unwrap_or_default();
         let taken: Vec<_> = seen.into_iter().filter(|(_, pod)| !pod["status"]["startTime"].is_null()).collect();
         let Some((zero, first)) = taken.first().cloned() else { return Record::default() };
         let mut steps: Vec<Step> = Vec::new();
@@ -264,8 +277,17 @@ impl Watch {
                 steps.push(Step { at, text });
             }
         }
-        let began: jiff::Timestamp = text(&first["status"]["startTime"]).parse().unwrap();
-        Record { steps, events: events(ns, name, began, &names(&first)) }
+        let events = self.events.lock().unwrap();
+        let mut events: Vec<Event> = events
+            .values()
+            .filter(|seen| seen[0].1["involvedObject"]["name"] == name && seen[0].0 < zero + WINDOW)
+            .map(|seen| {
+                let last = seen.iter().rfind(|(at, _)| *at < zero + WINDOW).unwrap();
+                event(&last.1, round(seen[0].0.saturating_duration_since(zero)), &names(&first))
+            })
+            .collect();
+        events.sort_by_key(|event| event.order);
+        Record { steps, events }
     }
 }
 
@@ -273,35 +295,32 @@ fn round(time: Duration) -> u64 {
     time.as_secs_f64().round() as u64
 }
 
-/// The events of a pod, in the order of their first time.
-fn events(ns: &Namespace, pod: &str, began: jiff::Timestamp, names: &[(String, &str)]) -> Vec<Event> {
-    let selector = format!("involvedObject.name={pod}");
-    let all = ns.kubectl_json(&["get", "events", "--field-selector", &selector])["items"].take();
-    let mut all: Vec<Value> = all.as_array().cloned().unwrap_or_default();
+/// An event as it was last, first seen at this time.
+fn event(event: &Value, at: u64, names: &[(String, &str)]) -> Event {
     // The last part of its name is the time of the first in nanoseconds, and so finer than the fields.
-    let nanoseconds = |event: &Value| {
-        let name = text(&event["metadata"]["name"]).rsplit_once('.').map_or("", |(_, last)| last).to_owned();
-        u64::from_str_radix(&name, 16).unwrap_or(0)
-    };
-    all.sort_by_key(nanoseconds);
-    let one = |event: &Value| {
-        let component = text(if text(&event["reportingComponent"]).is_empty() { &event["source"]["component"] } else { &event["reportingComponent"] });
-        let path = text(&event["involvedObject"]["fieldPath"]);
-        let head = [text(&event["type"]), text(&event["reason"]), component, path].map(str::to_owned);
-        let head: Vec<String> = head.into_iter().filter(|part| !part.is_empty()).collect();
-        let first = text(&event["firstTimestamp"]).parse::<jiff::Timestamp>();
-        let first = first.or_else(|_| text(&event["eventTime"]).parse::<jiff::Timestamp>());
-        let at = first.map_or(0, |first| first.duration_since(began).as_secs().max(0));
-        let message = normal(text(&event["message"]).trim_end(), names);
-        Event { at: at.unsigned_abs(), count: event["count"].as_u64().unwrap_or(1), text: format!("{}: {message}", head.join(" ")) }
-    };
-    all.iter().map(one).filter(|event| event.at <= WINDOW.as_secs()).collect()
+    let name = text(&event["metadata"]["name"]).rsplit_once('.').map_or("", |(_, last)| last);
+    let order = u64::from_str_radix(name, 16).unwrap_or(0);
+    let by = [&event["reportingComponent"], &event["source"]["component"]].map(text);
+    let by = if by[0].is_empty() { by[1] } else { by[0] };
+    let head = [text(&event["type"]), text(&event["reason"]), by, text(&event["involvedObject"]["fieldPath"])];
+    let head: Vec<&str> = head.into_iter().filter(|part| !part.is_empty()).collect();
+    let message = normal(text(&event["message"]).trim_end(), names);
+    let count = event["count"].as_u64().unwrap_or(1);
+    Event { at, count, order, text: format!("{}: {message}", head.join(" ")) }
 }
 
 impl Record {
     /// The file of the record of the real node.
     pub fn file(name: &str) -> PathBuf {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/realnode/fixtures/{name}.json"))
+    }
+
+    /// What the real node wrote, as far as its kubelet is not free to write it in one way or another: the first is what the
+    /// fake node does.
+    pub fn variants(name: &str) -> Vec<Self> {
+        let other = format!("{name}.other");
+        let is_there = Self::file(&other).is_file();
+        [Self::fixture(name)].into_iter().chain(is_there.then(|| Self::fixture(&other))).collect()
     }
 
     /// What the real node wrote.
@@ -312,7 +331,7 @@ impl Record {
         let list = |key: &str| all[key].as_array().unwrap().iter().map(|line| line.as_array().unwrap().clone()).collect::<Vec<_>>();
         let word = |value: &Value| value.as_str().unwrap().to_owned();
         let steps = list("steps").iter().map(|line| Step { at: line[0].as_u64().unwrap(), text: word(&line[1]) }).collect();
-        let event = |line: &Vec<Value>| Event { at: line[0].as_u64().unwrap(), count: line[1].as_u64().unwrap(), text: word(&line[2]) };
+        let event = |line: &Vec<Value>| Event { at: line[0].as_u64().unwrap(), count: line[1].as_u64().unwrap(), order: 0, text: word(&line[2]) };
         Self { steps, events: list("events").iter().map(event).collect() }
     }
 

@@ -27,6 +27,7 @@ const (
 	modeLiveness      mode = "liveness"
 	modeStartup       mode = "startup"
 	modeStartError    mode = "starterror"
+	modePostStart     mode = "poststart"
 	modeImagePull     mode = "imagepull"
 	modeErrImagePull  mode = "errimagepull"
 	modeConfigMissing mode = "configmissing"
@@ -37,8 +38,8 @@ const (
 )
 
 var modes = []mode{
-	modeReady, modeUnready, modeCrashLoop, modeFlapping, modeOOM, modeLiveness, modeStartup, modeStartError, modeImagePull,
-	modeErrImagePull, modeConfigMissing, modeCreating, modeInitFail, modeSucceeded, modeFailed,
+	modeReady, modeUnready, modeCrashLoop, modeFlapping, modeOOM, modeLiveness, modeStartup, modeStartError, modePostStart,
+	modeImagePull, modeErrImagePull, modeConfigMissing, modeCreating, modeInitFail, modeSucceeded, modeFailed,
 }
 
 // never is a duration that does not end in any test run.
@@ -54,6 +55,7 @@ type behaviour struct {
 	thenAfter  time.Duration
 	up, down   *time.Duration // how long a container that keeps ending runs, and waits; by its mode if not given
 	moment     time.Duration  // how long the states between two others last
+	lingers    bool           // these states last for the whole back-off, as with a kubelet of 1.37 that has its own settings
 	restarts   int32
 	exitCode   *int32
 	eventBurst int
@@ -143,7 +145,9 @@ func behaviourOf(pod *corev1.Pod) behaviour {
 		case "down":
 			b.down = ptr.To(duration(name, value))
 		case "moment":
-			b.moment = duration(name, value)
+			if b.lingers = value == "back-off"; !b.lingers {
+				b.moment = duration(name, value)
+			}
 		case "linger":
 			b.linger = duration(name, value)
 		case "restarts":
@@ -240,6 +244,9 @@ func (b behaviour) at(since time.Duration) (current mode, held, change time.Dura
 func pullable(image string) bool {
 	return !strings.HasSuffix(image, ":does-not-exist") && !strings.HasSuffix(image, ":nope") && !strings.Contains(image, "does.not.exist")
 }
+
+// isPresent tells whether the node has an image already; the images of the real node of the tests have such names.
+func isPresent(image string) bool { return strings.HasPrefix(image, "localhost/") }
 
 // probeOf is the probe whose failure a mode is about; nil if it is about none.
 func probeOf(c corev1.Container, m mode) *corev1.Probe {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -60,7 +61,7 @@ func (v *view) looping(s corev1.ContainerStatus, c corev1.Container, old corev1.
 		if restarts := v.pod.Spec.RestartPolicy; restarts == corev1.RestartPolicyNever || restarts == corev1.RestartPolicyOnFailure && ended.ExitCode == 0 {
 			return old
 		}
-		if left := ended.FinishedAt.Add(v.behaviour.moment).Sub(v.now); left > 0 {
+		if left := ended.FinishedAt.Add(v.momentOf(old.RestartCount, v.pauseOf(old, l))).Sub(v.now); left > 0 && l.probe == "" {
 			v.again(left)
 			return old
 		}
@@ -102,18 +103,47 @@ func (v *view) alive(s corev1.ContainerStatus, c corev1.Container, field string,
 		s.Started = ptr.To(l.started && (c.StartupProbe == nil || warm))
 		s.Ready = l.ready && warm && *s.Started
 		if !s.Ready && *s.Started && c.ReadinessProbe != nil {
-			v.lasts(field, corev1.EventTypeWarning, "Unhealthy", "Readiness probe failed: "+probeOutput(c.ReadinessProbe))
+			v.every(max(time.Duration(c.ReadinessProbe.PeriodSeconds)*time.Second, time.Second), field, corev1.EventTypeWarning,
+				"Unhealthy", "Readiness probe failed: "+probeOutput(c.ReadinessProbe))
 		}
 		return s
 	}
-	if l.probe != "" {
-		v.happened(field, corev1.EventTypeNormal, "Killing", fmt.Sprintf("Container %s failed %s probe, will be restarted", c.Name, l.probe))
-	}
-	v.again(v.behaviour.moment)
-	s.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+	ended := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
 		ExitCode: l.code, Reason: l.reason, Message: v.terminationMessage(c, l), StartedAt: began, FinishedAt: v.stamp, ContainerID: s.ContainerID,
 	}}
+	if restarts := v.pod.Spec.RestartPolicy; l.probe != "" && restarts == corev1.RestartPolicyAlways {
+		// The kubelet kills it and decides on its restart in one look, so that it is never shown as terminated.
+		v.happened(field, corev1.EventTypeNormal, "Killing", fmt.Sprintf("Container %s failed %s probe, will be restarted", c.Name, l.probe))
+		old := s
+		old.State, old.Ready, old.Started = ended, false, ptr.To(false)
+		return v.looping(corev1.ContainerStatus{
+			Name: c.Name, Image: c.Image, Started: ptr.To(false), RestartCount: s.RestartCount, LastTerminationState: s.LastTerminationState,
+		}, c, old, field, l)
+	}
+	if v.behaviour.lingers && s.RestartCount > 0 {
+		v.happened(field, corev1.EventTypeWarning, "BackOff", v.backOff(c))
+	}
+	s.State = ended
+	v.again(v.momentOf(s.RestartCount, v.pauseOf(s, l)))
 	return s
+}
+
+// shown is how long CrashLoopBackOff is shown when the state before it lasts for the whole back-off.
+const shown = time.Second
+
+// momentOf is how long the state lasts that comes before this back-off: not before the first restart, which comes at once.
+//
+// A kubelet shows the reason why a container waits at its next look at the pod. Since 1.33 or so it does not look before the
+// back-off is over (pod_workers.go, completeWork), or after its syncFrequency, a minute.
+func (v *view) momentOf(restarts int32, pause time.Duration) time.Duration {
+	switch {
+	case restarts == 0:
+		return min(v.behaviour.moment, time.Second/2)
+	case v.behaviour.lingers:
+		return min(max(pause-shown, 0), time.Minute)
+	default:
+		return v.behaviour.moment
+	}
 }
 
 // probeFailed writes those failures of the probe that are due; the last of them is the reason for the kill.
@@ -182,10 +212,17 @@ func (v *view) pause(attempts int32) time.Duration {
 // backingOff is a container that waits for its restart.
 func (v *view) backingOff(s corev1.ContainerStatus, c corev1.Container, field string, left, pause time.Duration) corev1.ContainerStatus {
 	v.again(left)
-	v.lasts(field, corev1.EventTypeWarning, "BackOff", fmt.Sprintf("Back-off restarting failed container %s in pod %s", c.Name, v.formatted()))
+	if !v.behaviour.lingers { // else it was said when the container ended
+		v.lasts(field, corev1.EventTypeWarning, "BackOff", v.backOff(c))
+	}
 	s.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: fmt.Sprintf(
 		"back-off %s restarting failed container=%s pod=%s", pause, c.Name, v.formatted())}}
 	return s
+}
+
+// backOff is the message of the event of a back-off.
+func (v *view) backOff(c corev1.Container) string {
+	return fmt.Sprintf("Back-off restarting failed container %s in pod %s", c.Name, v.formatted())
 }
 
 func (v *view) terminationMessage(c corev1.Container, l loop) string {
@@ -199,10 +236,44 @@ func (v *view) terminationMessage(c corev1.Container, l loop) string {
 	}
 }
 
-// notStarted is a container that the runtime creates but cannot start, because its command does not exist. It never runs,
-// and it is never shown as terminated: the kubelet shows the error of its last attempt instead, RunContainerError for a
-// moment and then CrashLoopBackOff (kubelet_pods.go, convertToAPIContainerStatuses).
-func (v *view) notStarted(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string) corev1.ContainerStatus {
+// startFailure is why a container is never seen to run, although it is made again and again.
+type startFailure struct {
+	reason, message string // while it waits
+	last            corev1.ContainerStateTerminated
+	begins          bool
+}
+
+// startFailure tells what a kubelet says of a command that does not exist, and of a postStart hook that fails.
+func (v *view) startFailure(c corev1.Container, wanted mode) startFailure {
+	if wanted == modePostStart {
+		command := []string{"false"}
+		if c.Lifecycle != nil && c.Lifecycle.PostStart != nil && c.Lifecycle.PostStart.Exec != nil {
+			command = c.Lifecycle.PostStart.Exec.Command
+		}
+		f := startFailure{reason: "PostStartHookError", begins: true, message: fmt.Sprintf(
+			"Exec lifecycle hook (%s) for Container %q in Pod %q failed - error: command '%s' exited with 1: , message: %q",
+			command, c.Name, v.formatted(), strings.Join(command, " "), v.behaviour.message+"\n")}
+		f.last = corev1.ContainerStateTerminated{ExitCode: ptr.Deref(v.behaviour.exitCode, 0), Reason: "Completed", StartedAt: v.stamp}
+		if f.last.ExitCode != 0 {
+			f.last.Reason = "Error"
+		}
+		return f
+	}
+	message := v.behaviour.message
+	if message == "" {
+		command := slices.Concat(c.Command, c.Args, []string{"postgers"})[0]
+		message = fmt.Sprintf("failed to create containerd task: failed to create shim task: OCI runtime create failed: "+
+			"runc create failed: unable to start container process: exec: %q: executable file not found in $PATH: unknown", command)
+	}
+	return startFailure{reason: "RunContainerError", message: message, last: corev1.ContainerStateTerminated{
+		ExitCode: 128, Reason: "StartError", Message: message, StartedAt: metav1.Unix(0, 0),
+	}}
+}
+
+// notStarted is a container that the runtime creates but cannot start, or whose hook fails. It is never shown as running
+// or terminated: the kubelet shows the error of its last attempt instead for a moment, and then CrashLoopBackOff
+// (kubelet_pods.go, convertToAPIContainerStatuses).
+func (v *view) notStarted(s corev1.ContainerStatus, c corev1.Container, old corev1.ContainerStatus, field string, f startFailure) corev1.ContainerStatus {
 	if old.State.Running != nil { // the mode began while it ran
 		return v.alive(v.begun(s, c, old, field), c, field, loop{code: 1, reason: "Error"})
 	}
@@ -212,7 +283,7 @@ func (v *view) notStarted(s corev1.ContainerStatus, c corev1.Container, old core
 	last := s.LastTerminationState.Terminated
 	if waiting := old.State.Waiting; waiting != nil && last != nil {
 		s.ImageID, s.ContainerID = old.ImageID, old.ContainerID
-		if left := last.FinishedAt.Add(v.behaviour.moment).Sub(v.now); waiting.Reason == "RunContainerError" && left > 0 {
+		if left := last.FinishedAt.Add(v.momentOf(old.RestartCount, v.pause(old.RestartCount))).Sub(v.now); waiting.Reason == f.reason && left > 0 {
 			v.again(left)
 			s.State = old.State
 			return s
@@ -227,18 +298,20 @@ func (v *view) notStarted(s corev1.ContainerStatus, c corev1.Container, old core
 	}
 	s.ImageID, s.ContainerID = imageID(c), v.containerID(c, s.RestartCount)
 	s = v.restarted(s, c, old)
-	message := v.behaviour.message
-	if message == "" {
-		command := slices.Concat(c.Command, c.Args, []string{"postgers"})[0]
-		message = fmt.Sprintf("failed to create containerd task: failed to create shim task: OCI runtime create failed: "+
-			"runc create failed: unable to start container process: exec: %q: executable file not found in $PATH: unknown", command)
+	if f.begins {
+		v.started(c, old, field)
+		v.happened(field, corev1.EventTypeWarning, "FailedPostStartHook", "PostStartHook failed")
+		v.happened(field, corev1.EventTypeNormal, "Killing", "FailedPostStartHook")
+	} else {
+		v.created(c, old, field)
+		v.happened(field, corev1.EventTypeWarning, "Failed", "Error: "+f.message)
 	}
-	v.created(c, old, field)
-	v.happened(field, corev1.EventTypeWarning, "Failed", "Error: "+message)
-	s.LastTerminationState = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
-		ExitCode: 128, Reason: "StartError", Message: message, StartedAt: metav1.Unix(0, 0), FinishedAt: v.stamp, ContainerID: s.ContainerID,
-	}}
-	s.State.Waiting = &corev1.ContainerStateWaiting{Reason: "RunContainerError", Message: message}
-	v.again(v.behaviour.moment)
+	f.last.FinishedAt, f.last.ContainerID = v.stamp, s.ContainerID
+	s.LastTerminationState = corev1.ContainerState{Terminated: &f.last}
+	s.State.Waiting = &corev1.ContainerStateWaiting{Reason: f.reason, Message: f.message}
+	if v.behaviour.lingers && s.RestartCount > 0 {
+		v.happened(field, corev1.EventTypeWarning, "BackOff", v.backOff(c))
+	}
+	v.again(v.momentOf(s.RestartCount, v.pause(s.RestartCount)))
 	return s
 }

@@ -50,15 +50,30 @@ func (v *view) happened(field, kind, reason, message string) {
 
 // lasts writes an event now and again for as long as the fault lasts.
 func (v *view) lasts(field, kind, reason, message string) {
+	v.every(repeatInterval, field, kind, reason, message)
+}
+
+// unready writes the failures of a readiness or startup probe, as often as the probe runs.
+func (v *view) unready(field, title string, probe *corev1.Probe) {
+	words := v.behaviour.message
+	if words == "" && !v.behaviour.wordless {
+		words = probeOutput(probe)
+	}
+	period := max(time.Duration(probe.PeriodSeconds)*time.Second, time.Second)
+	v.every(period, field, corev1.EventTypeWarning, "Unhealthy", title+" probe failed: "+words)
+}
+
+// every writes an event, and again after each such time.
+func (v *view) every(interval time.Duration, field, kind, reason, message string) {
 	e := event{field: field, kind: kind, reason: reason, message: message, repeats: true}
 	v.node.mutex.Lock()
 	last, written := v.memory.repeated[e.key()]
 	v.node.mutex.Unlock()
-	if !written || v.now.Sub(last) >= repeatInterval {
+	if !written || v.now.Sub(last) >= interval {
 		v.events = append(v.events, e)
-		v.again(repeatInterval)
+		v.again(interval)
 	} else {
-		v.again(repeatInterval - v.now.Sub(last))
+		v.again(interval - v.now.Sub(last))
 	}
 }
 
@@ -152,6 +167,9 @@ func (v *view) failed(status *corev1.PodStatus) *corev1.PodStatus {
 	status.InitContainerStatuses, status.ContainerStatuses = nil, nil
 	for _, c := range v.pod.Spec.Containers {
 		if begun { // a pod refused before its start has no container statuses, and kubectl shows the reason
+			if find(v.pod.Status.ContainerStatuses, c.Name).State.Running != nil {
+				v.stopping("spec.containers{"+c.Name+"}", c.Name)
+			}
 			status.ContainerStatuses = append(status.ContainerStatuses, v.ended(c, v.pod.Status.ContainerStatuses, 137, "Error"))
 		}
 	}
@@ -268,7 +286,7 @@ func (v *view) initContainers(status *corev1.PodStatus, current mode, held time.
 			}
 			status.InitContainerStatuses = append(status.InitContainerStatuses, now)
 			through = now.State.Terminated != nil && now.State.Terminated.ExitCode == 0 ||
-				isSidecar(c) && now.State.Running != nil && ptr.Deref(now.Started, false)
+				isSidecar(c) && old.State.Running != nil && now.State.Running != nil && ptr.Deref(now.Started, false)
 		}
 	}
 	return through
@@ -300,6 +318,12 @@ func (v *view) container(c corev1.Container, old corev1.ContainerStatus, field s
 	}
 	message := v.behaviour.message
 	if old.State.Running == nil {
+		if reason, kind, refusal := refused(c); refusal != "" {
+			v.lasts(field, corev1.EventTypeWarning, kind, refusal)
+			v.lasts(field, corev1.EventTypeWarning, "Failed", "Error: "+reason)
+			s.State.Waiting = &corev1.ContainerStateWaiting{Reason: reason, Message: refusal}
+			return s
+		}
 		if !pullable(c.Image) {
 			if wanted != modeErrImagePull {
 				wanted = modeImagePull
@@ -314,15 +338,18 @@ func (v *view) container(c corev1.Container, old corev1.ContainerStatus, field s
 	switch wanted {
 	case modeCrashLoop, modeOOM, modeFlapping, modeLiveness, modeStartup:
 		return v.looping(s, c, old, field, v.loopOf(c, wanted))
-	case modeStartError:
-		return v.notStarted(s, c, old, field)
+	case modeStartError, modePostStart:
+		return v.notStarted(s, c, old, field, v.startFailure(c, wanted))
 	case modeImagePull, modeErrImagePull:
 		return v.notPulled(s, c, old, field, wanted, held)
 	case modeConfigMissing:
 		if message == "" {
 			message = fmt.Sprintf("configmap %q not found", c.Name+"-config")
 		}
-		if old.State.Waiting == nil || old.State.Waiting.Reason != "CreateContainerConfigError" {
+		// At each attempt; the image is there from the second on.
+		if isPresent(c.Image) || old.State.Waiting != nil && old.State.Waiting.Reason == "CreateContainerConfigError" {
+			v.lasts(field, corev1.EventTypeNormal, "Pulled", alreadyPresent(c))
+		} else {
 			v.pulled(c, old, field)
 		}
 		v.lasts(field, corev1.EventTypeWarning, "Failed", "Error: "+message)
@@ -367,9 +394,9 @@ func (v *view) running(s corev1.ContainerStatus, c corev1.Container, old corev1.
 	if !s.Ready {
 		switch {
 		case !*s.Started:
-			v.lasts(field, corev1.EventTypeWarning, "Unhealthy", "Startup probe failed: "+probeOutput(c.StartupProbe))
+			v.unready(field, "Startup", c.StartupProbe)
 		case c.ReadinessProbe != nil:
-			v.lasts(field, corev1.EventTypeWarning, "Unhealthy", "Readiness probe failed: "+probeOutput(c.ReadinessProbe))
+			v.unready(field, "Readiness", c.ReadinessProbe)
 		}
 	}
 	return s
