@@ -9,5 +9,6 @@ mod faults;
 mod fixtures;
 mod machine;
 mod problems;
+mod promotion;
 mod remains;
 mod unreachable;

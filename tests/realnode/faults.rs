@@ -69,6 +69,10 @@ fn faults() -> Vec<Fault> {
         with("run-as-nonroot", "STS406", 40, &["image will run as root"], (json!({}), json!({"securityContext": {"runAsNonRoot": true}}))),
         of("no-command", "STS402", 80, &["not found"], json!({"command": ["nosuch-program"]})),
         of("permission", "STS402", 80, &["code 1"], json!({"command": ["sh", "-c", "touch /data/x && sleep 1000"], "securityContext": {"runAsUser": 1000}})),
+        with("fs-group", "STS402", 80, &["code 1"], (
+            shell("echo x > /data/x || exit 1; sleep 1000"),
+            json!({"securityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 2000}}),
+        )),
         of("exit-0", "STS402", 80, &["without an error"], shell("echo done")),
         of("flapping", "STS402", 180, &["code 3"], shell("sleep 12; exit 3")),
         of("post-start", "STS402", 80, &["postStart"], json!({"lifecycle": {"postStart": {"exec": {"command": ["sh", "-c", "exit 1"]}}}})),
@@ -235,4 +239,42 @@ fn what_only_the_log_says_is_shown() {
         let run = ns.shell(command);
         if run.stdout.contains("No space left on device") { Ok(()) } else { Err(run.to_string()) }
     });
+}
+
+/// What decides such a case stands in the log alone: it is shown in every phase, also while the container that runs now has
+/// written nothing yet.
+#[test]
+fn what_only_the_log_says_stays() {
+    let Some(machine) = machine() else { return };
+    let _held = undisturbed();
+    let cases = [("full-disk", "file system is full"), ("fs-group", "may not read or write")];
+    let spaces: Vec<Namespace> = cases.iter().map(|(name, _)| machine.cluster.namespace(name)).collect();
+    for ((name, _), ns) in cases.iter().zip(&spaces) {
+        ns.apply(&Fault::named(name).manifest());
+    }
+    let mut first: Vec<Option<Instant>> = vec![None; cases.len()];
+    let (began, mut samples, mut wrong) = (Instant::now(), 0, String::new());
+    while began.elapsed() < SAMPLED + Duration::from_secs(60) {
+        for (((name, hint), ns), first) in cases.iter().zip(&spaces).zip(&mut first) {
+            let run = ns.sts(&["doctor", "-o", "json"]);
+            let report: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
+            let findings = report["findings"].as_array().unwrap();
+            let is_it = findings.len() == 1
+                && findings[0]["code"] == "STS402"
+                && findings[0]["log"]["hint"].to_string().contains(hint);
+            match (is_it, &first) {
+                (true, None) => *first = Some(Instant::now()),
+                (false, Some(_)) => {
+                    let pods = ns.kubectl(&["get", "pods", "--no-headers"]).stdout;
+                    let _ = writeln!(wrong, "{name} after {:.0?}: {}{pods}", began.elapsed(), run.stdout);
+                }
+                _ => {}
+            }
+        }
+        samples += 1;
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    loud(&format!("{} cases that only the log decides: {samples} samples each", cases.len()));
+    assert!(first.iter().all(|first| first.is_some_and(|first| first - began < Duration::from_secs(60))), "{first:?}");
+    assert!(wrong.is_empty(), "{wrong}");
 }

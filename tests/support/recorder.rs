@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::Namespace;
+use super::{Cluster, Namespace};
 
 /// For how long a pod is looked at.
 pub const WINDOW: Duration = Duration::from_secs(60);
@@ -112,6 +112,30 @@ pub fn states() -> Vec<State> {
         all.push(State { name, container, pod, fake, deleted });
     }
     all
+}
+
+/// When the node of [`lost`] is lost.
+pub const LOST: Duration = Duration::from_secs(8);
+
+/// A pod on a node that is lost after a while.
+pub fn lost(node: &str) -> State {
+    let pod = json!({
+        "nodeSelector": {"kubernetes.io/hostname": node}, "tolerations": [{"key": "lost", "operator": "Exists"}]
+    });
+    State { name: "node-lost", container: json!({}), pod, fake: &[], deleted: None }
+}
+
+/// The conditions and taints of a node, as the last step of a record.
+pub fn conditions(cluster: &Cluster, node: &str) -> Step {
+    let node = cluster.kubectl(&["get", "node", node, "-o", "json"]).ok();
+    let node: Value = serde_json::from_str(&node).unwrap();
+    let one = |own: &Value| format!("{}={}({}) {}", text(&own["type"]), text(&own["status"]), text(&own["reason"]), own["message"]);
+    let mut all: Vec<String> = node["status"]["conditions"].as_array().unwrap().iter().map(one).collect();
+    all.sort();
+    let is_own = |taint: &&Value| text(&taint["key"]).starts_with("node.kubernetes.io/");
+    let taints = node["spec"]["taints"].as_array().into_iter().flatten().filter(is_own);
+    let taints: Vec<String> = taints.map(|taint| format!("{}:{}", text(&taint["key"]), text(&taint["effect"]))).collect();
+    Step { at: WINDOW.as_secs(), text: format!("the node: {}; taints: {}", all.join(", "), taints.join(", ")) }
 }
 
 /// What was shown from a moment on, until the next step.
