@@ -18,7 +18,7 @@ use super::{Cluster, Namespace};
 pub const WINDOW: Duration = Duration::from_secs(60);
 
 /// What begins later than this is compared only if both have it: the records end at some moment.
-const HORIZON: u64 = 45;
+const HORIZON: u64 = 35;
 
 /// A process that ends at once, and without an error, when it is told to, as PostgreSQL and nginx do.
 const POLITE: &str = "trap 'exit 0' TERM; while :; do sleep 1; done";
