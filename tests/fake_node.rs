@@ -127,12 +127,7 @@ const COURSES: &[(&str, &str, &str, &str)] = &[
         LIVENESS,
         "running0+ running1+ backoff1 running2+ backoff2 running3+ backoff3",
     ),
-    (
-        "live-long",
-        "mode=liveness up=2s moment=1s",
-        LIVENESS,
-        "running0+ running1+ running2+ backoff2",
-    ),
+    ("live-long", "mode=liveness up=2s moment=1s", LIVENESS, "running0+ running1+ running2+ backoff2"),
     (
         "startup",
         "mode=startup moment=1s down=1s",

@@ -238,12 +238,13 @@ fn the_next_start_is_told_only_where_it_is_known() {
         ("1m20s", end, "the kubelet starts it again in 20s"),
         ("1m0s", end, "the kubelet starts it again within seconds"),
         ("50s", end, "the kubelet starts it again within seconds"),
+        ("31s", end, "the kubelet starts it again within seconds"),
     ] {
         let text = because(&message(pause), finished, false);
         assert!(text.ends_with(said), "{pause}: {text}");
     }
     for (message, finished, is_plain) in [
-        (message("10s"), end, false),
+        (message("29s"), end, false),
         (message("soon"), end, false),
         (message("999999999999h"), end, false),
         (String::new(), end, false),

@@ -106,9 +106,9 @@ pub(super) fn this_run(snapshot: &Snapshot<'_>, pod: &Pod, container: &str) -> L
     }
 }
 
-/// A kubelet looks at a pod again up to 15 seconds after the end of a back-off (`pod_workers.go`: `backOffPeriod` with
-/// jitter in `completeWork`).
-const LATE: SignedDuration = SignedDuration::from_secs(15);
+/// A kubelet looks at a pod again up to 30 seconds after the end of a back-off: when that is over, but at most after a minute,
+/// and half of this time is its jitter (`pod_workers.go:completeWork`).
+const LATE: SignedDuration = SignedDuration::from_secs(30);
 
 /// When the kubelet starts a container again that waits in its back-off, as a part of a sentence. The back-off is counted
 /// from the end of the last run (`kuberuntime_manager.go:doBackOff`). Empty where that is not known.

@@ -53,7 +53,8 @@ fn records(cluster: &'static Cluster) -> BTreeMap<&'static str, Record> {
         cluster.lose_node(&node.name, true);
     }
     since(WINDOW + Duration::from_secs(4));
-    let mut records: BTreeMap<_, _> = states.iter().map(|state| (state.name, watch.record(state.name))).collect();
+    let mut records: BTreeMap<_, _> =
+        states.iter().map(|state| (state.name, watch.record(state.name))).collect();
     if let Some(node) = &node {
         let mut record = watch.record("node-lost");
         record.steps.push(conditions(cluster, &node.name));
@@ -127,7 +128,11 @@ fn timeless(page: &str) -> String {
         let cells: Vec<&str> = line.splitn(4, " | ").collect();
         let is_row = cells.len() >= 3 && line.starts_with("| ") && !line.starts_with("| [");
         let there = |cell: &str| if cell.contains('–') { "–" } else { "x" };
-        if is_row { format!("{} {} {}\n", there(cells[0]), there(cells[1]), cells[2..].join(" | ")) } else { format!("{line}\n") }
+        if is_row {
+            format!("{} {} {}\n", there(cells[0]), there(cells[1]), cells[2..].join(" | "))
+        } else {
+            format!("{line}\n")
+        }
     };
     page.lines().map(line).collect()
 }

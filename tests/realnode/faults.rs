@@ -257,7 +257,8 @@ fn what_only_the_log_says_stays() {
     while began.elapsed() < SAMPLED + Duration::from_secs(60) {
         for (((name, hint), ns), first) in cases.iter().zip(&spaces).zip(&mut first) {
             let run = ns.sts(&["doctor", "-o", "json"]);
-            let report: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
+            let report: Value =
+                serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
             let findings = report["findings"].as_array().unwrap();
             let is_it = findings.len() == 1
                 && findings[0]["code"] == "STS402"
@@ -275,6 +276,9 @@ fn what_only_the_log_says_stays() {
         std::thread::sleep(Duration::from_secs(2));
     }
     loud(&format!("{} cases that only the log decides: {samples} samples each", cases.len()));
-    assert!(first.iter().all(|first| first.is_some_and(|first| first - began < Duration::from_secs(60))), "{first:?}");
+    assert!(
+        first.iter().all(|first| first.is_some_and(|first| first - began < Duration::from_secs(60))),
+        "{first:?}"
+    );
     assert!(wrong.is_empty(), "{wrong}");
 }

@@ -24,13 +24,15 @@ pub fn hold(name: &str, now: &Record) -> String {
         fs::write(&file, now.to_json()).unwrap();
     }
     // One of them is enough.
-    let wrong = Record::variants(name).iter().map(|fixture| differs(name, fixture, now)).min_by_key(String::len);
+    let wrong =
+        Record::variants(name).iter().map(|fixture| differs(name, fixture, now)).min_by_key(String::len);
     wrong.unwrap_or_default()
 }
 
 /// What one has that lasts, and not the other.
 fn differs(name: &str, fixture: &Record, now: &Record) -> String {
-    let lasts = |record: &Record, text: &str| record.lasting(LASTING).steps.iter().any(|step| step.text == text);
+    let lasts =
+        |record: &Record, text: &str| record.lasting(LASTING).steps.iter().any(|step| step.text == text);
     let mut wrong = String::new();
     for row in compare(fixture, now) {
         let counts = row.is_event || lasts(fixture, &row.text) || lasts(now, &row.text);

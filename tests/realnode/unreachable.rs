@@ -87,7 +87,8 @@ fn stays(ns: &Namespace, code: &str, part: &str, time: Duration) -> Value {
     let began = Instant::now();
     loop {
         let run = ns.sts(&["doctor", "-o", "json"]);
-        let report: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"));
+        let report: Value =
+            serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"));
         let findings = report["findings"].as_array().unwrap();
         let is_it = findings.len() == 1
             && findings[0]["code"] == code
@@ -113,7 +114,8 @@ fn a_drain_that_a_budget_refuses_and_the_way_out() {
     let _cordoned = Cordoned(&ns);
     let run = ns.kubectl(&drain).code(1);
     assert!(run.stderr.contains("violate the pod's disruption budget"), "{run}");
-    let found = stays(&ns, "STS313", "node node1 is cordoned, and a drain of it waits", Duration::from_secs(180));
+    let found =
+        stays(&ns, "STS313", "node node1 is cordoned, and a drain of it waits", Duration::from_secs(180));
     assert_eq!(found["severity"], "warning");
     pasted(&ns, found["try"][0].as_str().unwrap()).ok();
     // One may go now. There is no other node for it, so the second has to stay.
@@ -126,7 +128,11 @@ fn a_drain_that_a_budget_refuses_and_the_way_out() {
     let is_pending = |pod: &Value| pod["status"]["phase"] == "Pending";
     let pods = ns.wait("a pod without a node", PATIENCE, || {
         let pods = ns.kubectl_json(&["get", "pods"])["items"].as_array().unwrap().clone();
-        if pods.iter().filter(|pod| is_pending(pod)).count() == 1 { Ok(pods) } else { Err(format!("{pods:?}")) }
+        if pods.iter().filter(|pod| is_pending(pod)).count() == 1 {
+            Ok(pods)
+        } else {
+            Err(format!("{pods:?}"))
+        }
     });
     let pending = pods.iter().find(|pod| is_pending(pod)).unwrap()["metadata"]["name"].as_str().unwrap();
     let found = finding(&ns, "STS405", pending, &["cordoned"]);

@@ -44,7 +44,8 @@ impl State {
         merge(&mut container, &self.container);
         let mut pod = json!({"terminationGracePeriodSeconds": 3, "containers": [container]});
         merge(&mut pod, &self.pod);
-        let pair = |text: &&str| text.split_once('=').map(|(key, value)| (format!("fake.test/{key}"), json!(value)));
+        let pair =
+            |text: &&str| text.split_once('=').map(|(key, value)| (format!("fake.test/{key}"), json!(value)));
         let all = ["delay=1s"].iter().chain(self.fake);
         let annotations: serde_json::Map<String, Value> = all.filter_map(pair).collect();
         let metadata = json!({"name": self.name, "annotations": annotations});
@@ -74,40 +75,89 @@ pub fn states() -> Vec<State> {
     };
     let mounts = json!([{"name": "v", "mountPath": "/v"}]);
     let init = |restart: &str, script: &str| {
-        let mut init = json!({"name": "first", "image": "localhost/busybox:1", "command": ["sh", "-c", script]});
+        let mut init =
+            json!({"name": "first", "image": "localhost/busybox:1", "command": ["sh", "-c", script]});
         if !restart.is_empty() {
             init["restartPolicy"] = json!(restart);
         }
         json!({ "initContainers": [init] })
     };
-    let secret = json!({"env": [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "nosuch", "key": "p"}}}]});
+    let secret =
+        json!({"env": [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "nosuch", "key": "p"}}}]});
     let oom = json!({"command": ["sh", "-c", "sleep 3; tail /dev/zero"], "resources": {"limits": {"memory": "48Mi"}}});
     let full = json!({"command": ["sh", "-c", "dd if=/dev/zero of=/v/x bs=1M count=20; sleep 1000"], "volumeMounts": mounts});
-    let hook = |kind: &str, script: &str| json!({"lifecycle": {kind: {"exec": {"command": ["sh", "-c", script]}}}});
+    let hook =
+        |kind: &str, script: &str| json!({"lifecycle": {kind: {"exec": {"command": ["sh", "-c", script]}}}});
     let mut all = vec![
         of("healthy", json!({}), &[]),
-        of("liveness", probe("livenessProbe", "echo not alive; exit 1"), &["mode=liveness", "up=2s", "message=not alive"]),
-        of("startup", probe("startupProbe", "echo not up; exit 1"), &["mode=startup", "up=2s", "message=not up"]),
-        of("readiness", probe("readinessProbe", "echo no peers; exit 1"), &["mode=unready", "message=no peers"]),
-        of("crash-later", sh("sleep 4; exit 3"), &["mode=crashloop", "up=4s", "moment=back-off", "exit-code=3"]),
+        of(
+            "liveness",
+            probe("livenessProbe", "echo not alive; exit 1"),
+            &["mode=liveness", "up=2s", "message=not alive"],
+        ),
+        of(
+            "startup",
+            probe("startupProbe", "echo not up; exit 1"),
+            &["mode=startup", "up=2s", "message=not up"],
+        ),
+        of(
+            "readiness",
+            probe("readinessProbe", "echo no peers; exit 1"),
+            &["mode=unready", "message=no peers"],
+        ),
+        of(
+            "crash-later",
+            sh("sleep 4; exit 3"),
+            &["mode=crashloop", "up=4s", "moment=back-off", "exit-code=3"],
+        ),
         of("crash-at-once", sh("exit 1"), &["mode=crashloop", "up=1s", "moment=back-off"]),
         of("oom", oom, &["mode=oom", "up=3s", "moment=back-off"]),
         of("start-error", json!({"command": ["nosuch-program"]}), &["mode=starterror", "moment=back-off"]),
         of("config-missing", secret, &[]),
-        of("not-found", image("localhost:5000/busybox:nope", "IfNotPresent"), &["mode=imagepull", "moment=13s", "down=13s"]),
+        of(
+            "not-found",
+            image("localhost:5000/busybox:nope", "IfNotPresent"),
+            &["mode=imagepull", "moment=13s", "down=13s"],
+        ),
         of("never-pull", image("localhost/busybox:nope", "Never"), &[]),
         of("bad-name", image("localhost/Busybox:1", "IfNotPresent"), &[]),
-        of("post-start", hook("postStart", "echo no hook; exit 1"), &["mode=poststart", "moment=1s", "message=no hook"]),
+        of(
+            "post-start",
+            hook("postStart", "echo no hook; exit 1"),
+            &["mode=poststart", "moment=1s", "message=no hook"],
+        ),
     ];
     let long = json!({"terminationGracePeriodSeconds": 30});
     let no_secret = volume(json!({"secret": {"secretName": "nosuch"}}));
     let small = volume(json!({"emptyDir": {"sizeLimit": "1Mi"}}));
     for (name, container, pod, fake, deleted) in [
         ("mount-failed", json!({ "volumeMounts": mounts }), no_secret, &[][..], None),
-        ("init", json!({}), init("", "sleep 1; exit 5"), &["mode=init-fail", "up=1s", "moment=back-off", "exit-code=5"], None),
-        ("sidecar", json!({}), init("Always", "sleep 1; exit 4"), &["container=first", "mode=crashloop", "up=1s", "moment=back-off", "exit-code=4"], None),
+        (
+            "init",
+            json!({}),
+            init("", "sleep 1; exit 5"),
+            &["mode=init-fail", "up=1s", "moment=back-off", "exit-code=5"],
+            None,
+        ),
+        (
+            "sidecar",
+            json!({}),
+            init("Always", "sleep 1; exit 4"),
+            &["container=first", "mode=crashloop", "up=1s", "moment=back-off", "exit-code=4"],
+            None,
+        ),
         ("pre-stop", hook("preStop", "sleep 15"), long, &["linger=16s"], Some(Duration::from_secs(8))),
-        ("evicted", full, small, &["then=failed", "then-after=27s", "message=Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". "], None),
+        (
+            "evicted",
+            full,
+            small,
+            &[
+                "then=failed",
+                "then-after=27s",
+                "message=Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ",
+            ],
+            None,
+        ),
     ] {
         all.push(State { name, container, pod, fake, deleted });
     }
@@ -129,13 +179,25 @@ pub fn lost(node: &str) -> State {
 pub fn conditions(cluster: &Cluster, node: &str) -> Step {
     let node = cluster.kubectl(&["get", "node", node, "-o", "json"]).ok();
     let node: Value = serde_json::from_str(&node).unwrap();
-    let one = |own: &Value| format!("{}={}({}) {}", text(&own["type"]), text(&own["status"]), text(&own["reason"]), own["message"]);
+    let one = |own: &Value| {
+        format!(
+            "{}={}({}) {}",
+            text(&own["type"]),
+            text(&own["status"]),
+            text(&own["reason"]),
+            own["message"]
+        )
+    };
     let mut all: Vec<String> = node["status"]["conditions"].as_array().unwrap().iter().map(one).collect();
     all.sort();
     let is_own = |taint: &&Value| text(&taint["key"]).starts_with("node.kubernetes.io/");
     let taints = node["spec"]["taints"].as_array().into_iter().flatten().filter(is_own);
-    let taints: Vec<String> = taints.map(|taint| format!("{}:{}", text(&taint["key"]), text(&taint["effect"]))).collect();
-    Step { at: WINDOW.as_secs(), text: format!("the node: {}; taints: {}", all.join(", "), taints.join(", ")) }
+    let taints: Vec<String> =
+        taints.map(|taint| format!("{}:{}", text(&taint["key"]), text(&taint["effect"]))).collect();
+    Step {
+        at: WINDOW.as_secs(),
+        text: format!("the node: {}; taints: {}", all.join(", "), taints.join(", ")),
+    }
 }
 
 /// What was shown from a moment on, until the next step.
@@ -188,7 +250,13 @@ fn normal(text: &str, names: &[(String, &str)]) -> String {
         let is_id = word.len() == 64 && word.chars().all(|c| c.is_ascii_hexdigit());
         let is_ip = word.split('.').count() == 4 && word.split('.').all(|part| part.parse::<u8>().is_ok());
         words += before;
-        words += if is_id { "ID" } else if is_ip { "IP" } else { word };
+        words += if is_id {
+            "ID"
+        } else if is_ip {
+            "IP"
+        } else {
+            word
+        };
         rest = after;
     }
     words + rest
@@ -196,7 +264,11 @@ fn normal(text: &str, names: &[(String, &str)]) -> String {
 
 /// The names in a pod that are its own.
 fn names(pod: &Value) -> Vec<(String, &'static str)> {
-    let own = [(&pod["metadata"]["uid"], "UID"), (&pod["metadata"]["namespace"], "NAMESPACE"), (&pod["spec"]["nodeName"], "NODE")];
+    let own = [
+        (&pod["metadata"]["uid"], "UID"),
+        (&pod["metadata"]["namespace"], "NAMESPACE"),
+        (&pod["spec"]["nodeName"], "NODE"),
+    ];
     own.map(|(name, word)| (text(name).to_owned(), word)).to_vec()
 }
 
@@ -206,7 +278,12 @@ fn state(state: &Value) -> String {
         return format!("waiting {}{}", text(&waiting["reason"]), quoted(&waiting["message"]));
     }
     if let Some(ended) = state.get("terminated") {
-        return format!("terminated {} {}{}", text(&ended["reason"]), ended["exitCode"], quoted(&ended["message"]));
+        return format!(
+            "terminated {} {}{}",
+            text(&ended["reason"]),
+            ended["exitCode"],
+            quoted(&ended["message"])
+        );
     }
     if state.get("running").is_some() { "running".to_owned() } else { "nothing".to_owned() }
 }
@@ -232,7 +309,11 @@ pub fn shown(pod: &Value) -> String {
             }
         }
     }
-    for own in ["initContainerStatuses", "containerStatuses"].iter().filter_map(|key| status[key].as_array()).flatten() {
+    for own in ["initContainerStatuses", "containerStatuses"]
+        .iter()
+        .filter_map(|key| status[key].as_array())
+        .flatten()
+    {
         let _ = write!(all, " | {}: {}", text(&own["name"]), state(&own["state"]));
         for word in ["started", "ready"] {
             if own[word] == true {
@@ -244,7 +325,9 @@ pub fn shown(pod: &Value) -> String {
         }
         if own["lastState"].as_object().is_some_and(|last| !last.is_empty()) {
             let mut last = own["lastState"].clone();
-            if !own["state"]["waiting"].is_null() && last["terminated"]["message"] == own["state"]["waiting"]["message"] {
+            if !own["state"]["waiting"].is_null()
+                && last["terminated"]["message"] == own["state"]["waiting"]["message"]
+            {
                 last["terminated"]["message"] = Value::Null; // said once is enough
             }
             let _ = write!(all, " last={}", state(&last));
@@ -268,7 +351,8 @@ fn watch(ns: &Namespace, kind: &str, time: Duration) -> Seen {
     // It has to end by itself: killed through nsenter, it would live on in the box.
     let timeout = format!("--request-timeout={}s", time.as_secs());
     command.args(["-n", &ns.name, "get", kind, "--watch", "-o", "json", &timeout]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let seen = Seen::default();
     let (sink, out) = (Arc::clone(&seen), BufReader::new(child.stdout.take().unwrap()));
     thread::spawn(move || {
@@ -292,7 +376,8 @@ impl Watch {
     /// What was written about a pod in [`WINDOW`].
     pub fn record(&self, name: &str) -> Record {
         let seen = self.pods.lock().unwrap().get(name).cloned().unwrap_or_default();
-        let taken: Vec<_> = seen.into_iter().filter(|(_, pod)| !pod["status"]["startTime"].is_null()).collect();
+        let taken: Vec<_> =
+            seen.into_iter().filter(|(_, pod)| !pod["status"]["startTime"].is_null()).collect();
         let Some((zero, first)) = taken.first().cloned() else { return Record::default() };
         let mut steps: Vec<Step> = Vec::new();
         for (at, pod) in taken.iter().filter(|(at, _)| *at < zero + WINDOW) {
@@ -326,7 +411,8 @@ fn event(event: &Value, at: u64, names: &[(String, &str)]) -> Event {
     let order = u64::from_str_radix(name, 16).unwrap_or(0);
     let by = [&event["reportingComponent"], &event["source"]["component"]].map(text);
     let by = if by[0].is_empty() { by[1] } else { by[0] };
-    let head = [text(&event["type"]), text(&event["reason"]), by, text(&event["involvedObject"]["fieldPath"])];
+    let head =
+        [text(&event["type"]), text(&event["reason"]), by, text(&event["involvedObject"]["fieldPath"])];
     let head: Vec<&str> = head.into_iter().filter(|part| !part.is_empty()).collect();
     let message = normal(text(&event["message"]).trim_end(), names);
     let count = event["count"].as_u64().unwrap_or(1);
@@ -350,18 +436,36 @@ impl Record {
     /// What the real node wrote.
     pub fn fixture(name: &str) -> Self {
         let file = Self::file(name);
-        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let all: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let list = |key: &str| all[key].as_array().unwrap().iter().map(|line| line.as_array().unwrap().clone()).collect::<Vec<_>>();
+        let text =
+            std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let all: Value =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let list = |key: &str| {
+            all[key]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|line| line.as_array().unwrap().clone())
+                .collect::<Vec<_>>()
+        };
         let word = |value: &Value| value.as_str().unwrap().to_owned();
-        let steps = list("steps").iter().map(|line| Step { at: line[0].as_u64().unwrap(), text: word(&line[1]) }).collect();
-        let event = |line: &Vec<Value>| Event { at: line[0].as_u64().unwrap(), count: line[1].as_u64().unwrap(), order: 0, text: word(&line[2]) };
+        let steps = list("steps")
+            .iter()
+            .map(|line| Step { at: line[0].as_u64().unwrap(), text: word(&line[1]) })
+            .collect();
+        let event = |line: &Vec<Value>| Event {
+            at: line[0].as_u64().unwrap(),
+            count: line[1].as_u64().unwrap(),
+            order: 0,
+            text: word(&line[2]),
+        };
         Self { steps, events: list("events").iter().map(event).collect() }
     }
 
     /// The text of the file: JSON, with a line for each step.
     pub fn to_json(&self) -> String {
-        let steps: Vec<String> = self.steps.iter().map(|step| format!("  {}", json!([step.at, step.text]))).collect();
+        let steps: Vec<String> =
+            self.steps.iter().map(|step| format!("  {}", json!([step.at, step.text]))).collect();
         let event = |event: &Event| format!("  {}", json!([event.at, event.count, event.text]));
         let events: Vec<String> = self.events.iter().map(event).collect();
         format!("{{\"steps\": [\n{}\n], \"events\": [\n{}\n]}}\n", steps.join(",\n"), events.join(",\n"))
@@ -399,7 +503,8 @@ impl Row {
                     return Some(format!("{kind} after {other} s, not {real} s: {}", self.text));
                 }
                 let (few, many) = (times.min(other_times), times.max(other_times));
-                (many > 2 * few + 1).then(|| format!("{kind} {other_times} times, not {times}: {}", self.text))
+                (many > 2 * few + 1)
+                    .then(|| format!("{kind} {other_times} times, not {times}: {}", self.text))
             }
             (Some((at, _)), None) => Some(format!("only real, {at} s: {kind} {}", self.text)),
             (None, Some((at, _))) => Some(format!("not real, {at} s: {kind} {}", self.text)),
@@ -410,8 +515,11 @@ impl Row {
 
 /// Lays two records side by side.
 pub fn compare(real: &Record, other: &Record) -> Vec<Row> {
-    let steps = |record: &Record| record.steps.iter().map(|step| (step.at, 1, step.text.clone())).collect::<Vec<_>>();
-    let events = |record: &Record| record.events.iter().map(|event| (event.at, event.count, event.text.clone())).collect::<Vec<_>>();
+    let steps =
+        |record: &Record| record.steps.iter().map(|step| (step.at, 1, step.text.clone())).collect::<Vec<_>>();
+    let events = |record: &Record| {
+        record.events.iter().map(|event| (event.at, event.count, event.text.clone())).collect::<Vec<_>>()
+    };
     let mut rows = aligned(&steps(real), &steps(other), false);
     rows.extend(aligned(&events(real), &events(other), true));
     rows
@@ -431,7 +539,8 @@ fn aligned(real: &[(u64, u64, String)], other: &[(u64, u64, String)], is_event: 
     }
     let (mut left, mut right, mut rows) = (0, 0, Vec::new());
     while left < real.len() || right < other.len() {
-        let [one, two] = [real.get(left), other.get(right)].map(|own| own.map(|(at, count, _)| (*at, *count)));
+        let [one, two] =
+            [real.get(left), other.get(right)].map(|own| own.map(|(at, count, _)| (*at, *count)));
         let is_both = left < real.len() && right < other.len() && real[left].2 == other[right].2;
         let is_left = !is_both
             && left < real.len()
