@@ -8,8 +8,10 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::recorder::{LOST, Record, Row, WINDOW, Watch, compare, conditions, lost, states};
-use crate::support::{self, Cluster};
+use crate::support::recorder::{
+    HORIZON, LOST, Record, Row, WINDOW, Watch, compare, conditions, lost, states,
+};
+use crate::support::{self, Cluster, controlplane::loud};
 
 /// What the fake node shows otherwise, and why it may: the state, a part of each such difference, and the reason.
 const DIFFERENCES: &[(&str, &str, &str)] = &[];
@@ -23,7 +25,10 @@ recorded from a real kubelet (1.37.1 with its own settings, containerd 1.6, runc
 object or message is different, or their order, or if it comes at another time (5 s and 30 % are allowed, because a kubelet jitters
 its looks), unless the difference is in the list of that test with its reason. It also fails if a difference in the list is gone.
 
-What this page shows is written by that test. The times are seconds since the node took the pod, with the number of times of an event.
+Two states have two right answers: a kubelet that evicts a pod may find its container gone (ContainerStatusUnknown, `evicted.other.json`),
+and one that checks a pod more often shows CrashLoopBackOff earlier, as the fake node does without `fake.test/moment: back-off`.
+
+What this page shows is written by that test. A `–` is what comes after the end of the record. The times are seconds since the node took the pod, with the number of times of an event.
 ";
 
 /// The place in the list of a difference.
@@ -36,12 +41,12 @@ fn records(cluster: &'static Cluster) -> BTreeMap<&'static str, Record> {
     let ns = cluster.namespace("recorded");
     let node = cluster.node("recorded", &["--taints", "lost=true:NoSchedule"]);
     let states = states();
-    let watch = Watch::of(&ns, WINDOW + Duration::from_secs(20));
-    let began = Instant::now();
-    let since = |after: Duration| thread::sleep(after.saturating_sub(began.elapsed()));
+    let watch = Watch::of(&ns, WINDOW + Duration::from_secs(90));
     let mut all: Vec<String> = states.iter().map(|state| state.manifest().to_string()).collect();
     all.extend(node.as_ref().map(|node| lost(&node.name).manifest().to_string()));
     ns.apply(&all.join("\n---\n"));
+    let made = Instant::now();
+    let since = |after: Duration| thread::sleep(after.saturating_sub(made.elapsed()));
     for state in &states {
         if let Some(after) = state.deleted {
             since(after);
@@ -63,9 +68,8 @@ fn records(cluster: &'static Cluster) -> BTreeMap<&'static str, Record> {
     records
 }
 
-#[test]
-fn writes_what_a_real_kubelet_writes() {
-    let Some(cluster) = support::cluster() else { return };
+/// All states side by side, and what is wrong.
+fn compared(cluster: &'static Cluster) -> (BTreeMap<&'static str, Vec<Row>>, String) {
     let compared = |(name, record): (&'static str, Record)| (name, compare(&Record::fixture(name), &record));
     let rows: BTreeMap<&str, Vec<Row>> = records(cluster).into_iter().map(compared).collect();
     let mut wrong = String::new();
@@ -80,6 +84,18 @@ fn writes_what_a_real_kubelet_writes() {
     }
     for ((state, part, _), _) in DIFFERENCES.iter().zip(&used).filter(|(_, used)| !**used) {
         let _ = writeln!(wrong, "{state}: is no longer different in {part:?}");
+    }
+    (rows, wrong)
+}
+
+#[test]
+fn writes_what_a_real_kubelet_writes() {
+    let Some(cluster) = support::cluster() else { return };
+    let (mut rows, mut wrong) = compared(cluster);
+    if !wrong.is_empty() {
+        // Times are compared, and a machine may stand still for a while: what is really wrong is so again.
+        loud(&format!("once more, because of\n{wrong}"));
+        (rows, wrong) = compared(cluster);
     }
     assert!(wrong.is_empty(), "{wrong}");
 
@@ -122,17 +138,19 @@ fn page(rows: &BTreeMap<&str, Vec<Row>>) -> String {
     page
 }
 
-/// The page without what differs from run to run.
+/// The page without what differs from run to run: times, and what comes so late that it may not come.
 fn timeless(page: &str) -> String {
     let line = |line: &str| {
-        let cells: Vec<&str> = line.splitn(4, " | ").collect();
-        let is_row = cells.len() >= 3 && line.starts_with("| ") && !line.starts_with("| [");
-        let there = |cell: &str| if cell.contains('–') { "–" } else { "x" };
-        if is_row {
-            format!("{} {} {}\n", there(cells[0]), there(cells[1]), cells[2..].join(" | "))
-        } else {
-            format!("{line}\n")
-        }
+        let cells: Vec<&str> = line.splitn(3, " | ").collect();
+        let [real, fake, text] = cells[..] else { return format!("{line}\n") };
+        let Some(real) =
+            line.strip_prefix("| ").and(real.strip_prefix("| ")).filter(|cell| !cell.starts_with('['))
+        else {
+            return format!("{line}\n");
+        };
+        let at = real.split(',').next().unwrap_or_default().parse::<u64>().unwrap_or(0);
+        let there = |cell: &str| if cell == "–" && at <= HORIZON { "no" } else { "yes" };
+        format!("{} {} {text}\n", there(real), there(fake))
     };
     page.lines().map(line).collect()
 }

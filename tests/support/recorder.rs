@@ -18,7 +18,7 @@ use super::{Cluster, Namespace};
 pub const WINDOW: Duration = Duration::from_secs(60);
 
 /// What begins later than this is compared only if both have it: the records end at some moment.
-const HORIZON: u64 = 35;
+pub const HORIZON: u64 = 35;
 
 /// A process that ends at once, and without an error, when it is told to, as PostgreSQL and nginx do.
 const POLITE: &str = "trap 'exit 0' TERM; while :; do sleep 1; done";
@@ -401,7 +401,7 @@ impl Watch {
 }
 
 fn round(time: Duration) -> u64 {
-    time.as_secs_f64().round() as u64
+    (time + Duration::from_millis(500)).as_secs()
 }
 
 /// An event as it was last, first seen at this time.
@@ -491,6 +491,8 @@ pub struct Row {
     pub other: Option<(u64, u64)>,
     /// What.
     pub text: String,
+    /// Whether the other record ended before it could come.
+    is_cut: bool,
 }
 
 impl Row {
@@ -506,6 +508,7 @@ impl Row {
                 (many > 2 * few + 1)
                     .then(|| format!("{kind} {other_times} times, not {times}: {}", self.text))
             }
+            (Some(_), None) if self.is_cut => None,
             (Some((at, _)), None) => Some(format!("only real, {at} s: {kind} {}", self.text)),
             (None, Some((at, _))) => Some(format!("not real, {at} s: {kind} {}", self.text)),
             (None, None) => None,
@@ -552,16 +555,17 @@ fn aligned(real: &[(u64, u64, String)], other: &[(u64, u64, String)], is_event: 
         } else {
             (None, two, &other[right].2)
         };
-        rows.push(Row { is_event, real: real_at, other: other_at, text: text.clone() });
+        rows.push(Row { is_event, real: real_at, other: other_at, text: text.clone(), is_cut: false });
         left += usize::from(is_both || is_left);
         right += usize::from(is_both || !is_left);
     }
     // At the end of a record, the next would have come.
-    while rows.last().is_some_and(|row| match (row.real, row.other) {
+    let is_cut = |row: &Row| match (row.real, row.other) {
         (Some((at, _)), None) | (None, Some((at, _))) => at > HORIZON,
         _ => false,
-    }) {
-        rows.pop();
-    }
+    };
+    let tail = rows.iter().rposition(|row| !is_cut(row)).map_or(0, |last| last + 1);
+    rows[tail..].iter_mut().for_each(|row| row.is_cut = true);
+    rows.retain(|row| !row.is_cut || row.real.is_some());
     rows
 }
