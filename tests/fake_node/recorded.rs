@@ -61,9 +61,9 @@ fn records(cluster: &'static Cluster) -> BTreeMap<&'static str, Record> {
     let mut records: BTreeMap<_, _> =
         states.iter().map(|state| (state.name, watch.record(state.name))).collect();
     if let Some(node) = &node {
-        let mut record = watch.record("node-lost");
+        let mut record = watch.record("lost-node");
         record.steps.push(conditions(cluster, &node.name));
-        records.insert("node-lost", record);
+        records.insert("lost-node", record);
     }
     records
 }

@@ -30,10 +30,10 @@ fn a_lost_node_is_found_and_its_return_too() {
     let away = machine.lose_node();
     let mut record = {
         thread::sleep((WINDOW + Duration::from_secs(2)).saturating_sub(began.elapsed()));
-        watch.record("node-lost")
+        watch.record("lost-node")
     };
     record.steps.push(conditions(&machine.cluster, "node1"));
-    let wrong = hold("node-lost", &record);
+    let wrong = hold("lost-node", &record);
     assert!(wrong.is_empty(), "{wrong}");
     let found = finding(&ns, "STS409", "db-0", &["NodeStatusUnknown"]);
     assert_eq!(found["set"], "db");

@@ -113,7 +113,7 @@ pub fn states() -> Vec<State> {
         of("crash-at-once", sh("exit 1"), &["mode=crashloop", "up=1s", "moment=back-off"]),
         of("oom", oom, &["mode=oom", "up=3s", "moment=back-off"]),
         of("start-error", json!({"command": ["nosuch-program"]}), &["mode=starterror", "moment=back-off"]),
-        of("config-missing", secret, &[]),
+        of("no-secret", secret, &[]),
         of(
             "not-found",
             image("localhost:5000/busybox:nope", "IfNotPresent"),
@@ -172,7 +172,7 @@ pub fn lost(node: &str) -> State {
     let pod = json!({
         "nodeSelector": {"kubernetes.io/hostname": node}, "tolerations": [{"key": "lost", "operator": "Exists"}]
     });
-    State { name: "node-lost", container: json!({}), pod, fake: &[], deleted: None }
+    State { name: "lost-node", container: json!({}), pod, fake: &[], deleted: None }
 }
 
 /// The conditions and taints of a node, as the last step of a record.
