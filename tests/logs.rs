@@ -1,6 +1,7 @@
 //! The logs of failing containers: what is shown of them, and what a known sentence in one means.
 
 use std::process::Command;
+use std::time::Duration;
 
 use kubectl_sts::cluster::recorded::{self, Absent};
 use kubectl_sts::kinds::Said;
@@ -511,6 +512,37 @@ fn no_answer_is_an_error(ns: &Namespace) {
         all.values().filter(|log| !log.is_null()).all(|log| log["notRead"] == "no answer within 10s"),
         "{run}"
     );
+}
+
+/// The container ends after doctor has looked at its pod: the kubelet has removed the run before.
+#[test]
+fn the_log_of_a_run_that_ends_meanwhile_is_read() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("ends");
+    let does = json!({
+        "fake.test/mode": "crashloop", "fake.test/restarts": "5", "fake.test/up": "4s", "fake.test/moment": "back-off",
+        "fake.test/log": "the cause\n",
+    });
+    ns.apply(&faulty("crash", &does, "containers: [{name: main, image: 'a:1'}]"));
+    let proxy = Proxy::start(cluster);
+    proxy.answer_logs(Some(LogAnswer::Late(Duration::from_secs(5))));
+    let mut raced = 0;
+    ns.wait("an end between the look at the pod and the look at the log", support::PATIENCE, || {
+        let state = || ns.kubectl_json(&["get", "pod", "crash-0"])["status"]["containerStatuses"][0].clone();
+        let before = state();
+        if before["state"]["running"].is_null() {
+            return Err(before.to_string());
+        }
+        let (run, all) = logs(&ns, &["--server", &proxy.server]);
+        let after = state();
+        let was_running = before["restartCount"] == after["restartCount"];
+        if !was_running || after["state"]["terminated"].is_null() || all["crash-0"].is_null() {
+            return Err(format!("{after}\n{run}"));
+        }
+        assert_eq!(all["crash-0"]["lines"], json!(["the cause"]), "{run}");
+        raced += 1;
+        if raced == 2 { Ok(()) } else { Err("once more".to_owned()) }
+    });
 }
 
 fn ten_logs_are_read_and_the_others_named(ns: &Namespace) {

@@ -10,6 +10,7 @@ use super::inventory::why;
 use super::place::encode;
 use super::raw;
 use crate::kinds::{Kind, Said};
+use crate::messages::kubelet::is_no_log;
 use crate::snapshot::{Log, LogOf, NotRead};
 use crate::text::clean;
 
@@ -65,12 +66,15 @@ async fn of_run(connection: &Connection, of: &LogOf, lines: usize) -> Result<Vec
     if !previous {
         return bytes(connection, &path).await;
     }
-    match bytes(connection, &format!("{path}&previous=true")).await {
-        Err(error @ RequestError::Api { .. }) if has_ended(connection, &pod, container).await => {
-            bytes(connection, &path).await.map_err(|_| error)
-        }
-        read => read,
+    let read = bytes(connection, &format!("{path}&previous=true")).await;
+    let is_none = match &read {
+        Ok(text) => str::from_utf8(text).is_ok_and(is_no_log),
+        Err(error) => matches!(error, RequestError::Api { .. }),
+    };
+    if is_none && has_ended(connection, &pod, container).await {
+        return bytes(connection, &path).await.or(read);
     }
+    read
 }
 
 /// Whether a container has ended and was not started again.

@@ -283,7 +283,9 @@ fn write(parts: &[Part], root: &Value, out: &mut String) {
                 out.push_str(&texts.join(" "));
             }
             Part::Range(path, parts) => {
-                found(root, path).into_iter().for_each(|item| write(parts, item, out))
+                for item in found(root, path) {
+                    write(parts, item, out);
+                }
             }
         }
     }

@@ -253,7 +253,7 @@ fn what_only_the_log_says_stays() {
         ns.apply(&Fault::named(name).manifest());
     }
     let mut first: Vec<Option<Instant>> = vec![None; cases.len()];
-    let (began, mut samples, mut between, mut wrong) = (Instant::now(), 0, 0, String::new());
+    let (began, mut samples, mut wrong) = (Instant::now(), 0, String::new());
     while began.elapsed() < SAMPLED + Duration::from_secs(60) {
         for (((name, hint), ns), first) in cases.iter().zip(&spaces).zip(&mut first) {
             let run = ns.sts(&["doctor", "-o", "json"]);
@@ -263,11 +263,6 @@ fn what_only_the_log_says_stays() {
             let is_it = findings.len() == 1
                 && findings[0]["code"] == "STS402"
                 && findings[0]["log"]["hint"].to_string().contains(hint);
-            // It ended after doctor had looked at it and before its log was read: there is no log of the run before any more.
-            if findings.len() == 1 && findings[0]["log"]["notRead"] == "the node no longer has it" {
-                between += 1;
-                continue;
-            }
             match (is_it, &first) {
                 (true, None) => *first = Some(Instant::now()),
                 (false, Some(_)) => {
@@ -280,11 +275,7 @@ fn what_only_the_log_says_stays() {
         samples += 1;
         std::thread::sleep(Duration::from_secs(2));
     }
-    loud(&format!(
-        "{} cases that only the log decides: {samples} samples each, {between} in the moment of an end",
-        cases.len()
-    ));
-    assert!(between * 20 <= samples, "{between} of {samples}");
+    loud(&format!("{} cases that only the log decides: {samples} samples each", cases.len()));
     assert!(
         first.iter().all(|first| first.is_some_and(|first| first - began < Duration::from_secs(60))),
         "{first:?}"

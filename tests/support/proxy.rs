@@ -57,6 +57,8 @@ pub enum LogAnswer {
     Refused(u16, &'static str),
     /// No answer.
     Nothing,
+    /// That of the server, asked so much later.
+    Late(Duration),
 }
 
 /// A forwarder on `http://127.0.0.1:PORT` in front of a `kubectl proxy`; it ends with the value.

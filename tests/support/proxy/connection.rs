@@ -62,7 +62,9 @@ fn requests(
         shared.gate.pass(&request);
         let asked = Asked::of(head.method(), head.target());
         let log = shared.logs.lock().unwrap().clone().filter(|_| asked.subresource == "log");
-        if let Some(answer) = log {
+        if let Some(LogAnswer::Late(by)) = log {
+            thread::sleep(by);
+        } else if let Some(answer) = log {
             if let Some(bytes) = log_bytes(answer)
                 && exchanges.send(Exchange::Own(bytes)).is_err()
             {
@@ -122,7 +124,7 @@ fn log_bytes(answer: LogAnswer) -> Option<Vec<u8>> {
             });
             Some(http::json(&format!("{code} Refused"), status.to_string().as_bytes()))
         }
-        LogAnswer::Nothing => None,
+        LogAnswer::Nothing | LogAnswer::Late(_) => None,
     }
 }
 
