@@ -61,8 +61,12 @@ async fn one(connection: &Connection, of: &LogOf, lines: usize) -> Log {
 /// removed, and what was the current one is the last that ended.
 async fn of_run(connection: &Connection, of: &LogOf, lines: usize) -> Result<Vec<u8>, RequestError> {
     let LogOf { namespace, pod, container, previous } = of;
-    let pod = format!("{}/{}", Kind::Pod.path(Some(&encode(namespace))), encode(pod));
-    let path = format!("{pod}/log?container={}&tailLines={lines}&limitBytes={BYTES}", encode(container));
+    let path = format!(
+        "{}/{}/log?container={}&tailLines={lines}&limitBytes={BYTES}",
+        Kind::Pod.path(Some(&encode(namespace))),
+        encode(pod),
+        encode(container)
+    );
     if !previous {
         return bytes(connection, &path).await;
     }
@@ -71,18 +75,21 @@ async fn of_run(connection: &Connection, of: &LogOf, lines: usize) -> Result<Vec
         Ok(text) => str::from_utf8(text).is_ok_and(is_no_log),
         Err(error) => matches!(error, RequestError::Api { .. }),
     };
-    if is_none && has_ended(connection, &pod, container).await {
+    if is_none && has_ended(connection, of).await {
         return bytes(connection, &path).await.or(read);
     }
     read
 }
 
 /// Whether a container has ended and was not started again.
-async fn has_ended(connection: &Connection, pod: &str, container: &str) -> bool {
-    let Ok(Some(pod)) = raw::get(connection, pod).await else { return false };
+async fn has_ended(connection: &Connection, of: &LogOf) -> bool {
+    let Ok(Some(pod)) = raw::object(connection, &of.namespace, Kind::Pod, &of.pod).await else {
+        return false;
+    };
     let all = ["containerStatuses", "initContainerStatuses"].map(|field| pod["status"][field].as_array());
     let mut statuses = all.into_iter().flatten().flatten();
-    statuses.any(|status| status["name"] == container && status["state"]["terminated"].is_object())
+    statuses
+        .any(|status| status["name"] == of.container.as_str() && status["state"]["terminated"].is_object())
 }
 
 /// The body, but at most as much as was asked for: a proxy may answer with more.
