@@ -43,11 +43,7 @@ fn a_scale_up_in_the_last_moment_loses_no_claim() {
     let list = ns.kubectl_json(&["get", "pvc"]);
     let is_going = |claim: &&serde_json::Value| !claim["metadata"]["deletionTimestamp"].is_null();
     let going = list["items"].as_array().unwrap().iter().find(is_going);
-    let version = cluster.kubectl(&["version", "-o", "json"]).ok();
-    let version: serde_json::Value = serde_json::from_str(&version).unwrap();
-    let minor: u32 =
-        version["serverVersion"]["minor"].as_str().unwrap().trim_end_matches('+').parse().unwrap();
-    if minor >= 37 {
+    if cluster.is_from(37) {
         assert_eq!(going, None);
         assert_eq!(data.policy(), "Delete", "the volume is as it was\n{run}");
         return;

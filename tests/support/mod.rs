@@ -28,6 +28,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kubectl_sts::snapshot::ServerVersion;
 use serde_json::Value;
 
 use controlplane::{ControlPlane, Found, loud};
@@ -231,6 +232,21 @@ impl Cluster {
     #[track_caller]
     pub fn kubectl(&self, args: &[&str]) -> Run {
         Run::of(self.plane.kubectl().args(args), "")
+    }
+
+    /// The version of the API server, as in `v1.37.1`.
+    #[track_caller]
+    pub fn version(&self) -> ServerVersion {
+        let run = self.kubectl(&["get", "--raw", "/version"]);
+        let version: Value = serde_json::from_str(&run.ok()).unwrap();
+        ServerVersion { text: version["gitVersion"].as_str().unwrap().to_owned() }
+    }
+
+    /// Whether the API server is of this minor of Kubernetes 1, or later.
+    #[track_caller]
+    pub fn is_from(&self, minor: u32) -> bool {
+        let version = self.version();
+        version.numbers().is_some_and(|(major, own, _)| (major, own) >= (1, minor))
     }
 
     /// Applies a manifest of cluster-scoped objects.

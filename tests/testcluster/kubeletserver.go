@@ -17,8 +17,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/cri-streaming/pkg/streaming/portforward"
-	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	utilexec "k8s.io/utils/exec"
 )
 
@@ -48,30 +46,30 @@ func (n *fakeNode) serve(cert, key string) (int, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/containerLogs/{ns}/{pod}/{container}", n.logs)
 	mux.HandleFunc("/exec/{ns}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) {
-		options, err := remotecommand.NewOptions(r)
+		options, err := newStreamOptions(r)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		remotecommand.ServeExec(w, r, n, podKey(r), "", r.PathValue("container"), r.URL.Query()["command"], options,
-			streamIdle, streamCreation, remotecommand.SupportedStreamingProtocols)
+		serveExec(w, r, n, podKey(r), "", r.PathValue("container"), r.URL.Query()["command"], options,
+			streamIdle, streamCreation, streamProtocols)
 	})
 	mux.HandleFunc("/attach/{ns}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) {
-		options, err := remotecommand.NewOptions(r)
+		options, err := newStreamOptions(r)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		remotecommand.ServeAttach(w, r, n, podKey(r), "", r.PathValue("container"), options,
-			streamIdle, streamCreation, remotecommand.SupportedStreamingProtocols)
+		serveAttach(w, r, n, podKey(r), "", r.PathValue("container"), options,
+			streamIdle, streamCreation, streamProtocols)
 	})
 	mux.HandleFunc("/portForward/{ns}/{pod}", func(w http.ResponseWriter, r *http.Request) {
-		options, err := portforward.NewV4Options(r)
+		options, err := newForwardOptions(r)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		portforward.ServePortForward(w, r, n, podKey(r), "", options, streamIdle, streamCreation, portforward.SupportedProtocols)
+		servePortForward(w, r, n, podKey(r), "", options, streamIdle, streamCreation, forwardedProtocols)
 	})
 	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
 	if err != nil {
@@ -225,7 +223,7 @@ func (e exitError) Exited() bool    { return true }
 func (e exitError) String() string  { return e.Error() }
 
 // ExecInContainer runs a command of busybox in a root of the container's own, or answers what the annotations say.
-func (n *fakeNode) ExecInContainer(ctx context.Context, key, _, container string, command []string, in io.Reader, out, errs io.WriteCloser, _ bool, _ <-chan remotecommand.TerminalSize, _ time.Duration) error {
+func (n *fakeNode) ExecInContainer(ctx context.Context, key string, _ podUID, container string, command []string, in io.Reader, out, errs io.WriteCloser, _ bool, _ <-chan terminalSize, _ time.Duration) error {
 	pod, err := n.pod(key)
 	if err != nil {
 		return err
@@ -313,7 +311,7 @@ func (n *fakeNode) containerRoot(key, container string) (string, error) {
 }
 
 // AttachContainer gives back what it is given, until that ends.
-func (n *fakeNode) AttachContainer(_ context.Context, _, _, _ string, in io.Reader, out, _ io.WriteCloser, _ bool, _ <-chan remotecommand.TerminalSize) error {
+func (n *fakeNode) AttachContainer(_ context.Context, _ string, _ podUID, _ string, in io.Reader, out, _ io.WriteCloser, _ bool, _ <-chan terminalSize) error {
 	if _, err := io.WriteString(out, "attached\n"); err != nil || in == nil {
 		return err
 	}
@@ -322,7 +320,7 @@ func (n *fakeNode) AttachContainer(_ context.Context, _, _, _ string, in io.Read
 }
 
 // PortForward connects to a port of this machine: the pod's, or the one the annotation puts in its place.
-func (n *fakeNode) PortForward(_ context.Context, key, _ string, port int32, stream io.ReadWriteCloser) error {
+func (n *fakeNode) PortForward(_ context.Context, key string, _ podUID, port int32, stream io.ReadWriteCloser) error {
 	defer stream.Close()
 	pod, err := n.pod(key)
 	if err != nil {
