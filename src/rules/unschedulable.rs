@@ -6,6 +6,7 @@ use super::pods::{Group, grouped, wanted};
 use super::prelude::*;
 use super::refusals;
 use super::scheduling;
+use crate::controller::MaxUnavailable;
 use crate::messages::scheduler::{Reason, Refusal};
 use crate::messages::{clipped, scheduler};
 use crate::paste::tool;
@@ -132,8 +133,11 @@ fn gated(snapshot: &Snapshot<'_>, group: &Group<'_>, gates: &[&str], severity: S
     let patch = kubectl("patch statefulset").name(&set.metadata.name).namespace(home(snapshot));
     let finding =
         if is_of_template { finding.remedy(patch.with("--type=merge").patch(&template)) } else { finding };
-    // A Parallel set replaces pods that are not ready by itself.
-    let replaced = set.is_parallel() && set.strategy() == Strategy::RollingUpdate && set.partition() == 0;
+    // A Parallel set replaces pods that are not ready by itself, except where they count against maxUnavailable
+    // (kubernetes/kubernetes#137409).
+    let trapping = MaxUnavailable::of(snapshot.server) == MaxUnavailable::Trapping;
+    let replaced =
+        set.is_parallel() && !trapping && set.strategy() == Strategy::RollingUpdate && set.partition() == 0;
     if is_of_template && replaced {
         return finding;
     }
