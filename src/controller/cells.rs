@@ -197,7 +197,7 @@ impl Eye<'_> {
             (Is::StaleAlive, is_stale && is_alive),
             (Is::StaleBroken, is_stale && is_alive && !is_available),
             (Is::StaleHealthy, is_stale && !is_unavailable),
-            (Is::Next, pod.is_none() || blocker.is_some() || (is_stale && is_alive)),
+            (Is::Next, pod.is_none() || is_unavailable || (is_stale && is_alive)),
             (Is::Ending, pod.is_some() && !is_alive && !assume.undying.contains(&ordinal)),
             (Is::Starting, starts),
         ];

@@ -113,7 +113,10 @@ pub(super) fn decide(set: &StatefulSet, mode: MaxUnavailable, cells: &Cells) -> 
     {
         return next;
     }
-    if let Some(next) = view.replicas().or_else(|| view.scale_down()) {
+    if let Some(next) = view.replicas() {
+        return view.with_update(next);
+    }
+    if let Some(next) = view.scale_down() {
         return next;
     }
     match set.strategy() {
@@ -183,6 +186,35 @@ impl View<'_> {
             Step::Fail(because) => Some(wait(cell, because)),
             _ => None,
         })
+    }
+
+    /// A Parallel set replaces ended pods and updates others in one sync. The update still sees each pod as it was: one that
+    /// has ended counts as available if its condition Ready was left true.
+    fn with_update(&self, next: Next) -> Next {
+        let wanted = &self.cells.wanted;
+        let was_available = |action: &Action| {
+            matches!(action, Action::Delete(ordinal, Purpose::Replace)
+                if self.cells.get(*ordinal).is_some_and(|cell| !cell.is(Is::Unavailable)))
+        };
+        match next {
+            Next::Act(mut actions)
+                if !self.ordered
+                    && self.set.strategy() == Strategy::RollingUpdate
+                    && wanted.count(Is::Failing) == 0
+                    && actions.iter().any(was_available) =>
+            {
+                if let Next::Act(update) = self.update() {
+                    let ended = |ordinal| actions.contains(&Action::Delete(ordinal, Purpose::Replace));
+                    let others: Vec<_> = update
+                        .into_iter()
+                        .filter(|action| matches!(action, Action::Delete(ordinal, _) if !ended(*ordinal)))
+                        .collect();
+                    actions.extend(others);
+                }
+                Next::Act(actions)
+            }
+            next => next,
+        }
     }
 
     /// `processCondemned`, highest first.

@@ -44,7 +44,8 @@ impl ControlPlane {
     /// * `TESTCLUSTER_KUBECONFIG` names an existing cluster (`TESTCLUSTER_ETCD` its etcd, if it can be had);
     /// * `STS_TEST_CLUSTER=none` wants none;
     /// * `TESTCLUSTER_BIN` names a multi-call binary that is built already;
-    /// * else `go` builds it, once for each state of its sources.
+    /// * else `go` builds it, once for each state of its sources;
+    /// * `TESTCLUSTER_KUBECTL` names another kubectl, or the multi-call binary of another version.
     pub fn find(repository: &Path, say: &dyn Fn(&str)) -> Result<Found, String> {
         if let Some(kubeconfig) = variable("TESTCLUSTER_KUBECONFIG") {
             return Self::existing(repository, PathBuf::from(kubeconfig), say)
@@ -107,8 +108,12 @@ impl ControlPlane {
             let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
             return Err(format!("up ended before the cluster was usable ({status}){}", log_tails(&dir)));
         };
+        let kubectl = dir.join("bin/kubectl");
+        if let Some(other) = variable("TESTCLUSTER_KUBECTL") {
+            link(Path::new(&other), &kubectl)?;
+        }
         Ok(Self {
-            kubectl: dir.join("bin/kubectl"),
+            kubectl,
             dir,
             kubeconfig,
             etcd: Some(etcd),

@@ -28,7 +28,7 @@ pub fn next(snapshot: &Snapshot<'_>) -> Result<Next, Unseen> {
         return Ok(next);
     }
     if let Some(next) = view.replicas(replicas) {
-        return Ok(next);
+        return Ok(view.with_update(replicas, next));
     }
     if let Some(next) = view.scale_down(replicas, condemned) {
         return Ok(next);
@@ -178,6 +178,31 @@ impl View<'_, '_> {
         if actions.is_empty() { failed } else { Some(Next::Act(actions)) }
     }
 
+    /// The update of a Parallel set in the sync that replaces ended pods: those whose condition Ready is true count as
+    /// available there, although they have just been deleted.
+    fn with_update(&self, replicas: &[Replica<'_>], next: Next) -> Next {
+        let Next::Act(mut actions) = next else { return next };
+        let rolls = self.snapshot.set.strategy() == Strategy::RollingUpdate;
+        let fails = replicas.iter().any(|replica| matches!(self.replica(replica), Step::Fail(_)));
+        let ended = |replica: &&Replica<'_>| replica.pod.is_some_and(Pod::is_finished);
+        let ready = replicas.iter().filter(ended).any(|replica| !self.is_unavailable(replica));
+        if rolls
+            && ready
+            && !fails
+            && !self.ordered
+            && let Next::Act(update) = self.update(replicas)
+        {
+            for action in update {
+                let Action::Delete(ordinal, _) = action else { continue };
+                let replaced = Action::Delete(ordinal, Purpose::Replace);
+                if !actions.contains(&replaced) {
+                    actions.push(action);
+                }
+            }
+        }
+        Next::Act(actions)
+    }
+
     /// `processCondemned`, highest first.
     fn scale_down(&self, replicas: &[Replica<'_>], condemned: &[Replica<'_>]) -> Option<Next> {
         let first_unavailable = replicas.iter().chain(condemned).find(|replica| self.is_unavailable(replica));
@@ -225,7 +250,9 @@ impl View<'_, '_> {
             if self.is_stale(replica) && !pod.metadata.is_terminating() {
                 return Some(Next::Act(vec![Action::Delete(replica.ordinal, Purpose::Update)]));
             }
-            if let Some(because) = self.blocker(pod) {
+            if self.is_unavailable(replica)
+                && let Some(because) = self.blocker(pod)
+            {
                 return Some(Next::Wait { on: replica.ordinal, because });
             }
         }
