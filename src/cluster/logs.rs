@@ -10,8 +10,7 @@ use super::inventory::why;
 use super::place::encode;
 use super::raw;
 use crate::kinds::{Kind, Said};
-use crate::messages::kubelet::is_no_log;
-use crate::snapshot::{Log, LogOf, NotRead};
+use crate::snapshot::{Log, LogOf, NotRead, is_no_log};
 use crate::text::clean;
 
 /// How many logs are read for one answer.

@@ -57,15 +57,6 @@ pub fn back_off(message: &str) -> Option<SignedDuration> {
     parse_age(pause).ok().filter(|pause| *pause <= LONGEST_BACK_OFF)
 }
 
-/// Whether an answer is no log, but says that there is none. The kubelet finds that out after it has begun to answer, so that
-/// the request succeeds (`kubelet_pods.go:GetKubeletContainerLogs`, `kuberuntime_container.go:GetContainerLogs`, and
-/// `logs.go:ReadLogs` in `cri-client`).
-pub fn is_no_log(text: &str) -> bool {
-    let text = text.trim_end();
-    let says = |start| text.get(..str::len(start)).is_some_and(|head| head.eq_ignore_ascii_case(start));
-    says("unable to retrieve container logs for ") || says("failed to try resolving symlinks in path ")
-}
-
 /// A kubelet's message within a sentence.
 fn within(message: &str) -> String {
     let mut chars = message.chars();

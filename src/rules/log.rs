@@ -8,8 +8,8 @@ use super::Finding;
 use super::hints::{self, Hint};
 use super::pods::status;
 use super::prelude::*;
-use crate::messages::kubelet::{back_off, is_no_log};
-use crate::snapshot::{Log, LogOf, NotRead, termination_message};
+use crate::messages::kubelet::back_off;
+use crate::snapshot::{Log, LogOf, NotRead, is_no_log, termination_message};
 use crate::time::later;
 
 /// What the log of a finding's container says.

@@ -51,3 +51,12 @@ pub fn termination_message(pod: &Pod, of: &LogOf) -> Vec<Said> {
     let mut lines: Vec<Said> = lines.filter(|line| !line.is_empty()).map(Said::from).collect();
     lines.split_off(lines.len().saturating_sub(MESSAGE))
 }
+
+/// Whether an answer is no log, but says that there is none. The kubelet finds that out after it has begun to answer, so that
+/// the request succeeds (`kubelet_pods.go:GetKubeletContainerLogs`, `kuberuntime_container.go:GetContainerLogs`, and
+/// `logs.go:ReadLogs` in `cri-client`).
+pub fn is_no_log(text: &str) -> bool {
+    let text = text.trim_end();
+    let says = |start| text.get(..str::len(start)).is_some_and(|head| head.eq_ignore_ascii_case(start));
+    says("unable to retrieve container logs for ") || says("failed to try resolving symlinks in path ")
+}

@@ -29,7 +29,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use canary::{CANARY, CanaryAnnotation};
 pub use clock::{Clock, TimeSource};
 pub use dns::{Corefile, DnsAnswer, DnsCache, DnsCode, DnsProbe, DnsServer, dns_names};
-pub use log::{Log, LogOf, termination_message};
+pub use log::{Log, LogOf, is_no_log, termination_message};
 pub use node::{Lost, lost};
 pub use observed::{Coverage, Namespace, NotRead, Observed, Scope, Seen, ServerVersion, Unseen};
 pub use ordinal::{ClaimName, parse_pod_name};
