@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 
 use kubectl_sts::cli::{Answer, Color, Ui};
+use kubectl_sts::cluster::connect;
 use kubectl_sts::commands;
 use kubectl_sts::error::{Error, Exit, Result};
 use kubectl_sts::reconcile::interrupt::unattended;
@@ -27,6 +28,9 @@ fn main() -> ExitCode {
     };
     signals::listen();
     paste::reach_by(cli.global.connect.to_repeat());
+    if cli.global.connect.trace {
+        connect::trace(tell);
+    }
     let look = look(cli.global.color);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

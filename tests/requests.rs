@@ -106,6 +106,19 @@ fn one_list_a_kind_however_many_sets_there_are() {
         assert_eq!(requests, healthy, "of {args:?}");
     }
 
+    // What is shown of them, and nothing of what proves who asks.
+    let (run, requests) = counter.of(&ns, &["status", "--trace"]);
+    let shown = |line: &str| {
+        let (request, end) = line.split_once(": 200 in ").unwrap_or_else(|| panic!("{line}: {run}"));
+        assert!(end.strip_suffix(" ms").is_some_and(|time| time.parse::<u64>().is_ok()), "{line}");
+        request.to_owned()
+    };
+    let mut lines: Vec<String> = run.stderr.lines().map(shown).collect();
+    lines.sort();
+    assert_eq!((run.code, lines), (0, requests), "{run}");
+    let run = ns.sts(&["status", "--trace", "--token", "s3cret-token"]).code(3);
+    assert!(run.stderr.contains(": 401 in ") && !run.stderr.contains("s3cret"), "{run}");
+
     // Another set, and faults that make further kinds worth reading: a pod that is not ready, one that is missing, a
     // claim that is left over.
     ns.apply(&include_str!("manifests/postgres.yaml").replace("postgres", "other"));

@@ -41,6 +41,7 @@ pub use explain::explain;
 pub use flags::ConnectArgs;
 pub use kubeconfig::{KubeconfigNames, kubeconfig_names};
 pub use request::{LONGEST_OBJECT, Reply, RequestError};
+pub use session::trace;
 
 use crate::error::{Error, Result};
 use crate::reached;

@@ -99,6 +99,9 @@ pub struct ConnectArgs {
     #[arg(long, global = true, hide_short_help = true, help_heading = HEADING, value_name = "DURATION",
           value_parser = parse_duration)]
     pub request_timeout: Option<Duration>,
+    /// Show each request on standard error: method, path, status, and the time until the answer began
+    #[arg(long, global = true, hide_short_help = true, help_heading = HEADING)]
+    pub trace: bool,
 }
 
 impl ConnectArgs {

@@ -1,7 +1,7 @@
 //! The one state behind all requests of a connection: the client, what proves who we are, the server's clock.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
@@ -19,11 +19,21 @@ use super::redact::Redactor;
 use super::request::{Patience, RequestError};
 use super::warning::Warnings;
 use crate::error::{Error, Result};
+use crate::text::clean;
 
 /// How often files with tokens and certificates are read again, as in client-go.
 const REREAD: Duration = Duration::from_secs(60);
 /// For so long a failure to renew stands for all requests that need it.
 const FAILED: Duration = Duration::from_secs(1);
+
+/// What shows each request, for the whole process.
+static TRACE: OnceLock<fn(&str)> = OnceLock::new();
+
+/// Has each request shown by `show`: its method, its path, and how it was answered.
+pub fn trace(show: fn(&str)) {
+    // Asked for once, when the command line was read.
+    let _ = TRACE.set(show);
+}
 
 /// The `Authorization` header of the moment, shared with the client's layers.
 type Header = Arc<RwLock<Option<HeaderValue>>>;
@@ -110,7 +120,16 @@ impl Session {
         loop {
             let State { client, generation, .. } = self.state();
             let (patience, request, sent) = (patience(tried), request()?, Instant::now());
-            let answer = patience.wait(client.send(request)).await?;
+            let line = TRACE.get().map(|show| (show, format!("{} {}", request.method(), request.uri())));
+            let answer = patience.wait(client.send(request)).await;
+            if let Some((show, line)) = line {
+                let status = answer.as_ref().map(|answer| answer.status().as_u16().to_string());
+                let end = status.unwrap_or_else(|_| "no answer".to_owned());
+                let line = clean(&self.redactor.clean(&line));
+                // Neither a header nor a body, which can hold secrets.
+                show(&format!("{line}: {end} in {} ms", sent.elapsed().as_millis()));
+            }
+            let answer = answer?;
             self.clock.read(answer.headers(), sent);
             if answer.status() != StatusCode::UNAUTHORIZED || tried || !self.source.is_renewable() {
                 return Ok((answer, patience));
