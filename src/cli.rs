@@ -227,6 +227,10 @@ impl Observation {
     }
 }
 
+/// What kubectl calls the kind.
+pub const KIND_WORDS: [&str; 5] =
+    ["sts", "statefulset", "statefulsets", "statefulset.apps", "statefulsets.apps"];
+
 /// `postgres` of `postgres`, `sts/postgres` or `statefulset.apps/postgres`.
 ///
 /// # Errors
@@ -234,9 +238,7 @@ impl Observation {
 pub fn bare(name: &str) -> Result<&str> {
     match name.split_once('/') {
         None => Ok(name),
-        Some(("sts" | "statefulset" | "statefulsets" | "statefulset.apps" | "statefulsets.apps", name)) => {
-            Ok(name)
-        }
+        Some((kind, name)) if KIND_WORDS.contains(&kind) => Ok(name),
         Some((kind, _)) => Err(Error::usage(format!("expected a StatefulSet, got {kind}"))
             .hint("name a StatefulSet: NAME, sts/NAME or statefulset.apps/NAME")),
     }

@@ -11,6 +11,7 @@ mod explain;
 mod help;
 mod hints;
 mod history;
+mod kind_word;
 mod line;
 mod logs;
 mod options;
