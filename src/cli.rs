@@ -36,6 +36,9 @@ pub struct Global {
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT",
           help_heading = heading::OUTPUT, display_order = 102)]
     pub output: Output,
+    /// Leave out the first line of tables
+    #[arg(long, global = true, help_heading = heading::OUTPUT, display_order = 103)]
+    pub no_headers: bool,
     /// When to use colors
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = heading::OUTPUT,
           display_order = 103)]

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     if cli.global.connect.trace {
         connect::trace(tell);
     }
-    let look = look(cli.global.color);
+    let look = Style { no_headers: cli.global.no_headers, ..look(cli.global.color) };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -169,5 +169,5 @@ fn look(color: Color) -> Style {
     let ascii =
         dumb || locale.is_some_and(|locale| !locale.to_ascii_lowercase().replace('-', "").contains("utf8"));
     let width = terminal.then(|| usize::from(console::Term::stdout().size().1));
-    Style { width, color, ascii, wide: false }
+    Style { width, color, ascii, ..Style::PLAIN }
 }

@@ -25,6 +25,9 @@ const OUTPUT: &str = "output";
 /// The heading of the flags that say how to reach the cluster.
 pub(super) const CONNECTION: &str = "Connection";
 
+/// Commands that print tables.
+const WITH_TABLES: [&str; 5] = ["status", "history", "prune-pvcs", "auth", "explain"];
+
 /// Commands that need no cluster. They take the connection flags, as those of kubectl do, but do not list them.
 const WITHOUT_CLUSTER: [&str; 4] = ["explain", "completion", "options", "help"];
 
@@ -96,7 +99,8 @@ fn is_pointless(command: &str, arg: &Arg) -> bool {
     let of_cluster = arg.get_help_heading() == Some(CONNECTION) || arg.get_id() == "namespace";
     match command {
         "auth" => arg.get_id() == "from",
-        "version" => ["namespace", "from"].contains(&arg.get_id().as_str()),
+        "version" => ["namespace", "from", "no_headers"].contains(&arg.get_id().as_str()),
+        _ if arg.get_id() == "no_headers" => !WITH_TABLES.contains(&command),
         _ => WITHOUT_CLUSTER.contains(&command) && (of_cluster || arg.get_id() == "from"),
     }
 }

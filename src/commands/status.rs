@@ -13,7 +13,7 @@ use crate::cli::{Answer, Global, SetFilter, Ui, heading};
 use crate::cluster::inventory::Want;
 use crate::error::{Error, Exit, Result};
 use crate::reconcile::Limits;
-use crate::render::Output;
+use crate::render::{Output, column_path};
 use crate::rules::{Filter, Skipped, of_set};
 use crate::snapshot::Snapshot;
 
@@ -42,6 +42,9 @@ pub struct Args {
     /// Follow one StatefulSet as `watch` does, until interrupted
     #[arg(short, long, conflicts_with = "probe_dns", help_heading = heading::WAITING)]
     watch: bool,
+    /// Sort the list by a path of the JSON: .replicas, .metadata.name
+    #[arg(long, value_name = "PATH", value_parser = column_path, conflicts_with = "watch", help_heading = heading::OUTPUT)]
+    sort_by: Option<String>,
     #[command(flatten)]
     logs: LogArgs,
     #[command(flatten)]
@@ -89,7 +92,8 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
         last => {
             screens.extend(last);
             let namespaces = args.choice.all_namespaces || !global.from.is_empty();
-            Box::new(many::List::new(screens, sight.place.clone(), namespaces))
+            let list = many::List::new(screens, sight.place.clone(), namespaces);
+            Box::new(args.sort_by.iter().fold(list, |list, path| list.sorted_by(path)))
         }
     };
     Ok(Answer { view, exit: if is_unread { Exit::Cluster } else { Exit::Good } })

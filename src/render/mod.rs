@@ -35,7 +35,7 @@ pub use pipeline::{Case, Report};
 pub use plan::{plan, plan_json, step_json};
 pub use progress::revision_word;
 pub use table::{Cell, Column, Table};
-pub use template::Template;
+pub use template::{Template, by_path, column_path};
 
 use crate::error::{Error, Result};
 use crate::reached;
@@ -168,8 +168,10 @@ pub fn render(view: &dyn View, output: Output, look: Style) -> Result<String> {
         Output::Json => json(&placed(view.json()))?,
         Output::Yaml if view.is_streamed() => format!("---\n{}", yaml(&placed(view.json()))?),
         Output::Yaml => yaml(&placed(view.json()))?,
-        Output::Template(template) if view.is_streamed() => template.render(&placed(view.json())) + "\n",
-        Output::Template(template) => template.render(&placed(view.json())),
+        Output::Template(template) if view.is_streamed() => {
+            template.render(&placed(view.json()), look) + "\n"
+        }
+        Output::Template(template) => template.render(&placed(view.json()), look),
         Output::Name => view.names().into_iter().map(|name| crate::text::clean(&name) + "\n").collect(),
         Output::Sarif | Output::Junit | Output::Github | Output::Prometheus => {
             let report = view.report().ok_or_else(|| Error::usage("only doctor writes this format"))?;

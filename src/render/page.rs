@@ -19,11 +19,14 @@ pub struct Style {
     pub ascii: bool,
     /// Whether more columns are wanted.
     pub wide: bool,
+    /// Whether tables go without their first line.
+    pub no_headers: bool,
 }
 
 impl Style {
     /// Off a terminal, without colour.
-    pub const PLAIN: Style = Style { width: None, color: false, ascii: false, wide: false };
+    pub const PLAIN: Style =
+        Style { width: None, color: false, ascii: false, wide: false, no_headers: false };
 
     /// The same for where nothing is known of what shows it.
     #[must_use]

@@ -147,7 +147,9 @@ impl Table {
         let layout = self.layout(look, room);
         let titles: Vec<Cell> = self.columns.iter().map(|column| column.title.to_owned()).collect();
         let mut out = Vec::new();
-        self.write_row(&layout, None, &titles, room, look, &mut out);
+        if !look.no_headers {
+            self.write_row(&layout, None, &titles, room, look, &mut out);
+        }
         for row in &self.rows {
             match row {
                 Row::Cells(glyph, cells) => self.write_row(&layout, *glyph, cells, room, look, &mut out),

@@ -1,9 +1,12 @@
 //! `-o jsonpath=` and `-o custom-columns=`, as kubectl has them (`k8s.io/client-go/util/jsonpath`, `kubectl/pkg/cmd/get`): a
 //! template is read once, and each of its paths is asked as JSONPath of RFC 9535.
 
+use std::cmp::Ordering;
+
 use jsonpath_rust::JsonPath;
 use serde_json::Value;
 
+use super::Style;
 use super::encode::json_line;
 use super::fit::width;
 use crate::text::clean;
@@ -115,14 +118,14 @@ impl Template {
     }
 
     /// What it makes of an answer.
-    pub fn render(&self, answer: &Value) -> String {
+    pub fn render(&self, answer: &Value, look: Style) -> String {
         match self {
             Template::Text(parts) => {
                 let mut out = String::new();
                 write(parts, answer, &mut out);
                 out
             }
-            Template::Columns(columns) => table(columns, rows(answer)),
+            Template::Columns(columns) => table(columns, rows(answer), look),
         }
     }
 }
@@ -209,8 +212,11 @@ fn path(text: &str) -> Result<String, String> {
     }
 }
 
-/// A path of a column, with or without its braces and its first dot.
-fn column_path(text: &str) -> Result<String, String> {
+/// A path of a column or a key, with or without its braces and its first dot.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn column_path(text: &str) -> Result<String, String> {
     path(text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text))
 }
 
@@ -270,6 +276,17 @@ fn apart(spec: &str) -> Vec<&str> {
     all
 }
 
+/// The order of two answers by what is found first at a path: numbers by their value, texts by their letters; where nothing is
+/// found first.
+pub fn by_path(path: &str, a: &Value, b: &Value) -> Ordering {
+    let (a, b) = (found(a, path).into_iter().next(), found(b, path).into_iter().next());
+    let number = |value: Option<&Value>| value.and_then(Value::as_f64);
+    match (number(a), number(b)) {
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        _ => a.map(text).cmp(&b.map(text)),
+    }
+}
+
 fn found<'v>(value: &'v Value, path: &str) -> Vec<&'v Value> {
     value.query(path).unwrap_or_default()
 }
@@ -312,7 +329,7 @@ fn rows(answer: &Value) -> Vec<&Value> {
     answer[list].as_array().into_iter().flatten().collect()
 }
 
-fn table(columns: &[(String, String)], rows: Vec<&Value>) -> String {
+fn table(columns: &[(String, String)], rows: Vec<&Value>, look: Style) -> String {
     let titles: Vec<String> = columns.iter().map(|(title, _)| clean(title)).collect();
     let cells = |row: &Value| -> Vec<String> {
         let cell = |path: &String| {
@@ -322,7 +339,8 @@ fn table(columns: &[(String, String)], rows: Vec<&Value>) -> String {
         };
         columns.iter().map(|(_, path)| cell(path)).collect()
     };
-    let lines: Vec<Vec<String>> = std::iter::once(titles).chain(rows.into_iter().map(cells)).collect();
+    let titles = (!look.no_headers).then_some(titles);
+    let lines: Vec<Vec<String>> = titles.into_iter().chain(rows.into_iter().map(cells)).collect();
     let wide = |at: usize| lines.iter().filter_map(|line| line.get(at)).map(|cell| width(cell)).max();
     let widths: Vec<usize> = (0..columns.len()).map(|at| wide(at).unwrap_or_default() + GAP).collect();
     let mut out = String::new();
@@ -355,7 +373,8 @@ mod tests {
     }
 
     fn of(template: &str) -> String {
-        Template::text(template).map_or_else(|why| format!("error: {why}"), |it| it.render(&answer()))
+        Template::text(template)
+            .map_or_else(|why| format!("error: {why}"), |it| it.render(&answer(), Style::PLAIN))
     }
 
     #[test]
@@ -410,6 +429,19 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_sorted_by_what_a_path_finds() {
+        let sorted = |path: &str| {
+            let mut all = [json!({"n": 10, "s": "b"}), json!({"n": 9, "s": "a"}), json!({"s": "c"})];
+            all.sort_by(|a, b| by_path(&column_path(path).unwrap_or_default(), a, b));
+            all.map(|one| one["s"].as_str().unwrap_or_default().to_owned()).concat()
+        };
+        assert_eq!(
+            (sorted(".n"), sorted("{.s}"), sorted("nothing")),
+            ("cab".into(), "abc".into(), "bac".into())
+        );
+    }
+
+    #[test]
     fn columns_have_a_row_for_each_item() {
         let spec = "NAME:.metadata.name,PODS:{.pods[*].name},FIRST:pods[?(@.ready==true,)].name";
         assert!(Template::columns(spec).is_err());
@@ -417,9 +449,14 @@ mod tests {
         let table = "NAME   PODS        READY\ndb     db-0,db-1   db-0\nmq     <none>      <none>\n";
         let lines = "NAME PODS READY\n.metadata.name .pods[*].name pods[?(@.ready==true)].name\n";
         for template in [Template::columns(spec), Template::columns_of_lines(lines)] {
-            assert_eq!(template.map(|template| template.render(&answer())), Ok(table.to_owned()));
+            assert_eq!(
+                template.map(|template| template.render(&answer(), Style::PLAIN)),
+                Ok(table.to_owned())
+            );
         }
-        let one = Template::columns("KIND:.kind").map(|template| template.render(&json!({"kind": "Status"})));
-        assert_eq!(one, Ok("KIND\nStatus\n".to_owned()));
+        let one = Template::columns("KIND:.kind").map(|template| {
+            template.render(&json!({"kind": "Status"}), Style { no_headers: true, ..Style::PLAIN })
+        });
+        assert_eq!(one, Ok("Status\n".to_owned()));
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::probe;
 use super::one::Screen;
-use crate::render::{Column, Glyph, Page, Table, View, skipped};
+use crate::render::{Column, Glyph, Page, Table, View, by_path, skipped};
 use crate::rules::{self, Severity, Skipped};
 use crate::words;
 
@@ -28,6 +28,15 @@ impl List {
             key(a).cmp(&key(b)).then_with(|| name(a).cmp(&name(b)))
         });
         List { screens, place, with_namespace }
+    }
+
+    /// In the order of what is found at this path of the JSON of each.
+    pub(super) fn sorted_by(mut self, path: &str) -> List {
+        let mut keyed: Vec<(Value, Screen)> =
+            self.screens.into_iter().map(|screen| (screen.json(), screen)).collect();
+        keyed.sort_by(|(a, _), (b, _)| by_path(path, a, b));
+        self.screens = keyed.into_iter().map(|(_, screen)| screen).collect();
+        self
     }
 }
 
