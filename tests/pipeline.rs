@@ -211,6 +211,45 @@ fn only_doctor_writes_for_pipelines() {
 }
 
 #[test]
+fn a_template_takes_parts_of_the_json() {
+    let doctor = |format: &str| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_kubectl-sts"));
+        program.current_dir(env!("CARGO_MANIFEST_DIR")).env_clear();
+        Run::of(program.args(["doctor", "--from", TRAP, "-o", format]), "")
+    };
+    let findings = json(&doctor("json").code(1))["findings"].clone();
+    let (code, what) = (findings[0]["code"].as_str().unwrap(), findings[0]["what"].as_str().unwrap());
+    let template = "{range .findings[*]}{.code}{\"\\t\"}{.what}{\"\\n\"}{end}";
+    let columns = "CODE:.code,WHAT:.what";
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).display().to_string()
+    };
+    let (path, lines) = (file("path", template), file("lines", "CODE WHAT\n.code .what\n"));
+    for (format, start) in [
+        (format!("jsonpath={template}"), format!("{code}\t{what}\n")),
+        (format!("jsonpath-file={path}"), format!("{code}\t{what}\n")),
+        (format!("custom-columns={columns}"), format!("CODE     WHAT\n{code}   {what}\n")),
+        (format!("custom-columns-file={lines}"), format!("CODE     WHAT\n{code}   {what}\n")),
+    ] {
+        let run = doctor(&format).code(1);
+        assert!(run.stdout.starts_with(&start), "{run}");
+    }
+    for (format, why) in [
+        ("go-template={{.kind}}", "templates of Go are not supported"),
+        ("jsonpath", "it needs a template: jsonpath=..."),
+        ("custom-columns=", "it needs a template: custom-columns=..."),
+        ("jsonpath={.findings[}", "has a [ without its ]"),
+        ("jsonpath-file=/nowhere", "could not read /nowhere"),
+        ("xml=1", "[possible values: text, wide,"),
+    ] {
+        let run = doctor(format).code(2);
+        assert!(run.stdout.is_empty() && run.stderr.contains(why), "{run}");
+    }
+}
+
+#[test]
 fn manifests_are_read_as_kubectl_reads_them() {
     let folder = tempfile::tempdir().unwrap();
     let set = |name: &str| {

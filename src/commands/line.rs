@@ -60,13 +60,6 @@ pub fn definition() -> Definition {
 #[derive(Clone)]
 struct Formats(&'static [Output]);
 
-impl Formats {
-    fn all(&self) -> impl Iterator<Item = PossibleValue> + use<> {
-        let named = self.0.iter().filter_map(ValueEnum::to_possible_value);
-        named.chain(Output::TEMPLATES.map(PossibleValue::new))
-    }
-}
-
 impl TypedValueParser for Formats {
     type Value = Output;
 
@@ -80,17 +73,14 @@ impl TypedValueParser for Formats {
         if let Some(output) = template.parse_ref(command, arg, value)? {
             return Ok(output);
         }
-        let named = PossibleValuesParser::new(self.all());
+        let values = self.0.iter().filter_map(ValueEnum::to_possible_value);
+        let named = PossibleValuesParser::new(values);
         named.map(|name| Output::from_str(&name, false).unwrap_or_default()).parse_ref(command, arg, value)
     }
 
+    // Nobody completes a template.
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        // Nobody completes a template.
-        let is_template = |value: &PossibleValue| Output::TEMPLATES.contains(&value.get_name());
-        Some(Box::new(self.all().map(move |value| {
-            let hidden = is_template(&value);
-            value.hide(hidden)
-        })))
+        Some(Box::new(self.0.iter().filter_map(ValueEnum::to_possible_value)))
     }
 }
 

@@ -97,21 +97,21 @@ impl Output {
     /// What every command writes.
     pub const COMMON: [Output; 5] = [Output::Text, Output::Wide, Output::Json, Output::Yaml, Output::Name];
 
-    /// The formats that are made of a template, as they begin.
-    pub const TEMPLATES: [&str; 4] =
-        ["jsonpath=", "jsonpath-file=", "custom-columns=", "custom-columns-file="];
-
     /// A format that is made of a template; `None` where the text does not begin as one does.
     ///
     /// # Errors
     /// What is wrong with the template, or why its file cannot be read.
     pub fn of_template(text: &str) -> std::result::Result<Option<Output>, String> {
-        let Some((name, rest)) = text.split_once('=') else { return Ok(None) };
+        let (name, given) = text.split_once('=').map_or((text, None), |(name, rest)| (name, Some(rest)));
+        let rest = given.unwrap_or_default();
         let file = || {
             let bytes = std::fs::read(rest).map_err(|error| format!("could not read {rest}: {error}"))?;
             String::from_utf8(bytes).map_err(|_| format!("{rest} is not text in UTF-8"))
         };
         let template = match name {
+            "jsonpath" | "jsonpath-file" | "custom-columns" | "custom-columns-file" if rest.is_empty() => {
+                return Err(format!("it needs a template: {name}=..."));
+            }
             "jsonpath" => Template::text(rest)?,
             "jsonpath-file" => Template::text(&file()?)?,
             "custom-columns" => Template::columns(rest)?,
