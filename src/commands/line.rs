@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, Styl
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command as Definition, CommandFactory as _, FromArgMatches as _, ValueEnum};
 
-use super::{Cli, Command, kind_word};
+use super::{Cli, Command, given_kind};
 use crate::render::Output;
 
 /// Ends the help of every command.
@@ -177,7 +177,7 @@ fn described(arg: Arg) -> Arg {
 /// When it is none, and where it asks for the help or the version, which clap answers.
 pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut definition = definition();
-    let words = kind_word::dropped(&definition, words);
+    let words = given_kind::dropped(&definition, words);
     let matches = definition.try_get_matches_from_mut(words)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))?;
     let name = matches.subcommand_name().unwrap_or_default();
