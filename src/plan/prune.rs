@@ -13,7 +13,7 @@ use crate::kinds::{PersistentVolumeClaim, Quantity, StatefulSet};
 use crate::snapshot::attribution::{
     ClaimAudit, ClaimUsers, Class, DataOnDelete, Overrides, Reason, ReasonCode, Verdict, unused_for,
 };
-use crate::snapshot::{ClaimName, Clock, Observed};
+use crate::snapshot::{Clock, Observed};
 use crate::words;
 
 pub use deletion::{Claims, Deletions, Known, Prune, SnapshotState, race};
@@ -106,10 +106,9 @@ pub fn find(
             unread: false,
         };
         for claim in &namespace.claims {
-            let theirs = |set: &&&StatefulSet| ClaimName::parse(set, &claim.metadata.name).is_some();
-            let mut owners = namespace.sets.iter().filter(theirs).peekable();
+            let mut owners = namespace.makers(&claim.metadata.name).peekable();
             let none = owners.peek().is_none();
-            if !(none && all || owners.any(|set| chosen(set))) {
+            if !(none && all || owners.any(|(set, _)| chosen(set))) {
                 continue;
             }
             let mut verdict = census.judge(claim, &waivers);

@@ -2,8 +2,8 @@
 
 use super::Wanted;
 use crate::kinds::{PersistentVolume, StatefulSet};
+use crate::snapshot::Namespace;
 use crate::snapshot::attribution::{ClaimAudit, Gone, Overrides, Reason, ReasonCode};
-use crate::snapshot::{ClaimName, Namespace};
 
 /// A volume that nothing needs any more, and that waits for its reclaim policy.
 #[derive(Clone, Debug)]
@@ -64,10 +64,8 @@ pub(super) fn judge(
 ) -> Option<Note> {
     let reference = volume.spec.claim_ref.as_ref().filter(|reference| reference.namespace == name)?;
     let earlier = volume.earlier_policy(&reference.uid).filter(|_| !volume.metadata.is_terminating())?;
-    let mut owners = Vec::new();
-    for set in namespace.sets.iter().copied() {
-        owners.extend(ClaimName::parse(set, &reference.name).map(|parsed| (set, parsed.ordinal)));
-    }
+    let owners: Vec<(&StatefulSet, i32)> =
+        namespace.makers(&reference.name).map(|(set, parsed)| (set, parsed.ordinal)).collect();
     if !(owners.is_empty() && all || owners.iter().any(|(set, _)| chosen(set))) {
         return None;
     }
