@@ -15,8 +15,7 @@ pub const RULE: Rule = Rule {
 fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
     let set = snapshot.set;
     snapshot.pods()?;
-    let named = snapshot.named_claims()?.into_iter().map(|(name, claim)| (name.ordinal, claim));
-    let mut suspects: Vec<_> = named.filter(|(ordinal, _)| !set.in_range(*ordinal)).collect();
+    let mut suspects = snapshot.surplus_claims()?;
     if suspects.is_empty() {
         return Ok(Vec::new());
     }

@@ -18,11 +18,9 @@ fn check(snapshot: &Snapshot<'_>) -> Result<Vec<Finding>, Unseen> {
         return Ok(Vec::new());
     }
     snapshot.pods()?;
-    let named = snapshot.named_claims()?.into_iter().map(|(name, claim)| (name.ordinal, claim));
+    let mut suspects = snapshot.surplus_claims()?;
     // The garbage collector sees to those that have an owner.
-    let is_left = |claim: &PersistentVolumeClaim| claim.metadata.owner_references.is_empty();
-    let mut suspects: Vec<(i32, &PersistentVolumeClaim)> =
-        named.filter(|(ordinal, claim)| !set.in_range(*ordinal) && is_left(claim)).collect();
+    suspects.retain(|(_, claim)| claim.metadata.owner_references.is_empty());
     if suspects.is_empty() {
         return Ok(Vec::new());
     }

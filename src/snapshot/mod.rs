@@ -166,7 +166,16 @@ impl<'a> Snapshot<'a> {
         Ok(self.namespace.claims_named_by(self.set).collect())
     }
 
-    /// The volumes that such claims have, or had before they were deleted.
+    /// Those of them that are for no wanted replica, with their ordinals.
+    ///
+    /// # Errors
+    /// [`Unseen`] when claims could not be read.
+    pub fn surplus_claims(&self) -> Result<Vec<(i32, &'a PersistentVolumeClaim)>, Unseen> {
+        let named = self.named_claims()?.into_iter().map(|(name, claim)| (name.ordinal, claim));
+        Ok(named.filter(|(ordinal, _)| !self.set.in_range(*ordinal)).collect())
+    }
+
+    /// The volumes that named claims have, or had before they were deleted.
     ///
     /// # Errors
     /// [`Unseen`] when volumes could not be read.

@@ -73,9 +73,7 @@ impl Wide {
         let names = nodes.iter().map(|node| node.metadata.name.as_str()).enumerate();
         nodes.get(*self.nodes.of(names, name).first()?)
     }
-}
 
-impl Wide {
     /// The volumes whose claims have such a name, and were in this namespace.
     pub fn volumes_of<'a>(
         &self,

@@ -177,14 +177,8 @@ impl Volume {
 
 /// Claims made for ordinals that have neither a replica nor a pod.
 pub(super) fn left_over(snapshot: &Snapshot<'_>) -> Vec<Volume> {
-    let set = snapshot.set;
-    let mut claims: Vec<_> = snapshot
-        .named_claims()
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(name, claim)| (name.ordinal, claim))
-        .filter(|(ordinal, _)| !set.in_range(*ordinal) && snapshot.replica(*ordinal).ok().flatten().is_none())
-        .collect();
+    let mut claims = snapshot.surplus_claims().unwrap_or_default();
+    claims.retain(|(ordinal, _)| snapshot.replica(*ordinal).ok().flatten().is_none());
     claims.sort_by_key(|(ordinal, claim)| (std::cmp::Reverse(*ordinal), &claim.metadata.name));
     claims.into_iter().map(|(_, claim)| Volume::of(snapshot, claim)).collect()
 }
