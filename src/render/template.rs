@@ -136,22 +136,31 @@ fn add(open: &mut [(String, Vec<Part>)], part: Option<Part>) {
     }
 }
 
-/// What stands before the brace that ends it, and what follows: braces in quotes end nothing.
+/// What stands before the brace that ends it, and what follows.
 fn inner(text: &str) -> Result<(&str, &str), String> {
-    let mut quote = None;
+    let end = closing(text, None, '}').ok_or_else(|| format!("{{{text} has no }} at its end"))?;
+    Ok((&text[..end], &text[end + 1..]))
+}
+
+/// Where what was opened before the text is closed, apart from what is opened and closed in between. What is in quotes does neither.
+fn closing(text: &str, open: Option<char>, close: char) -> Option<usize> {
+    let (mut depth, mut quote) = (0, None);
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
-        match (quote, c) {
-            (_, '\\') => {
+        match quote {
+            _ if c == '\\' => {
                 chars.next();
             }
-            (None, '}') => return Ok((&text[..at], &text[at + 1..])),
-            (None, '"' | '\'') => quote = Some(c),
-            (Some(open), _) if open == c => quote = None,
-            _ => {}
+            Some(begun) if begun == c => quote = None,
+            Some(_) => {}
+            None if c == close && depth == 0 => return Some(at),
+            None if c == close => depth -= 1,
+            None if Some(c) == open => depth += 1,
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            None => {}
         }
     }
-    Err(format!("{{{text} has no }} at its end"))
+    None
 }
 
 /// The text of a literal in quotes.
@@ -182,10 +191,11 @@ fn path(text: &str) -> Result<String, String> {
     let mut rest = text.strip_prefix(['$', '@']).unwrap_or(text);
     let mut is_first = true;
     while let Some(c) = rest.chars().next() {
-        if c == '[' {
-            let end = bracket(rest).ok_or_else(|| format!("{text} has a [ without its ]"))?;
-            out.push_str(&rest[..end]);
-            rest = &rest[end..];
+        if let Some(inside) = rest.strip_prefix('[') {
+            let end =
+                closing(inside, Some('['), ']').ok_or_else(|| format!("{text} has a [ without its ]"))?;
+            out.push_str(&format!("[{}]", &inside[..end]));
+            rest = &inside[end + 1..];
         } else if c == '.' || is_first {
             let after = rest.strip_prefix('.').unwrap_or(rest);
             let (deep, after) = after.strip_prefix('.').map_or((false, after), |after| (true, after));
@@ -232,30 +242,6 @@ fn name(text: &str) -> (String, &str) {
         }
     }
     (name, "")
-}
-
-/// Where the bracket ends that the text begins with.
-fn bracket(text: &str) -> Option<usize> {
-    let (mut depth, mut quote) = (0, None);
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match (quote, c) {
-            (_, '\\') => {
-                chars.next();
-            }
-            (None, '[') => depth += 1,
-            (None, ']') => {
-                depth -= 1;
-                if depth == 0 {
-                    return Some(at + 1);
-                }
-            }
-            (None, '"' | '\'') => quote = Some(c),
-            (Some(open), _) if open == c => quote = None,
-            _ => {}
-        }
-    }
-    None
 }
 
 /// The columns of a specification: commas in brackets are none between columns.
