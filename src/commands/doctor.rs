@@ -174,6 +174,11 @@ pub(super) async fn run(global: &Global, args: &Args, warn: fn(&str)) -> Result<
     Ok(Answer { view: Box::new(report), exit })
 }
 
+/// The namespace and the name.
+fn key(set: &StatefulSet) -> (&str, &str) {
+    (&set.metadata.namespace, &set.metadata.name)
+}
+
 struct LookedAt {
     sets: usize,
     pods: Option<usize>,
@@ -182,13 +187,12 @@ struct LookedAt {
 
 impl LookedAt {
     fn of(observed: &Observed, sets: &[&StatefulSet]) -> LookedAt {
-        let key = |set: &StatefulSet| (set.metadata.namespace.clone(), set.metadata.name.clone());
-        let chosen: HashSet<(String, String)> = sets.iter().map(|set| key(set)).collect();
+        let chosen: HashSet<(&str, &str)> = sets.iter().map(|set| key(set)).collect();
         let namespaces = observed.namespaces();
         let pods = observed.pods.as_ref().ok().map(|pods| {
             let parents = pods.iter().filter_map(|pod| {
                 let (parent, _) = parse_pod_name(&pod.metadata.name)?;
-                Some((pod.metadata.namespace.clone(), parent.to_owned()))
+                Some((pod.metadata.namespace.as_str(), parent))
             });
             parents.filter(|parent| chosen.contains(parent)).count()
         });

@@ -93,7 +93,10 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
             screens.extend(last);
             let namespaces = args.choice.all_namespaces || !global.from.is_empty();
             let list = many::List::new(screens, sight.place.clone(), namespaces);
-            Box::new(args.sort_by.iter().fold(list, |list, path| list.sorted_by(path)))
+            Box::new(match &args.sort_by {
+                Some(path) => list.sorted_by(path),
+                None => list,
+            })
         }
     };
     Ok(Answer { view, exit: if is_unread { Exit::Cluster } else { Exit::Good } })

@@ -292,9 +292,9 @@ fn state(state: &Value) -> String {
 pub fn shown(pod: &Value) -> String {
     let status = &pod["status"];
     let mut all = text(&status["phase"]).to_owned();
-    for (key, name) in [("reason", ""), ("message", "")] {
+    for key in ["reason", "message"] {
         if !status[key].is_null() {
-            let _ = write!(all, "{name} {}", text(&status[key]));
+            let _ = write!(all, " {}", text(&status[key]));
         }
     }
     if !pod["metadata"]["deletionTimestamp"].is_null() {
