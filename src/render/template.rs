@@ -246,16 +246,14 @@ fn name(text: &str) -> (String, &str) {
 
 /// The columns of a specification: commas in brackets are none between columns.
 fn apart(spec: &str) -> Vec<&str> {
-    let (mut all, mut depth, mut start) = (Vec::new(), 0, 0);
-    for (at, c) in spec.char_indices() {
-        match c {
-            '[' | '(' => depth += 1,
-            ']' | ')' => depth -= 1,
-            ',' if depth == 0 => {
-                all.push(&spec[start..at]);
-                start = at + 1;
-            }
-            _ => {}
+    let (mut all, mut start, mut at) = (Vec::new(), 0, 0);
+    while let Some(next) = spec[at..].find(['[', ',']).map(|next| at + next) {
+        at = next + 1;
+        if spec[next..].starts_with(',') {
+            all.push(&spec[start..next]);
+            start = at;
+        } else {
+            at += closing(&spec[at..], Some('['), ']').map_or(0, |end| end + 1);
         }
     }
     all.push(&spec[start..]);
@@ -440,6 +438,12 @@ mod tests {
                 Ok(table.to_owned())
             );
         }
+        // A bracket in quotes is none.
+        let quoted = Template::columns("A:.items[?(@.metadata.name==\")\")].x,B:.kind");
+        assert_eq!(
+            quoted.map(|template| template.render(&json!({"kind": "Status"}), Style::PLAIN)),
+            Ok("A        B\n<none>   Status\n".to_owned())
+        );
         let one = Template::columns("KIND:.kind").map(|template| {
             template.render(&json!({"kind": "Status"}), Style { no_headers: true, ..Style::PLAIN })
         });
