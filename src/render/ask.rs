@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, IsTerminal};
 use std::time::Duration;
 
+use super::out;
 use super::terminal::{Asking, unchanged};
 use crate::error::{Error, Result};
 use crate::stop::{self, Cause};
@@ -33,7 +34,8 @@ fn forget_keys() {
 /// When the terminal cannot be read; Ctrl-C and signals end the process as everywhere, and the terminal is as before.
 pub fn confirm(question: &str) -> Result<bool> {
     let asking = asking()?;
-    let answer = dialoguer::Confirm::new().with_prompt(clean(question)).default(false).interact_opt();
+    let answer =
+        dialoguer::Confirm::new().with_prompt(clean(question)).default(false).interact_on_opt(&out::prompt());
     answered(asking, answer).map(|answer| answer.unwrap_or(false))
 }
 
@@ -44,7 +46,10 @@ pub fn confirm(question: &str) -> Result<bool> {
 pub fn choose(question: &str, items: &[String]) -> Result<Vec<usize>> {
     let items: Vec<String> = items.iter().map(|item| clean(item)).collect();
     let asking = asking()?;
-    let answer = dialoguer::MultiSelect::new().with_prompt(clean(question)).items(&items).interact_opt();
+    let answer = dialoguer::MultiSelect::new()
+        .with_prompt(clean(question))
+        .items(&items)
+        .interact_on_opt(&out::prompt());
     answered(asking, answer).map(Option::unwrap_or_default)
 }
 
@@ -54,8 +59,10 @@ pub fn choose(question: &str, items: &[String]) -> Result<Vec<usize>> {
 /// As [`confirm`].
 pub fn typed(question: &str) -> Result<String> {
     let asking = asking()?;
-    let answer =
-        dialoguer::Input::<String>::new().with_prompt(clean(question)).allow_empty(true).interact_text();
+    let answer = dialoguer::Input::<String>::new()
+        .with_prompt(clean(question))
+        .allow_empty(true)
+        .interact_text_on(&out::prompt());
     answered(asking, answer)
 }
 

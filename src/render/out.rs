@@ -37,6 +37,40 @@ pub fn write_beside(text: &str) -> Result<()> {
     written.map_err(|error| Error::cluster("could not write to standard error").because(error))
 }
 
+/// Standard error, for a prompt: it is written when nobody else writes, and never again once the terminal was put back
+/// for the end of the process ([`quiet`]), so that no prompt on its way there can hide the cursor afterwards.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(super) struct Prompt;
+
+#[cfg(unix)]
+impl Write for Prompt {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _turn = OUT.lock().unwrap_or_else(PoisonError::into_inner);
+        std::io::stderr().lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().lock().flush()
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for Prompt {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        std::io::stderr().as_raw_fd()
+    }
+}
+
+/// The terminal on which questions are asked.
+pub(super) fn prompt() -> console::Term {
+    #[cfg(unix)]
+    let term = console::Term::read_write_pair(std::io::stdin(), Prompt);
+    #[cfg(not(unix))]
+    let term = console::Term::stderr();
+    term
+}
+
 /// Whether standard output is a terminal, or was one when this was asked first: one that is gone says that it is none.
 pub fn is_terminal() -> bool {
     static IS_TERMINAL: OnceLock<bool> = OnceLock::new();
