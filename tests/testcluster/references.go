@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -93,6 +94,8 @@ func (v *view) missingVolume() string {
 	for _, volume := range v.pod.Spec.Volumes {
 		var missing string
 		switch {
+		case volume.PersistentVolumeClaim != nil:
+			missing = v.unusableClaim(volume.Name, volume.PersistentVolumeClaim.ClaimName)
 		case volume.ConfigMap != nil:
 			missing = check(volume.Name, "configmap", volume.ConfigMap.Name, volume.ConfigMap.Optional)
 		case volume.Secret != nil:
@@ -112,4 +115,28 @@ func (v *view) missingVolume() string {
 		}
 	}
 	return ""
+}
+
+// unusableClaim says why a PVC gives no volume, as getPVCExtractPV in
+// pkg/kubelet/volumemanager/populator/desired_state_of_world_populator.go does; empty if it gives one. The scheduler waits for
+// PVCs, so it matters for pods that got their nodes without it.
+func (v *view) unusableClaim(volume, name string) string {
+	claim, err := v.node.client.CoreV1().PersistentVolumeClaims(v.pod.Namespace).Get(v.ctx, name, metav1.GetOptions{})
+	why := ""
+	switch {
+	case apierrors.IsNotFound(err):
+		why = fmt.Sprintf("failed to fetch PVC from API server: %v", err)
+	case err != nil: // as in keys
+		return ""
+	case claim.DeletionTimestamp != nil && !slices.Contains(claim.Finalizers, "kubernetes.io/pvc-protection"):
+		why = "PVC is being deleted"
+	case claim.Status.Phase != corev1.ClaimBound:
+		why = "PVC is not bound"
+	case claim.Spec.VolumeName == "":
+		why = "PVC has empty pvc.Spec.VolumeName"
+	default:
+		return ""
+	}
+	return fmt.Sprintf("Unable to attach or mount volumes: unmounted volumes=[%[1]s], unattached volumes=[], failed to process "+
+		"volumes=[%[1]s]: error processing PVC %[2]s/%[3]s: %[4]s", volume, v.pod.Namespace, name, why)
 }
