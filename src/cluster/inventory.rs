@@ -1,8 +1,7 @@
 //! Which lists are read for what: all at once, never an object at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::join;
@@ -10,7 +9,7 @@ use tokio::join;
 use super::claims;
 use super::connect::{Connection, RequestError};
 use super::door;
-use super::lists::list;
+use super::lists::{at_most, list};
 use crate::error::{Error, Result};
 use crate::kinds::*;
 use crate::snapshot::attribution::{ClaimAudit, Overrides};
@@ -53,6 +52,26 @@ const SECOND: [Kind; 9] = [
     Kind::VolumeAttachment,
 ];
 
+/// All pods but those of ReplicaSets, which are most pods of most clusters.
+const LONE: &str = "?labelSelector=%21pod-template-hash";
+/// The pods of ReplicaSets.
+const OF_REPLICA_SETS: &str = "?labelSelector=pod-template-hash";
+
+/// So many pods of ReplicaSets are read for what is only good to know, as how much room they leave on the nodes. One of
+/// them has about 10 KB.
+const FEW: usize = 500;
+
+/// How much about the pods of ReplicaSets matters, after the first round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Others {
+    /// Nothing.
+    None,
+    /// What they request and where they are.
+    Room,
+    /// Which of them use what is to be deleted, or are of a StatefulSet all the same.
+    All,
+}
+
 /// Reads the cluster. A kind that may not be read is unseen; only without the StatefulSets there is no answer.
 ///
 /// # Errors
@@ -63,7 +82,8 @@ pub async fn observe(connection: &Connection, scope: Scope, want: Want) -> Resul
         Scope::All => None,
     };
     let mut observed = Observed::nothing(connection.now(), scope, "not asked for");
-    let reader = Reader { connection, namespace };
+    let is_survey = want == Want::Diagnosis && namespace.is_none();
+    let reader = Reader { connection, namespace, is_survey };
     let wanted = |kind: &Kind| match want {
         Want::Diagnosis => !SECOND.contains(kind),
         Want::Claims => CLAIMS.contains(kind),
@@ -85,7 +105,13 @@ pub async fn observe(connection: &Connection, scope: Scope, want: Want) -> Resul
         observed.capacities = Ok(Vec::new());
         observed.attachments = Ok(Vec::new());
         let second = second_look(&observed);
-        Box::pin(reader.read(&second, &mut observed)).await?;
+        let others = if is_survey { others(&observed) } else { Others::None };
+        let (read, others) = join!(Box::pin(reader.read(&second, &mut observed)), reader.others(others));
+        read?;
+        observed.has_all_pods = !is_survey || others.is_some();
+        if let (Ok(pods), Some(others)) = (&mut observed.pods, others) {
+            *pods = together(std::mem::take(pods), others);
+        }
     }
     if want != Want::Claims && seems_left_over(&observed) {
         observed.around = Some(claims::around(connection, &observed.scope).await);
@@ -130,6 +156,34 @@ fn second_look(observed: &Observed) -> BTreeSet<Kind> {
     kinds
 }
 
+/// What the pods of ReplicaSets matter for. Whether a PVC of a replica that is gone is used, the templates say, see
+/// [`seems_left_over`].
+fn others(observed: &Observed) -> Others {
+    let pods = observed.pods.as_deref().unwrap_or_default();
+    let waits = |pod: &Pod| pod.condition("PodScheduled").is_some_and(|scheduled| scheduled.status != "True");
+    let claims = observed.claims.as_deref().unwrap_or_default();
+    let mut there: HashMap<&str, i32> = HashMap::new();
+    for owner in pods.iter().filter_map(|pod| pod.metadata.controller()) {
+        let count = there.entry(owner.uid.as_str()).or_default();
+        *count = count.saturating_add(1);
+    }
+    let is_needed = claims.iter().any(|claim| claim.metadata.is_terminating())
+        || observed.sets.iter().any(|set| {
+            // A template may have the label too, as one that was copied from a pod.
+            let known = there.get(set.metadata.uid.as_str()).copied().unwrap_or_default();
+            set.metadata.is_terminating() || known < set.status.replicas
+        });
+    let refused = observed.events.as_deref().unwrap_or_default().iter().any(|it| it.reason == "FailedCreate");
+    let budgets = observed.budgets.as_deref().unwrap_or_default();
+    if is_needed {
+        Others::All
+    } else if refused || pods.iter().any(waits) || budgets.iter().any(|budget| budget.never_allows(1)) {
+        Others::Room
+    } else {
+        Others::None
+    }
+}
+
 /// Whether a claim is left over as far as can be told without other workloads, which are read only then.
 fn seems_left_over(observed: &Observed) -> bool {
     let waivers = Overrides { zero: true, autoscaler_range: true, unread: true, ..Overrides::default() };
@@ -163,6 +217,18 @@ pub(super) fn is_telling(event: &Event) -> bool {
     event.reason != KILLING || killer(event).is_some()
 }
 
+/// Why there are most events about pods that are no warnings.
+const USUAL: [&str; 8] = [
+    "Scheduled",
+    "Pulling",
+    "Pulled",
+    "Created",
+    "Started",
+    KILLING,
+    "SuccessfulAttachVolume",
+    "AddedInterface",
+];
+
 /// The query of the events with this reason that are no warnings.
 pub(super) fn normal(reason: &str) -> String {
     format!("fieldSelector=reason%3D{reason},type%3DNormal")
@@ -171,6 +237,8 @@ pub(super) fn normal(reason: &str) -> String {
 struct Reader<'a> {
     connection: &'a Connection,
     namespace: Option<String>,
+    /// All namespaces are looked at, and of pods only those that may matter.
+    is_survey: bool,
 }
 
 impl Reader<'_> {
@@ -202,26 +270,65 @@ impl Reader<'_> {
         if !kinds.contains(&T::KIND) {
             return None;
         }
-        // Of events only warnings tell something, and etcd has to read them all.
-        let query = if T::KIND == Kind::Event { "?fieldSelector=type!%3DNormal" } else { "" };
+        let query = match T::KIND {
+            // Of events only warnings tell something, and etcd has to read them all.
+            Kind::Event => "?fieldSelector=type!%3DNormal",
+            Kind::Pod if self.is_survey => LONE,
+            _ => "",
+        };
         let path = format!("{}{query}", T::KIND.path(self.namespace.as_deref()));
         // One of these for each kind waits, side by side.
-        let items: std::result::Result<Vec<T>, _> =
-            Box::pin(list(self.connection, &path)).await.map(|list| list.items);
-        Some(items.and_then(|items| match items.iter().find_map(door::unfit) {
-            Some(message) => Err(RequestError::Api { code: 200, reason: String::new(), message }),
-            None => Ok(items),
-        }))
+        let list = Box::pin(list(self.connection, &path)).await;
+        Some(list.and_then(|list| fit(list.items)))
+    }
+
+    /// The pods of ReplicaSets, as far as they matter; `None` if they do not, are too many for that, or cannot be read.
+    async fn others(&self, others: Others) -> Option<Vec<Pod>> {
+        let path = format!("{}{OF_REPLICA_SETS}", Kind::Pod.path(None));
+        let read = match others {
+            Others::None => return None,
+            Others::Room => at_most(self.connection, &path, FEW).await,
+            Others::All => list(self.connection, &path).await.map(Some),
+        };
+        fit(read.ok()??.items).ok()
     }
 
     /// The events with these reasons that are no warnings; an answer that does not come is none.
     async fn normal_events(&self, reasons: &[&str]) -> Vec<Event> {
-        let path = Kind::Event.path(self.namespace.as_deref());
-        let lists = join_all(reasons.iter().map(|reason| {
-            let path = format!("{path}?{}", normal(reason));
-            async move { list::<Event>(self.connection, &path).await }
-        }));
-        lists.await.into_iter().flatten().flat_map(|list| list.items).filter(is_telling).collect()
+        let query = match reasons {
+            [] => return Vec::new(),
+            [reason] => normal(reason),
+            // etcd has to read all events for each list, so it is one, without what every pod has.
+            reasons => {
+                let not = USUAL.iter().filter(|reason| !reasons.contains(reason));
+                let not: String = not.map(|reason| format!(",reason!%3D{reason}")).collect();
+                format!("fieldSelector=involvedObject.kind%3DPod,type%3DNormal{not}")
+            }
+        };
+        let path = format!("{}?{query}", Kind::Event.path(self.namespace.as_deref()));
+        let list = list::<Event>(self.connection, &path).await;
+        let events = list.map_or_else(|_| Vec::new(), |list| list.items);
+        events.into_iter().filter(|it| reasons.contains(&it.reason.as_str()) && is_telling(it)).collect()
+    }
+}
+
+/// Both lists. An object whose labels have changed between the two answers is in both, and the first one counts.
+fn together<T: Object>(mut all: Vec<T>, more: Vec<T>) -> Vec<T> {
+    if all.is_empty() {
+        return more;
+    }
+    let known: HashSet<&str> = all.iter().map(|object| object.meta().uid.as_str()).collect();
+    let more: Vec<T> =
+        more.into_iter().filter(|object| !known.contains(object.meta().uid.as_str())).collect();
+    all.extend(more);
+    all
+}
+
+/// The objects of a list, if the API server can have taken them.
+fn fit<T: Object>(items: Vec<T>) -> std::result::Result<Vec<T>, RequestError> {
+    match items.iter().find_map(door::unfit) {
+        Some(message) => Err(RequestError::Api { code: 200, reason: String::new(), message }),
+        None => Ok(items),
     }
 }
 

@@ -55,16 +55,34 @@ pub(super) async fn list<T: Listed>(
     let mut tries = 1;
     loop {
         // Many wait for several lists at once: what each keeps while it arrives does not belong into their futures.
-        match Box::pin(pages(connection, path_and_query)).await {
+        match Box::pin(pages(connection, path_and_query, usize::MAX)).await {
             // The rest of a list whose beginning is too old would not fit it: again, from the start.
             Err(Paged { error: RequestError::Gone, begun: true }) if tries < TRIES => tries += 1,
             Err(Paged { error: RequestError::Gone, begun: true }) => {
                 return Err(RequestError::Nonsense("its pages expire before they are read".to_owned()));
             }
             Err(Paged { error, .. }) => return Err(error),
-            Ok(list) => return Ok(list),
+            Ok(list) => return list.ok_or_else(|| RequestError::Nonsense("it has no end".to_owned())),
         }
     }
+}
+
+/// Reads the list at `path_and_query` if it has at most `most` objects; `None` if there are more, of which no more are read.
+///
+/// # Errors
+/// As [`list`].
+pub(super) async fn at_most<T: Listed>(
+    connection: &Connection,
+    path_and_query: &str,
+    most: usize,
+) -> Result<Option<List<T>>, RequestError> {
+    let path = format!("{path_and_query}{}limit={most}", and(path_and_query));
+    Box::pin(pages(connection, &path, most)).await.map_err(|paged| paged.error)
+}
+
+/// What stands between a path and the next parameter of its query.
+fn and(path_and_query: &str) -> char {
+    if path_and_query.contains('?') { '&' } else { '?' }
 }
 
 /// Reads a list of a kind that a cluster need not have; `None` if the server says that it does not have it.
@@ -144,7 +162,12 @@ struct Paged {
     begun: bool,
 }
 
-async fn pages<T: Listed>(connection: &Connection, path_and_query: &str) -> Result<List<T>, Paged> {
+/// Reads page after page, as long as there are no more objects than `most`; `None` if there are.
+async fn pages<T: Listed>(
+    connection: &Connection,
+    path_and_query: &str,
+    most: usize,
+) -> Result<Option<List<T>>, Paged> {
     let mut begun = false;
     let place = Place::of(path_and_query).ok_or_else(unknown);
     let place = place.map_err(|error| Paged { error, begun })?;
@@ -171,17 +194,19 @@ async fn pages<T: Listed>(connection: &Connection, path_and_query: &str) -> Resu
         if !is_sorted && has_one_twice(&list.items) {
             return Err(nonsense("an object is there twice"));
         }
+        if list.items.len() > most || (more && list.items.len() == most) {
+            return Ok(None);
+        }
         if !more {
             list.items.shrink_to_fit();
-            return Ok(list);
+            return Ok(Some(list));
         }
         begun = true;
         let token = page.metadata.r#continue;
         if empty > EMPTY_PAGES || !tokens.insert(token.clone()) {
             return Err(nonsense("its pages have no end"));
         }
-        let and = if path_and_query.contains('?') { '&' } else { '?' };
-        path = format!("{path_and_query}{and}continue={}", super::place::encode(&token));
+        path = format!("{path_and_query}{}continue={}", and(path_and_query), super::place::encode(&token));
     }
 }
 

@@ -187,13 +187,18 @@ impl<'a> Snapshot<'a> {
     /// How much of a resource the pods that were read request on each node, as `of` says of each.
     ///
     /// # Errors
-    /// [`Unseen`] when pods could not be read.
+    /// [`Unseen`] when pods could not be read, or not all of them.
     pub fn requested(
         &self,
         resource: &str,
         of: impl Fn(&Pod) -> Option<Quantity>,
     ) -> Result<Rc<HashMap<String, Quantity>>, Unseen> {
-        Ok(self.namespace.names.wide.requested(resource, self.pods_everywhere()?, of))
+        let pods = self.pods_everywhere()?;
+        if !self.observed.has_all_pods {
+            let why = NotRead::Other("those of ReplicaSets were not read".to_owned());
+            return Err(Unseen { kind: Kind::Pod, why });
+        }
+        Ok(self.namespace.names.wide.requested(resource, pods, of))
     }
 
     /// Pods of the set outside the wanted range, which a scale-down will delete; lowest ordinal first.

@@ -139,6 +139,8 @@ macro_rules! declare_observed {
                 #[doc = concat!($about, ".")]
                 pub $field: Seen<$name>,
             )*
+            /// Whether the pods of ReplicaSets are among the pods: of many namespaces they are read only where they matter.
+            pub has_all_pods: bool,
             /// The StatefulSets that it is about, by namespace and name, where that is not all of them: the others decide
             /// what belongs to whom.
             pub chosen: Option<BTreeSet<(String, String)>>,
@@ -169,6 +171,7 @@ macro_rules! declare_observed {
                     scope,
                     $sets: Vec::new(),
                     $($field: unseen(why),)*
+                    has_all_pods: true,
                     chosen: None,
                     around: None,
                     files: BTreeMap::new(),
