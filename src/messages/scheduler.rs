@@ -158,9 +158,16 @@ pub fn is_mostly_closed(all: &[Refusal<'_>]) -> bool {
     nodes(&closed) > nodes(&others)
 }
 
-/// The message without what it says about preemption, which repeats it.
+/// The message without its last part: what the plugins say that would make room (`PostFilter`), of which preemption repeats the
+/// rest. `0/2 nodes are available: 2 Insufficient cpu. no new claims to deallocate, preemption: 0/2 nodes are available: …`
+/// (`framework/types.go:FitError`). The parts before it end with a full stop.
 pub fn without_preemption(message: &str) -> &str {
-    message.split(" preemption: ").next().unwrap_or(message)
+    let (before, has_others) = match message.split_once(" preemption: ") {
+        Some((before, _)) => (before, before.ends_with(',')),
+        None => (message, message.contains("nodes are available: ") && !message.ends_with(['.', '…'])),
+    };
+    let reasons = before.rfind(". ").filter(|_| has_others).and_then(|end| before.get(..=end));
+    reasons.unwrap_or(before)
 }
 
 /// Whether Karpenter says why it adds no node, in an event with the reason of the scheduler's
@@ -223,6 +230,24 @@ mod tests {
         assert_eq!(decisive(&pinned), Some(refusal(1, Reason::OncePod)));
         assert_eq!(refusals("0/1 nodes are available: pod has unbound PVCs.")[0], refusal(0, Reason::Other));
         assert!(refusals("no such message").is_empty());
+        // Up to 1.36 the plugin for devices speaks before preemption, or alone; of others too.
+        let reasons = "0/2 nodes are available: 2 Insufficient cpu.";
+        let preemption = "0/2 nodes are available: 2 No preemption victims found for incoming pod.";
+        for more in [
+            String::new(),
+            format!(" preemption: {preemption}"),
+            format!(" no new claims to deallocate, preemption: {preemption}"),
+            format!(" plugin disabled, still not schedulable, preemption: {preemption}"),
+            " no new claims to deallocate".to_owned(),
+            " All PostFilter plugins are skipped".to_owned(),
+        ] {
+            let message = format!("{reasons}{more}");
+            assert_eq!(without_preemption(&message), reasons, "{message}");
+            assert_eq!(refusals(&message), [refusal(2, Reason::Insufficient("cpu"))], "{message}");
+        }
+        // An event that was cut off.
+        let cut = "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {a.b/c: d…";
+        assert_eq!(without_preemption(cut), cut);
         for (message, device) in [
             (
                 "0/2 nodes are available: 1 cannot allocate all claims, 1 node(s) had untolerated taint(s).",
