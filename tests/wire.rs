@@ -61,6 +61,8 @@ fn protobuf_and_json_tell_the_same_of_every_field() {
         .iter()
         .flat_map(|(name, fields)| fields.keys().map(move |field| format!("{name}.{field}")))
         .filter(|field| !seen.contains(field) && !ABSENT.contains(&field.as_str()))
+        // Without its feature gate, which is off in 1.36, the API server drops it.
+        .filter(|field| field != "RollingUpdate.maxUnavailable" || cluster.is_from(37))
         .collect();
     assert!(unseen.is_empty(), "no object has a value for {unseen:#?}");
 }

@@ -10,6 +10,7 @@
 //! # age 12d               makes all in the namespace so much older
 //! # age 12d KEY           makes so much older what has this key in etcd, below /registry
 //! # allow RULE, RULE      errors that come with the fault
+//! # since 1.37            the fault is possible only from this version of Kubernetes on
 //! # finally $ kubectl …   run when a test is over, for what the end of the namespace does not end
 //! ```
 //!
@@ -36,6 +37,8 @@ pub struct Case {
     pub title: String,
     /// Errors of other rules that come with it.
     pub allowed: Vec<String>,
+    /// The minor of Kubernetes 1 that it needs.
+    pub since: u32,
     steps: Vec<Step>,
     finally: Vec<Vec<String>>,
     manifest: String,
@@ -68,7 +71,7 @@ impl Case {
         let manifest = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let (mut title, mut steps, mut allowed) = (Vec::new(), Vec::new(), Vec::new());
-        let mut finally = Vec::new();
+        let (mut finally, mut since) = (Vec::new(), 0);
         for line in manifest.lines().map_while(|line| line.strip_prefix('#')).map(str::trim) {
             if let Some(command) = line.strip_prefix("$ kubectl ") {
                 steps.push(Step::Kubectl(words(command)));
@@ -76,13 +79,15 @@ impl Case {
                 finally.push(words(command));
             } else if let Some(age) = line.strip_prefix("age ") {
                 steps.push(Step::Age(words(age)));
+            } else if let Some(minor) = line.strip_prefix("since 1.") {
+                since = minor.parse().map_err(|error| format!("{name}: {line}: {error}"))?;
             } else if let Some(rules) = line.strip_prefix("allow ") {
                 allowed.extend(rules.split(',').map(|rule| rule.trim().to_owned()));
             } else {
                 title.push(line);
             }
         }
-        Ok(Case { name, title: title.join(" "), allowed, steps, finally, manifest })
+        Ok(Case { name, title: title.join(" "), allowed, since, steps, finally, manifest })
     }
 
     /// Makes the fault in a namespace that is there.
