@@ -20,7 +20,7 @@ use super::protobuf::{self, Fault};
 use crate::text::one_line;
 
 /// Pieces that may wait for the decoder; then the server waits.
-const PENDING: usize = 16;
+const PENDING: usize = 2;
 /// What the decoder takes at a time, in bytes.
 const WINDOW: usize = 64 * 1024;
 /// Most bytes of one answer, decompressed: 150,000 pods of 25 KiB.
