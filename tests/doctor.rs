@@ -346,6 +346,59 @@ fn claims_left_by_a_scale_down_are_found() {
     finds(&ns, &["STS314 note StatefulSet/postgres"]);
 }
 
+/// The codes that `doctor -A` finds in this namespace.
+fn finds_among_all(ns: &Namespace) -> Vec<String> {
+    let run = ns.sts(&["doctor", "-A", "-o", "json"]);
+    let report: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
+    let findings = report["findings"].as_array().unwrap().iter();
+    let own = findings.filter(|finding| finding["namespace"] == ns.name.as_str());
+    own.map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn pods_of_deployments_count_in_all_namespaces_too() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("survey");
+    postgres(&ns, &cluster.storage_class("ssd", Binding::Immediate, false));
+    ns.kubectl(&["scale", "sts/postgres", "--replicas=2"]).ok();
+    let found = |what: &str, codes: &[&str]| {
+        ns.wait(what, support::PATIENCE, || {
+            let found = finds_among_all(&ns);
+            if found == codes { Ok(()) } else { Err(format!("{found:?}")) }
+        });
+    };
+    found("the PVC that is left over", &["STS210"]);
+    // A backup reads the data of the replica that is gone.
+    ns.apply(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: backup}\nspec:\n  selector: {matchLabels: {app: \
+         backup}}\n  template:\n    metadata: {labels: {app: backup}}\n    spec:\n      terminationGracePeriodSeconds: \
+         1\n      containers: [{name: backup, image: 'example.test/backup:1'}]\n      volumes: [{name: data, \
+         persistentVolumeClaim: {claimName: data-postgres-2}}]\n",
+    );
+    found("that it is in use", &[]);
+    // It is being deleted, and the pod of the Deployment is what holds it.
+    ns.delete(&["pvc/data-postgres-2", "--wait=false"]);
+    let said = ns.sts(&["doctor", "-A"]).stdout;
+    assert!(!said.contains("data-postgres-2") || said.contains("backup-"), "{said}");
+
+    // A template that was copied from a pod of a Deployment, with all its labels.
+    ns.apply(
+        "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: copied}\nspec:\n  serviceName: copied\n  replicas: \
+         2\n  selector: {matchLabels: {app: copied}}\n  template:\n    metadata: {labels: {app: copied, \
+         pod-template-hash: 6d4cf56db6}}\n    spec:\n      terminationGracePeriodSeconds: 1\n      containers: [{name: \
+         copied, image: 'example.test/copied:1', readinessProbe: {tcpSocket: {port: 80}}}]\n---\napiVersion: v1\nkind: \
+         Service\nmetadata: {name: copied}\nspec: {clusterIP: None, selector: {app: copied}, ports: [{port: 80}]}\n",
+    );
+    ns.wait_ready("copied", 2);
+    found("both pods with the label", &[]);
+    let all: Value = serde_json::from_str(&ns.sts(&["status", "-A", "-o", "json"]).ok()).unwrap();
+    let sets = all["items"].as_array().unwrap().iter();
+    let copied = sets
+        .clone()
+        .find(|set| set["metadata"]["namespace"] == ns.name.as_str() && set["metadata"]["name"] == "copied");
+    assert_eq!(copied.expect("it is listed")["availableReplicas"], 2, "{copied:#?}");
+}
+
 /// Runs what the finding says to try, as a user would: in a shell, with kubectl.
 pub fn run_remedy(ns: &Namespace, code: &str) {
     assert!(run_remedy_if_found(ns, code, true), "{code} is not found");
