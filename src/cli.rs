@@ -10,17 +10,17 @@ use clap::Args;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use crate::cluster::connect::{ConnectArgs, Connection, connect};
+use crate::cluster::connect::{ConnectArgs, Connection, Progress, connect};
 use crate::cluster::decode;
 use crate::cluster::inventory::{self, Want};
 use crate::cluster::recorded::{self, Absent, STANDARD_INPUT};
 use crate::error::{Error, Exit, Result};
 use crate::kinds::{LabelSelector, StatefulSet};
 use crate::paste::{Command, sts};
-use crate::render::spinner::Spinner;
+use crate::render::spinner::{self, Spinner};
 use crate::render::{Output, Style, View};
 use crate::snapshot::{Observed, Scope};
-use crate::words::distance;
+use crate::words::{self, distance};
 
 /// Flags of every command.
 #[derive(Args, Clone, Debug)]
@@ -151,7 +151,9 @@ impl Global {
 }
 
 /// What is read sooner needs no sign of life.
-pub const PATIENCE: Duration = Duration::from_millis(700);
+pub const PATIENCE: Duration = Duration::from_millis(500);
+/// How often what was read until now is told.
+const TOLD: Duration = Duration::from_millis(120);
 
 impl Observation {
     /// Observes the cluster.
@@ -173,8 +175,15 @@ impl Observation {
         let observed = if let Ok(observed) = timeout(PATIENCE, &mut reading).await {
             observed?
         } else {
-            let _sign = Spinner::start("reading the cluster");
-            reading.await?
+            let sign = Spinner::start("reading the cluster");
+            loop {
+                if let Ok(observed) = timeout(TOLD, &mut reading).await {
+                    break observed?;
+                }
+                let Progress { lists, done, objects, bytes } = connection.progress();
+                let (lists, objects) = (words::count(lists, "list"), words::count(objects, "object"));
+                sign.say(&format!("reading: {done} of {lists}, {objects}, {}", spinner::bytes(bytes)));
+            }
         };
         Ok(Observation { observed, place, list, connection: Some(connection.clone()), namespace: None })
     }

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use k8s_pb::api;
 use prost::Message;
@@ -14,6 +15,7 @@ use crate::support::fleet::data::{Broken, Set};
 use crate::support::fleet::kinds::{KINDS, Kind};
 use crate::support::fleet::store::{Form, Query};
 use crate::support::fleet::{DataSet, Fault, Options, Request, Scale, Server, protobuf};
+use crate::support::terminal::Terminal;
 
 /// Pods of the cluster: 60 StatefulSets, of which three are broken, each in another way.
 const PODS: usize = 600;
@@ -160,6 +162,28 @@ fn json_protobuf_tls_gzip_pages_and_a_recording_say_the_same() {
     for (one, other) in protobuf.iter().zip(&text) {
         assert_eq!(one, other);
     }
+}
+
+#[test]
+fn who_waits_sees_what_was_read_until_now() {
+    let slow = Options { latency: Duration::from_millis(600), ..Options::default() };
+    let server = Server::start(data(), slow);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-sts"));
+    command.args(["doctor", "-A", "--no-logs", "--server", &server.address]);
+    command.env_clear().env("KUBECONFIG", "/dev/null");
+    let terminal = Terminal::start(&command, (15, 60), None).ended();
+    let told = terminal.text.split("reading: ").skip(1);
+    let told: Vec<&str> = told.filter_map(|rest| Some(rest.split_once(" (")?.0)).collect();
+    let last = told.last().unwrap_or_else(|| panic!("nothing is told: {:?}", terminal.text));
+    let [lists, objects, bytes] = last.split(", ").collect::<Vec<_>>()[..] else { panic!("{last:?}") };
+    assert!(lists.contains(" of ") && lists.ends_with(" lists"), "{last:?}");
+    assert!(objects.ends_with(" objects") && !objects.starts_with('0'), "{last:?}");
+    assert!(bytes.ends_with(" MB"), "{last:?}");
+    assert!(!terminal.text.ends_with(last) && terminal.text.contains("STS"), "{:?}", terminal.text);
+    // Nobody waits at a pipe.
+    command.env("LANG", "C.UTF-8");
+    let piped = Run::of(&mut command, "");
+    assert!(!piped.stderr.contains("reading") && !piped.stdout.contains("reading"), "{piped}");
 }
 
 #[test]

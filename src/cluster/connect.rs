@@ -43,6 +43,9 @@ pub use kubeconfig::{KubeconfigNames, kubeconfig_names};
 pub use request::{LONGEST_OBJECT, Reply, RequestError};
 pub use session::trace;
 
+pub use super::tally::Progress;
+use super::tally::Tally;
+
 use crate::error::{Error, Result};
 use crate::reached;
 use crate::snapshot::{Clock, Observed};
@@ -70,6 +73,7 @@ pub struct Connection {
     pub timeout: Option<Duration>,
     turns: Arc<Semaphore>,
     session: Arc<Session>,
+    pub(super) tally: Arc<Tally>,
 }
 
 impl fmt::Debug for Connection {
@@ -120,6 +124,7 @@ pub async fn connect_in(
         timeout: args.request_timeout,
         turns: Arc::new(Semaphore::new(AT_ONCE)),
         session: Arc::new(session),
+        tally: Arc::default(),
     })
 }
 
@@ -229,6 +234,11 @@ impl Connection {
     /// As [`connect`].
     pub async fn reconnect(&self) -> Result<()> {
         self.session.renew(self.session.generation()).await.map(|_| ())
+    }
+
+    /// How far the lists have come that are read on this connection and its clones.
+    pub fn progress(&self) -> Progress {
+        self.tally.progress()
     }
 
     /// The time at the server, as far as its answers tell.

@@ -169,6 +169,7 @@ async fn pages<T: Listed>(
     most: usize,
 ) -> Result<Option<List<T>>, Paged> {
     let mut begun = false;
+    let _reading = connection.tally.list();
     let place = Place::of(path_and_query).ok_or_else(unknown);
     let place = place.map_err(|error| Paged { error, begun })?;
     let mut path = path_and_query.to_owned();
@@ -255,6 +256,7 @@ async fn page<T: Listed>(
         page.and_then(|page| text.end().map(|()| page)).map_err(|error| RequestError::garbled(&error))
     });
     while let Some(piece) = reply.chunk().await? {
+        connection.tally.add_bytes(piece.len());
         if pieces.send(piece).await.is_err() {
             // The decoder has given up, and says why.
             break;
@@ -272,6 +274,7 @@ async fn page<T: Listed>(
     if page.items.is_none() {
         return Err(RequestError::Nonsense("it has no items".to_owned()));
     }
+    connection.tally.add_objects(page.items.as_ref().map_or(0, Vec::len));
     Ok(page)
 }
 

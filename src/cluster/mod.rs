@@ -19,6 +19,7 @@ mod protobuf;
 pub(crate) mod raw;
 pub mod recorded;
 pub(crate) mod returns;
+mod tally;
 pub(crate) mod trial;
 
 pub use perform::{Failure, Performed};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 
 use super::terminal::Spinning;
 
@@ -23,6 +23,16 @@ impl Spinner {
         bar.enable_steady_tick(TICK);
         Spinner(bar, Spinning::begin())
     }
+
+    /// Shows what is being done now.
+    pub fn say(&self, doing: &str) {
+        self.0.set_message(crate::text::clean(doing));
+    }
+}
+
+/// So many bytes, as in `34.20 MB`.
+pub fn bytes(count: usize) -> String {
+    DecimalBytes(u64::try_from(count).unwrap_or(u64::MAX)).to_string()
 }
 
 impl Drop for Spinner {
