@@ -546,6 +546,35 @@ fn the_log_of_a_run_that_ends_meanwhile_is_read() {
     });
 }
 
+/// The container is started again after doctor has looked at its pod: the run that has just begun has written nothing.
+#[test]
+fn the_log_of_a_run_before_one_that_begins_meanwhile_is_read() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("begins");
+    let does = json!({
+        "fake.test/mode": "crashloop", "fake.test/restarts": "5", "fake.test/up": "8s", "fake.test/down": "1s", "fake.test/moment": "5s",
+        "fake.test/log": "the cause\n",
+    });
+    ns.apply(&faulty("crash", &does, "containers: [{name: main, image: 'a:1'}]"));
+    let proxy = Proxy::start(cluster);
+    proxy.answer_logs(Some(LogAnswer::Begun(Duration::from_secs(7))));
+    ns.wait("a start between the look at the pod and the look at the log", support::PATIENCE, || {
+        let state = || ns.kubectl_json(&["get", "pod", "crash-0"])["status"]["containerStatuses"][0].clone();
+        let before = state();
+        if before["state"]["terminated"].is_null() {
+            return Err(before.to_string());
+        }
+        let (run, all) = logs(&ns, &["--server", &proxy.server]);
+        let after = state();
+        let was_ended = all.get("crash-0").is_some_and(|log| log["previous"] == false);
+        if !was_ended || after["state"]["running"].is_null() {
+            return Err(format!("{after}\n{run}"));
+        }
+        assert_eq!(all["crash-0"]["lines"], json!(["the cause"]), "{run}");
+        Ok(())
+    });
+}
+
 fn ten_logs_are_read_and_the_others_named(ns: &Namespace) {
     let more: String = (0..8)
         .map(|number| {

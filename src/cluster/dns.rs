@@ -293,6 +293,7 @@ async fn last_lines(connection: &Connection, namespace: &str, pod: &Pod) -> Vec<
         pod: pod.metadata.name.clone(),
         container: status.name.clone(),
         previous,
+        has_ended: status.state.terminated.is_some(),
     };
     let read = logs::read(connection, &[of], LINES).await;
     let mut lines = read.into_iter().find_map(|log| log.lines.ok()).unwrap_or_default();

@@ -57,38 +57,35 @@ async fn one(connection: &Connection, of: &LogOf, lines: usize) -> Log {
 }
 
 /// The log of the run. Between the look at the pod and this one the container may have ended once more: then the run before is
-/// removed, and what was the current one is the last that ended.
+/// removed, and what was the current one is the last that ended. Or it may have been started again: then the current run is a new
+/// one, which has not written anything yet.
 async fn of_run(connection: &Connection, of: &LogOf, lines: usize) -> Result<Vec<u8>, RequestError> {
-    let LogOf { namespace, pod, container, previous } = of;
-    let path = format!(
+    let LogOf { namespace, pod, container, previous, has_ended } = of;
+    let current = format!(
         "{}/{}/log?container={}&tailLines={lines}&limitBytes={BYTES}",
         Kind::Pod.path(Some(&encode(namespace))),
         encode(pod),
         encode(container)
     );
-    if !previous {
-        return bytes(connection, &path).await;
-    }
-    let read = bytes(connection, &format!("{path}&previous=true")).await;
+    let before = format!("{current}&previous=true");
+    let (path, other) = if *previous { (&before, &current) } else { (&current, &before) };
+    let read = bytes(connection, path).await;
     let is_none = match &read {
-        Ok(text) => str::from_utf8(text).is_ok_and(is_no_log),
+        Ok(text) => str::from_utf8(text).is_ok_and(|text| is_no_log(text) || (!previous && text.is_empty())),
         Err(error) => matches!(error, RequestError::Api { .. }),
     };
-    if is_none && has_ended(connection, of).await {
-        return bytes(connection, &path).await.or(read);
+    if is_none && (*previous || *has_ended) && is_ended(connection, of).await == Some(*previous) {
+        return bytes(connection, other).await.or(read);
     }
     read
 }
 
-/// Whether a container has ended and was not started again.
-async fn has_ended(connection: &Connection, of: &LogOf) -> bool {
-    let Ok(Some(pod)) = raw::object(connection, &of.namespace, Kind::Pod, &of.pod).await else {
-        return false;
-    };
+/// Whether a container has ended and was not started again; `None` if that is not known.
+async fn is_ended(connection: &Connection, of: &LogOf) -> Option<bool> {
+    let pod = raw::object(connection, &of.namespace, Kind::Pod, &of.pod).await.ok().flatten()?;
     let all = ["containerStatuses", "initContainerStatuses"].map(|field| pod["status"][field].as_array());
-    let mut statuses = all.into_iter().flatten().flatten();
-    statuses
-        .any(|status| status["name"] == of.container.as_str() && status["state"]["terminated"].is_object())
+    let status = all.into_iter().flatten().flatten().find(|it| it["name"] == of.container.as_str())?;
+    Some(status["state"]["terminated"].is_object())
 }
 
 /// The body, but at most as much as was asked for: a proxy may answer with more.

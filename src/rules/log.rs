@@ -91,9 +91,10 @@ impl Finding {
 /// (`kubelet_pods.go:validateContainerLogStatus`). While it has just ended, the previous run is an older one, which has been
 /// removed (`pod_container_deletor.go`).
 pub(super) fn last_run(snapshot: &Snapshot<'_>, pod: &Pod, container: &str) -> LogOf {
-    let previous = status(pod, container)
-        .is_some_and(|status| status.state.terminated.is_none() && status.last_state.terminated.is_some());
-    LogOf { previous, ..this_run(snapshot, pod, container) }
+    let status = status(pod, container);
+    let has_ended = status.is_some_and(|status| status.state.terminated.is_some());
+    let previous = !has_ended && status.is_some_and(|status| status.last_state.terminated.is_some());
+    LogOf { previous, has_ended, ..this_run(snapshot, pod, container) }
 }
 
 /// The run of a container that runs.
@@ -103,6 +104,7 @@ pub(super) fn this_run(snapshot: &Snapshot<'_>, pod: &Pod, container: &str) -> L
         pod: pod.metadata.name.clone(),
         container: container.to_owned(),
         previous: false,
+        has_ended: false,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::kinds::{Pod, Said};
 use crate::text::clean;
 
 /// A run of a container, whose log may be read.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LogOf {
     /// The namespace of its pod.
@@ -19,6 +19,16 @@ pub struct LogOf {
     /// Whether it is the run before the one that the kubelet shows first.
     #[serde(default)]
     pub previous: bool,
+    /// Whether the container had ended when it was looked at, and was not started again: how a run is read then, not which it is.
+    #[serde(skip)]
+    pub has_ended: bool,
+}
+
+impl PartialEq for LogOf {
+    fn eq(&self, other: &LogOf) -> bool {
+        let which = |of: &LogOf| (of.namespace.clone(), of.pod.clone(), of.container.clone(), of.previous);
+        which(self) == which(other)
+    }
 }
 
 /// The end of the log of a run, or why it was not read.

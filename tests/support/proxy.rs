@@ -59,6 +59,8 @@ pub enum LogAnswer {
     Nothing,
     /// That of the server, asked so much later.
     Late(Duration),
+    /// So much later, of the current run nothing, as it has just begun, and of the one before what the server says.
+    Begun(Duration),
 }
 
 /// A forwarder on `http://127.0.0.1:PORT` in front of a `kubectl proxy`; it ends with the value.

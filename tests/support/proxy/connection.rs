@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::http::{self, Head, Piece};
 use super::{Asked, Bend, LogAnswer, Shared, Then};
@@ -62,8 +62,16 @@ fn requests(
         shared.gate.pass(&request);
         let asked = Asked::of(head.method(), head.target());
         let log = shared.logs.lock().unwrap().clone().filter(|_| asked.subresource == "log");
-        if let Some(LogAnswer::Late(by)) = log {
-            thread::sleep(by);
+        let is_previous = head.target().contains("previous=true");
+        let (late, is_server) = match log {
+            Some(LogAnswer::Late(by)) => (by, true),
+            Some(LogAnswer::Begun(by)) if !is_previous => (by, false),
+            Some(LogAnswer::Begun(_)) => (Duration::ZERO, true),
+            _ => (Duration::ZERO, false),
+        };
+        thread::sleep(late);
+        if is_server {
+            // It goes on to the server.
         } else if let Some(answer) = log {
             if let Some(bytes) = log_bytes(answer)
                 && exchanges.send(Exchange::Own(bytes)).is_err()
@@ -124,6 +132,7 @@ fn log_bytes(answer: LogAnswer) -> Option<Vec<u8>> {
             });
             Some(http::json(&format!("{code} Refused"), status.to_string().as_bytes()))
         }
+        LogAnswer::Begun(_) => Some(head("Content-Length: 0").into_bytes()),
         LogAnswer::Nothing | LogAnswer::Late(_) => None,
     }
 }
