@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::connect::{Connection, RequestError};
 use super::inventory::why;
@@ -21,6 +21,10 @@ pub const LINES: usize = 60;
 const BYTES: usize = 256 * 1024;
 /// A node that cannot be reached must not delay the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the pod is looked at again when the log of its last run is not there any more, and how long after each other.
+const LOOKS: usize = 6;
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Reads the ends of these logs, at most [`MOST`], at the same time. Each is answered, in this order.
 pub async fn read(connection: &Connection, runs: &[LogOf], lines: usize) -> Vec<Log> {
@@ -68,24 +72,48 @@ async fn of_run(connection: &Connection, of: &LogOf, lines: usize) -> Result<Vec
         encode(container)
     );
     let before = format!("{current}&previous=true");
-    let (path, other) = if *previous { (&before, &current) } else { (&current, &before) };
-    let read = bytes(connection, path).await;
+    let read = bytes(connection, if *previous { &before } else { &current }).await;
     let is_none = match &read {
         Ok(text) => str::from_utf8(text).is_ok_and(|text| is_no_log(text) || (!previous && text.is_empty())),
         Err(error) => matches!(error, RequestError::Api { .. }),
     };
-    if is_none && (*previous || *has_ended) && is_ended(connection, of).await == Some(*previous) {
-        return bytes(connection, other).await.or(read);
+    if !is_none || !(*previous || *has_ended) {
+        return read;
+    }
+    for _ in 0..LOOKS {
+        match (state(connection, of).await, previous) {
+            (Some(State::Ended), true) => return bytes(connection, &current).await.or(read),
+            // It is the last one that ended, while the container waits.
+            (Some(State::Waiting), _) | (Some(State::Running), false) => {
+                return bytes(connection, &before).await.or(read);
+            }
+            // The kubelet has removed the log, and writes the end down a moment later.
+            (Some(State::Running), true) => sleep(AGAIN).await,
+            (Some(State::Ended), false) | (None, _) => break,
+        }
     }
     read
 }
 
-/// Whether a container has ended and was not started again; `None` if that is not known.
-async fn is_ended(connection: &Connection, of: &LogOf) -> Option<bool> {
+/// How a container is.
+enum State {
+    Ended,
+    Waiting,
+    Running,
+}
+
+/// How a container is now, as far as that is known.
+async fn state(connection: &Connection, of: &LogOf) -> Option<State> {
     let pod = raw::object(connection, &of.namespace, Kind::Pod, &of.pod).await.ok().flatten()?;
     let all = ["containerStatuses", "initContainerStatuses"].map(|field| pod["status"][field].as_array());
     let status = all.into_iter().flatten().flatten().find(|it| it["name"] == of.container.as_str())?;
-    Some(status["state"]["terminated"].is_object())
+    let is = |state: &str| status["state"][state].is_object();
+    match () {
+        () if is("terminated") => Some(State::Ended),
+        () if is("waiting") => Some(State::Waiting),
+        () if is("running") => Some(State::Running),
+        () => None,
+    }
 }
 
 /// The body, but at most as much as was asked for: a proxy may answer with more.
