@@ -145,6 +145,9 @@ fn explain(error: &clap::Error) -> Exit {
 /// Answers the shell in the middle of typing: nothing but the answer is shown, and nothing is ever an error.
 fn complete(words: Vec<String>) -> ExitCode {
     std::panic::set_hook(Box::new(|_| std::process::exit(0)));
+    // A credential plugin that opens the terminal by itself, past standard input, would ask for a password there.
+    #[cfg(unix)]
+    let _ = rustix::process::setsid();
     let _ = std::io::stdout().write_all(commands::answer(words).as_bytes());
     ExitCode::SUCCESS
 }

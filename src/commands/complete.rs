@@ -3,6 +3,7 @@
 //! with Cobra's directive. Whatever goes wrong, the answer is only shorter: errors in the middle of typing help nobody.
 
 mod live;
+mod of_set;
 mod typed;
 
 use std::ffi::OsString;
@@ -13,28 +14,45 @@ use std::time::{Duration, Instant};
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, Args as _, Command, FromArgMatches, ValueHint};
 
-use super::line::accepted;
-use crate::cli::Global;
+use super::line::{OUTPUT, accepted};
+use crate::cli::{Global, bare};
 use crate::rules::{RULES, Rule};
+use crate::text::one_line;
 use crate::time::std_after;
+use crate::words::parse_duration;
+use live::{Listing, Source};
 use typed::{At, Typed};
 
 /// The name by which kubectl asks for completion.
 pub(super) const HELPER: &str = "kubectl_complete-sts";
 /// The same question to the program under its own name, for the scripts in `completions/`.
 const ASKED: &str = "__complete";
-/// Longest time from the question to the answer, credential plugins included.
-const BUDGET: Duration = Duration::from_millis(900);
+/// How long the API server is waited for.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// Says how long instead, for API servers far away.
+const PATIENCE_VARIABLE: &str = "KUBECTL_STS_COMPLETION_TIMEOUT";
+/// The longest time that it can say.
+const LONGEST: Duration = Duration::from_secs(10);
+/// How long a credential plugin, and files, may take besides.
+const CREDENTIALS: Duration = Duration::from_millis(600);
+/// A description is not longer: a screen shows no more of it.
+const DESCRIPTION: usize = 100;
 
 /// Cobra's directive, of which kubectl and the scripts in `completions/` know the bits.
-#[derive(Clone, Copy)]
-enum Directive {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Directive(u8);
+
+impl Directive {
     /// File names.
-    Files = 0,
+    const FILES: Directive = Directive(0);
     /// Nothing but the candidates.
-    Only = 4,
+    const ONLY: Directive = Directive(4);
     /// Names of directories.
-    Directories = 16,
+    const DIRECTORIES: Directive = Directive(16);
+    /// Nothing but the candidates, in the order in which they are given.
+    const IN_ORDER: Directive = Directive(4 | 32);
+    /// No space after the candidate, as the value goes on.
+    const NO_SPACE: u8 = 2;
 }
 
 /// One thing the word could become.
@@ -46,6 +64,10 @@ struct Candidate {
 impl Candidate {
     fn new(value: impl Into<String>, about: Option<&StyledStr>) -> Candidate {
         Candidate { value: value.into(), about: about.map(ToString::to_string) }
+    }
+
+    fn with(value: impl Into<String>, about: impl Into<String>) -> Candidate {
+        Candidate { value: value.into(), about: Some(about.into()) }
     }
 
     fn plain(value: impl Into<String>) -> Candidate {
@@ -64,44 +86,67 @@ pub fn asked(args: impl IntoIterator<Item = OsString>) -> Option<Vec<String>> {
     (args.next()? == ASKED).then(|| args.collect())
 }
 
-/// The answer to kubectl, within a second.
+/// How long the API server is waited for. In the middle of typing there is nobody to tell what is wrong with the variable.
+fn patience() -> Duration {
+    let said = std::env::var(PATIENCE_VARIABLE).ok().and_then(|said| parse_duration(&said).ok());
+    said.map_or(PATIENCE, |said| said.min(LONGEST))
+}
+
+/// The answer to kubectl, within a second unless somebody asked for more.
 pub fn answer(words: Vec<String>) -> String {
-    let until = std_after(Instant::now(), BUDGET);
+    let patience = patience();
+    let budget = CREDENTIALS.saturating_add(patience);
+    let until = std_after(Instant::now(), budget);
     let (done, wait) = mpsc::channel();
-    // A thread of its own, for what cannot be interrupted: a name server, a file that is a pipe, a credential plugin.
-    let started = thread::Builder::new().spawn(move || done.send(complete(&words, until)));
-    let answered = started.ok().and_then(|_| wait.recv_timeout(BUDGET).ok());
-    let (candidates, directive) = answered.unwrap_or((Vec::new(), Directive::Only));
+    // A thread of its own, for what cannot be interrupted: a name server, a file that is a pipe.
+    let started = thread::Builder::new().spawn(move || done.send(complete(&words, patience, until)));
+    // A little longer, so that a plugin that hangs is ended first.
+    let answered = started.ok().and_then(|_| wait.recv_timeout(budget.saturating_add(budget / 20)).ok());
+    let (mut candidates, mut directive) = answered.unwrap_or((Vec::new(), Directive::ONLY));
+    // A line break would make it two candidates, and anything else of the kind could steer the terminal.
+    candidates.retain(|it| !it.value.is_empty() && it.value == crate::text::clean(&it.value));
+    if !candidates.is_empty()
+        && candidates.iter().all(|it| it.value.ends_with('=') || it.value.ends_with(".."))
+    {
+        directive.0 |= Directive::NO_SPACE;
+    }
     let mut text = String::new();
     for Candidate { value, about } in candidates {
-        // A line break would make it two candidates, and anything else of the kind could steer the terminal.
-        if value.is_empty() || value != crate::text::clean(&value) {
-            continue;
-        }
         text += &value;
-        if let Some(about) = about.as_deref().and_then(|about| about.lines().next()) {
+        if let Some(about) =
+            about.map(|about| one_line(about.lines().next().unwrap_or_default(), DESCRIPTION))
+            && !about.is_empty()
+        {
             text += "\t";
-            text += about;
+            text += &about;
         }
         text += "\n";
     }
-    text + &format!(":{}\n", directive as u8)
+    text + &format!(":{}\n", directive.0)
 }
 
-fn complete(words: &[String], until: Instant) -> (Vec<Candidate>, Directive) {
+/// Whether the text can be the name of an object. What an API server answers is pasted into a command line: a name that a
+/// shell would read otherwise is none.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':'))
+}
+
+fn complete(words: &[String], patience: Duration, until: Instant) -> (Vec<Candidate>, Directive) {
     let mut root = accepted();
     root.build();
     let typed = Typed::read(&root, words);
     match &typed.at {
-        At::Nothing => (Vec::new(), Directive::Only),
-        At::Command(start) => (beginning(commands(typed.command), start, ""), Directive::Only),
-        At::Flag(start) => (beginning(flags(&typed), start, ""), Directive::Only),
+        At::Nothing => (Vec::new(), Directive::ONLY),
+        At::Command(start) => (beginning(commands(typed.command), start, ""), Directive::ONLY),
+        At::Flag(start) => (beginning(flags(&typed), start, ""), Directive::ONLY),
         At::Value { arg, keep, start } => {
             let (keep, start) = match arg.get_value_delimiter().and_then(|comma| start.rfind(comma)) {
                 Some(comma) => (format!("{keep}{}", &start[..=comma]), &start[comma + 1..]),
                 None => (keep.clone(), start.as_str()),
             };
-            let (values, directive) = values(&typed, arg, &keep, start, until);
+            let question = Question { typed: &typed, arg, keep: &keep, start, patience, until };
+            let (values, directive) = question.values();
             (beginning(values, start, &keep), directive)
         }
     }
@@ -141,73 +186,173 @@ fn is_switch(arg: &Arg) -> bool {
     !arg.is_positional() && !arg.get_action().takes_values()
 }
 
-/// What a flag or an argument could be.
-fn values(
-    typed: &Typed<'_>,
-    arg: &Arg,
-    keep: &str,
-    start: &str,
+/// The value of a flag or an argument that is asked for.
+struct Question<'q> {
+    typed: &'q Typed<'q>,
+    arg: &'q Arg,
+    /// What stands before the value in the same word.
+    keep: &'q str,
+    /// How the value begins.
+    start: &'q str,
+    patience: Duration,
     until: Instant,
-) -> (Vec<Candidate>, Directive) {
-    let possible = arg.get_possible_values();
-    if !possible.is_empty() {
-        let shown = possible.iter().filter(|value| !value.is_hide_set());
-        let shown = shown.map(|value| Candidate::new(value.get_name(), value.get_help()));
-        return (shown.collect(), Directive::Only);
-    }
-    match arg.get_value_hint() {
-        ValueHint::AnyPath | ValueHint::FilePath | ValueHint::ExecutablePath => {
-            return (Vec::new(), Directive::Files);
+}
+
+impl Question<'_> {
+    /// What it could be.
+    fn values(&self) -> (Vec<Candidate>, Directive) {
+        let possible = self.arg.get_possible_values();
+        if !possible.is_empty() {
+            let shown = possible.iter().filter(|value| !value.is_hide_set());
+            let shown = shown.map(|value| Candidate::new(value.get_name(), value.get_help()));
+            let templates = TEMPLATES.iter().filter(|_| self.arg.get_id() == OUTPUT);
+            return (
+                shown.chain(templates.map(|(value, about)| Candidate::with(*value, *about))).collect(),
+                Directive::ONLY,
+            );
         }
-        ValueHint::DirPath => return (Vec::new(), Directive::Directories),
-        _ => {}
+        match self.arg.get_value_hint() {
+            ValueHint::AnyPath | ValueHint::FilePath | ValueHint::ExecutablePath => {
+                return (Vec::new(), Directive::FILES);
+            }
+            ValueHint::DirPath => return (Vec::new(), Directive::DIRECTORIES),
+            _ => {}
+        }
+        let named =
+            self.arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
+        if named == "COMMAND" && self.arg.is_positional() {
+            return (commands(&accepted()), Directive::ONLY);
+        }
+        if matches!(named, "RULE" | "CODE") {
+            return (self.rules(), Directive::ONLY);
+        }
+        let Some(global) = global(self.typed) else { return (Vec::new(), Directive::ONLY) };
+        let source = Source::new(&global, self.patience, self.until);
+        match self.arg.get_id().as_str() {
+            "to_revision" | "diff" | "image" | "partition" | "steps" | "pods" => {
+                (self.of_set(&source).unwrap_or_default(), Directive::IN_ORDER)
+            }
+            id => (self.named(&source, id, named), Directive::ONLY),
+        }
     }
-    let named = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
-    if named == "COMMAND" && arg.is_positional() {
-        return (commands(&accepted()), Directive::Only);
+
+    /// Names of objects.
+    fn named(&self, source: &Source<'_>, id: &str, named: &str) -> Vec<Candidate> {
+        let kubeconfig = |choose| source.kubeconfig(choose).into_iter().map(Candidate::plain).collect();
+        let listed = |listing| -> Vec<Candidate> {
+            let rows = source.rows(listing).into_iter().filter(|row| is_name(&row.name));
+            rows.map(|row| Candidate::with(row.name, row.state)).collect()
+        };
+        match (id, named) {
+            ("context", _) => kubeconfig(|names| names.contexts),
+            ("cluster", _) => kubeconfig(|names| names.clusters),
+            ("user", _) => kubeconfig(|names| names.users),
+            ("from_pod", _) => listed(Listing::Pods),
+            ("snapshot", _) => listed(Listing::SnapshotClasses),
+            ("include_zero", _) => {
+                let mut zero = listed(self.sets());
+                // A file does not say how many are ready.
+                zero.retain(|set| matches!(set.about.as_deref(), Some("0/0" | "")));
+                with_ready(zero)
+            }
+            (_, "NAMESPACE") => {
+                let mut namespaces = listed(Listing::Namespaces);
+                for namespace in &mut namespaces {
+                    namespace.about = namespace.about.take().filter(|phase| phase != "Active");
+                }
+                namespaces
+            }
+            (_, "NAME") if self.arg.is_positional() => self.sets_not_named(with_ready(listed(self.sets()))),
+            _ => Vec::new(),
+        }
     }
-    let live = |wanted| live::names(global(typed).as_ref(), wanted, until);
-    let found = match (arg.get_id().as_str(), named) {
-        (_, "RULE" | "CODE") => return (rules(typed, arg, keep, start), Directive::Only),
-        (_, "NAMESPACE") => live(live::Wanted::Namespaces),
-        ("context", _) => live(live::Wanted::Contexts),
-        ("cluster", _) => live(live::Wanted::Clusters),
-        ("user", _) => live(live::Wanted::Users),
-        (_, "NAME") if arg.is_positional() => sets(typed, start, &live),
-        _ => Vec::new(),
-    };
-    (found.into_iter().map(Candidate::plain).collect(), Directive::Only)
+
+    /// The list of StatefulSets that are meant.
+    fn sets(&self) -> Listing {
+        if self.typed.has("all_namespaces") { Listing::SetsOfAll } else { Listing::Sets }
+    }
+
+    /// Those that were not named yet, written as they are begun: `web`, `sts/web` or `statefulset.apps/web`.
+    fn sets_not_named(&self, found: Vec<Candidate>) -> Vec<Candidate> {
+        let kind = self.start.rfind('/').map_or("", |slash| &self.start[..=slash]);
+        let given: Vec<&str> = self.typed.words.iter().map(|word| bare(word).unwrap_or(word)).collect();
+        let left = found.into_iter().filter(|set| !given.contains(&set.value.as_str()));
+        left.map(|set| Candidate { value: format!("{kind}{}", set.value), ..set }).collect()
+    }
+
+    /// Values that depend on the one StatefulSet that is named.
+    fn of_set(&self, source: &Source<'_>) -> Option<Vec<Candidate>> {
+        let name = self.typed.words.first().and_then(|name| bare(name).ok()).filter(|name| is_name(name))?;
+        let set = || source.set(name);
+        let is_promotion = self.typed.command.get_name() == "promote";
+        Some(match self.arg.get_id().as_str() {
+            id @ ("to_revision" | "diff") => {
+                let (revisions, set) = source.revisions(name);
+                let values = if id == "diff" { of_set::pairs } else { of_set::revisions };
+                let mut values = values(&revisions, set.as_ref(), self.start);
+                values.retain(|it| is_name(&it.value));
+                values
+            }
+            // Of CONTAINER=IMAGE only the container is known.
+            "image" if self.start.contains('=') => Vec::new(),
+            "image" => {
+                let set = set()?;
+                let is_own = |arg: &Arg| arg.get_id() == self.arg.get_id();
+                let given = self.typed.flags.iter().filter(|(arg, _)| is_own(arg));
+                let given: Vec<&str> = given.filter_map(|(_, value)| value.as_deref()).collect();
+                of_set::containers(&set, &given)
+            }
+            "pods" => of_set::shares(&set()?),
+            "partition" if is_promotion => {
+                let set = set()?;
+                of_set::partitions(&set, set.partition())
+            }
+            "partition" => of_set::partitions(&set()?, i32::MAX),
+            "steps" => of_set::partitions(&set()?, self.last_step()),
+            _ => Vec::new(),
+        })
+    }
+
+    /// The last partition before the cursor: the next one is lower.
+    fn last_step(&self) -> i32 {
+        let last = self.keep.trim_end_matches(',').rsplit([',', '=']).next();
+        last.and_then(|last| last.parse().ok()).unwrap_or(i32::MAX)
+    }
+
+    /// Rules that are not in the list yet: their codes, and their names once one is begun.
+    fn rules(&self) -> Vec<Candidate> {
+        let given = self.typed.flags.iter().filter(|(flag, _)| flag.get_id() == self.arg.get_id());
+        let given: Vec<&Rule> = given
+            .filter_map(|(_, value)| value.as_deref())
+            .chain([self.keep])
+            .flat_map(|value| value.split(','))
+            .filter_map(Rule::find)
+            .collect();
+        let rules = RULES.iter().filter(|rule| !given.iter().any(|given| given.code == rule.code));
+        rules
+            .flat_map(|rule| {
+                let title = rule.explanation().title;
+                let code = Candidate::with(rule.code, format!("{}: {title}", rule.name));
+                let name = Candidate::with(rule.name, format!("{}: {title}", rule.code));
+                [Some(code), (!self.start.is_empty()).then_some(name)]
+            })
+            .flatten()
+            .collect()
+    }
 }
 
-/// Rules that are not in the list yet: their codes, and their names once one is begun.
-fn rules(typed: &Typed<'_>, arg: &Arg, keep: &str, start: &str) -> Vec<Candidate> {
-    let given = typed.flags.iter().filter(|(flag, _)| flag.get_id() == arg.get_id());
-    let given: Vec<&Rule> = given
-        .filter_map(|(_, value)| value.as_deref())
-        .chain([keep])
-        .flat_map(|value| value.split(','))
-        .filter_map(Rule::find)
-        .collect();
-    let rules = RULES.iter().filter(|rule| !given.iter().any(|given| given.code == rule.code));
-    let both = rules.flat_map(|rule| [(rule.code, rule.name), (rule.name, rule.code)]);
-    let wanted =
-        both.filter(|(value, _)| !start.is_empty() || Rule::find(value).is_some_and(|r| r.code == *value));
-    wanted
-        .map(|(value, about)| Candidate { value: value.to_owned(), about: Some(about.to_owned()) })
-        .collect()
-}
+/// Formats that go on with a template.
+const TEMPLATES: [(&str, &str); 4] = [
+    ("jsonpath=", "Fields of the JSON, by a template"),
+    ("jsonpath-file=", "The same, with the template in a file"),
+    ("custom-columns=", "A table of fields of the JSON"),
+    ("custom-columns-file=", "The same, with the columns in a file"),
+];
 
-/// Sets that were not named yet, written as they are begun: `web`, `sts/web` or `statefulset.apps/web`.
-fn sets(typed: &Typed<'_>, start: &str, live: &dyn Fn(live::Wanted) -> Vec<String>) -> Vec<String> {
-    let kind = start.rfind('/').map_or("", |slash| &start[..=slash]);
-    let bare = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
-    let given: Vec<String> = typed.words.iter().map(|word| bare(word)).collect();
-    let wanted = if typed.has("all_namespaces") { live::Wanted::SetsOfAll } else { live::Wanted::Sets };
-    live(wanted)
-        .into_iter()
-        .filter(|name| !given.contains(name))
-        .map(|name| format!("{kind}{name}"))
-        .collect()
+/// How many replicas are ready, said in words.
+fn with_ready(sets: Vec<Candidate>) -> Vec<Candidate> {
+    let said = |ready: String| if ready.is_empty() { ready } else { format!("{ready} ready") };
+    sets.into_iter().map(|set| Candidate { about: set.about.map(said), ..set }).collect()
 }
 
 /// The flags every command shares, as far as they were typed and make sense.

@@ -23,12 +23,14 @@ pub(super) fn dropped(definition: &Definition, words: impl IntoIterator<Item = O
 fn kind(definition: &Definition, words: &[OsString]) -> Option<usize> {
     let (name, of_command) = positional(&[definition], words, 1)?;
     let command = definition.find_subcommand(name)?;
-    if !command.get_positionals().any(|arg| NAMES.contains(&arg.get_id().as_str())) {
-        return None;
-    }
     let (word, next) = positional(&[command, definition], words, of_command)?;
     let followed = words.get(next).and_then(|word| word.to_str()).is_some_and(|word| !word.starts_with('-'));
-    (followed && KIND_WORDS.iter().any(|kind| word == *kind)).then(|| next - 1)
+    (followed && is_kind_before_name(command, word.to_str()?)).then(|| next - 1)
+}
+
+/// Whether this word, before another one, is the kind and not a name.
+pub(super) fn is_kind_before_name(command: &Definition, word: &str) -> bool {
+    KIND_WORDS.contains(&word) && command.get_positionals().any(|arg| NAMES.contains(&arg.get_id().as_str()))
 }
 
 /// The first word from here that is neither a flag of these commands nor the value of one, and where the next one is.

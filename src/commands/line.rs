@@ -20,7 +20,7 @@ const TEMPLATE: &str =
     "{about-with-newline}\n{before-help}{usage-heading}\n  {usage}\n\n{all-args}{after-help}";
 
 /// The id of `-o`.
-const OUTPUT: &str = "output";
+pub(super) const OUTPUT: &str = "output";
 
 /// The heading of the flags that say how to reach the cluster.
 pub(super) const CONNECTION: &str = "Connection";

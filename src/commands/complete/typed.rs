@@ -2,6 +2,8 @@
 
 use clap::{Arg, ArgAction, Command};
 
+use super::super::given_kind;
+
 /// What was typed so far, and what the cursor is at.
 pub(super) struct Typed<'a> {
     /// The innermost command named.
@@ -65,6 +67,13 @@ impl<'a> Typed<'a> {
                 typed.flags.extend(flags.value.map(|(arg, _, value)| (arg, Some(value))));
                 waiting = flags.waiting;
             }
+        }
+        let is_word = waiting.is_none() && (only_words || !last.starts_with('-'));
+        if (is_word || typed.words.len() > 1)
+            && let Some(first) = typed.words.first()
+            && given_kind::is_kind_before_name(typed.command, first)
+        {
+            typed.words.remove(0);
         }
         typed.at = match waiting {
             Some(arg) => At::Value { arg, keep: String::new(), start: last.to_owned() },
