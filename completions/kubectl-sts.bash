@@ -36,12 +36,13 @@ _kubectl_sts() {
             COMPREPLY+=("$word")
         fi
     done
-    # The bits are Cobra's: 2 no space, 4 no file names, 16 directories.
+    # The bits are Cobra's: 2 no space, 4 no file names, 16 directories, 32 keep the order (from bash 4.4).
     if ((directive & 16)); then
         compopt -o filenames 2>/dev/null
         while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -d -- "$current")
     fi
     ((directive & 2)) && compopt -o nospace 2>/dev/null
+    ((directive & 32)) && compopt -o nosort 2>/dev/null
     ((directive & 20)) && compopt +o default 2>/dev/null
     return 0
 }

@@ -1,6 +1,7 @@
 //! Completion: what kubectl is answered, and what a person sees who presses TAB in a real shell.
 
-mod bash;
+mod of_set;
+mod shell;
 
 use std::fs;
 use std::net::TcpListener;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::support::{self, Namespace, PATIENCE, Run};
-use bash::Bash;
+use shell::Shell;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-sts");
 
@@ -99,13 +100,28 @@ fn what_is_known_without_a_cluster_is_offered() {
         (&["status", "--from", "x", "--fr"], &["--from", "--from-pod", ":4"]),
         (&["status", "-A", "--all"], &[":4"]),
         (&["explain", "--all"], &[":4"]),
-        (&["status", "-o", ""], &["text", "wide", "json", "yaml", "name", ":4"]),
-        (&["status", "-o", "j"], &["json", ":4"]),
+        (
+            &["status", "-o", ""],
+            &[
+                "text",
+                "wide",
+                "json",
+                "yaml",
+                "name",
+                "jsonpath=",
+                "jsonpath-file=",
+                "custom-columns=",
+                "custom-columns-file=",
+                ":4",
+            ],
+        ),
+        (&["status", "-o", "js"], &["json", "jsonpath=", "jsonpath-file=", ":4"]),
+        (&["status", "-o", "custom-columns-"], &["custom-columns-file=", ":6"]),
         // kubectl's scripts put back what stands before the sign
-        (&["status", "--output=j"], &["json", ":4"]),
-        (&["status", "-o=j"], &["json", ":4"]),
-        (&["status", "-oj"], &["-ojson", ":4"]),
-        (&["status", "-Aoj"], &["-Aojson", ":4"]),
+        (&["status", "--output=y"], &["yaml", ":4"]),
+        (&["status", "-o=y"], &["yaml", ":4"]),
+        (&["status", "-oy"], &["-oyaml", ":4"]),
+        (&["status", "-Aoy"], &["-Aoyaml", ":4"]),
         (&["--color", "a"], &["auto", "always", ":4"]),
         (&["doctor", "--fail-on", ""], &["error", "warning", "note", "never", ":4"]),
         (&["doctor", "--only", "STS301"], &["STS301", ":4"]),
@@ -122,7 +138,7 @@ fn what_is_known_without_a_cluster_is_offered() {
         (&["completion", "z"], &["zsh", ":4"]),
         (&["status", "--", "--out"], &[":4"]),
         (&["status", "--request-timeout", ""], &[":4"]),
-        (&["status", "--insecure-skip-tls-verify", "-o", "j"], &["json", ":4"]),
+        (&["status", "--insecure-skip-tls-verify", "-o", "y"], &["yaml", ":4"]),
         (&["nonsense", ""], &[":4"]),
         (&["--no-such-flag", "st"], &["status", ":4"]),
         (&["status", "--no-such-flag="], &[":4"]),
@@ -255,7 +271,7 @@ fn install_makes_the_name_and_spares_what_is_not_ours() {
     assert!(failed.stderr.contains("could not write"), "{failed}");
     assert!(install(&["--dir", "elsewhere", "-o", "json"]).ok().contains("\"made\": false"));
 
-    for wrong in [&[][..], &["--dir", "x"], &["bash", "--install"], &["tcsh"]] {
+    for wrong in [&[][..], &["--dir", "x"], &["bash", "--dir", "x"], &["tcsh", "--install"], &["tcsh"]] {
         Run::of(home.command("kubectl-sts").arg("completion").args(wrong), "").code(2);
     }
     for (shell, file) in [("bash", "bash"), ("zsh", "zsh"), ("fish", "fish"), ("powershell", "ps1")] {
@@ -266,18 +282,66 @@ fn install_makes_the_name_and_spares_what_is_not_ours() {
 }
 
 #[test]
+fn install_puts_the_script_where_the_shell_looks_and_spares_what_is_not_ours() {
+    let home = Home::new();
+    let install = |shell: &str, more: &[&str]| {
+        let mut command = home.command("kubectl-sts");
+        command.env("PATH", format!("{}:/usr/bin:/bin", home.bin().display()));
+        Run::of(command.args(["completion", shell, "--install"]).args(more), "")
+    };
+    for (shell, file, source, left) in [
+        ("bash", ".local/share/bash-completion/completions/kubectl-sts", "bash", "source '"),
+        ("zsh", ".zfunc/_kubectl-sts", "zsh", "fpath=('"),
+        ("fish", ".config/fish/completions/kubectl-sts.fish", "fish", ""),
+        ("powershell", ".config/powershell/kubectl-sts.ps1", "ps1", ". '"),
+    ] {
+        let file = home.path().join(file);
+        let script = format!("{}/completions/kubectl-sts.{source}", env!("CARGO_MANIFEST_DIR"));
+        let script = fs::read_to_string(script).unwrap();
+        let said = install(shell, &[]).ok();
+        assert!(said.contains(&format!("{} created\n", file.display())) && said.contains(left), "{said}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), script);
+        assert!(
+            install(shell, &[]).ok().contains(&format!("{} already exists", file.display())),
+            "once more"
+        );
+        let old = script.lines().take(2).collect::<Vec<_>>().join("\n") + "\nold\n";
+        fs::write(&file, old).unwrap();
+        assert!(install(shell, &["-o", "json"]).ok().contains("\"scriptMade\": true"), "{shell}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), script, "that of another version is replaced");
+
+        let helper = home.bin().join("kubectl_complete-sts");
+        fs::remove_file(&helper).unwrap();
+        fs::write(&file, "# mine\n").unwrap();
+        let refused = install(shell, &[]).code(4);
+        assert!(refused.stderr.contains("is not a script of kubectl-sts"), "{refused}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "# mine\n");
+        fs::remove_file(&file).unwrap();
+        symlink("/nowhere/else", &file).unwrap();
+        install(shell, &[]).code(4);
+        assert!(!helper.exists(), "nothing is written before the refusal");
+        fs::remove_file(&file).unwrap();
+        install(shell, &[]).ok();
+        assert!(helper.exists());
+    }
+    let mut homeless = home.command("kubectl-sts");
+    homeless.env_remove("HOME").args(["completion", "fish", "--install"]);
+    assert!(Run::of(&mut homeless, "").code(2).stderr.contains("the home directory is not known"));
+}
+
+#[test]
 fn bash_completes_the_program_called_by_its_own_name() {
     let home = Home::new();
     home.write("shop.yaml", RECORDED);
     home.write(".kube/config", "contexts: [{name: 'arn:aws:eks:one'}, {name: 'arn:aws:eks:two'}]\n");
     fs::create_dir(home.path().join("cluster")).unwrap();
-    let mut bash = Bash::new(&home, "/usr/bin:/bin", &[]);
+    let mut bash = Shell::bash(&home, "/usr/bin:/bin", &[]);
     bash.run("source <(kubectl-sts completion bash)");
     for (typed, becomes) in [
         ("kubectl-sts stat\t", "kubectl-sts status "),
-        ("kubectl-sts status -o js\t", "kubectl-sts status -o json "),
-        ("kubectl-sts status --output=js\t", "kubectl-sts status --output=json "),
-        ("kubectl-sts status -ojs\t", "kubectl-sts status -ojson "),
+        ("kubectl-sts status -o ya\t", "kubectl-sts status -o yaml "),
+        ("kubectl-sts status --output=ya\t", "kubectl-sts status --output=yaml "),
+        ("kubectl-sts status -oya\t", "kubectl-sts status -oyaml "),
         ("kubectl-sts status --from sh\t", "kubectl-sts status --from shop.yaml "),
         ("kubectl-sts status --from=sh\t", "kubectl-sts status --from=shop.yaml "),
         ("kubectl-sts status --from ~/shop.yaml m\t", "kubectl-sts status --from ~/shop.yaml mail "),
@@ -349,7 +413,7 @@ fn tab_in_bash_lists_the_sets_through_kubectl() {
     let user = sets(&ns, &other);
     let home = Home::new();
     symlink(&cluster.plane.kubectl, home.bin().join("kubectl")).unwrap();
-    let mut bash = Bash::new(&home, "/usr/bin:/bin", &[("KUBECONFIG", &user)]);
+    let mut bash = Shell::bash(&home, "/usr/bin:/bin", &[("KUBECONFIG", &user)]);
     // kubectl's script takes two functions from the package bash-completion, which is not on every machine
     bash.run(
         "source /usr/share/bash-completion/bash_completion 2>/dev/null || { \
@@ -362,5 +426,5 @@ fn tab_in_bash_lists_the_sets_through_kubectl() {
     assert!(screen.contains("postgres") && !screen.contains("mail"), "{screen}");
     assert_eq!(bash.line("q\t"), "kubectl sts status queue ");
     assert_eq!(bash.line("kubectl sts stat\t"), "kubectl sts status ");
-    assert_eq!(bash.line("kubectl sts status -o js\t"), "kubectl sts status -o json ");
+    assert_eq!(bash.line("kubectl sts status -o ya\t"), "kubectl sts status -o yaml ");
 }

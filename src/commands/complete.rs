@@ -63,7 +63,10 @@ struct Candidate {
 
 impl Candidate {
     fn new(value: impl Into<String>, about: Option<&StyledStr>) -> Candidate {
-        Candidate { value: value.into(), about: about.map(ToString::to_string) }
+        Candidate {
+            value: value.into(),
+            about: about.map(|about| about.to_string().lines().next().unwrap_or_default().to_owned()),
+        }
     }
 
     fn with(value: impl Into<String>, about: impl Into<String>) -> Candidate {
@@ -113,8 +116,7 @@ pub fn answer(words: Vec<String>) -> String {
     let mut text = String::new();
     for Candidate { value, about } in candidates {
         text += &value;
-        if let Some(about) =
-            about.map(|about| one_line(about.lines().next().unwrap_or_default(), DESCRIPTION))
+        if let Some(about) = about.map(|about| one_line(&about, DESCRIPTION))
             && !about.is_empty()
         {
             text += "\t";

@@ -1,5 +1,7 @@
 //! `completion`: puts the name kubectl asks for beside the program, or prints the set-up of a shell.
 
+mod script;
+
 use std::env::consts::EXE_SUFFIX;
 use std::fs;
 use std::io;
@@ -12,28 +14,33 @@ use super::notes;
 use crate::cli::{Answer, heading};
 use crate::error::{Error, Exit, Result};
 use crate::render::{Page, View};
+use script::{Became, Place};
 
 /// Set up shell completion
 ///
-/// kubectl completes `kubectl sts` if there is a program kubectl_complete-sts in PATH; --install creates it, as a link to this program. kubectl's own completion must be set up too: see kubectl completion --help. If you call the plugin as kubectl-sts, print the script of your shell instead.
+/// kubectl completes `kubectl sts` if there is a program kubectl_complete-sts in PATH; --install creates it, as a link to this program. kubectl's own completion must be set up too: see kubectl completion --help. If you also call the plugin as kubectl-sts, name your shell: with --install the script is written to the file where the shell looks for it, without it the script is printed.
 #[derive(clap::Args, Debug)]
 #[group(skip)]
-#[command(group = clap::ArgGroup::new("what").args(["shell", "install"]).required(true))]
+#[command(group = clap::ArgGroup::new("what").args(["shell", "install"]).required(true).multiple(true))]
 #[command(after_help = notes!(
     "Examples:"
     "  # Complete kubectl sts, in every shell"
     "  kubectl sts completion --install"
     ""
+    "  # Complete kubectl-sts in fish too"
+    "  kubectl sts completion fish --install"
+    ""
     "  # Complete kubectl-sts, in bash"
     "  echo 'source <(kubectl-sts completion bash)' >> ~/.bashrc"
     ""
-    "Reads nothing from the cluster. Creates only the link, and never overwrites a file of another program."
+    "Reads nothing from the cluster. Creates only the link and the script, and never overwrites a file of another program. The names that \
+     are completed are read from the API server, which is given 300 ms to answer, or the time in KUBECTL_STS_COMPLETION_TIMEOUT (at most 10s)."
 ))]
 pub struct Args {
     /// Print the script that completes kubectl-sts in this shell
     #[arg(value_enum, value_name = "SHELL")]
     shell: Option<Shell>,
-    /// Create kubectl_complete-sts, which makes kubectl complete kubectl sts
+    /// Create kubectl_complete-sts, which makes kubectl complete kubectl sts, and the script file if a shell is named
     #[arg(long, help_heading = heading::CHANGES)]
     install: bool,
     /// Create it in this directory, which should be in PATH (default: the directory of kubectl-sts)
@@ -67,8 +74,15 @@ impl Shell {
 
 pub(super) fn run(args: &Args) -> Result<Answer> {
     let view: Box<dyn View> = match args.shell {
-        Some(shell) => Box::new(Script(shell.script())),
-        None => Box::new(install(&plugin()?, args.dir.as_deref())?),
+        Some(shell) if !args.install => Box::new(Script(shell.script())),
+        shell => {
+            let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+            // Before anything is written.
+            let place = shell.map(|shell| Place::find(shell, variable)).transpose()?;
+            let mut installed = install(&plugin()?, args.dir.as_deref())?;
+            installed.script = place.map(Place::install).transpose()?;
+            Box::new(installed)
+        }
     };
     Ok(Answer { view, exit: Exit::Good })
 }
@@ -128,7 +142,7 @@ fn install(plugin: &Path, dir: Option<&Path>) -> Result<Installed> {
     }
     let found =
         path_directories().iter().any(|entry| std::path::absolute(entry).is_ok_and(|entry| entry == dir));
-    Ok(Installed { name, plugin: plugin.to_owned(), new: !current, found })
+    Ok(Installed { name, plugin: plugin.to_owned(), new: !current, found, script: None })
 }
 
 fn unwritable(name: &Path, error: &io::Error) -> Error {
@@ -166,6 +180,7 @@ struct Installed {
     plugin: PathBuf,
     new: bool,
     found: bool,
+    script: Option<script::Installed>,
 }
 
 impl View for Installed {
@@ -182,21 +197,39 @@ impl View for Installed {
         }
         page.prose("if kubectl get <TAB> completes nothing, set up completion of kubectl first:", 2);
         page.command("", 4, "kubectl completion --help");
+        if let Some(script) = &self.script {
+            let path = script.path.display();
+            page.line(&match script.became {
+                Became::Created => format!("{path} created"),
+                Became::Replaced => format!("{path} replaced, which was that of another version"),
+                Became::Kept => format!("{path} already exists"),
+            });
+            if let Some((what, line)) = script.left() {
+                page.prose(what, 2);
+                page.command("", 4, &line);
+            }
+        }
     }
 
     fn json(&self) -> Value {
-        json!({
+        let mut value = json!({
             "apiVersion": "kubectl-sts/v1",
             "kind": "Completion",
             "path": self.name.display().to_string(),
             "plugin": self.plugin.display().to_string(),
             "made": self.new,
             "inPath": self.found,
-        })
+        });
+        if let Some(script) = &self.script {
+            value["scriptPath"] = script.path.display().to_string().into();
+            value["scriptMade"] = (script.became != Became::Kept).into();
+        }
+        value
     }
 
     fn names(&self) -> Vec<String> {
-        vec![self.name.display().to_string()]
+        let script = self.script.iter().map(|script| script.path.display().to_string());
+        std::iter::once(self.name.display().to_string()).chain(script).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, Styl
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command as Definition, CommandFactory as _, FromArgMatches as _, ValueEnum};
 
-use super::{Cli, Command, given_kind};
+use super::{Cli, Command, defaults, given_kind};
 use crate::render::Output;
 
 /// Ends the help of every command.
@@ -166,7 +166,8 @@ fn described(arg: Arg) -> Arg {
         help += &format!(": {} or {last}", head.join(", "));
     }
     if let ([default], false) = (arg.get_default_values(), is_switch) {
-        help += &format!(" (default: {})", default.to_string_lossy());
+        let variable = defaults::variable(&arg).map_or_else(String::new, |name| format!(", or {name}"));
+        help += &format!(" (default: {}{variable})", default.to_string_lossy());
     }
     arg.help(StyledStr::from(help)).hide_possible_values(true).hide_default_value(true)
 }
@@ -178,7 +179,12 @@ fn described(arg: Arg) -> Arg {
 pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut definition = definition();
     let words = given_kind::dropped(&definition, words);
-    let matches = definition.try_get_matches_from_mut(words)?;
+    let mut matches = definition.try_get_matches_from_mut(words.clone())?;
+    if let Some(mut changed) =
+        defaults::with_defaults(&mut definition, &matches, |name| std::env::var_os(name))?
+    {
+        matches = changed.try_get_matches_from_mut(words)?;
+    }
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))?;
     let name = matches.subcommand_name().unwrap_or_default();
     if !cli.global.from.is_empty() && !cli.command.takes_files() {

@@ -6,6 +6,7 @@ mod auth;
 mod canary;
 mod complete;
 mod completion;
+mod defaults;
 mod doctor;
 mod explain;
 mod given_kind;

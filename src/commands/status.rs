@@ -19,7 +19,7 @@ use crate::snapshot::Snapshot;
 
 /// Show StatefulSets, or the details of one
 ///
-/// Without a name: one line for each StatefulSet, the worst first. With one name: its replicas with pod, revision, node, PVC and PV, the partition, what the controller does next, and what is wrong.
+/// Without a name: one line for each StatefulSet, the worst first. With one name: its replicas with pod, revision, node, PVC and PV, the partition, what the controller does next, and what is wrong. With -L or --show-labels: the list also for one name.
 #[derive(clap::Args, Debug)]
 #[command(after_help = notes!(
     "Examples:"
@@ -28,6 +28,9 @@ use crate::snapshot::Snapshot;
     ""
     "  # Show the details of one StatefulSet"
     "  kubectl sts status postgres -n shop"
+    ""
+    "  # Show the label tier of each StatefulSet as a column"
+    "  kubectl sts status -L tier"
     ""
     "Reads StatefulSets, pods, PVCs, PVs, StorageClasses, Services, EndpointSlices, ControllerRevisions and Warning \
      events, and nodes, quotas and autoscalers where they matter; for one StatefulSet also the last lines of the logs of failing \
@@ -45,10 +48,25 @@ pub struct Args {
     /// Sort the list by a path of the JSON: .replicas, .metadata.name
     #[arg(long, value_name = "PATH", value_parser = column_path, conflicts_with = "watch", help_heading = heading::OUTPUT)]
     sort_by: Option<String>,
+    /// Show these labels of the StatefulSets as columns of the list: app,tier
+    #[arg(short = 'L', long, value_name = "LABEL,...", value_delimiter = ',', value_parser = label, conflicts_with = "watch", help_heading = heading::OUTPUT)]
+    label_columns: Vec<String>,
+    /// Show all labels of the StatefulSets in the last column of the list
+    #[arg(long, conflicts_with = "watch", help_heading = heading::OUTPUT)]
+    show_labels: bool,
     #[command(flatten)]
     logs: LogArgs,
     #[command(flatten)]
     probe: ProbeArgs,
+}
+
+/// The key of a label.
+fn label(text: &str) -> std::result::Result<String, String> {
+    let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    match !text.is_empty() && text.chars().all(is_key) {
+        true => Ok(text.to_owned()),
+        false => Err("give keys of labels, such as app,app.kubernetes.io/version".to_owned()),
+    }
 }
 
 pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<Answer> {
@@ -65,7 +83,12 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
     let mut sight = global.observe(args.choice.all_namespaces, want, streams.warn).await?;
     let chosen = sight.choose(&args.names, &args.choice)?;
     args.probe.ask(&mut sight, &chosen).await?;
-    let is_one = args.names.len() == 1 && sight.observed.sets.iter().filter(|set| chosen(set)).count() == 1;
+    let labels = many::Labels { columns: args.label_columns.clone(), all: args.show_labels };
+    // Only a list has columns, so one StatefulSet is a list of one then, as in kubectl get.
+    let is_list = labels.any() && global.output.is_text();
+    let is_one = !is_list
+        && args.names.len() == 1
+        && sight.observed.sets.iter().filter(|set| chosen(set)).count() == 1;
     if is_one {
         trials::ask(&mut sight, &chosen).await;
     }
@@ -92,7 +115,7 @@ pub(super) async fn run(global: &Global, args: &Args, streams: &Ui) -> Result<An
         last => {
             screens.extend(last);
             let namespaces = args.choice.all_namespaces || !global.from.is_empty();
-            let list = many::List::new(screens, sight.place.clone(), namespaces);
+            let list = many::List::new(screens, sight.place.clone(), namespaces, labels);
             Box::new(match &args.sort_by {
                 Some(path) => list.sorted_by(path),
                 None => list,

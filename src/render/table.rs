@@ -3,6 +3,8 @@
 //! Where the screen is too narrow, columns are left out as a whole, the last optional one first, and a line says how many.
 //! Nothing else is lost: prose goes on in further lines, and where even that is too narrow on lines of its own under the row.
 
+use std::borrow::Cow;
+
 use comfy_table::{ColumnConstraint, ContentArrangement, Width, presets};
 
 use super::fit::{cut_end, cut_middle, longest_word, width, wrap};
@@ -30,9 +32,9 @@ enum Shown {
 }
 
 /// A column.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Column {
-    title: &'static str,
+    title: Cow<'static, str>,
     shown: Shown,
     excess: Excess,
 }
@@ -40,27 +42,32 @@ pub struct Column {
 impl Column {
     /// A column that is always shown.
     pub const fn new(title: &'static str) -> Column {
-        Column { title, shown: Shown::Always, excess: Excess::Middle }
+        Column { title: Cow::Borrowed(title), shown: Shown::Always, excess: Excess::Middle }
     }
 
     /// A column that is left out where the screen is too narrow: the last one first.
     pub const fn optional(title: &'static str) -> Column {
-        Column { title, shown: Shown::IfItFits, excess: Excess::Middle }
+        Column { title: Cow::Borrowed(title), shown: Shown::IfItFits, excess: Excess::Middle }
     }
 
     /// A column of words that is always shown and never cut: it goes on in further lines. Only the last one may be.
     pub const fn prose(title: &'static str) -> Column {
-        Column { title, shown: Shown::Always, excess: Excess::Wrap }
+        Column { title: Cow::Borrowed(title), shown: Shown::Always, excess: Excess::Wrap }
     }
 
     /// A column of words that are cut at their end before it is left out.
     pub const fn remark(title: &'static str) -> Column {
-        Column { title, shown: Shown::IfItFits, excess: Excess::End }
+        Column { title: Cow::Borrowed(title), shown: Shown::IfItFits, excess: Excess::End }
+    }
+
+    /// A column that somebody asked for, by a title of theirs. It is always shown.
+    pub fn asked_for(title: String) -> Column {
+        Column { title: Cow::Owned(clean(&title)), shown: Shown::Always, excess: Excess::Middle }
     }
 
     /// A column of `-o wide`.
     pub const fn wide(title: &'static str) -> Column {
-        Column { title, shown: Shown::Wide, excess: Excess::Middle }
+        Column { title: Cow::Borrowed(title), shown: Shown::Wide, excess: Excess::Middle }
     }
 }
 
@@ -145,7 +152,7 @@ impl Table {
     pub(super) fn lines(&self, look: Style) -> Vec<Line> {
         let room = look.width.filter(|_| !look.wide);
         let layout = self.layout(look, room);
-        let titles: Vec<Cell> = self.columns.iter().map(|column| column.title.to_owned()).collect();
+        let titles: Vec<Cell> = self.columns.iter().map(|column| column.title.to_string()).collect();
         let mut out = Vec::new();
         if !look.no_headers {
             self.write_row(&layout, None, &titles, room, look, &mut out);
@@ -204,7 +211,7 @@ impl Table {
         }
         let Some(below) = layout.below else { return };
         // Its title stands in front of each, as it heads no column.
-        let (title, cell) = (self.columns[below].title, &cells[below]);
+        let (title, cell) = (&self.columns[below].title, &cells[below]);
         if cell != title && !is_empty(cell) {
             let indent = if layout.signs { SIGN } else { 2 };
             let label = format!("{}: ", title.to_lowercase());

@@ -16,18 +16,47 @@ pub(super) struct List {
     screens: Vec<Screen>,
     place: String,
     with_namespace: bool,
+    labels: Labels,
+}
+
+/// Which labels have columns.
+#[derive(Default)]
+pub(super) struct Labels {
+    /// By their keys, each in a column.
+    pub(super) columns: Vec<String>,
+    /// All of them, in the last column.
+    pub(super) all: bool,
+}
+
+impl Labels {
+    /// Whether there are columns for labels.
+    pub(super) fn any(&self) -> bool {
+        self.all || !self.columns.is_empty()
+    }
+}
+
+/// `TIER` of `example.com/tier` (cli-runtime, `tableprinter.go:formatLabelHeaders`).
+fn heading(key: &str) -> String {
+    key.rsplit('/').next().unwrap_or_default().to_uppercase()
+}
+
+/// All labels in the order of their keys (apimachinery, `labels.go:FormatLabels`).
+fn all_labels(screen: &Screen) -> String {
+    let labels = &screen.set.metadata.labels;
+    let pairs: Vec<String> = labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    or_none(&pairs.join(","))
 }
 
 impl List {
     /// Sorts them: broken, then moving, then complete.
-    pub(super) fn new(mut screens: Vec<Screen>, place: String, with_namespace: bool) -> List {
+    pub(super) fn new(mut screens: Vec<Screen>, place: String, with_namespace: bool, labels: Labels) -> List {
         screens.sort_by(|a, b| {
             let key = |screen: &Screen| (std::cmp::Reverse(screen.worst()), screen.resting);
             let name =
                 |screen: &Screen| (screen.set.metadata.namespace.clone(), screen.set.metadata.name.clone());
             key(a).cmp(&key(b)).then_with(|| name(a).cmp(&name(b)))
         });
-        List { screens, place, with_namespace }
+        List { screens, place, with_namespace, labels }
     }
 
     /// In the order of what is found at this path of the JSON of each.
@@ -65,8 +94,13 @@ impl View for List {
             Column::wide("AGE"),
             Column::wide("SERVICE"),
             Column::wide("IMAGE"),
-            Column::prose("NEXT"),
         ];
+        columns.extend(self.labels.columns.iter().map(|key| Column::asked_for(heading(key))));
+        // Only the last column goes on in further lines.
+        columns.extend(match self.labels.all {
+            true => vec![Column::remark("NEXT"), Column::prose("LABELS")],
+            false => vec![Column::prose("NEXT")],
+        });
         let has_dns = self.screens.iter().any(|screen| screen.dns.is_some());
         if has_dns {
             columns.insert(DNS, Column::new("DNS"));
@@ -85,8 +119,11 @@ impl View for List {
                 screen.age.map_or_else(none, words::age),
                 or_none(&screen.set.spec.service_name),
                 or_none(&screen.images()),
-                screen.next_word.clone(),
             ];
+            let value = |key: &String| meta.labels.get(key).map_or_else(none, |value| or_none(value));
+            cells.extend(self.labels.columns.iter().map(value));
+            cells.push(screen.next_word.clone());
+            cells.extend(self.labels.all.then(|| all_labels(screen)));
             if has_dns {
                 cells.insert(DNS, screen.dns_word().unwrap_or_else(none));
             }

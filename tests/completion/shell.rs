@@ -1,4 +1,4 @@
-//! A real bash on a real terminal, for who presses TAB.
+//! A real shell on a real terminal, for who presses TAB.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -7,23 +7,44 @@ use std::sync::{Arc, Mutex};
 use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 use super::Home;
+use crate::support::controlplane::loud;
 use crate::support::{self, PATIENCE};
 
-/// A real bash on a terminal.
-pub struct Bash {
+/// A real shell on a terminal.
+pub struct Shell {
     screen: Arc<Mutex<String>>,
     keys: Box<dyn std::io::Write + Send>,
     child: Box<dyn portable_pty::Child + Send + Sync>,
     _terminal: Box<dyn MasterPty + Send>,
 }
 
-impl Bash {
-    pub fn new(home: &Home, path: &str, env: &[(&str, &Path)]) -> Bash {
-        let size = PtySize { rows: 50, cols: 150, ..PtySize::default() };
+/// Whether a shell is on this machine; one line says so where it is not.
+pub fn is_here(shell: &str) -> bool {
+    let found = ["/usr/bin", "/bin", "/usr/local/bin"].iter().any(|dir| Path::new(dir).join(shell).is_file());
+    if !found {
+        loud(&format!("SKIPPED: completion in {shell}, which is not on this machine"));
+    }
+    found
+}
+
+impl Shell {
+    pub fn bash(home: &Home, path: &str, env: &[(&str, &Path)]) -> Shell {
         home.write(".inputrc", "set enable-bracketed-paste off\nset bell-style none\n");
+        Shell::new("bash", &["--norc", "--noprofile"], home, path, env)
+    }
+
+    /// With its own completion on, and a prompt that is at the beginning of a line.
+    pub fn zsh(home: &Home, path: &str, env: &[(&str, &Path)]) -> Shell {
+        let mut zsh = Shell::new("zsh", &["-f", "-i", "+o", "prompt_sp", "+o", "prompt_cr"], home, path, env);
+        zsh.run("unset zle_bracketed_paste; bindkey -e; autoload -Uz compinit; compinit -u -d $HOME/dump");
+        zsh
+    }
+
+    fn new(shell: &str, args: &[&str], home: &Home, path: &str, env: &[(&str, &Path)]) -> Shell {
+        let size = PtySize { rows: 50, cols: 150, ..PtySize::default() };
         let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new("bash");
-        command.args(["--norc", "--noprofile"]);
+        let mut command = CommandBuilder::new(shell);
+        command.args(args);
         command.env_clear();
         command.cwd(home.path());
         command.env("HOME", home.path());
@@ -44,9 +65,9 @@ impl Bash {
             }
         });
         let keys = pair.master.take_writer().unwrap();
-        let bash = Bash { screen, keys, child, _terminal: pair.master };
-        bash.see("ready> ");
-        bash
+        let shell = Shell { screen, keys, child, _terminal: pair.master };
+        shell.see("ready> ");
+        shell
     }
 
     pub fn press(&mut self, keys: &str) {
@@ -58,7 +79,7 @@ impl Bash {
     #[track_caller]
     pub fn see(&self, what: &str) -> String {
         support::wait(&format!("{what:?} on the screen"), PATIENCE, || {
-            let screen = self.screen.lock().unwrap().clone();
+            let screen = plain(&self.screen.lock().unwrap());
             if screen.contains(what) { Ok(screen) } else { Err(screen) }
         })
     }
@@ -80,7 +101,14 @@ impl Bash {
     }
 }
 
-impl Drop for Bash {
+/// What was written, without what moves the cursor and colors the text.
+fn plain(screen: &str) -> String {
+    let text = console::strip_ansi_codes(screen);
+    // What a backspace goes over is written again.
+    text.replace('\u{7}', "").replace("\r\r\n", "\r\n")
+}
+
+impl Drop for Shell {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
