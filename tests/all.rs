@@ -38,6 +38,7 @@ mod help;
 mod hints;
 mod history;
 mod hostile;
+mod labels;
 mod live_matrix;
 mod lives;
 mod logs;

@@ -55,6 +55,10 @@ fn reference() -> String {
     let _ = writeln!(
         text,
         "| `-h, --help` | Print help |\n| `-V, --version` | Print the version, without a command |\n\n\
+         ## Defaults\n\nIf a flag is not given, the variable that its description names sets its default. KUBECTL_STS_OUTPUT can be \
+         text or wide; scripts that need another format use `-o`. A wrong value is an error (exit code 2) that names the \
+         variable. No variable skips a confirmation or chooses what is changed. The file kuberc is not read: kubectl applies \
+         it to its own commands only, and an entry in it could skip a confirmation.\n\n\
          ## Connection flags\n\nAll commands accept them, before or after the command, as kubectl does."
     );
     flags(&mut text, &ConnectArgs::augment_args(clap::Command::new("options")), true);

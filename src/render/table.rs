@@ -60,9 +60,9 @@ impl Column {
         Column { title: Cow::Borrowed(title), shown: Shown::IfItFits, excess: Excess::End }
     }
 
-    /// A column that somebody asked for, by a title of theirs. It is always shown.
-    pub fn asked_for(title: String) -> Column {
-        Column { title: Cow::Owned(clean(&title)), shown: Shown::Always, excess: Excess::Middle }
+    /// A column by a title that is not known before, left out where the screen is too narrow.
+    pub fn titled(title: &str) -> Column {
+        Column { title: Cow::Owned(clean(title)), shown: Shown::IfItFits, excess: Excess::Middle }
     }
 
     /// A column of `-o wide`.

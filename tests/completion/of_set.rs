@@ -192,10 +192,12 @@ fn tab_in_real_shells_shows_revisions_with_their_descriptions() {
             let (newest, oldest) =
                 (screen.find("bump to 2").unwrap_or(usize::MAX), screen.find("install").unwrap());
             assert!(newest < oldest, "{name}: the newest is first:\n{screen}");
-            assert_eq!(shell.line("1\t"), format!("{program} undo postgres --to-revision 1 "), "{name}");
+            let line = shell.line("1\t");
+            assert_eq!(line.trim_end(), format!("{program} undo postgres --to-revision 1"), "{name}");
             shell.press(&format!("{program} canary postgres --partition {tab}"));
             shell.see("updates postgres-1 and postgres-2");
-            assert_eq!(shell.line("0\t"), format!("{program} canary postgres --partition 0 "), "{name}");
+            let line = shell.line("0\t");
+            assert_eq!(line.trim_end(), format!("{program} canary postgres --partition 0"), "{name}");
             let line = shell.line(&format!("{program} canary postgres --image pr\t"));
             assert_eq!(line, format!("{program} canary postgres --image proxy="), "{name}");
             shell.press(&format!("{program} canary {tab}"));

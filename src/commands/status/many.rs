@@ -95,7 +95,7 @@ impl View for List {
             Column::wide("SERVICE"),
             Column::wide("IMAGE"),
         ];
-        columns.extend(self.labels.columns.iter().map(|key| Column::asked_for(heading(key))));
+        columns.extend(self.labels.columns.iter().map(|key| Column::titled(&heading(key))));
         // Only the last column goes on in further lines.
         columns.extend(match self.labels.all {
             true => vec![Column::remark("NEXT"), Column::prose("LABELS")],
