@@ -25,6 +25,7 @@ mod completion;
 mod connect;
 mod contributing;
 mod controller;
+mod defaults;
 mod delayed;
 mod deploy;
 mod dns;

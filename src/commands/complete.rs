@@ -98,6 +98,8 @@ fn patience() -> Duration {
 /// The answer to kubectl, within a second unless somebody asked for more.
 pub fn answer(words: Vec<String>) -> String {
     let patience = patience();
+    // In `--flag=VALUE` it would make kubectl's script for fish fail, which takes the flag for one of its own.
+    let is_in_flag = words.last().is_some_and(|word| word.starts_with('-') && word.contains('='));
     let budget = CREDENTIALS.saturating_add(patience);
     let until = std_after(Instant::now(), budget);
     let (done, wait) = mpsc::channel();
@@ -109,6 +111,7 @@ pub fn answer(words: Vec<String>) -> String {
     // A line break would make it two candidates, and anything else of the kind could steer the terminal.
     candidates.retain(|it| !it.value.is_empty() && it.value == crate::text::clean(&it.value));
     if !candidates.is_empty()
+        && !is_in_flag
         && candidates.iter().all(|it| it.value.ends_with('=') || it.value.ends_with(".."))
     {
         directive.0 |= Directive::NO_SPACE;

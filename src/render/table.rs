@@ -28,6 +28,8 @@ enum Excess {
 enum Shown {
     Always,
     IfItFits,
+    /// As the one before, also where nothing is in it.
+    AskedFor,
     Wide,
 }
 
@@ -60,9 +62,9 @@ impl Column {
         Column { title: Cow::Borrowed(title), shown: Shown::IfItFits, excess: Excess::End }
     }
 
-    /// A column by a title that is not known before, left out where the screen is too narrow.
+    /// A column that somebody asked for by its title, left out only where the screen is too narrow.
     pub fn titled(title: &str) -> Column {
-        Column { title: Cow::Owned(clean(title)), shown: Shown::IfItFits, excess: Excess::Middle }
+        Column { title: Cow::Owned(clean(title)), shown: Shown::AskedFor, excess: Excess::Middle }
     }
 
     /// A column of `-o wide`.
@@ -230,7 +232,7 @@ impl Table {
             .collect();
         // A column in which nothing is ever said tells nothing.
         shown.retain(|column| {
-            self.columns[*column].shown == Shown::Always
+            matches!(self.columns[*column].shown, Shown::Always | Shown::AskedFor)
                 || self.rows.is_empty()
                 || self.says_something(*column)
         });
