@@ -111,9 +111,12 @@ fn cargo_toml_says_what_registries_ask_for() {
         let count = package[field].as_array().unwrap().len();
         assert!((1..=5).contains(&count), "{count} {field}: crates.io takes 1 to 5");
     }
-    let repository = package["repository"].as_str().unwrap();
-    let page = package["documentation"].as_str().unwrap().strip_prefix(&format!("{repository}/blob/main/"));
-    assert!(self::repository().join(page.expect("a page of the repository")).exists());
+    // The book, where GitHub publishes it for this repository.
+    let path = package["repository"].as_str().unwrap().strip_prefix("https://github.com/").unwrap();
+    let (owner, name) = path.split_once('/').unwrap();
+    for field in ["homepage", "documentation"] {
+        assert_eq!(package[field], format!("https://{owner}.github.io/{name}/"));
+    }
 }
 
 /// The repository has one address: that of Cargo.toml.

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use kubectl_sts::rules::Rule;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde_json::Value;
@@ -57,10 +58,10 @@ lastTimestamp: "2026-11-20T12:12:00Z"
 "#;
 
 /// An element: its name, attributes and own text.
-type Element = (String, BTreeMap<String, String>, String);
+pub type Element = (String, BTreeMap<String, String>, String);
 
 /// The elements of an XML document, in their order.
-fn elements(xml: &str) -> Vec<Element> {
+pub fn elements(xml: &str) -> Vec<Element> {
     let mut reader = Reader::from_str(xml);
     let (mut all, mut open): (Vec<Element>, Vec<usize>) = (Vec::new(), Vec::new());
     loop {
@@ -114,6 +115,11 @@ fn code_scanning_gets_every_finding_with_its_rule_and_its_file() {
         let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
         assert_eq!(rules[index]["id"], finding["code"]);
         assert_eq!(rules[index]["name"], finding["rule"]);
+        let rule = Rule::find(finding["code"].as_str().unwrap()).unwrap();
+        assert_eq!(
+            (&rules[index]["helpUri"], &finding["url"]),
+            (&Value::from(rule.url()), &Value::from(rule.url()))
+        );
         assert_eq!(result["level"], finding["severity"]);
         let text = result["message"]["text"].as_str().unwrap();
         for part in ["what", "because"] {
@@ -151,6 +157,9 @@ fn a_test_report_has_a_suite_a_set_and_a_failure_only_for_what_fails_the_command
         let in_suites =
             of("testsuite").iter().map(|suite| suite.1["tests"].parse::<usize>().unwrap()).sum::<usize>();
         assert_eq!(in_suites, of("testcase").len(), "{run}");
+        let page = format!("see: {}", Rule::find("STS210").unwrap().url());
+        let told = all.iter().any(|(_, _, text)| text.lines().any(|line| line.trim() == page));
+        assert!(told, "{page} is not in {run}");
     }
     // A StatefulSet without findings is a test that passes, and a rule that was not asked is a skipped one.
     let folder = tempfile::tempdir().unwrap();

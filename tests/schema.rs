@@ -253,7 +253,9 @@ fn each_kind_of_answer_has_a_schema() {
     }
     for entry in fs::read_dir(folder()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        assert_eq!(read(&name)["$schema"], "https://json-schema.org/draft/2020-12/schema", "{name}");
+        let schema = read(&name);
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{name}");
+        assert_eq!(schema["$id"], format!("{}schema/{name}", env!("CARGO_PKG_HOMEPAGE")));
     }
 }
 

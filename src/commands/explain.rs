@@ -84,6 +84,7 @@ impl View for Pages {
                 "check": it.check,
                 "fix": it.fix,
                 "link": it.link,
+                "url": rule.url(),
             });
             if self.full {
                 json["page"] = rule.page.into();

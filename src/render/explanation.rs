@@ -17,7 +17,8 @@ pub fn explanation(page: &mut Page, rule: &Rule, full: bool) {
         write_labelled_markdown(page, label, LABEL, text);
     }
     page.gap();
-    page.command("see", LABEL, it.link);
+    page.command("see", LABEL, &rule.url());
+    page.command("", LABEL, it.link);
     if full {
         write_markdown(page, it.rest);
     } else {

@@ -57,6 +57,7 @@ pub fn finding_json(set: &StatefulSet, finding: &Finding) -> Value {
         "or": finding.instead.iter().filter_map(Command::line).collect::<Vec<_>>(),
         "notShown": finding.remedy.iter().chain(&finding.instead).filter_map(Command::obstacle).collect::<Vec<_>>(),
         "see": explain(finding),
+        "url": finding.rule.url(),
         "log": finding.log.as_ref().map(log_json),
     })
 }

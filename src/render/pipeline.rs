@@ -58,6 +58,13 @@ impl Case<'_> {
         lines
     }
 
+    /// The same, and the page of the rule.
+    fn lines_with_page(&self) -> Vec<String> {
+        let mut lines = self.lines();
+        lines.push(format!("see: {}", self.finding.rule.url()));
+        lines
+    }
+
     /// `shop/postgres`.
     fn of(&self) -> String {
         full_name(self.set)
@@ -230,7 +237,7 @@ impl Report<'_> {
             let title = property(&format!("{} {}: {}", rule.code, rule.name, case.of()));
             let file =
                 self.file(case.set).map_or(String::new(), |file| format!("file={},", property(&clean(file))));
-            text += &format!("::{level} {file}title={title}::{}\n", data(&case.lines().join("\n")));
+            text += &format!("::{level} {file}title={title}::{}\n", data(&case.lines_with_page().join("\n")));
         }
         for skipped in self.skipped.iter().filter(|skipped| !skipped.rules.is_empty()) {
             let rules: Vec<&str> = skipped.rules.iter().map(|rule| rule.code).collect();
@@ -274,7 +281,7 @@ fn suite(
             let start = begin(&title);
             let end = start.to_end().into_owned();
             writer.write_event(Event::Start(start))?;
-            let text = in_xml_lines(&case.lines());
+            let text = in_xml_lines(&case.lines_with_page());
             if case.fails {
                 let failure =
                     writer.create_element("failure").with_attribute(("type", finding.severity.word()));
@@ -296,18 +303,15 @@ fn suite(
 /// A rule, as SARIF describes it.
 fn descriptor(rule: &Rule) -> Value {
     let it = rule.explanation();
-    let mut value = json!({
+    json!({
         "id": rule.code,
         "name": rule.name,
         "shortDescription": {"text": it.title},
         "fullDescription": {"text": it.meaning},
         "help": {"text": it.fix, "markdown": it.fix},
+        "helpUri": rule.url(),
         "defaultConfiguration": {"level": rule.severity.word()},
-    });
-    if it.link.starts_with("https://") {
-        value["helpUri"] = it.link.into();
-    }
-    value
+    })
 }
 
 /// A path as a URI reference (RFC 3986): all but what may stand in a path is written as %XX.

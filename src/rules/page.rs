@@ -29,6 +29,11 @@ impl Explanation {
 }
 
 impl Rule {
+    /// The address of its page in the book. It has the code, which no other rule is ever given.
+    pub fn url(&self) -> String {
+        format!("{}rules/{}.html", env!("CARGO_PKG_HOMEPAGE"), self.code)
+    }
+
     /// What the page says. A part that the page lacks is empty.
     pub fn explanation(&self) -> Explanation {
         let first = self.page.lines().next().unwrap_or_default();
