@@ -369,6 +369,7 @@ fn the_steps_compile_and_pass_the_tests() {
         "reference::",
         "help::",
         "schema::",
+        "book::",
         "hostile::commands",
     ]);
     test.push("playground::every_rule_has_a_case");

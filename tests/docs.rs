@@ -1,8 +1,9 @@
-//! The screens in README.md and docs/commands are what the program prints: each `console` block is run.
+//! The screens in README.md and in docs are what the program prints: each `console` block is run.
 //!
 //! A block starts with `$ kubectl sts …`, which runs in the root of the repository, without a terminal and without a
 //! cluster. What follows is standard output, standard error, and `exit N` unless N is 0. `BLESS=1` writes it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,13 +15,20 @@ fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// README.md and all of docs/commands.
+/// README.md and all pages of docs.
 fn pages() -> Vec<PathBuf> {
-    let mut pages: Vec<PathBuf> = fs::read_dir(repository().join("docs/commands"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    pages.push(repository().join("README.md"));
+    let is_page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    let mut pages = vec![repository().join("README.md")];
+    let mut folders = vec![repository().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if is_page(&path) {
+                pages.push(path);
+            }
+        }
+    }
     pages.sort();
     pages
 }
@@ -56,6 +64,10 @@ fn real(page: &str) -> String {
         // A block may hold several commands, each with its screen.
         for line in block.iter().filter_map(|line| line.strip_prefix("$ ")) {
             let _ = write!(text, "$ {line}\n{}", screen(line));
+            // A template of -o jsonpath need not end its line.
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
         }
         let _ = writeln!(text, "{fence}");
     }
@@ -91,19 +103,11 @@ fn screens_in_the_pages_are_real() {
 #[test]
 fn links_in_the_pages_lead_somewhere() {
     let mut wrong = Vec::new();
-    let mut folders = vec![repository().join("docs")];
-    let is_page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
     let top = fs::read_dir(repository()).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = top.filter(is_page).collect();
-    while let Some(folder) = folders.pop() {
-        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else if is_page(&path) {
-                files.push(path);
-            }
-        }
-    }
+    let top = top.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let files: BTreeSet<PathBuf> = top.chain(pages()).collect();
+    // What is not in the book is linked to by its address in the repository.
+    let own = ["blob", "tree"].map(|kind| format!("{}/{kind}/main/", env!("CARGO_PKG_REPOSITORY")));
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         // What a change would add is not there.
@@ -111,7 +115,13 @@ fn links_in_the_pages_lead_somewhere() {
         let text = lines.join("\n");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let target = link.split('#').next().unwrap_or_default();
-            if !link.contains("://") && !target.is_empty() && !file.parent().unwrap().join(target).exists() {
+            let inside = own.iter().find_map(|base| target.strip_prefix(base.as_str()));
+            let place = match inside {
+                Some(path) => repository().join(path),
+                None => file.parent().unwrap().join(target),
+            };
+            let is_ours = inside.is_some() || !link.contains("://");
+            if is_ours && !target.is_empty() && !place.exists() {
                 wrong.push(format!("{}: {link}", file.display()));
             }
         }

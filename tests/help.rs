@@ -26,7 +26,7 @@ fn help(name: &str, width: usize) -> String {
 }
 
 /// The words of a line that a shell would see, up to a redirection, a pipe or `)`.
-fn shell(line: &str) -> Vec<String> {
+pub fn shell(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;
     for letter in line.chars() {

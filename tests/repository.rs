@@ -206,6 +206,7 @@ fn one_command_runs_all_checks() {
         "cargo clippy --all-targets --locked -- -D warnings",
         "cargo doc --no-deps --locked",
         "--ignored contributing::",
+        "--ignored book::",
         "deny check licenses bans sources",
         "\"$tools/bin/cargo-machete\" --with-metadata",
         "\ntypos\n",
