@@ -132,7 +132,7 @@ fn the_page_on_json_has_every_schema() {
         let schema: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
         let (title, id) = (schema["title"].as_str().unwrap(), schema["$id"].as_str().unwrap());
         let kind = name.trim_end_matches(".json");
-        let _ = writeln!(table, "| [`{kind}`](schema/{name}) | {} | `{id}` |", title);
+        let _ = writeln!(table, "| [`{kind}`](schema/{name}) | {title} | `{id}` |");
     }
     is_written("docs/json.md", &format!("{before}## Kinds\n{table}\n## {after}"));
 }
@@ -264,11 +264,11 @@ fn the_japanese_page_has_the_commands_of_the_english_one() {
         for row in page.lines() {
             if row.starts_with("```") {
                 fence = !fence;
-            } else if let Some(command) = row.strip_prefix("    ").or_else(|| row.strip_prefix("$ ")) {
-                if !fence || row.starts_with("$ ") {
-                    found.insert(command.trim().to_owned());
-                }
+                continue;
             }
+            let indented = row.strip_prefix("    ").filter(|_| !fence);
+            found
+                .extend(indented.or_else(|| row.strip_prefix("$ ")).map(|command| command.trim().to_owned()));
         }
         found
     };
@@ -288,7 +288,8 @@ fn the_japanese_page_has_the_commands_of_the_english_one() {
     }
     // What it says of commands leads to their pages, as in README.md.
     let rows = |page: &str, at: &str| -> BTreeSet<String> {
-        let links = page.lines().filter(|row| row.starts_with("| [`")).flat_map(|row| row.split("](").nth(1));
+        let links =
+            page.lines().filter(|row| row.starts_with("| [`")).filter_map(|row| row.split("](").nth(1));
         links.filter_map(|link| Some(link.split(')').next()?.trim_start_matches(at).to_owned())).collect()
     };
     let (all, some) = (rows(&english, "docs/"), rows(&japanese, ""));
