@@ -202,9 +202,13 @@ fn every_command_in_the_pages_parses() {
     for (name, page) in pages() {
         for line in commands(&page) {
             count += 1;
-            // N stands for a number.
-            let number = |word: &String| if word == "N" { "1".to_owned() } else { word.clone() };
-            let words = ["kubectl-sts".to_owned()].into_iter().chain(line.words.iter().map(number));
+            // These words stand for others.
+            let meant = |word: &String| match word.as_str() {
+                "N" => "1".to_owned(),
+                "SHELL" => "bash".to_owned(),
+                _ => word.clone(),
+            };
+            let words = ["kubectl-sts".to_owned()].into_iter().chain(line.words.iter().map(meant));
             if let Err(error) = read(words.map(OsString::from))
                 && error.exit_code() != 0
             {
