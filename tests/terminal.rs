@@ -117,6 +117,22 @@ fn a_killed_process_leaves_the_terminal_changed() {
 }
 
 #[test]
+fn what_is_typed_while_a_frame_is_drawn_is_not_shown() {
+    let Some(cluster) = support::cluster() else { return };
+    let ns = cluster.namespace("typed");
+    slow(&ns);
+    let mut terminal = Terminal::start(&ns.sts_command(&["watch", "web"]), (24, 80), None);
+    frames(&terminal, 1);
+    terminal.press("typed\r");
+    frames(&terminal, 3);
+    terminal.press("\x03");
+    let ended = terminal.ended();
+    assert_eq!(ended.code, 130, "{}", ended.text);
+    assert!(!ended.text.contains("typed\r"), "{:?}", ended.text);
+    ended.left_as_found("typed");
+}
+
+#[test]
 fn stopped_and_continued_it_draws_again() {
     let Some(cluster) = support::cluster() else { return };
     let ns = cluster.namespace("ctrl-z");

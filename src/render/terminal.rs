@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 #[cfg(unix)]
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 use super::out;
 use crate::error::Result;
@@ -28,6 +28,9 @@ static STALE: AtomicBool = AtomicBool::new(false);
 /// A question stands on standard error; with the modes of the terminal before it.
 static QUESTION: Mutex<Option<Modes>> = Mutex::new(None);
 
+/// The modes of the terminal before a frame was drawn.
+static AUDIBLE: Mutex<Option<Modes>> = Mutex::new(None);
+
 #[cfg(unix)]
 type Modes = Option<Termios>;
 #[cfg(not(unix))]
@@ -35,6 +38,44 @@ type Modes = ();
 
 fn question() -> MutexGuard<'static, Option<Modes>> {
     QUESTION.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn audible() -> MutexGuard<'static, Option<Modes>> {
+    AUDIBLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has the terminal not show what is typed, as an Enter after the answer to a question: it would move a frame that is redrawn
+/// in place. A process in the background is stopped if it changes the modes, so there nothing is done.
+#[cfg(unix)]
+fn hush() {
+    if !is_in_front() {
+        return;
+    }
+    let mut audible = audible();
+    let Some(mut quiet) = audible.get_or_insert_with(modes).clone() else { return };
+    quiet.local_modes.remove(LocalModes::ECHO);
+    set_modes(&Some(quiet));
+}
+
+#[cfg(not(unix))]
+fn hush() {}
+
+/// Ends [`hush`].
+fn unhush(audible: Option<&Modes>) {
+    if let Some(before) = audible.filter(|_| is_in_front()) {
+        set_modes(before);
+    }
+}
+
+/// Whether the terminal is this process's, and not that of another job of the shell.
+#[cfg(unix)]
+fn is_in_front() -> bool {
+    tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+#[cfg(not(unix))]
+fn is_in_front() -> bool {
+    false
 }
 
 #[cfg(unix)]
@@ -61,6 +102,7 @@ pub(super) struct Screen(());
 impl Screen {
     pub(super) fn begin() -> Screen {
         SCREEN.store(true, Ordering::SeqCst);
+        hush();
         let _ = out::write("\x1b[?25l");
         Screen(())
     }
@@ -72,6 +114,7 @@ impl Drop for Screen {
         let echo = if stop::cause().is_some() { "\r\x1b[K" } else { "" };
         // The terminal throws away what it has not shown yet when Ctrl-C is pressed, also the end of a frame.
         let _ = out::write(&format!("{echo}\x1b[?2026l\x1b[?25h"));
+        unhush(audible().take().as_ref());
         SCREEN.store(false, Ordering::SeqCst);
     }
 }
@@ -151,6 +194,7 @@ pub fn restore() -> Restored {
         set_modes(before);
         raw_write(&std::io::stderr(), b"\x1b[0m\x1b[?25h\r\n");
     }
+    unhush(audible().as_ref());
     Restored { now, _quiet: quiet }
 }
 
@@ -160,12 +204,14 @@ pub fn restore_once_more() {
     if let Some(before) = question().as_ref() {
         std::thread::sleep(PROMPT);
         set_modes(before);
+        unhush(audible().as_ref());
     }
 }
 
 /// Has the frame drawn again from the start, as after a stop that could not be heard.
 pub fn redraw() {
     if SCREEN.load(Ordering::SeqCst) {
+        hush();
         raw_write(&std::io::stdout(), b"\x1b[?25l");
         STALE.store(true, Ordering::SeqCst);
     }
@@ -180,11 +226,11 @@ pub struct Restored {
 impl Restored {
     /// Changes it again, as after Ctrl-Z and `fg`.
     pub fn undo(self) {
+        redraw();
         if let Some(modes) = &self.now {
             set_modes(modes);
             raw_write(&std::io::stderr(), b"\x1b[?25l");
         }
-        redraw();
     }
 }
 
