@@ -182,7 +182,8 @@ fn a_disk_in_a_closed_node_is_an_error_after_minutes_and_not_before() {
         let found = found(&ns, &[]);
         let warned = found.iter().any(|it| it == "STS206 warning PersistentVolumeClaim/data-db-0");
         // The scheduler may have taken the node before it saw the taint.
-        if ns.kubectl_json(&["get", "pod", "db-0"])["spec"]["nodeName"].is_string() {
+        let get = ["get", "pod", "db-0", "--ignore-not-found", "-o", "jsonpath={.spec.nodeName}"];
+        if !ns.kubectl(&get).stdout.is_empty() {
             ns.delete(&["pod", "db-0", "--force"]);
         }
         if warned { Ok(()) } else { Err(format!("{found:?}")) }
