@@ -62,13 +62,13 @@ const OF_REPLICA_SETS: &str = "?labelSelector=pod-template-hash";
 const FEW: usize = 500;
 
 /// How much about the pods of ReplicaSets matters, after the first round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 enum Others {
     /// Nothing.
     None,
     /// What they request and where they are.
     Room,
-    /// Which of them use what is to be deleted, or are of a StatefulSet all the same.
+    /// Which of them use what is being deleted, or belong to a StatefulSet.
     All,
 }
 

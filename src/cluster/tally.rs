@@ -1,4 +1,4 @@
-//! How far the lists that are read have come, for whoever waits for them.
+//! The progress of the lists that are being read.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
