@@ -287,14 +287,7 @@ async fn last_lines(connection: &Connection, namespace: &str, pod: &Pod) -> Vec<
     else {
         return Vec::new();
     };
-    let previous = status.state.terminated.is_none() && status.last_state.terminated.is_some();
-    let of = LogOf {
-        namespace: namespace.to_owned(),
-        pod: pod.metadata.name.clone(),
-        container: status.name.clone(),
-        previous,
-        has_ended: status.state.terminated.is_some(),
-    };
+    let of = LogOf::last(namespace, &pod.metadata.name, &status.name, Some(status));
     let read = logs::read(connection, &[of], LINES).await;
     let mut lines = read.into_iter().find_map(|log| log.lines.ok()).unwrap_or_default();
     lines.split_off(lines.len().saturating_sub(LINES))

@@ -86,15 +86,9 @@ impl Finding {
     }
 }
 
-/// The run of a container that ended last. While the container runs again it is the previous one. While it waits for the
-/// next run it is both, and asked for as the previous one it stays the same if the next run begins meanwhile
-/// (`kubelet_pods.go:validateContainerLogStatus`). While it has just ended, the previous run is an older one, which has been
-/// removed (`pod_container_deletor.go`).
+/// The run of a container that ended last, see [`LogOf::last`].
 pub(super) fn last_run(snapshot: &Snapshot<'_>, pod: &Pod, container: &str) -> LogOf {
-    let status = status(pod, container);
-    let has_ended = status.is_some_and(|status| status.state.terminated.is_some());
-    let previous = !has_ended && status.is_some_and(|status| status.last_state.terminated.is_some());
-    LogOf { previous, has_ended, ..this_run(snapshot, pod, container) }
+    LogOf::last(home(snapshot), &pod.metadata.name, container, status(pod, container))
 }
 
 /// The run of a container that runs.

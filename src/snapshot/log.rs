@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::NotRead;
-use crate::kinds::{Pod, Said};
+use crate::kinds::{ContainerStatus, Pod, Said};
 use crate::text::clean;
 
 /// A run of a container, whose log may be read.
@@ -26,8 +26,28 @@ pub struct LogOf {
 
 impl PartialEq for LogOf {
     fn eq(&self, other: &LogOf) -> bool {
-        let which = |of: &LogOf| (of.namespace.clone(), of.pod.clone(), of.container.clone(), of.previous);
-        which(self) == which(other)
+        self.which() == other.which()
+    }
+}
+
+impl LogOf {
+    /// The run of a container that ended last. While the container runs again it is the previous one. While it waits for the
+    /// next run it is both, and asked for as the previous one it stays the same if the next run begins meanwhile
+    /// (`kubelet_pods.go:validateContainerLogStatus`). While it has just ended, the previous run is an older one, which has been
+    /// removed (`pod_container_deletor.go`).
+    pub fn last(namespace: &str, pod: &str, container: &str, status: Option<&ContainerStatus>) -> LogOf {
+        let has_ended = status.is_some_and(|status| status.state.terminated.is_some());
+        LogOf {
+            namespace: namespace.to_owned(),
+            pod: pod.to_owned(),
+            container: container.to_owned(),
+            previous: !has_ended && status.is_some_and(|status| status.last_state.terminated.is_some()),
+            has_ended,
+        }
+    }
+
+    fn which(&self) -> (&str, &str, &str, bool) {
+        (&self.namespace, &self.pod, &self.container, self.previous)
     }
 }
 
